@@ -1,0 +1,44 @@
+"""Hidden states of the last prompt token and their cosine: RepSim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ifcore.examples import Batch
+from ifcore.models import device_of, hidden_states
+
+
+@torch.no_grad()
+def representations(model: nn.Module, batches: Iterable[Batch], progress: str = "") -> Tensor:
+    """The last layer's hidden state at each example's last prompt token, [N, H] float32 on the CPU.
+
+    That token is where the model decides how to answer: its state predicts the first token of the response, and the
+    response itself is not seen. With `progress`, a bar of that name.
+    """
+    batches = list(batches)
+    was_training = model.training
+    model.eval()
+    states = []
+    for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
+        batch = batch.to(device_of(model))
+        hidden = hidden_states(model, batch)
+        states.append(hidden[torch.arange(len(hidden), device=hidden.device), batch.prompt_end].float().cpu())
+    model.train(was_training)
+    return torch.cat(states)[torch.cat([batch.rows for batch in batches]).argsort()]
+
+
+def repsim(train: Tensor, val: Tensor) -> Tensor:
+    """Cosine similarity of the representations `val` [M, H] and `train` [N, H]: scores [M, N], in float64.
+
+    Raises ValueError where their widths differ or a representation is zero, whose direction is undefined.
+    """
+    if train.shape[1] != val.shape[1]:
+        raise ValueError(f"val: width {val.shape[1]}, train has {train.shape[1]}; take both from the same model")
+    for name, states in (("train", train), ("val", val)):
+        if not states.any(1).all():
+            raise ValueError(f"{name}: row {int((~states.any(1)).nonzero()[0])} is zero; a zero vector has no cosine")
+    return nn.functional.normalize(val.double(), dim=1) @ nn.functional.normalize(train.double(), dim=1).T

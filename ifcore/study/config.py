@@ -1,0 +1,190 @@
+"""Profiles: every size and model name of a run, typed and validated. The only reader of the profiles' YAML."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+
+from ifcore.study import data
+
+Method = Literal["datainf", "lissa", "gradsim", "exact", "repsim"]
+METHODS: tuple[Method, ...] = get_args(Method)
+Count = Annotated[int, Field(ge=0)]
+
+
+class Counts(BaseModel):
+    """How many examples of each class: one number for every class, or a number a class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    train: PositiveInt | dict[str, Count]
+    val: PositiveInt | dict[str, Count]
+
+
+class Profile(BaseModel):
+    """What determines a run, its seed aside. The keys of notebooks/profiles/*.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    model: str
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    datasets: dict[str, Counts]
+    harmful_source: str | None = None
+    benign_source: str | None = None
+    epochs: PositiveInt = 25
+    batch_size: PositiveInt = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    patience: PositiveInt = 3
+    lora_rank: PositiveInt = 4
+    lora_alpha: PositiveInt = 32
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    methods: Annotated[list[Method], Field(min_length=1)] = list(METHODS)
+    damping: Annotated[float, Field(gt=0)] = 0.1
+    lissa_iterations: PositiveInt = 10
+    gradient_batch: PositiveInt = 8
+
+    @field_validator("datasets")
+    @classmethod
+    def _known(cls, datasets: dict[str, Counts]) -> dict[str, Counts]:
+        for name in datasets:
+            if name not in data.NAMES:
+                raise ValueError(f"{name!r} is not a data set; choose from {', '.join(data.NAMES)}")
+        return datasets
+
+    @property
+    def name(self) -> str:
+        return self.profile
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of every key but the name."""
+        text = json.dumps(self.model_dump(exclude={"profile"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A profile and a seed, and where what it leaves belongs."""
+
+    profile: Profile
+    seed: int
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts" / self.profile.name / f"seed-{self.seed}"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results" / self.profile.name / f"seed-{self.seed}"
+
+
+def from_notebook(names: Mapping[str, Any]) -> Run:
+    """The run that a notebook's parameters ask for; called with `globals()` right after the parameters cell.
+
+    `profile` names a file in notebooks/profiles; any other name must be a key of a profile and overrides what the
+    file says. A run that differs from the file of its name is kept apart from it, as <name>-<digest>. Raises
+    ValueError, in one line, for an unknown key or a value that is not allowed.
+    """
+    given = {
+        name: value
+        for name, value in names.items()
+        if not name.startswith("_") and name not in _IPYTHON and not isinstance(value, ModuleType)
+    }
+    return make_run(given.pop("profile", "laptop"), given.pop("seed", 0), given)
+
+
+def make_run(name: str, seed: Any = 0, overrides: Mapping[str, Any] | None = None, root: Path | None = None) -> Run:
+    """The run of the profile file called `name`, with some keys overridden. Raises ValueError as from_notebook does."""
+    root = root or find_root()
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed: {seed!r}; must be a whole number, 0 or more")
+    file = root / "notebooks" / "profiles" / f"{name}.yaml"
+    if file.is_file():
+        standard = load(file)
+        profile = _validated(standard.model_dump() | dict(overrides or {}), f"profile {name!r}")
+        if profile.digest != standard.digest:
+            profile = profile.model_copy(update={"profile": f"{name}-{profile.digest[:8]}"})
+    elif overrides and "model" in overrides:  # a profile of the user's own, given whole to papermill's -f
+        profile = _validated({"profile": name, **overrides}, f"profile {name!r}")
+    else:
+        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
+        raise ValueError(f"profile: {name!r}; there is no {file.name} in notebooks/profiles; choose from {known}")
+    return Run(profile, seed, root)
+
+
+def load(file: Path) -> Profile:
+    """The profile in a YAML file. Raises ValueError, in one line, naming the file, the key, the value, the remedy."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file.name}: not YAML ({' '.join(str(error).split())}); correct it there") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name}: must hold keys and values, such as 'model: random:tiny-llama'")
+    profile = _validated(content, file.name)
+    if profile.name != file.stem:
+        raise ValueError(f"{file.name}: profile: {profile.name!r}; must be the file's own name, {file.stem!r}")
+    return profile
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The checkout that holds the working folder: the nearest parent with notebooks/profiles."""
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "notebooks" / "profiles").is_dir():
+            return folder
+    raise FileNotFoundError(f"no notebooks/profiles in {start} or above it; run this inside a checkout of the book")
+
+
+# What IPython itself puts among a notebook's names.
+_IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+
+
+def _validated(content: Mapping[str, Any], where: str) -> Profile:
+    try:
+        return Profile.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {_one_line(error)}") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    # Which branch of "a number or a mapping" failed is noise to the reader.
+    path = [str(part) for part in first["loc"] if not str(part).startswith(("constrained", "dict[", "function"))]
+    field = ".".join(part for part in path if part != "int")
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(field.split(".")[-1], Profile.model_fields, n=1)
+        remedy = f"did you mean {near[0]}?" if near else "remove it, or see the keys in notebooks/profiles"
+        return f"{field}: {first['input']!r}; unknown key, {remedy}"
+    if first["type"] == "missing":
+        return f"{field}: missing; add it as notebooks/profiles/laptop.yaml has it"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return f"{field}: {first['input']!r}; {message}"
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m ifcore.study.config PROFILE SEED`: check both before anything long starts."""
+    from ifcore import models  # torch takes seconds to import, and only this needs it
+
+    try:
+        name, seed = arguments
+        if not seed.isdigit():
+            raise ValueError(f"seed: {seed!r}; must be a whole number, 0 or more")
+        models.check(make_run(name, int(seed)).profile.model)
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

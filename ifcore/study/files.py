@@ -1,0 +1,80 @@
+"""Files that are there whole or not at all, and the hash that says whether one was altered."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def write(path: Path, writer: Callable[[Path], object]) -> None:
+    """Let `writer` write to a temporary name beside `path`, then rename: a reader never sees half a file.
+
+    Raises OSError, in one line, where the disk is full; what was at `path` before is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        with room(path):
+            writer(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` at `path`, in UTF-8."""
+    write(path, lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: object) -> None:
+    """`value` at `path` as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """`frame` at `path`, without its index."""
+    write_text(path, frame.to_csv(index=False))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """`tensors` at `path` as safetensors."""
+    write(path, lambda target: save_file({name: value.contiguous() for name, value in tensors.items()}, target))
+
+
+def read_json(path: Path) -> dict:
+    """The JSON object at `path`; empty where there is none or it can't be parsed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def sha256(path: Path) -> str | None:
+    """The file's SHA-256 in hex; None where there is no such file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def room(path: Path) -> Iterator[None]:
+    """Turns the various errors of a full disk into one line with a remedy."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+            raise OSError(
+                errno.ENOSPC, f"disk full while writing {path}; free some space and start again: it goes on from here"
+            ) from error
+        raise

@@ -1,0 +1,33 @@
+"""Small real models and examples that many tests share."""
+
+import pytest
+import torch
+
+from ifcore import models
+from ifcore.examples import Example
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture
+def tiny():
+    """The two-layer Llama in float64 with a LoRA adapter whose B is not zero, and its tokenizer."""
+    model, tokenizer = models.load("random:tiny-llama", torch.float64)
+    peft = models.add_lora(model, dropout=0.1).double()
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in peft.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.3, generator=generator)
+    return peft, tokenizer
+
+
+@pytest.fixture
+def examples():
+    """Five examples of different lengths and two classes."""
+    return [
+        Example("Say yes", "yes", "short"),
+        Example("Count to five, slowly", "one two three four five", "long"),
+        Example("Hi", "Hello there, how are you?", "long"),
+        Example("What is this about?", "no", "short"),
+        Example("A rather longer prompt than all the others", "ok", "short"),
+    ]

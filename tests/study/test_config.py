@@ -1,0 +1,84 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ifcore.study import config
+
+ROOT = Path(__file__).parents[2]
+PROFILES = sorted(path.stem for path in (ROOT / "notebooks" / "profiles").glob("*.yaml"))
+
+
+def one_line(error) -> str:
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_in_the_tree_is_valid(name):
+    assert config.make_run(name, 3, root=ROOT).profile.name == name
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ({"learning_rte": 1.0}, ["learning_rte", "1.0", "unknown key", "did you mean learning_rate?"]),
+        ({"epochs": -3}, ["epochs", "-3", "greater than 0"]),
+        ({"datasets": {"mixed_small": {"train": -1, "val": 4}}}, ["datasets.mixed_small.train", "-1"]),
+        ({"datasets": {"mixed_small": {"train": {"benign": -1}, "val": 4}}}, ["mixed_small.train.benign", "-1"]),
+        ({"datasets": {"no_such": {"train": 1, "val": 4}}}, ["'no_such' is not a data set", "mixed_small"]),
+        ({"methods": ["datainf", "trak"]}, ["methods.1", "'trak'", "'datainf', 'lissa'"]),
+        ({"precision": "float8"}, ["precision", "'float8'", "'bfloat16'"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(override, words):
+    with pytest.raises(ValueError) as error:
+        config.make_run("smoke", 0, override, ROOT)
+    message = one_line(error)
+    assert all(word in message for word in words), message
+
+
+def test_an_unknown_profile_names_those_there_are():
+    with pytest.raises(ValueError, match="profile: 'lapptop'; .*choose from laptop, paper, smoke, workstation"):
+        config.make_run("lapptop", root=ROOT)
+
+
+@pytest.mark.parametrize("seed", ["abc", -1, 1.5, True, None])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match="^seed: .*; must be a whole number, 0 or more$"):
+        config.make_run("smoke", seed, root=ROOT)
+
+
+def test_a_notebook_given_a_profile_whole_or_by_name_is_the_same_run():
+    by_name = config.from_notebook({"profile": "smoke", "seed": 2, "In": [], "_": 1, "sys": sys})
+    whole = config.load(ROOT / "notebooks" / "profiles" / "smoke.yaml").model_dump()
+    assert config.from_notebook({**whole, "seed": 2}) == by_name
+
+
+def test_a_misspelt_papermill_parameter_is_an_error_not_a_warning():
+    with pytest.raises(ValueError, match="sede: 3; unknown key"):
+        config.from_notebook({"profile": "smoke", "seed": 0, "sede": 3})
+
+
+def test_an_overridden_profile_is_kept_apart_from_the_one_it_changes():
+    changed = config.make_run("smoke", 0, {"epochs": 2}, ROOT)
+    assert changed.profile.epochs == 2
+    assert changed.results != config.make_run("smoke", 0, root=ROOT).results
+    assert changed.profile.name.startswith("smoke-")
+
+
+def test_a_file_that_is_not_a_profile_is_named(tmp_path):
+    for text, words in (("a: [", "not YAML"), ("- a", "must hold keys and values"), ("model: x", "profile: missing")):
+        (tmp_path / "mine.yaml").write_text(text)
+        with pytest.raises(ValueError, match=f"^mine.yaml: .*{words}") as error:
+            config.load(tmp_path / "mine.yaml")
+        one_line(error)
+
+
+def test_the_command_line_check_fails_in_one_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "ifcore.study.config", "smoke", "abc"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "seed: 'abc'; must be a whole number, 0 or more\n"

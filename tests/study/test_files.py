@@ -1,0 +1,40 @@
+import errno
+
+import pytest
+from safetensors.torch import load_file
+import torch
+
+from ifcore.study import files
+
+
+def test_a_full_disk_leaves_the_old_file_and_one_line(tmp_path):
+    path = tmp_path / "table.csv"
+    files.write_text(path, "old")
+
+    def full(target):
+        target.write_text("half of the n")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="disk full while writing .*table.csv; free some space and start again") as error:
+        files.write(path, full)
+    assert "\n" not in str(error.value)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_errors_pass_unchanged_and_leave_nothing(tmp_path):
+    with pytest.raises(PermissionError):
+        files.write(tmp_path / "a", lambda target: (_ for _ in ()).throw(PermissionError("no")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tensors_come_back(tmp_path):
+    tensors = {"a": torch.arange(6.0).reshape(2, 3).T}
+    files.write_tensors(tmp_path / "deep" / "a.safetensors", tensors)
+    assert torch.equal(load_file(tmp_path / "deep" / "a.safetensors")["a"], tensors["a"])
+
+
+def test_json_that_is_not_there_or_broken_reads_as_empty(tmp_path):
+    assert files.read_json(tmp_path / "none.json") == {}
+    (tmp_path / "half.json").write_text('{"a": ')
+    assert files.read_json(tmp_path / "half.json") == {}

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from ifcore import examples as ex
+from ifcore import models
+from ifcore.examples import IGNORE, Example
+
+
+def test_tokens_spell_the_chat_and_the_response(tiny):
+    _, tokenizer = tiny
+    (tokens,) = ex.tokenise(tokenizer, [Example("Hi", "yes", "a")])
+    assert tokenizer.decode(tokens.prompt) == "<|user|>Hi<|end|><|assistant|>"
+    assert tokenizer.decode(tokens.response) == "yes<|end|>"
+
+
+def test_batches_hold_every_example_once_longest_first(tiny, examples):
+    tokens = ex.tokenise(tiny[1], examples)
+    batches = ex.batches(tokens, 2)
+    rows = torch.cat([batch.rows for batch in batches]).tolist()
+    assert sorted(rows) == list(range(len(examples)))
+    lengths = [len(tokens[i]) for i in rows]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_labels_are_the_response_tokens_and_nothing_else(tiny, examples):
+    tokens = ex.tokenise(tiny[1], examples)
+    for batch in ex.batches(tokens, 3):
+        for row, ids, mask, labels, end in zip(*vars(batch).values(), strict=True):
+            assert tuple(labels[labels != IGNORE].tolist()) == tokens[row].response
+            assert ids[mask.bool()].tolist() == [*tokens[row].prompt, *tokens[row].response]
+            assert int(end) == len(tokens[row].prompt) - 1
+
+
+def test_an_empty_response_is_refused_by_name(tiny):
+    with pytest.raises(ValueError, match=r"example 0 \('Hi'\): empty response"):
+        ex.tokenise(tiny[1], [Example("Hi", "  ", "a")])
+
+
+def test_a_response_longer_than_the_context_is_refused(tiny):
+    with pytest.raises(ValueError, match=r"4 prompt|response tokens exceed the context of 20; shorten"):
+        ex.tokenise(tiny[1], [Example("Hi", "y" * 30, "a")], context=20)
+    with pytest.raises(ValueError, match="context of 1024"):
+        models.example_batches(tiny[0], tiny[1], [Example("Hi", "y" * 2000, "a")])
