@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,9 @@ def representations(model: nn.Module, batches: Iterable[Batch], progress: str = 
     model.eval()
     states = []
     for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
-        batch = batch.to(device_of(model))
+        width = int(batch.prompt_end.max()) + 1  # attention is causal: what follows the prompts changes nothing
+        seen = {"input_ids": batch.input_ids[:, :width], "attention_mask": batch.attention_mask[:, :width]}
+        batch = replace(batch, **seen).to(device_of(model))
         hidden = hidden_states(model, batch)
         states.append(hidden[torch.arange(len(hidden), device=hidden.device), batch.prompt_end].float().cpu())
     model.train(was_training)
