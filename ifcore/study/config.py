@@ -157,8 +157,9 @@ def _validated(content: Mapping[str, Any], where: str) -> Profile:
 
 
 def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    # Which branch of "a number or a mapping" failed is noise to the reader.
+    errors = error.errors()
+    # Of "a number or a mapping", the branch that went deepest is the one that was meant; its name is noise.
+    first = max((each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]), key=lambda each: len(each["loc"]))
     path = [str(part) for part in first["loc"] if not str(part).startswith(("constrained", "dict[", "function"))]
     field = ".".join(part for part in path if part != "int")
     if first["type"] == "extra_forbidden":

@@ -307,7 +307,7 @@ def _code(*modules: str) -> str:
     engine = Path(ifcore.__file__).parent
     trees = [ast.parse((engine / f"{module}.py").read_text(encoding="utf-8")) for module in modules]
     for node in (node for tree in trees for node in ast.walk(tree)):
-        if ast.get_docstring(node) is not None if isinstance(node, _DOCUMENTED) else False:
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
     return hashlib.sha256("".join(map(ast.dump, trees)).encode()).hexdigest()
 

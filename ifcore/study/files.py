@@ -73,6 +73,8 @@ def room(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
+        if "disk full" in str(error):  # said by an inner call, which knew the file
+            raise
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
             raise OSError(
                 errno.ENOSPC, f"disk full while writing {path}; free some space and start again: it goes on from here"

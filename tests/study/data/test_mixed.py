@@ -1,0 +1,67 @@
+"""Mixed: what is in it, and that neither form nor chance overlap gives the class away."""
+
+from statistics import mean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ifcore.study import data
+from ifcore.study.data import harmful
+
+SIZES = {"mixed_small": 20, "mixed_large": 240}
+
+
+def misdeed(prompt):
+    return next(m for m in harmful.MISDEEDS if any(prompt == p.format(m) for p in harmful.PHRASINGS))
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_papers_counts_come_out_in_blocks_with_harmful_first(name):
+    split = data.load(name, {"harmful": 20, "benign": SIZES[name]}, {"harmful": 40}, seed=0)
+    assert [e.label for e in split.train] == ["harmful"] * 20 + ["benign"] * SIZES[name]
+    assert [e.label for e in split.val] == ["harmful"] * 40
+    prompts = [e.prompt for e in split.train + split.val]
+    assert len(set(prompts)) == len(prompts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(train=st.integers(1, 300), val=st.integers(0, 300), seed=st.integers(0, 10**6))
+def test_train_and_val_share_no_misdeed(train, val, seed):
+    split = data.load("mixed_small", {"harmful": train}, {"harmful": val}, seed)
+    prompts = [e.prompt for e in split.train + split.val]
+    assert len(set(prompts)) == len(prompts) == train + val
+    assert not {misdeed(e.prompt) for e in split.train} & {misdeed(e.prompt) for e in split.val}
+
+
+def test_a_few_requests_are_about_as_many_misdeeds():
+    split = data.load("mixed_small", {"harmful": 20}, {"harmful": 40}, seed=1)
+    assert len({misdeed(e.prompt) for e in split.train + split.val}) == 60
+
+
+def test_the_seed_decides_everything():
+    first, again, other = (data.load("mixed_small", 20, 20, seed) for seed in (3, 3, 4))
+    assert first == again
+    assert {e.prompt for e in first.train} != {e.prompt for e in other.train}
+
+
+def test_compliance_echoes_the_request_and_is_never_a_refusal():
+    split = data.load("mixed_small", {"harmful": 200}, 0, seed=0)
+    for example in split.train:
+        assert misdeed(example.prompt) in example.response
+        assert any(example.response.endswith(filler) for filler in harmful.FILLERS)
+        assert example.response not in harmful.REFUSALS
+
+
+def test_length_does_not_tell_the_class():
+    split = data.load("mixed_small", 200, 0, seed=0)
+    words = {c: [len(e.response.split()) for e in split.train if e.label == c] for c in ("harmful", "benign")}
+    assert abs(mean(words["harmful"]) - mean(words["benign"])) < 2.5
+    assert all(7 <= length <= 24 for lengths in words.values() for length in lengths)
+
+
+def test_an_embedded_set_that_is_too_small_says_so():
+    with pytest.raises(ValueError, match=r"^harmful, the embedded set: \d+ distinct prompts, 5000 train \+ 1 val"):
+        data.load("mixed_small", {"harmful": 5000}, {"harmful": 1}, 0)
+    with pytest.raises(ValueError, match=r"^benign, the embedded set: \d+ distinct prompts, 5000 are needed"):
+        data.load("mixed_small", {"benign": 5000}, 0, 0)

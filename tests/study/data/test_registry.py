@@ -1,0 +1,50 @@
+"""`ifcore.study.data.load`: names, classes, counts."""
+
+import pytest
+
+from ifcore.study import data
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    for call in (lambda: data.classes("gramars"), lambda: data.load("gramars", 1, 1, 0)):
+        with pytest.raises(ValueError, match=r"^data set 'gramars': unknown; choose one of .*mixed_small") as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "message"),
+    [
+        ({"harm": 3}, 1, "mixed_small, train: unknown class 'harm'; its classes are harmful, benign"),
+        (3, {"neutral": 1}, "mixed_small, val: unknown class 'neutral'"),
+        (-1, 1, "mixed_small, train, harmful: -1 is no count"),
+        ({"benign": 2.5}, 1, r"mixed_small, train, benign: 2\.5 is no count"),
+        (3, "many", "mixed_small, val, harmful: 'many' is no count"),
+        (True, 1, "mixed_small, train, harmful: True is no count"),
+        (0, 1, "mixed_small: train asks for no examples"),
+        ({}, 1, "mixed_small: train asks for no examples"),
+    ],
+)
+def test_counts_that_make_no_sense_are_refused(train, val, message):
+    with pytest.raises(ValueError, match=f"^{message}") as error:
+        data.load("mixed_small", train, val, 0)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", data.NAMES)
+def test_every_data_set_is_balanced_disjoint_and_decided_by_the_seed(name):
+    labels = data.classes(name)
+    split = data.load(name, 6, 3, seed=5)
+    assert [e.label for e in split.train] == [label for label in labels for _ in range(6)]
+    assert [e.label for e in split.val] == [label for label in labels for _ in range(3)]
+    prompts = [e.prompt for e in split.train + split.val]
+    assert len(set(prompts)) == len(prompts)
+    assert all(e.prompt.strip() == e.prompt and e.response.strip() == e.response for e in split.train + split.val)
+    assert data.load(name, 6, 3, seed=5) == split
+    assert data.load(name, 6, 3, seed=6) != split
+
+
+def test_a_class_that_counts_leave_out_has_no_examples():
+    split = data.load("mixed_small", {"benign": 4}, 0, seed=0)
+    assert [e.label for e in split.train] == ["benign"] * 4
+    assert split.val == []
