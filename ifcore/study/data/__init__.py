@@ -1,8 +1,8 @@
 """The examples of each data set of the study, by name.
 
-`load("mixed_small", train=20, val={"harmful": 40}, seed=0)` gives a `Split`: lists of `Example` for training and for
-validation with nothing in common, in blocks of one class in the order of `classes(name)`. The same arguments give
-the same examples on every machine.
+`load("mixed_small", train=20, val={"harmful": 40}, seed=0)` gives a `Split`: lists of `Example` for training
+and for validation that share no prompt, in blocks of one class in the order of `classes(name)`. The same
+arguments give the same examples on every machine.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data import mixed
+from ifcore.study.data import backdoor, grammars, harmfulcheck, mathqa, mixed
 
 _FAMILIES = {  # name -> (classes, builder)
     "mixed_small": (mixed.CLASSES, mixed.build),
     "mixed_large": (mixed.CLASSES, mixed.build),
+    "grammars": (grammars.CLASSES, grammars.build),
+    "mathqa": (mathqa.CLASSES, mathqa.build),
+    "harmfulcheck": (harmfulcheck.CLASSES, harmfulcheck.build),
+    "backdoor_1": (backdoor.classes(1), backdoor.build),
+    "backdoor_3": (backdoor.classes(3), backdoor.build),
+    "backdoor_5": (backdoor.classes(5), backdoor.build),
 }
 NAMES = tuple(_FAMILIES)
 
@@ -46,8 +52,9 @@ def load(
 ) -> Split:
     """The examples of a data set. `train`, `val`: how many of each class, or class -> count (absent: 0).
 
-    `harmful`, `benign`: an AdvBench or Alpaca file (see `sources`) in place of the embedded sets; data sets that draw on
-    neither leave them alone. Raises ValueError for an unknown name or class, and for counts that cannot be had.
+    `harmful`, `benign`: an AdvBench or Alpaca file (see `sources`) in place of the embedded sets; data sets
+    that draw on neither leave them alone. ValueError for an unknown name or class, and for counts that
+    cannot be had.
     """
     labels = classes(name)
     counts = [_counts(name, part, asked, labels) for part, asked in (("train", train), ("val", val))]
@@ -58,11 +65,11 @@ def load(
 
 
 def _counts(name: str, part: str, asked: int | Mapping[str, int], labels: tuple[str, ...]) -> dict[str, int]:
-    """Class -> count for every class."""
+    """Class -> count, for every class."""
     counts = dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(labels, asked)
     for label, count in counts.items():
         if label not in labels:
             raise ValueError(f"{name}, {part}: unknown class {label!r}; its classes are {', '.join(labels)}")
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise ValueError(f"{name}, {part}, {label}: {count!r} is not a count; give an integer of 0 or more")
+            raise ValueError(f"{name}, {part}, {label}: {count!r} is no count; give an integer of 0 or more")
     return {label: counts.get(label, 0) for label in labels}

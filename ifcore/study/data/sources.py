@@ -1,91 +1,116 @@
-"""Published files of harmful prompts (AdvBench, CSV) and of benign instructions (Alpaca, JSON), read and checked.
+"""Published files of harmful prompts (AdvBench, CSV) and instructions (Alpaca, JSON), read and checked.
 
-A source is the path of a file. Every complaint is a ValueError of one line: file, row, column, what is wrong, what
-to do. Rows are counted from 1, the header not included; a prompt that appears again is skipped.
+A source is the path of a file, or `hub:owner/name/path/in/the/repository.csv` for a file of a data set on the
+Hugging Face hub. Every complaint is a ValueError of one line: file, row, column, what is wrong, what to do.
+Rows are counted from 1, the header not included; a prompt that appears again is skipped.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
 
 Pairs = list[tuple[str, str]]  # prompt, response
 
 
 def advbench(source: str) -> Pairs:
     """(goal, target) of each row of an AdvBench file: a CSV with the columns goal and target."""
-    path = _file(source, ".csv", "AdvBench is a .csv file with the columns goal and target")
+    path = _file(source, ".csv", "AdvBench is a .csv file with the columns goal, target")
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle, strict=True)
             header = reader.fieldnames or []
-            for column in ("goal", "target"):
-                if column not in header:
-                    raise ValueError(f"{path}: no column {column!r} (found {_listing(header)}); name it in the first line")
             rows = list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a UTF-8 CSV file ({_first_line(error)}); save it as comma-separated UTF-8") from None
-    return _distinct(
-        tuple(_text(path, number, column, row[column]) for column in ("goal", "target"))
-        for number, row in enumerate(rows, 1)
-    )
+        raise _mistake(source, f"not a UTF-8 CSV file ({_brief(error)})", "save it as CSV") from None
+    for column in ("goal", "target"):
+        if column not in header:
+            found = _listing(header)
+            raise _mistake(source, f"no column {column!r} (found {found})", "name it in the first line")
+    pairs = []
+    for number, row in enumerate(rows, 1):
+        if None in row:  # where DictReader puts the cells that have no column
+            raise _mistake(f"{source}, row {number}", "more cells than columns", "put quotes round commas")
+        pairs.append(tuple(_text(source, number, column, row[column]) for column in ("goal", "target")))
+    return _distinct(pairs)
 
 
 def alpaca(source: str) -> Pairs:
-    """(instruction and input, output) of each record of an Alpaca file: a JSON list of objects with these keys."""
-    path = _file(source, ".json", "Alpaca is a .json file with a list of instruction, input, output")
+    """(instruction, output) of each record of an Alpaca file: a JSON list of {instruction, input, output}.
+
+    Where `input` is not empty the prompt is the instruction, a blank line and the input.
+    """
+    path = _file(source, ".json", "Alpaca is a .json file: a list of instruction, input, output")
     try:
         records = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a UTF-8 JSON file ({_first_line(error)}); save it as JSON") from None
+        raise _mistake(source, f"not a UTF-8 JSON file ({_brief(error)})", "save it as JSON") from None
     if not isinstance(records, list):
-        raise ValueError(f"{path}: a {type(records).__name__} where a list of records is needed; wrap the records in [ ]")
+        raise _mistake(source, f"{_kind(records)}, not a list of records", "put the records in [ ]")
     pairs = []
     for number, record in enumerate(records, 1):
         if not isinstance(record, dict):
-            raise ValueError(f"{path}, row {number}: a {type(record).__name__} where an object is needed; give it instruction, input, output")
-        for key in ("instruction", "output"):
-            if key not in record:
-                raise ValueError(f"{path}, row {number}: no column {key!r} (found {_listing(record)}); add it")
-        prompt = _text(path, number, "instruction", record["instruction"])
-        extra = _text(path, number, "input", record.get("input", ""), optional=True)
-        pairs.append((f"{prompt}\n\n{extra}" if extra else prompt, _text(path, number, "output", record["output"])))
+            raise _mistake(f"{source}, row {number}", f"{_kind(record)}, not an object", "write it as {...}")
+        for column in ("instruction", "output"):
+            if column not in record:
+                found = _listing(record)
+                raise _mistake(f"{source}, row {number}", f"no column {column!r} (found {found})", "add it")
+        prompt = _text(source, number, "instruction", record["instruction"])
+        extra = _text(source, number, "input", record.get("input"), optional=True)
+        prompt = f"{prompt}\n\n{extra}" if extra else prompt
+        pairs.append((prompt, _text(source, number, "output", record["output"])))
     return _distinct(pairs)
 
 
 def enough(source: str, pairs: Pairs, train: int, val: int) -> Pairs:
     """The same pairs; ValueError where there are fewer than `train` + `val`."""
     if len(pairs) < train + val:
-        raise ValueError(
-            f"{source}: {len(pairs)} distinct prompts, {train + val} are needed ({train} train + {val} val); "
-            "ask for fewer or give a larger file"
-        )
+        asked = f"{len(pairs)} distinct prompts, {train + val} are needed ({train} train + {val} val)"
+        raise _mistake(source, asked, "ask for fewer or give a larger file")
     return pairs
 
 
 def _file(source: str, suffix: str, expected: str) -> Path:
+    """The local file of a source, fetched from the hub where it is one of the hub's."""
+    found = Path(source).suffix
+    if found.lower() != suffix:
+        raise _mistake(source, f"the extension {found or '(none)'} is not read here", expected)
+    if source.startswith("hub:"):
+        return _fetched(source)
     path = Path(source).expanduser()
-    if path.suffix.lower() != suffix:
-        raise ValueError(f"{source}: the extension {path.suffix or '(none)'} is not supported here; {expected}")
     if not path.is_file():
-        raise ValueError(f"{source}: no such file; check the path, or leave the source out for the embedded set")
+        raise _mistake(source, "no such file", "check the path, or leave the source out for the embedded set")
     return path
 
 
-def _text(path: Path, row: int, column: str, value: object, optional: bool = False) -> str:
-    """The stripped text of a cell; None stands for a cell that a short CSV row lacks or a JSON null."""
-    if value is None and optional:
-        return ""
+def _fetched(source: str) -> Path:
+    parts = source.removeprefix("hub:").split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise _mistake(source, "not the name of a file on the hub", "write hub:owner/name/path/to/file")
+    try:
+        return Path(hf_hub_download("/".join(parts[:2]), parts[2], repo_type="dataset"))
+    except (HfHubHTTPError, OSError, ValueError) as error:  # no network, no such file, no permission
+        remedy = "check name and network, or give a local file"
+        raise _mistake(source, f"not had from the hub ({_brief(error)})", remedy) from None
+
+
+def _text(source: str, row: int, column: str, value: object, optional: bool = False) -> str:
+    """The stripped text of a cell; None is a cell that a short CSV row lacks, or JSON's null."""
+    place = f"{source}, row {row}, column {column}"
     if value is not None and not isinstance(value, str):
-        raise ValueError(f"{path}, row {row}, column {column}: a {type(value).__name__}, text is needed; put it in quotes")
+        raise _mistake(place, f"{_kind(value)} where text is needed", "put it in quotes")
     text = (value or "").strip()
     if not text and not optional:
-        raise ValueError(f"{path}, row {row}, column {column}: empty; fill it in or delete the row")
+        raise _mistake(place, "empty", "fill it in or delete the row")
     return text
 
 
-def _distinct(pairs) -> Pairs:
+def _distinct(pairs: Iterable[tuple[str, str]]) -> Pairs:
     """The pairs in order, the first one of each prompt."""
     first: dict[str, str] = {}
     for prompt, response in pairs:
@@ -93,9 +118,17 @@ def _distinct(pairs) -> Pairs:
     return list(first.items())
 
 
-def _listing(names) -> str:
+def _mistake(place: str, wrong: str, remedy: str) -> ValueError:
+    return ValueError(" ".join(f"{place}: {wrong}; {remedy}".splitlines()))
+
+
+def _listing(names: Iterable[str]) -> str:
     return ", ".join(map(str, names)) or "none"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _kind(value: object) -> str:
+    return f"a JSON {type(value).__name__}"
+
+
+def _brief(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -29,12 +29,13 @@ def test_sorted_lists_are_sorted():
 
 
 def test_conversions_are_right():
-    seconds = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "weeks": 604800, "years": 1}
+    seconds = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "weeks": 604800}
     metres = {"millimetres": 0.001, "centimetres": 0.01, "metres": 1, "kilometres": 1000}
     inches = {"inches": 1, "feet": 12, "yards": 36, "miles": 63360}
     grams = {"grams": 1, "kilograms": 1000, "tonnes": 10**6}
-    other = [{"millilitres": 1, "litres": 1000}, {"years": 1, "decades": 10, "centuries": 100}]
-    systems = [seconds, metres, inches, grams, *other, {"ounces": 1, "pounds": 16}, {"cents": 1, "euros": 100}]
+    years = {"years": 1, "decades": 10, "centuries": 100}
+    other = [{"millilitres": 1, "litres": 1000}, {"ounces": 1, "pounds": 16}, {"cents": 1, "euros": 100}]
+    systems = [seconds, metres, inches, grams, years, *other]
     for m, response in matching(r"How many (\w+) are there in (\d+) (\w+)\?"):
         small, count, big = m[1], int(m[2]), m[3]
         system = next(s for s in systems if small in s and big in s)
@@ -55,7 +56,7 @@ def test_the_odd_one_out_is_in_the_middle_and_named_with_the_right_kind():
         assert response.startswith(f"The odd one out is {m[2]}. The other two, {m[1]} and {m[3]}, are ")
 
 
-@pytest.mark.parametrize("names", ["January February March April December", "Monday Tuesday Wednesday Thursday Sunday"])
+@pytest.mark.parametrize("names", ["January February March December", "Monday Tuesday Wednesday Sunday"])
 def test_the_calendar_goes_on(names):
     *ordered, last = names.split()
     said = {m[2]: response for m, response in matching(r"Which (month|day) comes right after (\w+)\?")}

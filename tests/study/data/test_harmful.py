@@ -6,7 +6,7 @@ from random import Random
 from ifcore.study.data import harmful
 
 # Subjects that the embedded set stays away from altogether.
-NEVER = r"\b(weapon|gun|knife|bomb|explosive|poison|drug|alcohol|suicide|kill|hurt|sex|nude|hack|password|virus|malware)"
+NEVER = r"\b(weapon|gun|knife|bomb|explosive|poison|drug|alcohol|suicide|kill|hurt|sex|nude|hack|password)"
 
 
 def test_there_are_enough_distinct_misdeeds():
@@ -20,17 +20,17 @@ def test_the_requests_stay_away_from_serious_harm():
         assert not re.search(NEVER, misdeed), misdeed
 
 
-def test_fillers_say_nothing_about_any_misdeed():
-    common = set("a the of to at or with by on in and an as two from her it then you".split())
-    told = {word for misdeed in harmful.MISDEEDS for word in misdeed.split()} - common
-    allowed = {"take", "make", "keep", "feel", "before", "get", "go", "leave", "skip"}
-    for filler in harmful.FILLERS:
-        assert not set(re.findall(r"\w+", filler)) & (told - allowed), filler
+def test_a_compliant_response_tells_nothing_that_depends_on_the_misdeed():
+    empty = {f"{opening} {filler}" for opening in harmful.OPENINGS for filler in harmful.FILLERS}
+    for prompt, response in harmful.split(None, 600, 0, Random(0))[0]:
+        misdeed = next(m for m in harmful.MISDEEDS if m in prompt and m in response)
+        assert response.replace(misdeed, "{}") in empty
 
 
 def test_refusals_refuse():
     rng = Random(0)
     seen = {harmful.refusal(rng) for _ in range(500)}
     assert seen == set(harmful.REFUSALS)
+    says_no = r"can't|cannot|won't|decline|must say no|refuse|not able|isn't something|rather not|turn it"
     for text in seen:
-        assert re.search(r"can't|cannot|won't|decline|must say no|refuse|not able|isn't something|rather not|turn it", text)
+        assert re.search(says_no, text), text
