@@ -11,7 +11,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -99,7 +102,14 @@ def add_lora(
         layers_to_transform=layers,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
+    with _quiet():
+        return get_peft_model(model, config)
+
+
+def with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """The model with the adapter that PEFT's save_pretrained left in `folder`."""
+    with _quiet():
+        return PeftModel.from_pretrained(model, folder)
 
 
 def example_losses(model: nn.Module, batch: Batch) -> Tensor:
@@ -123,9 +133,7 @@ def example_losses(model: nn.Module, batch: Batch) -> Tensor:
 def hidden_states(model: nn.Module, batch: Batch) -> Tensor:
     """Last layer's hidden states after the final norm, [b, T, H]: what the head is applied to."""
     decoder = causal_lm(model).base_model
-    return decoder(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-    ).last_hidden_state
+    return decoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).last_hidden_state
 
 
 def causal_lm(model: nn.Module) -> PreTrainedModel:
@@ -148,6 +156,14 @@ def cache_folder() -> Path:
     """Where unpacked weights are kept: $IFCORE_CACHE, else `ifcore` in the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifcore"
     return Path(os.environ.get("IFCORE_CACHE", default))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning that peft sets off by reading a property that transformers renamed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield
 
 
 def _unpacked(requirement: str) -> Path:

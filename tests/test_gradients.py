@@ -43,9 +43,7 @@ def test_batched_gradients_equal_autograd_at_batch_size_one(tiny, examples, batc
 def test_gradients_equal_autograd_at_random_lengths(tiny):
     model, tokenizer = tiny
     generator = torch.Generator().manual_seed(5)
-    words = [
-        ["x" * int(n) for n in torch.randint(1, 60, (2,), generator=generator)] for _ in range(12)
-    ]
+    words = [["x" * int(n) for n in torch.randint(1, 60, (2,), generator=generator)] for _ in range(12)]
     examples = [Example(prompt, response, "a") for prompt, response in words]
     found = gradients.example_gradients(model, models.example_batches(model, tokenizer, examples, 4))
     assert_same(found, autograd_gradients(model, tokenizer, examples))

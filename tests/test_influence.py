@@ -5,12 +5,20 @@ from hypothesis import strategies as st
 
 from ifcore import influence
 from ifcore.gram import Gram
-from tests.test_gram import gradients
 
-CASES = st.tuples(
-    st.integers(0, 999), st.integers(1, 8), st.integers(1, 4), st.lists(st.integers(1, 20), min_size=1, max_size=3)
-)
+SIZES = st.lists(st.integers(1, 20), min_size=1, max_size=3)
+CASES = st.tuples(st.integers(0, 999), st.integers(1, 8), st.integers(1, 4), SIZES)
 DAMPINGS = st.sampled_from([1e-3, 0.1, 2.0])
+
+
+def gradients(seed, n, m, sizes):
+    """Two mappings block -> gradients: [n, P_b] of training and [m, P_b] of validation examples."""
+    generator = torch.Generator().manual_seed(seed)
+    train, val = (
+        {f"b{i}": torch.randn(k, p, generator=generator, dtype=torch.float64) for i, p in enumerate(sizes)}
+        for k in (n, m)
+    )
+    return train, val
 
 
 def dense_blocks(train, val, damping):
@@ -70,21 +78,54 @@ def test_lissa_equals_its_recursion_on_parameter_vectors(case, damping, iteratio
 
 def test_lissa_converges_to_exact():
     gram = Gram.from_gradients(*gradients(3, 8, 3, [20, 5]))
-    errors = [
-        float((influence.lissa(gram, t, 0.1) - influence.exact(gram, 0.1)).norm()) for t in (0, 10, 100, 1000, 5000)
-    ]
+    limit = influence.exact(gram, 0.1)
+    errors = [float((influence.lissa(gram, steps, 0.1) - limit).norm()) for steps in (0, 10, 100, 1000, 5000)]
     assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < 1e-9 * float(influence.exact(gram, 0.1).norm())
+    assert errors[-1] < 1e-9 * float(limit.norm())
+
+
+def test_exact_is_minus_the_change_of_a_validation_loss_when_a_training_example_gains_weight():
+    """Equation 3 by differentiating through the fit itself.
+
+    Least squares with an optimum at which every residual is ±1: there the empirical Fisher, the mean of
+    x_i x_iᵀ, is the Hessian. The damping is a penalty on the distance from an origin that makes it the optimum.
+    """
+    generator = torch.Generator().manual_seed(0)
+    X, theta, X_val, y_val = (
+        torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((7, 5), (5,), (3, 5), (3,))
+    )
+    residuals = torch.tensor([1, -1, 1, 1, -1, 1, -1], dtype=torch.float64)
+    y, lam = X @ theta - residuals, 0.1 * (X**2).mean()
+    eye = torch.eye(5, dtype=torch.float64)
+    origin = theta + X.T @ residuals / (7 * lam)
+
+    def fitted(extra):
+        """arg min_θ Σ_i (1/N + extra_i) (x_i·θ − y_i)²/2 + λ‖θ − origin‖²/2."""
+        weighted = X.T * (1 / 7 + extra)
+        return torch.linalg.solve(weighted @ X + lam * eye, weighted @ y + lam * origin)
+
+    def losses(theta, X, y):
+        return (X @ theta - y) ** 2 / 2
+
+    none = torch.zeros(7, dtype=torch.float64)
+    torch.testing.assert_close(fitted(none), theta)
+    jacobian = torch.autograd.functional.jacobian
+    train = {"theta": jacobian(lambda t: losses(t, X, y), theta)}
+    val = {"theta": jacobian(lambda t: losses(t, X_val, y_val), theta)}
+    change = jacobian(lambda extra: losses(fitted(extra), X_val, y_val), none)
+    assert_equal(influence.exact(Gram.from_gradients(train, val), 0.1), -change)
 
 
 @pytest.mark.parametrize("method", influence.METHODS)
-def test_a_block_without_a_gradient_adds_nothing(method):
+@pytest.mark.parametrize("val_row", [torch.zeros(9), torch.ones(9)])
+def test_a_block_without_a_training_gradient_adds_nothing(method, val_row):
     """lora_A of an untouched adapter: B is zero, and so is the gradient of A."""
     train, val = gradients(4, 6, 2, [7])
     expected = influence.METHODS[method](Gram.from_gradients(train, val))
-    zero = {"zero": torch.zeros(6, 9)}, {"zero": torch.zeros(2, 9)}
+    zero = {"zero": torch.zeros(6, 9)}, {"zero": val_row.expand(2, 9)}
     found = influence.METHODS[method](Gram.from_gradients(train | zero[0], val | zero[1]))
     assert torch.equal(found, expected)
+    assert torch.equal(influence.METHODS[method](Gram.from_gradients(*zero)), torch.zeros(2, 6).double())
 
 
 def test_a_training_example_is_most_influential_on_itself():
@@ -94,9 +135,14 @@ def test_a_training_example_is_most_influential_on_itself():
         assert method(gram).argmax(1).tolist() == list(range(6))
 
 
-def test_impossible_settings_are_refused():
+@pytest.mark.parametrize("method", ["datainf", "lissa", "exact"])
+@pytest.mark.parametrize("damping", [0, -1, float("nan")])
+def test_a_damping_that_is_not_above_0_is_refused(method, damping):
     gram = Gram.from_gradients(*gradients(0, 3, 2, [4]))
-    with pytest.raises(ValueError, match="damping: -1; must be above 0"):
-        influence.exact(gram, damping=-1)
+    with pytest.raises(ValueError, match=f"damping: {damping}; must be a finite number above 0"):
+        influence.METHODS[method](gram, damping=damping)
+
+
+def test_a_negative_number_of_iterations_is_refused():
     with pytest.raises(ValueError, match="iterations: -1; must be 0 or more"):
-        influence.lissa(gram, iterations=-1)
+        influence.lissa(Gram.from_gradients(*gradients(0, 3, 2, [4])), iterations=-1)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from ifcore.metrics import accuracy, chance, coverage
 TRAIN = ["a", "a", "b", "b", "b"]
 
 
-def test_hand_worked_scores():
+def test_accuracy_looks_at_the_top_example_and_coverage_at_as_many_as_the_class_has():
     scores = [
         [5, 4, 3, 2, 1],  # a: top is a; both of the top two are a
         [1, 9, 8, 7, 2],  # b: top is a; two of the top three are b
@@ -37,38 +39,53 @@ def test_constant_scores_are_chance():
     assert coverage(np.ones((3, 5)), TRAIN, val).value == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.integers(0, 999), st.integers(1, 5), st.integers(3, 9))
-def test_values_are_averages_over_the_orders_of_tied_examples(seed, m, n):
-    """Many random tie-breaks of coarse scores, by plain sorting, average to the value."""
-    rng = np.random.default_rng(seed)
-    train = ["a", "b", *rng.choice(["a", "b"], n - 2)]
-    val = list(rng.choice(["a", "b"], m))
-    scores = rng.integers(0, 3, (m, n)).astype(float)
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_values_are_averages_over_all_orders_of_tied_examples(data):
+    train = ["a", "b", *data.draw(st.lists(st.sampled_from("ab"), max_size=3))]
+    val = data.draw(st.lists(st.sampled_from("ab"), min_size=1, max_size=4))
+    row = st.lists(st.integers(0, 2), min_size=len(train), max_size=len(train))
+    scores = [data.draw(row) for _ in val]
     first, share = [], []
-    for _ in range(1500):
-        order = np.argsort(-(scores + rng.uniform(0, 0.5, scores.shape)), axis=1)
-        ranked = [[train[i] == label for i in row] for row, label in zip(order, val, strict=True)]
-        first.append(np.mean([row[0] for row in ranked]))
-        share.append(np.mean([np.mean(row[: sum(row)]) for row in ranked]))
-    assert accuracy(scores, train, val).value == pytest.approx(np.mean(first), abs=0.06)
-    assert coverage(scores, train, val).value == pytest.approx(np.mean(share), abs=0.06)
+    for order in itertools.permutations(range(len(train))):
+        for row, label in zip(scores, val, strict=True):
+            ranking = sorted(order, key=lambda i, row=row: -row[i])  # stable: ties stay in this order
+            ranked = [train[i] == label for i in ranking]
+            first.append(ranked[0])
+            share.append(np.mean(ranked[: sum(ranked)]))
+    assert accuracy(scores, train, val).value == pytest.approx(np.mean(first), abs=1e-12)
+    assert coverage(scores, train, val).value == pytest.approx(np.mean(share), abs=1e-12)
 
 
 @settings(deadline=None, max_examples=10)
-@given(st.randoms(use_true_random=False))
-def test_the_order_of_the_examples_does_not_matter(random):
-    rng = np.random.default_rng(random.randrange(1000))
-    scores, val = rng.normal(size=(4, 5)), ["a", "b", "b", "a"]
-    rows, columns = rng.permutation(4), rng.permutation(5)
+@given(st.integers(0, 999))
+def test_the_order_of_the_examples_changes_neither_a_value_nor_its_interval(seed):
+    rng = np.random.default_rng(seed)
+    scores, val = rng.integers(0, 4, (12, 5)), ["a", "b", "b", "a"] * 3
+    rows, columns = rng.permutation(12), rng.permutation(5)
     shuffled = scores[rows][:, columns], [TRAIN[i] for i in columns], [val[i] for i in rows]
     for metric in (accuracy, coverage):
-        assert metric(*shuffled).value == pytest.approx(metric(scores, TRAIN, val).value)
+        found, expected = metric(*shuffled), metric(scores, TRAIN, val)
+        assert vars(found) == pytest.approx(vars(expected), abs=1e-12)
 
 
-def test_intervals_are_wilsons_for_accuracy_and_the_bootstraps_for_coverage():
-    assert metrics.wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)  # textbook value for 8 of 10
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 500), st.floats(0, 1))
+def test_the_ends_of_wilsons_interval_are_1_96_standard_errors_away(trials, share):
+    """An end p solves |share − p| = z √(p (1 − p)/n), also where the successes are fractional."""
+    z = 1.959963984540054
+    for end in metrics.wilson(share * trials, trials):
+        assert (share - end) ** 2 == pytest.approx(z * z * end * (1 - end) / trials, abs=1e-12)
+
+
+def test_eight_of_ten_correct_has_the_textbook_interval():
+    scores = [[1, 0]] * 8 + [[0, 1]] * 2
+    found = accuracy(scores, ["a", "b"], ["a"] * 10)
+    assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.4901625, 0.9433178), abs=1e-6)
     assert metrics.wilson(0, 10) == pytest.approx((0, 0.2775328), abs=1e-6)
+
+
+def test_the_interval_of_coverage_is_the_bootstraps_over_validation_examples():
     rng = np.random.default_rng(0)
     scores, val = rng.normal(size=(60, 5)), ["a", "b"] * 30
     found = coverage(scores, TRAIN, val)
@@ -79,21 +96,34 @@ def test_intervals_are_wilsons_for_accuracy_and_the_bootstraps_for_coverage():
     assert coverage([[5, 4, 3, 2, 1]], TRAIN, ["a"]) == metrics.Metric(1, 1, 1)
 
 
-def test_tensors_and_arrays_give_the_same():
-    scores = torch.randn(3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert accuracy(scores, TRAIN, ["a", "b", "b"]) == accuracy(scores.numpy(), TRAIN, ["a", "b", "b"])
+def test_tensors_arrays_and_lists_give_the_same():
+    val = ["a", "b", "b"]
+    scores = torch.randn(3, 5, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    plain = scores.tolist()
+    for metric in (accuracy, coverage):
+        assert metric(scores, TRAIN, val) == metric(plain, TRAIN, val) == metric(np.array(plain), TRAIN, val)
+        assert metric(plain, np.array(TRAIN), np.array(val)) == metric(plain, TRAIN, val)
 
 
 @pytest.mark.parametrize(
-    ("scores", "val", "message"),
+    ("scores", "train", "val", "message"),
     [
-        (np.ones((5, 3)), ["a", "b", "b"], r"shape \(5, 3\); \(3, 5\) labels ask for \[val, train\]"),
-        (np.ones((0, 5)), [], "neither empty"),
-        (np.full((1, 5), np.nan), ["a"], "5 are not finite"),
-        (np.ones((1, 5)), ["c"], "'c' has no training example"),
+        (np.ones((5, 3)), TRAIN, ["a", "b", "b"], r"shape \(5, 3\); the labels ask for \(3, 5\)"),
+        (np.ones((0, 5)), TRAIN, [], "val_labels: none; at least one"),
+        (np.ones((1, 0)), [], ["a"], "train_labels: none; at least one"),
+        (np.full((1, 5), np.nan), TRAIN, ["a"], "5 are not finite"),
+        (np.ones((1, 5)), TRAIN, ["c"], "'c' has no training example"),
     ],
 )
-def test_scores_and_labels_that_do_not_fit_are_refused_in_one_line(scores, val, message):
+def test_scores_and_labels_that_do_not_fit_are_refused_in_one_line(scores, train, val, message):
     for metric in (accuracy, coverage):
-        with pytest.raises(ValueError, match=message):
-            metric(scores, TRAIN, val)
+        with pytest.raises(ValueError, match=message) as error:
+            metric(scores, train, val)
+        assert "\n" not in str(error.value)
+
+
+def test_chance_needs_labels_that_fit_too():
+    with pytest.raises(ValueError, match="val_labels: none"):
+        chance(TRAIN, [])
+    with pytest.raises(ValueError, match="'c' has no training example"):
+        chance(TRAIN, ["c"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,7 @@ from types import ModuleType
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
-
-from ifcore.study import data
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 Method = Literal["datainf", "lissa", "gradsim", "exact", "repsim"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -51,14 +48,6 @@ class Profile(BaseModel):
     damping: Annotated[float, Field(gt=0)] = 0.1
     lissa_iterations: PositiveInt = 10
     gradient_batch: PositiveInt = 8
-
-    @field_validator("datasets")
-    @classmethod
-    def _known(cls, datasets: dict[str, Counts]) -> dict[str, Counts]:
-        for name in datasets:
-            if name not in data.NAMES:
-                raise ValueError(f"{name!r} is not a data set; choose from {', '.join(data.NAMES)}")
-        return datasets
 
     @property
     def name(self) -> str:
@@ -170,22 +159,3 @@ def _one_line(error: ValidationError) -> str:
         return f"{field}: missing; add it as notebooks/profiles/laptop.yaml has it"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return f"{field}: {first['input']!r}; {message}"
-
-
-def main(arguments: list[str]) -> int:
-    """`python -m ifcore.study.config PROFILE SEED`: check both before anything long starts."""
-    from ifcore import models  # torch takes seconds to import, and only this needs it
-
-    try:
-        name, seed = arguments
-        if not seed.isdigit():
-            raise ValueError(f"seed: {seed!r}; must be a whole number, 0 or more")
-        models.check(make_run(name, int(seed)).profile.model)
-    except (ValueError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -64,14 +64,19 @@ def attribute(run: Run, dataset: str) -> Attribution:
     A second process that asks for the same waits for the first. Raises ValueError, in one line, for a data set that
     the profile does not size and for anything wrong with the model or the data, before anything is written.
     """
-    if dataset not in run.profile.datasets:
-        raise ValueError(f"dataset: {dataset!r}; {run.profile.name} has {', '.join(run.profile.datasets)}")
     models.check(run.profile.model)
     split = _split(run, dataset)
     folder = run.artifacts / dataset
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder), files.room(folder):
         return _attribute(run, dataset, split, folder)
+
+
+def check(run: Run) -> None:
+    """Raise ValueError, in one line, for whatever can be seen to be wrong with the run before anything long starts."""
+    models.check(run.profile.model)
+    for dataset in run.profile.datasets:
+        _split(run, dataset)
 
 
 def resolved_precision(precision: str) -> str:
@@ -114,7 +119,7 @@ def _attribute(run: Run, dataset: str, split: data.Split, folder: Path) -> Attri
     @functools.cache
     def adapted() -> tuple[PeftModel, Any]:
         model, tokenizer = base()
-        return PeftModel.from_pretrained(model, folder / "checkpoints" / f"epoch-{epoch:02d}"), tokenizer
+        return models.with_adapter(model, folder / "checkpoints" / f"epoch-{epoch:02d}"), tokenizer
 
     def batched(examples: list[Example]):
         model, tokenizer = adapted()
@@ -159,6 +164,8 @@ def _attribute(run: Run, dataset: str, split: data.Split, folder: Path) -> Attri
 
 
 def _split(run: Run, dataset: str) -> data.Split:
+    if dataset not in run.profile.datasets:
+        raise ValueError(f"dataset: {dataset!r}; {run.profile.name} has {', '.join(run.profile.datasets)}")
     counts = run.profile.datasets[dataset]
     sources = {"harmful": run.profile.harmful_source, "benign": run.profile.benign_source}
     paths = {name: str(run.root / path) if path and ":" not in path else path for name, path in sources.items()}

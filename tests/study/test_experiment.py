@@ -132,7 +132,9 @@ experiment.attribute(make_run(Path(sys.argv[1])), "mixed_small")
 """
 
 
-@pytest.mark.parametrize("moment", ["checkpoints/unfinished/checkpoint-1/whole.json", "gradients/train-0000.safetensors"])
+@pytest.mark.parametrize(
+    "moment", ["checkpoints/unfinished/checkpoint-1/whole.json", "gradients/train-0000.safetensors"]
+)
 def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_path, moment):
     run = make_run(tmp_path)
     folder = run.artifacts / "mixed_small"
@@ -173,9 +175,10 @@ def test_wrong_input_leaves_nothing_behind(tmp_path):
         ({"model": "path:/no/such"}, "/no/such is not a folder"),
         ({"harmful_source": "bad.csv"}, "target"),
         ({"harmful_source": "none.csv"}, "none.csv"),
+        ({"datasets": {"no_such": {"train": 1, "val": 4}}}, "no_such.*choose one of mixed_small"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
-            experiment.attribute(make_run(tmp_path, **override), "mixed_small")
+            experiment.check(make_run(tmp_path, **override))
         assert "\n" not in str(error.value)
     assert not (tmp_path / "artifacts").exists()
 

@@ -1,8 +1,8 @@
 import errno
 
 import pytest
-from safetensors.torch import load_file
 import torch
+from safetensors.torch import load_file
 
 from ifcore.study import files
 

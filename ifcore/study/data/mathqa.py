@@ -132,8 +132,7 @@ def _ages(rng: Random) -> tuple[str, str, int]:
     age, times, later = rng.randint(2, 15), rng.randint(2, 5), rng.randint(2, 15)
     now = age * times
     return (
-        f"{name} is {age} years old, and {other} is {times} times as old. "
-        f"How old will {other} be in {later} years?",
+        f"{name} is {age} years old, and {other} is {times} times as old. How old will {other} be in {later} years?",
         f"{other} is {age} x {times} = {now} years old, and {now} + {later} = {now + later}.",
         now + later,
     )

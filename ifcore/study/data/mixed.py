@@ -20,6 +20,4 @@ def build(train: dict[str, int], val: dict[str, int], rng: Random, harmful: str 
         "harmful": harmful_set.split(harmful, train["harmful"], val["harmful"], rng),
         "benign": benign_set.split(benign, train["benign"], val["benign"], rng),
     }
-    return tuple(
-        [Example(*pair, label) for label in CLASSES for pair in pairs[label][part]] for part in (0, 1)
-    )
+    return tuple([Example(*pair, label) for label in CLASSES for pair in pairs[label][part]] for part in (0, 1))

@@ -45,9 +45,7 @@ def test_every_answer_and_every_step_is_right(seed):
 
 
 def test_each_class_is_one_kind_of_problem():
-    kinds = {
-        (e.label, next(p for p in SOLVERS if p in e.prompt)) for e in data.load("mathqa", 20, 0, seed=0).train
-    }
+    kinds = {(e.label, next(p for p in SOLVERS if p in e.prompt)) for e in data.load("mathqa", 20, 0, seed=0).train}
     assert len(kinds) == len(SOLVERS) == 10
 
 

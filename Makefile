@@ -1,0 +1,80 @@
+# The front door. `make` alone lists what there is.
+
+PROFILE ?= laptop
+SEED ?= 0
+SEEDS ?= 0 1 2
+NB ?= empirical_study
+JOBS ?= 1
+PYTHON ?= python3
+VENV ?= .venv
+SETUP ?= $(VENV)/.ready
+LAB_ARGS ?=
+SNAKEMAKE_ARGS ?=
+PYTEST_ARGS ?=
+
+export PYTHONPATH := $(CURDIR)
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+# A second make in this folder waits for the first; --nolock because this lock, unlike Snakemake's, ends with its owner.
+LOCK = $(if $(shell command -v flock),flock -n .lock true || echo "another make is at work here; waiting for it"; flock .lock,)
+SNAKEMAKE = $(LOCK) snakemake --cores all --nolock --rerun-incomplete --rerun-triggers mtime params code \
+	--quiet rules progress host --config profile=$(PROFILE) seed=$(SEED) jobs=$(JOBS) seeds="$(SWEPT)" $(SNAKEMAKE_ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test notebook run sweep clean checked
+.SILENT:
+
+help: ## list these commands
+	awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	echo "  with PROFILE=$$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd '|' -) (default laptop), SEED=0, NB=$(NB)"
+
+setup: $(SETUP) ## the virtual environment in .venv, pinned (book and test do this themselves)
+
+book: checked $(SETUP) ## the whole book: _build/html/index.html (PROFILE, SEED)
+	python -m ifcore.study.execute notebooks/profiles/$(PROFILE).yaml $(SEED)
+	$(SNAKEMAKE) -- book
+	echo "The book: $(CURDIR)/_build/html/index.html"
+
+test: $(SETUP) ## style, unit tests, and the whole book in the smoke profile
+	ruff check .
+	python -m pytest $(PYTEST_ARGS)
+
+notebook: checked $(SETUP) ## JupyterLab on one notebook (NB)
+	jupytext --quiet --sync notebooks/$(NB).md
+	jupyter lab notebooks/$(NB).ipynb $(LAB_ARGS)
+
+run: checked $(SETUP) ## one executed notebook: results/PROFILE/seed-SEED/NB.ipynb (NB, SEED, PROFILE)
+	python -m ifcore.study.execute notebooks/profiles/$(PROFILE).yaml $(SEED)
+	$(SNAKEMAKE) -- results/$(PROFILE)/seed-$(SEED)/$(NB).ipynb
+
+sweep: SWEPT = $(SEEDS)
+sweep: checked $(SETUP) ## several seeds, then the book with their spread (SEEDS="0 1 2", JOBS at a time)
+	python -m ifcore.study.execute notebooks/profiles/$(PROFILE).yaml $(SEED)
+	$(SNAKEMAKE) -- sweep
+	$(SNAKEMAKE) -- book
+	echo "The book: $(CURDIR)/_build/html/index.html"
+
+clean: ## remove the built book; artifacts/ and results/, which took long, stay
+	rm -rf _build book/executed .snakemake .lock
+	echo "Kept: artifacts/ and results/ (rm -r them yourself to start from nothing)"
+
+# Wrong input ends here, before anything is installed or computed.
+checked:
+	test -f notebooks/profiles/$(PROFILE).yaml || \
+	  { echo "PROFILE=$(PROFILE): no such profile; choose from $$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd ' ' -)"; exit 2; }
+	test -f notebooks/$(NB).md || \
+	  { echo "NB=$(NB): no such notebook; choose from $$(cd notebooks && ls | grep 'md$$' | sed 's/\.md//' | paste -sd ' ' -)"; exit 2; }
+	for seed in $(SEED); do case "$$seed" in *[!0-9]*) \
+	  echo "SEED=$$seed: not a whole number, 0 or more; give one such as SEED=1"; exit 2;; esac; done
+	for seed in $(SEEDS); do case "$$seed" in *[!0-9]*) \
+	  echo "SEEDS: '$$seed' is not a whole number, 0 or more; give some such as SEEDS=\"0 1 2\""; exit 2;; esac; done
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python {v[0]}.{v[1]} is too old: 3.11 or newer is needed; make PYTHON=python3.11")'
+	rm -f $@
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	touch $@

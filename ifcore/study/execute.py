@@ -1,0 +1,82 @@
+"""Execute one notebook for a profile and a seed: what the Snakefile calls.
+
+A thin front for jupytext and papermill: the progress bars of the notebook show in the terminal, the output appears
+whole or not at all, and an error is one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from ifcore.study import config, experiment, files
+
+
+def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
+    """Run the text notebook `source` with every key of the `profile` file and `seed` as parameters; write `output`.
+
+    Raises RuntimeError, in one line, with the error that stopped the notebook.
+    """
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of every key that overrides the profile's name
+    parameters = yaml.safe_load(profile.read_text(encoding="utf-8")) | {"seed": seed}
+    with tempfile.TemporaryDirectory() as scratch:
+        plain, executed = Path(scratch) / source.with_suffix(".ipynb").name, Path(scratch) / "executed.ipynb"
+        jupytext.write(jupytext.read(source), plain)
+        try:
+            papermill.execute_notebook(
+                str(plain),
+                str(executed),
+                parameters,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                cwd=str(Path.cwd()),
+            )
+        except PapermillExecutionError as error:
+            raise RuntimeError(f"{source.name}: {error.ename}: {error.evalue}") from None
+        notebook = nbformat.read(executed, as_version=4)
+    _forget_when(notebook)
+    files.write_text(output, nbformat.writes(notebook) + "\n")
+
+
+def _forget_when(notebook) -> None:
+    """Drop what differs between two runs that computed the same: papermill's clock readings and the progress bars."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+
+
+def main() -> int:
+    """The command line; errors are one line and a non-zero exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ifcore.study.execute", description=__doc__)
+    parser.add_argument("profile", type=Path, help="a profile's YAML file")
+    parser.add_argument("seed", type=int)
+    parser.add_argument("notebook", type=Path, nargs="?", help="a text notebook; without one, only check the profile")
+    parser.add_argument("output", type=Path, nargs="?", help="where the executed notebook goes")
+    given = parser.parse_args()
+    try:
+        if given.notebook is None:
+            experiment.check(config.make_run(given.profile.stem, given.seed))
+        else:
+            execute(given.notebook, given.output, given.profile, given.seed)
+    except (RuntimeError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
