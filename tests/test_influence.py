@@ -88,7 +88,7 @@ def test_exact_is_minus_the_change_of_a_validation_loss_when_a_training_example_
     """Equation 3 by differentiating through the fit itself.
 
     Least squares with an optimum at which every residual is ±1: there the empirical Fisher, the mean of
-    x_i x_iᵀ, is the Hessian. The damping is a penalty on the distance from an origin that makes it the optimum.
+    x_i x_iᵀ, is the Hessian. The damping is a penalty on the distance from an origin chosen to that end.
     """
     generator = torch.Generator().manual_seed(0)
     X, theta, X_val, y_val = (

@@ -45,16 +45,18 @@ def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
         except PapermillExecutionError as error:
             raise RuntimeError(f"{source.name}: {error.ename}: {error.evalue}") from None
         notebook = nbformat.read(executed, as_version=4)
-    _forget_when(notebook)
+    _tidy(notebook)
     files.write_text(output, nbformat.writes(notebook) + "\n")
 
 
-def _forget_when(notebook) -> None:
-    """Drop what differs between two runs that computed the same: papermill's clock readings and the progress bars."""
+def _tidy(notebook) -> None:
+    """Drop papermill's clock readings and the progress bars, and fold its cell of parameters as the author's is."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata.tags.append("hide-input")
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
 

@@ -1,0 +1,145 @@
+"""Every figure of the book."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from scipy.stats import rankdata
+
+from ifcore.examples import Example
+from ifcore.study import files
+from ifcore.study.config import Run
+from ifcore.study.experiment import Attribution
+from ifcore.study.tables import DATASETS, NAMES
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; one a method in the whole book.
+COLOURS = {
+    "repsim": "#0072B2",
+    "gradsim": "#E69F00",
+    "datainf": "#009E73",
+    "lissa": "#CC79A7",
+    "exact": "#D55E00",
+}
+
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+    "figure.dpi": 130,
+    "svg.hashsalt": "ifcore",  # the same figure is the same file
+}
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """One validation example, and what each method ranks highest for it. Text from the data is escaped."""
+
+    dataset: str
+    example: Example
+    top: dict[str, Example]
+
+    def _repr_html_(self) -> str:
+        cards = "".join(
+            _card(NAMES[method], COLOURS[method], found, found.label == self.example.label)
+            for method, found in self.top.items()
+        )
+        return f'<div class="showcase">{_card("Validation example", "#555555", self.example)}{cards}</div>'
+
+
+def showcase(attribution: Attribution, val_index: int = 0) -> Showcase:
+    """Figure 1: what each method ranks highest for one validation example, the first by default."""
+    top = {method: attribution.train[int(scores[val_index].argmax())] for method, scores in attribution.scores.items()}
+    return Showcase(attribution.dataset, attribution.val[val_index], top)
+
+
+def heatmap(run: Run, attribution: Attribution) -> Figure:
+    """Figure 2: influence of every training example (columns) on every validation example (rows), a panel a method.
+
+    A cell is the share of training examples that this one outranks in its row, so that rows of different scale, and
+    single very large scores, leave the rest readable. Leaves fig2_heatmap.png and .svg.
+    """
+    labels = [example.label for example in attribution.train]
+    edges = [i for i in range(1, len(labels)) if labels[i] != labels[i - 1]]
+    blocks = list(zip([0, *edges], [*edges, len(labels)], strict=True))
+    methods = list(attribution.scores)
+    with matplotlib.rc_context(STYLE | {"axes.spines.top": True, "axes.spines.right": True}):
+        columns = min(3, len(methods))
+        rows = -(-len(methods) // columns)
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(7.2, 0.5 + 2.3 * rows), sharex=True, sharey=True, squeeze=False
+        )
+        for axis, method in zip(axes.flat, methods, strict=False):
+            ranks = (rankdata(attribution.scores[method], axis=1) - 1) / max(1, len(labels) - 1)
+            image = axis.imshow(ranks, aspect="auto", cmap="Reds", vmin=0, vmax=1, interpolation="nearest")
+            axis.set_title(NAMES[method], color=COLOURS[method], fontweight="bold", pad=18)
+            for start, end in blocks:
+                axis.axvline(start - 0.5, color="black", linewidth=0.8)
+                middle = (start + end - 1) / 2
+                axis.text(
+                    middle,
+                    1.02,
+                    labels[start],
+                    transform=axis.get_xaxis_transform(),
+                    ha="center",
+                    va="bottom",
+                    fontsize=8,
+                )
+        for axis in axes.flat[len(methods) :]:
+            axis.set_visible(False)
+        for axis in axes[:, 0]:
+            axis.set_ylabel("validation example")
+        for column in range(columns):
+            last = max(i for i in range(len(methods)) if i % columns == column)
+            axes.flat[last].set_xlabel("training example")
+            axes.flat[last].tick_params(labelbottom=True)
+        figure.colorbar(image, ax=axes, shrink=0.7, label="share of training examples outranked")
+        _save(run, "fig2_heatmap", figure)
+    return figure
+
+
+def curves(run: Run, attributions: Mapping[str, Attribution]) -> Figure:
+    """Training and validation loss over the epochs, a panel a data set, the epoch used marked. Leaves curves.*."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(attributions), figsize=(7.2, 2.6), sharey=True, squeeze=False, layout="constrained"
+        )
+        for axis, (dataset, found) in zip(axes.flat, attributions.items(), strict=True):
+            history = found.history
+            axis.plot(history.epoch, history.train_loss, color="#999999", marker="o", markersize=3, label="training")
+            axis.plot(history.epoch, history.val_loss, color="black", marker="o", markersize=3, label="validation")
+            axis.axvline(found.epoch, color="black", linestyle=":", linewidth=1, label="epoch used")
+            axis.set_title(DATASETS[dataset])
+            axis.set_xlabel("epoch")
+            axis.set_ylim(bottom=0)
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axes.flat[0].set_ylabel("loss (nats per response token)")
+        axes.flat[-1].legend(frameon=False)
+        _save(run, "curves", figure)
+    return figure
+
+
+def _card(title: str, colour: str, example: Example, correct: bool | None = None) -> str:
+    verdict = "" if correct is None else f" · class {'right' if correct else 'wrong'}"
+    return (
+        f'<div class="showcase-card" style="border-left-color: {colour}">'
+        f'<p><strong style="color: {colour}">{html.escape(title)}</strong> '
+        f"<em>{html.escape(example.label)}{verdict}</em></p>"
+        f"<p>{html.escape(example.prompt)}</p><p>→ {html.escape(example.response)}</p></div>"
+    )
+
+
+def _save(run: Run, name: str, figure: Figure) -> None:
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        files.write(
+            run.results / f"{name}.{suffix}",
+            lambda target, suffix=suffix, metadata=metadata: figure.savefig(target, format=suffix, metadata=metadata),
+        )
+    plt.close(figure)  # the notebook shows what the cell returns, once
