@@ -16,6 +16,8 @@ export PYTHONPATH := $(CURDIR)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
+# Threads that wait spin only briefly: on a machine that does anything else besides, long spinning halves the speed.
+export GOMP_SPINCOUNT := 20000
 
 # A second make in this folder waits for the first; --nolock because this lock, unlike Snakemake's, ends with its owner.
 LOCK = $(if $(shell command -v flock),flock -n .lock true || echo "another make is at work here; waiting for it"; flock .lock,)
