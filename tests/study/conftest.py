@@ -1,0 +1,12 @@
+"""A run with nothing in it, for tables and figures."""
+
+import pytest
+
+from ifcore.study import config
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
+    profile = config.Profile(profile="p", model="random:tiny-llama", datasets={})
+    return config.Run(profile, 0, tmp_path)

@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ifcore.examples import Example
+from ifcore.study import figures, tables
+from tests.study.test_tables import HALF, RIGHT, SCORES, WRONG, attribution
+
+
+def test_the_showcase_holds_what_each_method_ranks_highest():
+    found = figures.showcase(attribution(SCORES), val_index=1)
+    assert {method: example.label for method, example in found.top.items()} == {
+        "datainf": "benign",
+        "lissa": "benign",
+        "gradsim": "harmful",
+        "exact": "benign",
+        "repsim": "harmful",
+    }
+    page = found._repr_html_()
+    assert page.count("class right") == 2
+    assert page.count("class wrong") == 3
+    assert all(name in page for name in tables.NAMES.values())
+
+
+def test_text_from_the_data_is_escaped():
+    evil = Example("<script>alert(1)</script>", "<b>&", "<i>")
+    found = replace(attribution(SCORES), train=[evil] * 4, val=[evil] * 2)
+    page = figures.showcase(found)._repr_html_()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<b>&" not in page
+    assert "<i>" not in page
+
+
+def test_the_heat_map_shades_by_rank_within_a_row(run):
+    scores = {"gradsim": [RIGHT, HALF], "repsim": [WRONG, WRONG]}
+    found = attribution(scores)
+    found.scores["gradsim"][0] *= 1e9  # a row of another scale, and a heavy tail
+    figure = figures.heatmap(run, found)
+    first, second = (axis.images[0].get_array() for axis in figure.axes[:2])
+    np.testing.assert_allclose(first, [[1, 2 / 3, 1 / 3, 0], [1, 0, 2 / 3, 1 / 3]])
+    np.testing.assert_allclose(second, [[0, 1 / 3, 1, 2 / 3]] * 2)
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["GradSim", "RepSim"]
+
+
+def test_figures_are_saved_twice_and_alike_each_time(run):
+    found = {"mixed_small": attribution(SCORES)}
+    contents = []
+    for _ in range(2):
+        assert isinstance(figures.heatmap(run, found["mixed_small"]), Figure)
+        figures.curves(run, found)
+        saved = sorted(run.results.iterdir())
+        contents.append([path.read_bytes() for path in saved])
+    assert [path.name for path in saved] == ["curves.png", "curves.svg", "fig2_heatmap.png", "fig2_heatmap.svg"]
+    assert contents[0] == contents[1]
+
+
+def test_the_colours_are_one_a_method():
+    assert set(figures.COLOURS) == set(tables.NAMES)
+    assert len(set(figures.COLOURS.values())) == len(figures.COLOURS)
