@@ -1,0 +1,45 @@
+import re
+
+import pandas as pd
+
+from ifcore.study import tables
+
+PAGES = ("introduction", "preliminaries", "executed/empirical_study", "conclusion", "appendix_a", "references")
+
+
+def test_the_book_has_its_chapters_and_nothing_is_fetched_when_one_opens(book):
+    """The build itself fails on any warning: broken references of every kind among them."""
+    for name in PAGES:
+        page = (book / "book" / f"{name}.html").read_text(encoding="utf-8")
+        tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page)
+        fetched = [tag for tag in tags if re.search(r"""(?:src|href)=["'](?:https?:)?//""", tag)]
+        assert fetched == []
+
+
+def test_tables_and_figures_keep_the_papers_numbers(book):
+    page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
+    for label, number in (
+        ("tab-asr", "Table 1"),
+        ("tab-harmful", "Table 2"),
+        ("fig-showcase", "Figure 1"),
+        ("fig-heatmap", "Figure 2"),
+    ):
+        assert re.search(rf'href="#{label}"><span class="std std-numref">{number}</span>', page), label
+        assert re.search(rf'id="{label}"', page), label
+
+
+def test_the_run_leaves_tidy_tables_and_figures_and_the_page_shows_their_numbers(book, checkout):
+    results = checkout / "results" / "smoke" / "seed-0"
+    frame = pd.read_csv(results / "table2_harmful.csv")
+    assert list(frame.columns) == tables.COLUMNS
+    assert (results / "fig2_heatmap.png").exists()
+    assert (results / "fig2_heatmap.svg").exists()
+    page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
+    for row in frame[frame.method == "repsim"].itertuples():
+        assert f"{row.value * 100:.1f} [{row.ci_low * 100:.1f}, {row.ci_high * 100:.1f}]" in page
+
+
+def test_the_page_shows_no_error_and_no_progress_bar(book):
+    page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
+    assert "Traceback" not in page
+    assert "step/s" not in page

@@ -1,0 +1,58 @@
+"""papermill on the notebook itself, as a cluster would call it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.prefix) / "bin"
+
+
+@pytest.fixture(scope="module")
+def papermill(checkout, tmp_path_factory):
+    """Runs the notebook: papermill("-p", "seed", "1") -> CompletedProcess."""
+    folder = tmp_path_factory.mktemp("papermill")
+    plain = folder / "plain.ipynb"
+    convert = [BIN / "jupytext", "--quiet", "--to", "ipynb", "--output", plain, "notebooks/empirical_study.md"]
+    subprocess.run(convert, cwd=checkout, check=True)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        profile = checkout / "notebooks" / "profiles" / "smoke.yaml"
+        command = [BIN / "papermill", plain, folder / "out.ipynb", "-f", profile, *arguments]
+        environment = os.environ | {"PYTHONPATH": str(checkout)}
+        return subprocess.run(
+            [*command, "-k", "python3", "-l", "python"], cwd=checkout, env=environment, capture_output=True, text=True
+        )
+
+    return run
+
+
+def test_seeds_give_different_tables_and_a_seed_gives_the_same_one_again(papermill, checkout):
+    results, artifacts = (checkout / name / "smoke" for name in ("results", "artifacts"))
+    contents = []
+    for seed in (7, 8, 7):
+        for file in (artifacts / f"seed-{seed}").rglob("*.json"):
+            file.unlink()  # without its record, an artifact is made again
+        assert papermill("-p", "seed", str(seed)).returncode == 0
+        scores = sorted((artifacts / f"seed-{seed}").glob("*/scores.safetensors"))
+        table = results / f"seed-{seed}" / "table2_harmful.csv"
+        contents.append([path.read_bytes() for path in (*scores, table)])
+    assert contents[0] == contents[2]
+    assert all(a != b for a, b in zip(contents[0], contents[1], strict=True))
+
+
+def test_a_misspelt_parameter_stops_it(papermill):
+    done = papermill("-p", "sede", "3")
+    assert done.returncode != 0
+    assert "sede: 3; unknown key" in done.stderr
+
+
+def test_a_sweep_over_seeds_turns_the_table_into_means(make, checkout, book):
+    done = make("sweep", "PROFILE=smoke", "SEEDS=0 1 2", "JOBS=2")
+    assert done.returncode == 0, done.stdout[-3000:]
+    for seed in (1, 2):
+        assert (checkout / "results" / "smoke" / f"seed-{seed}" / "empirical_study.ipynb").exists()
+    page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
+    assert "mean ± s.d. over" in page
