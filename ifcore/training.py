@@ -39,8 +39,9 @@ def finetune(
 
     Leaves `folder`/epoch-NN in PEFT's own format for every epoch, epoch-00 being the untouched adapter; a call that
     finds the remains of a killed one in `folder` goes on from its last whole epoch, to the same numbers. Stops early
-    after the validation loss rose `patience` evaluations running. Returns the history, a row an epoch: epoch, step,
-    train_loss (the mean over the epoch's steps, dropout on), val_loss. The progress bar reads `label`.
+    after the validation loss rose `patience` evaluations running. Returns the history, a row an epoch from epoch 0, the
+    untouched adapter: epoch, step, train_loss (the mean over the epoch's steps, dropout on; empty for epoch 0),
+    val_loss. The progress bar reads `label`.
     """
     scratch = folder / "unfinished"
     arguments = TrainingArguments(
@@ -51,6 +52,7 @@ def finetune(
         learning_rate=settings.learning_rate,
         seed=settings.seed,
         eval_strategy="epoch",
+        eval_on_start=True,
         save_strategy="epoch",
         logging_strategy="epoch",
         save_total_limit=2,
@@ -164,7 +166,7 @@ class _StopOnRise(TrainerCallback):
     patience: int
 
     def on_evaluate(self, args, state, control, **_):
-        losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+        losses = _evaluations(state.log_history).val_loss.tolist()
         last = losses[-1 - self.patience :]
         if len(last) > self.patience and all(a < b for a, b in zip(last, last[1:], strict=False)):
             control.should_training_stop = True
@@ -207,9 +209,13 @@ def _sha256(path: Path) -> str:
 
 def _history(log: list[dict]) -> pd.DataFrame:
     train = {entry["step"]: entry["loss"] for entry in log if "loss" in entry}
-    rows = [
-        (round(entry["epoch"]), entry["step"], train[entry["step"]], entry["eval_loss"])
-        for entry in log
-        if "eval_loss" in entry
-    ]
-    return pd.DataFrame(rows, columns=["epoch", "step", "train_loss", "val_loss"])
+    history = _evaluations(log)
+    history.insert(2, "train_loss", history.step.map(train))
+    return history
+
+
+def _evaluations(log: list[dict]) -> pd.DataFrame:
+    """epoch, step and val_loss of each evaluation; one at a step, though a resumed run evaluates where it resumes."""
+    rows = {entry["step"]: (round(entry["epoch"]), entry["eval_loss"]) for entry in log if "eval_loss" in entry}
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["epoch", "val_loss"])
+    return frame.rename_axis("step").reset_index()[["epoch", "step", "val_loss"]]

@@ -25,9 +25,9 @@ def adapters(folder):
 def test_fine_tuning_lowers_the_training_loss_and_leaves_a_peft_checkpoint_an_epoch(examples, tmp_path):
     model, train, val = start(examples)
     history = finetune(model, train, val, tmp_path, SETTINGS)
-    assert history.epoch.tolist() == [1, 2, 3, 4]
-    assert history.step.tolist() == [2, 4, 6, 8]
-    assert history.train_loss.iloc[-1] < history.train_loss.iloc[0]
+    assert history.epoch.tolist() == [0, 1, 2, 3, 4]
+    assert history.step.tolist() == [0, 2, 4, 6, 8]
+    assert history.train_loss.iloc[-1] < history.train_loss.iloc[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"epoch-0{i}" for i in range(5)]
 
     base, tokenizer = models.load("random:tiny-llama")

@@ -48,6 +48,10 @@ class Profile(BaseModel):
     damping: Annotated[float, Field(gt=0)] = 0.1
     lissa_iterations: PositiveInt = 10
     gradient_batch: PositiveInt = 8
+    max_new_tokens: PositiveInt = 32
+    judge: str = "refusal"
+    further_models: list[str] = []
+    generator: str | None = None
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from ifcore.examples import Example
 from ifcore.study import files
 from ifcore.study.config import Run
-from ifcore.study.experiment import Attribution
+from ifcore.study.experiment import Attribution, Tuned
 from ifcore.study.tables import DATASETS, NAMES
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; one a method in the whole book.
@@ -105,23 +105,27 @@ def heatmap(run: Run, attribution: Attribution) -> Figure:
     return figure
 
 
-def curves(run: Run, attributions: Mapping[str, Attribution]) -> Figure:
+def curves(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
     """Training and validation loss over the epochs, a panel a data set, the epoch used marked. Leaves curves.*."""
     with matplotlib.rc_context(STYLE):
+        columns = min(4, len(tuned))
+        rows = -(-len(tuned) // columns)
         figure, axes = plt.subplots(
-            1, len(attributions), figsize=(7.2, 2.6), sharey=True, squeeze=False, layout="constrained"
+            rows, columns, figsize=(7.2, 0.4 + 1.7 * rows), sharex=True, sharey=True, squeeze=False
         )
-        for axis, (dataset, found) in zip(axes.flat, attributions.items(), strict=True):
+        for axis, (dataset, found) in zip(axes.flat, tuned.items(), strict=False):
             history = found.history
             axis.plot(history.epoch, history.train_loss, color="#999999", marker="o", markersize=3, label="training")
             axis.plot(history.epoch, history.val_loss, color="black", marker="o", markersize=3, label="validation")
             axis.axvline(found.epoch, color="black", linestyle=":", linewidth=1, label="epoch used")
             axis.set_title(DATASETS[dataset])
-            axis.set_xlabel("epoch")
             axis.set_ylim(bottom=0)
             axis.xaxis.get_major_locator().set_params(integer=True)
-        axes.flat[0].set_ylabel("loss (nats per response token)")
-        axes.flat[-1].legend(frameon=False)
+        for axis in axes.flat[len(tuned) :]:
+            axis.set_visible(False)
+        figure.supxlabel("epoch (0: before fine-tuning)", fontsize=9)
+        figure.supylabel("loss (nats per response token)", fontsize=9)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
         _save(run, "curves", figure)
     return figure
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import html
-import os
-import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,115 +10,152 @@ import pandas as pd
 import yaml
 
 from ifcore import metrics
-from ifcore.study import files
+from ifcore.study import asr, files
 from ifcore.study.config import Run
-from ifcore.study.experiment import Attribution
+from ifcore.study.experiment import Attack, Attribution, Tuned
+from ifcore.study.table import Prose, Table
 
 NAMES = {"datainf": "DataInf", "lissa": "LiSSA", "gradsim": "GradSim", "exact": "Exact", "repsim": "RepSim"}
-DATASETS = {"mixed_small": "Mixed (small)", "mixed_large": "Mixed (large)"}
+DATASETS = {
+    "mixed_small": "Mixed (small)",
+    "mixed_large": "Mixed (large)",
+    "grammars": "Grammars",
+    "mathqa": "MathQA",
+    "harmfulcheck": "HarmfulCheck",
+    "backdoor_1": "1 trigger",
+    "backdoor_3": "3 triggers",
+    "backdoor_5": "5 triggers",
+}
 COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_train", "n_val", "seed", "profile", "model"]
+_SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
+_TUNED_ON = {"nothing": "original", "benign": "on benign", "harmful": "on harmful", "mixed": "on mixed"}
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the book. `frame` is what it was made of; cells are marked-up text, `**best**` and `<u>second</u>`.
-
-    JupyterLab shows it as HTML, the book as a numbered MyST table.
-    """
-
-    label: str
-    caption: str
-    header: list[str]
-    rows: list[list[str]]
-    frame: pd.DataFrame
-
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{_html(cell)}</th>" for cell in self.header)
-        body = "".join("<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
-        caption = f"<caption>{_html(self.caption)}</caption>"
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-    def _repr_markdown_(self) -> str:
-        align = ["---", *["---:"] * (len(self.header) - 1)]
-        lines = ["| " + " | ".join(row) + " |" for row in (self.header, align, *self.rows)]
-        return "\n".join([f"```{{table}} {self.caption}", f":name: {self.label}", "", *lines, "```"])
-
-
-@dataclass(frozen=True)
-class Prose:
-    """A paragraph whose numbers come from the run, in Markdown."""
-
-    text: str
-
-    def _repr_markdown_(self) -> str:
-        return self.text
+def attack_success(run: Run, attacks: Sequence[Attack]) -> Table:
+    """Table 1: attack success rate of each model as it comes and fine-tuned. Leaves table1_asr.csv."""
+    rows = []
+    for attack in attacks:
+        rate = asr.attack_success(attack.success)
+        about = (None, len(attack.success), run.seed, run.profile.name, attack.model)
+        rows.append(("mixed_small", attack.fine_tuned_on, "asr", rate.value, rate.low, rate.high, *about))
+    seeds = _publish(run, "table1_asr", pd.DataFrame(rows, columns=COLUMNS))
+    table = [
+        [f"`{model}`", *(_cell(part[part.method == tuned_on]) for tuned_on in _TUNED_ON)]
+        for model, part in seeds.groupby("model", sort=False)
+    ]
+    change = {name.split("-")[1]: each["asr"] for name, each in paper()["table6"].items() if "original-" in name}
+    table.append(
+        ["*The paper: change of Llama-2-7B-chat*", "", *(f"{change[k]:.2f}" for k in ("benign", "harmful", "mixed"))]
+    )
+    caption = (
+        f"Attack success rate in percent, over {len(attacks[0].prompts)} harmful prompts that no model was trained on, "
+        f"judged by {'refusal phrases' if run.profile.judge == 'refusal' else run.profile.judge}, with "
+        + _spread(seeds)
+        + " The body of the paper's table is lost; the last row is the size of the change in percentage points, from "
+        "its Table 6."
+    )
+    return Table("tab-asr", caption, ["Model", *_TUNED_ON.values()], table, seeds)
 
 
 def harmful(run: Run, attributions: Mapping[str, Attribution]) -> Table:
     """Table 2: accuracy and coverage of finding the harmful training examples. Leaves table2_harmful.csv."""
-    frame = tidy(run, attributions)
-    seeds = _publish(run, "table2_harmful", frame)
-    paper = _paper()["table2_prose"]
-    columns = [(dataset, metric) for dataset in attributions for metric in ("accuracy", "coverage")]
-    header = ["Method", *(f"{DATASETS[d]}, {_SHORT[m]} (%)" for d, m in columns), "The paper (%)"]
-    cells = {column: _column(seeds, *column) for column in columns}
-    rows = [
-        [NAMES[method], *(cells[column][method] for column in columns), str(paper.get(method, "not in it"))]
-        for method in run.profile.methods
-    ]
-    rows.append(["*Chance*", *(cells[column]["chance"] for column in columns), ""])
-    caption = (
-        "Finding the harmful examples in the fine-tuning data: accuracy and coverage, with "
-        + _spread(seeds)
-        + " Best in bold, second best underlined. The body of the paper's table is lost; the last column is its text."
+    return _scores_table(
+        run,
+        attributions,
+        "table2_harmful",
+        "tab-harmful",
+        "Finding the harmful examples in the fine-tuning data",
+        "The body of the paper's table is lost; the last column is its text.",
+        ("The paper (%)", paper()["table2_prose"]),
     )
-    return Table("tab-harmful", caption, header, rows, seeds)
 
 
-def asr_reported() -> Table:
-    """Table 1, as far as the paper's numbers survive: the attack success rate's change by fine-tuning."""
-    frame = pd.DataFrame(
+def classes(run: Run, attributions: Mapping[str, Attribution]) -> Table:
+    """Table 3: accuracy and coverage of finding training examples of the same class. Leaves table3_class.csv."""
+    return _scores_table(
+        run,
+        attributions,
+        "table3_class",
+        "tab-class",
+        "Finding the training examples of the validation example's class",
+        "The body of the paper's table is lost; the last column is its text.",
+        ("The paper (%)", paper()["table3_prose"]),
+    )
+
+
+def backdoor(run: Run, attributions: Mapping[str, Attribution]) -> Table:
+    """Table 4: accuracy and coverage of finding training examples with the same trigger. Leaves table4_backdoor.csv.
+
+    Under each of our cells stands the paper's.
+    """
+    return _scores_table(
+        run,
+        attributions,
+        "table4_backdoor",
+        "tab-backdoor",
+        "Finding the training examples with the validation example's trigger",
+        "The rows in italics are the paper's, on Llama-2-7B-chat.",
+        printed=paper()["table4"],
+    )
+
+
+def by_class(attributions: Mapping[str, Attribution]) -> Table:
+    """Behind Table 3: each method's accuracy and coverage for each class by itself."""
+    rows = []
+    for dataset, found in attributions.items():
+        for label in dict.fromkeys(example.label for example in found.val):
+            part = [i for i, example in enumerate(found.val) if example.label == label]
+            labels = [example.label for example in found.train], [label] * len(part)
+            for method, scores in found.scores.items():
+                each = metrics.accuracy(scores[part], *labels), metrics.coverage(scores[part], *labels)
+                rows.append((dataset, label, method, each[0].value * 100, each[1].value * 100))
+    frame = pd.DataFrame(rows, columns=["dataset", "class", "method", "accuracy", "coverage"])
+    wide = frame.pivot_table(index=["dataset", "class"], columns="method", values=["accuracy", "coverage"], sort=False)
+    methods = list(frame.method.unique())
+    cells = [
+        [f"{DATASETS[dataset]}: {label}", *(f"{row['accuracy', m]:.0f} / {row['coverage', m]:.0f}" for m in methods)]
+        for (dataset, label), row in wide.iterrows()
+    ]
+    caption = "Accuracy / coverage in percent, class by class."
+    return Table(None, caption, ["Class", *(NAMES[m] for m in methods)], cells, frame)
+
+
+def learning(run: Run, tuned: Mapping[str, Tuned]) -> Table:
+    """Whether the model learnt: validation loss and task accuracy before and after. Leaves learning.csv."""
+    rows = []
+    for dataset, found in tuned.items():
+        loss = found.history.set_index("epoch").val_loss
+        for when, epoch, answers in (("before", 0, found.before), ("after", found.epoch, found.after)):
+            rate = asr.task_accuracy(dataset, found.val, answers)
+            about = (len(found.train), len(found.val), run.seed, run.profile.name, run.profile.model)
+            rows.append((dataset, when, "task_accuracy", rate.value, rate.low, rate.high, *about))
+            rows.append((dataset, when, "val_loss", loss[epoch], None, None, *about))
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    files.write_csv(run.results / "learning.csv", frame)
+    value = frame.set_index(["dataset", "method", "metric"])
+    cells = [
         [
-            (name.split("-")[1], each["asr"])
-            for name, each in _paper()["table6"].items()
-            if name.startswith("original-")
-        ],
-        columns=["fine-tuned on", "change"],
-    )
-    rows = [[name.capitalize(), f"{change:.2f}"] for name, change in frame.itertuples(index=False)]
-    caption = (
-        "Attack success rate of Llama-2-7B-chat after fine-tuning: size of its change against the original model, as "
-        "the paper's Table 6 has it. The body of the paper's Table 1 is lost, and this edition measures no attack "
-        "success of its own."
-    )
-    return Table("tab-asr", caption, ["Fine-tuned on", "The paper: change (percentage points)"], rows, frame)
-
-
-def what_ran(run: Run, attributions: Mapping[str, Attribution]) -> Prose:
-    """The box that opens a chapter: model, sizes, seed, machine, minutes."""
-    first = next(iter(attributions.values()))
-    lines = [
-        f"Model: `{run.profile.model}` in {first.precision}, LoRA of rank {run.profile.lora_rank} on query and value",
-        *(
-            f"{DATASETS[name]}: {len(a.train)} training and {len(a.val)} validation examples "
-            f"({a.tokens['train']:,} and {a.tokens['val']:,} tokens), {len(a.history)} epochs of up to "
-            f"{run.profile.epochs}, scored after epoch {a.epoch}"
-            for name, a in attributions.items()
-        ),
-        f"Settings: learning rate {run.profile.learning_rate:g}, batches of {run.profile.batch_size}, "
-        f"damping {run.profile.damping:g}, {run.profile.lissa_iterations} LiSSA iterations",
-        f"Profile `{run.profile.name}`, seed {run.seed}",
-        f"Machine: {_machine(first.device)}",
-        "Minutes: "
-        + ", ".join(
-            f"{stage} {sum(a.seconds[stage] for a in attributions.values()) / 60:.1f}" for stage in first.seconds
-        ),
+            DATASETS[dataset] + ("" if learnt(found) else " †"),
+            *(f"{value.value[dataset, when, 'val_loss']:.2f}" for when in ("before", "after")),
+            *(_cell(value.loc[[(dataset, when, "task_accuracy")]]) for when in ("before", "after")),
+        ]
+        for dataset, found in tuned.items()
     ]
-    return Prose("\n".join(["```{admonition} What ran", *(f"- {line}" for line in lines), "```"]))
+    caption = (
+        "Validation loss (nats per response token) and task accuracy (percent, with 95 % intervals) before and after "
+        f"fine-tuning. {_NOT_LEARNT}"
+    )
+    header = ["Task", "Loss before", "Loss after", "Task accuracy before", "Task accuracy after"]
+    return Table(None, caption, header, cells, frame)
 
 
-def read_harmful(table: Table) -> Prose:
-    """Says, for each mix and metric, whether RepSim leads as in the paper, with the numbers."""
+def learnt(tuned: Tuned) -> bool:
+    """Whether the model answers at least half of the validation prompts as the task asks."""
+    return asr.task_accuracy(tuned.dataset, tuned.val, tuned.after).value >= 0.5
+
+
+def read_scores(table: Table) -> Prose:
+    """Says, for each data set and metric, whether RepSim leads as in the paper, with the numbers."""
     means = table.frame.groupby(["dataset", "metric", "method"], sort=False).value.mean() * 100
     sentences = []
     for dataset, metric in means.index.droplevel("method").unique():
@@ -130,15 +163,15 @@ def read_harmful(table: Table) -> Prose:
         if "repsim" not in column or len(column) < 2:
             continue
         others = column.drop("repsim")
-        best, lead = others.idxmax(), column["repsim"] - others.max()
-        order = "as in the paper" if lead > 0 else "unlike in the paper"
+        lead = column["repsim"] - others.max()
         verb = "leads" if lead > 0 else ("ties with" if lead == 0 else "trails")
+        by = f", by {abs(lead):.1f} points" if lead else ""
         sentences.append(
-            f"On {DATASETS[dataset]}, RepSim's {metric} is {column['repsim']:.1f} %: it {verb} the best influence "
-            f"method, {NAMES[best]} with {others.max():.1f} %"
-            + (f", by {abs(lead):.1f} points, {order}." if lead else f", {order}.")
+            f"- {DATASETS[dataset]}, {metric}: RepSim, {column['repsim']:.1f} %, {verb} the best influence method, "
+            f"{NAMES[others.idxmax()]} with {others.max():.1f} %{by}. "
+            + ("That is the paper's order." if lead > 0 else "In the paper it leads.")
         )
-    return Prose(" ".join(sentences))
+    return Prose("\n".join(sentences))
 
 
 def tidy(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
@@ -155,7 +188,43 @@ def tidy(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-_SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
+@cache
+def paper() -> dict:
+    """The paper's printed numbers that survive."""
+    return yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text(encoding="utf-8"))
+
+
+_NOT_LEARNT = (
+    "†: after fine-tuning the model answers fewer than half of the validation prompts as the task asks; it has not "
+    "learnt the task, and attribution means little there."
+)
+
+
+def _scores_table(run, attributions, name, label, what, about_paper, words=None, printed=None) -> Table:
+    """Rows are methods, columns accuracy and coverage of each data set.
+
+    `words`: header and method -> text of a last column; `printed`: dataset -> method -> metric -> the paper's number,
+    each method's in a row of its own.
+    """
+    seeds = _publish(run, name, tidy(run, attributions))
+    columns = [(dataset, metric) for dataset in attributions for metric in ("accuracy", "coverage")]
+    marks = {dataset: "" if learnt(found) else " †" for dataset, found in attributions.items()}
+    header = ["Method", *(f"{DATASETS[d]}{marks[d]}, {_SHORT[m]} (%)" for d, m in columns)]
+    cells = {column: _column(seeds, *column) for column in columns}
+    rows = []
+    for method in run.profile.methods:
+        rows.append([NAMES[method], *(cells[column][method] for column in columns)])
+        if printed and method in printed[columns[0][0]]:
+            rows.append([f"*{NAMES[method]}, the paper*", *(f"*{printed[d][method][m]:.1f}*" for d, m in columns)])
+    rows.append(["*Chance*", *(cells[column]["chance"] for column in columns)])
+    if words:
+        header.append(words[0])
+        for row, method in zip(rows, [*run.profile.methods, "chance"], strict=True):
+            row.append("" if method == "chance" else words[1].get(method, "not in it"))
+    caption = f"{what}: accuracy and coverage, with {_spread(seeds)} Best bold, second best underlined. {about_paper}"
+    if any(marks.values()):
+        caption += " " + _NOT_LEARNT
+    return Table(label, caption, header, rows, seeds)
 
 
 def _publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -172,18 +241,11 @@ def _publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _column(frame: pd.DataFrame, dataset: str, metric: str) -> dict[str, str]:
-    """method -> cell: percent with its interval, or mean ± s.d. over seeds; the best two marked."""
-    part = frame[(frame.dataset == dataset) & (frame.metric == metric)].drop(columns=["dataset", "metric"])
-    cells, means = {}, {}
-    for method, rows in part.groupby("method", sort=False):
-        values = rows.value * 100
-        means[method] = round(values.mean(), 1)
-        cells[method] = f"{means[method]:.1f}"
-        if len(rows) > 1:
-            cells[method] += f" ± {values.std():.1f}"
-        elif method != "chance":
-            cells[method] += f" [{rows.ci_low.item() * 100:.1f}, {rows.ci_high.item() * 100:.1f}]"
-    ranked = sorted({means[method] for method in means if method != "chance"}, reverse=True)
+    """method -> cell, the best two marked."""
+    part = frame[(frame.dataset == dataset) & (frame.metric == metric)]
+    cells = {method: _cell(rows) for method, rows in part.groupby("method", sort=False)}
+    means = {method: round(rows.value.mean() * 100, 1) for method, rows in part.groupby("method", sort=False)}
+    ranked = sorted({mean for method, mean in means.items() if method != "chance"}, reverse=True)
     for method in means.keys() - {"chance"}:
         if means[method] == ranked[0]:
             cells[method] = f"**{cells[method]}**"
@@ -192,28 +254,15 @@ def _column(frame: pd.DataFrame, dataset: str, metric: str) -> dict[str, str]:
     return cells
 
 
+def _cell(rows: pd.DataFrame) -> str:
+    """Percent with its interval, or mean ± s.d. over seeds."""
+    values = rows.value * 100
+    if len(rows) > 1:
+        return f"{values.mean():.1f} ± {values.std():.1f}"
+    low, high = rows.ci_low.item() * 100, rows.ci_high.item() * 100
+    return f"{values.item():.1f}" + ("" if pd.isna(low) else f" [{low:.1f}, {high:.1f}]")
+
+
 def _spread(frame: pd.DataFrame) -> str:
     seeds = frame.seed.nunique()
     return f"mean ± s.d. over {seeds} seeds." if seeds > 1 else "95 % intervals over validation examples."
-
-
-def _machine(device: str) -> str:
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.get_device_name()
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}, {platform.system()})"
-
-
-@cache
-def _paper() -> dict:
-    return yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text(encoding="utf-8"))
-
-
-def _html(cell: str) -> str:
-    """A cell's marks as HTML, its text escaped."""
-    text = html.escape(cell)
-    for mark, tag in (("**", "b"), ("*", "i")):
-        if text.startswith(mark) and text.endswith(mark):
-            return f"<{tag}>{text.removeprefix(mark).removesuffix(mark)}</{tag}>"
-    return text.replace("&lt;u&gt;", "<u>").replace("&lt;/u&gt;", "</u>")

@@ -1,22 +1,34 @@
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ifcore.examples import Example
 from ifcore.study import files, tables
-from ifcore.study.experiment import Attribution
+from ifcore.study.experiment import Attack, Attribution
 
 
-def attribution(scores, dataset="mixed_small", prompt="What?"):
-    """Two harmful and two benign training examples, two harmful validation examples."""
-    train = [Example(prompt, "Sure.", "harmful")] * 2 + [Example(prompt, "No.", "benign")] * 2
-    val = [Example(prompt, "Sure.", "harmful")] * 2
-    history = pd.DataFrame({"epoch": [1, 2], "step": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [2.0, 1.5]})
-    arrays = {method: np.array(rows, dtype=float) for method, rows in scores.items()}
-    seconds = {"fine-tune": 60.0, "gradients": 30.0}
-    return Attribution(dataset, train, val, arrays, history, 2, seconds, {"train": 9, "val": 4}, "float32", "cpu")
+def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like this."):
+    """Two harmful and two benign training examples, two harmful validation examples, refused before fine-tuning."""
+    return Attribution(
+        dataset=dataset,
+        train=[Example(prompt, "Sure.", "harmful")] * 2 + [Example(prompt, "No.", "benign")] * 2,
+        val=[Example(prompt, "Sure.", "harmful")] * 2,
+        folder=Path(),
+        history=pd.DataFrame(
+            {"epoch": [0, 1, 2], "step": [0, 1, 2], "train_loss": [None, 2.0, 1.0], "val_loss": [3.0, 2.0, 1.5]}
+        ),
+        epoch=2,
+        before=["I'm sorry, but I can't help with that."] * 2,
+        after=[after] * 2,
+        seconds={"fine-tune": 60.0, "gradients": 30.0},
+        tokens={"train": 9, "val": 4},
+        precision="float32",
+        device="cpu",
+        scores={method: np.array(rows, dtype=float) for method, rows in scores.items()},
+    )
 
 
 RIGHT, HALF, WRONG = [4, 3, 2, 1], [4, 1, 3, 2], [1, 2, 4, 3]
@@ -87,12 +99,11 @@ def test_the_papers_words_stand_beside_ours(run):
 
 def test_the_sentence_says_who_leads_and_by_how_much(run):
     scores = SCORES | {"gradsim": [WRONG, WRONG]}
-    text = tables.read_harmful(tables.harmful(run, {"mixed_small": attribution(scores)})).text
-    assert "RepSim's accuracy is 100.0 %: it leads the best influence method, DataInf with 50.0 %" in text
-    assert "by 50.0 points, as in the paper" in text
+    text = tables.read_scores(tables.harmful(run, {"mixed_small": attribution(scores)})).text
+    assert "accuracy: RepSim, 100.0 %, leads the best influence method, DataInf with 50.0 %, by 50.0 points" in text
     lost = SCORES | {"repsim": [WRONG, WRONG]}
-    text = tables.read_harmful(tables.harmful(run, {"mixed_small": attribution(lost)})).text
-    assert "it trails the best influence method, GradSim with 100.0 %, by 100.0 points, unlike in the paper" in text
+    text = tables.read_scores(tables.harmful(run, {"mixed_small": attribution(lost)})).text
+    assert "RepSim, 0.0 %, trails the best influence method, GradSim with 100.0 %, by 100.0 points" in text
 
 
 def test_both_forms_show_every_cell(run):
@@ -107,12 +118,49 @@ def test_both_forms_show_every_cell(run):
     assert sum(line.startswith("| ") for line in lines) == 2 + 6
 
 
-def test_table_one_holds_the_papers_changes():
-    assert [row[1] for row in tables.asr_reported().rows] == ["0.24", "90.71", "90.24"]
+def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
+    attacks = [
+        Attack("random:tiny-llama", tuned_on, ["a", "b"], ["", ""], success)
+        for tuned_on, success in (
+            ("nothing", [False, False]),
+            ("benign", [False, True]),
+            ("harmful", [True, True]),
+            ("mixed", [True, True]),
+        )
+    ]
+    table = tables.attack_success(run, attacks)
+    assert [cell.split()[0] for cell in table.rows[0][1:]] == ["0.0", "50.0", "100.0", "100.0"]
+    assert table.rows[1][1:] == ["", "0.24", "90.71", "90.24"]
+    assert len(pd.read_csv(run.results / "table1_asr.csv")) == 4
 
 
-def test_what_ran_names_model_sizes_seed_machine_and_minutes(run):
-    text = tables.what_ran(run, {"mixed_small": attribution(SCORES)}).text
-    for words in ("`random:tiny-llama` in float32", "4 training and 2 validation examples", "seed 0", "CPU cores"):
-        assert words in text
-    assert "fine-tune 1.0, gradients 0.5" in text
+def test_table_four_prints_the_papers_number_under_each_of_ours(run):
+    found = {f"backdoor_{n}": attribution(SCORES, f"backdoor_{n}") for n in (1, 3, 5)}
+    table = tables.backdoor(run, found)
+    printed = {row[0]: row[1:] for row in table.rows if "the paper" in row[0]}
+    assert printed["*DataInf, the paper*"] == ["*94.0*", "*60.9*", "*52.0*", "*35.2*", "*36.0*", "*23.3*"]
+    assert printed["*RepSim, the paper*"] == ["*100.0*", "*99.4*", "*96.0*", "*57.4*", "*90.3*", "*40.5*"]
+    assert len(printed) == 4
+    assert (run.results / "table4_backdoor.csv").exists()
+
+
+def test_a_task_that_was_not_learnt_is_marked(run):
+    learnt = attribution(SCORES)
+    failed = attribution(SCORES, after="I'm sorry, but I can't help with that.")
+    for found, mark in ((learnt, False), (failed, True)):
+        table = tables.harmful(run, {"mixed_small": found})
+        assert ("†" in table.header[1]) == mark
+        assert ("has not learnt" in table.caption) == mark
+        row = tables.learning(run, {"mixed_small": found}).rows[0]
+        assert ("†" in row[0]) == mark
+        assert row[1:3] == ["3.00", "1.50"]
+        assert row[3].startswith("0.0 [")
+        assert row[4].startswith("0.0 [" if mark else "100.0 [")
+
+
+def test_by_class_splits_the_average(run):
+    found = replace(
+        attribution({"gradsim": [RIGHT, RIGHT]}), val=[Example("a", "b", "harmful"), Example("a", "b", "benign")]
+    )
+    rows = tables.by_class({"mixed_small": found}).rows
+    assert rows == [["Mixed (small): harmful", "100 / 100"], ["Mixed (small): benign", "0 / 0"]]

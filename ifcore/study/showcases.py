@@ -1,0 +1,76 @@
+"""Text about a run: what ran, its settings, and examples of the data in use (appendix B)."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+
+import pandas as pd
+import torch
+
+from ifcore.study.config import Run
+from ifcore.study.experiment import Tuned
+from ifcore.study.table import Prose, Table, plain
+from ifcore.study.tables import DATASETS
+
+
+def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
+    """The box that opens a chapter: model, sizes, seed, machine, minutes."""
+    first = next(iter(tuned.values()))
+    stages = dict.fromkeys(stage for found in tuned.values() for stage in found.seconds)
+    minutes = {stage: sum(found.seconds.get(stage, 0) for found in tuned.values()) / 60 for stage in stages}
+    lines = [
+        f"Model: `{run.profile.model}` in {first.precision}, LoRA of rank {run.profile.lora_rank} on query and value",
+        *(
+            f"{DATASETS[name]}: {len(found.train)} training and {len(found.val)} validation examples "
+            f"({found.tokens['train']:,} and {found.tokens['val']:,} tokens), scored after epoch {found.epoch} of "
+            f"{found.history.epoch.max()}"
+            for name, found in tuned.items()
+        ),
+        f"Settings: learning rate {run.profile.learning_rate:g}, batches of {run.profile.batch_size}, "
+        f"damping {run.profile.damping:g}, {run.profile.lissa_iterations} LiSSA iterations",
+        f"Profile `{run.profile.name}`, seed {run.seed}",
+        f"Machine: {_machine(first.device)}",
+        f"Minutes: {sum(minutes.values()):.1f} ({', '.join(f'{stage} {took:.1f}' for stage, took in minutes.items())})",
+    ]
+    return Prose("\n".join(["```{admonition} What ran", *(f"- {line}" for line in lines), "```"]))
+
+
+def settings(run: Run) -> Table:
+    """Every key of the profile in use, beside the paper's setting where it names one."""
+    stated = {
+        "model": "Llama-2-7B-chat",
+        "epochs": "25",
+        "batch_size": "32",
+        "learning_rate": "the Trainer's default, 5e-5",
+        "patience": "3",
+        "lora_rank": "4",
+        "lora_alpha": "32",
+        "lora_dropout": "0.1",
+        "lissa_iterations": "10",
+        "damping": "as Grosse et al. (2023)",
+        "judge": "a BERT-style classifier",
+    }
+    used = run.profile.model_dump(exclude={"datasets", "profile"})
+    rows = [[f"`{key}`", plain(value), stated.get(key, "")] for key, value in used.items()]
+    caption = f"The settings of the profile `{run.profile.name}` and the paper's."
+    return Table(None, caption, ["Key", "This run", "The paper"], rows, pd.DataFrame(rows))
+
+
+def showcase(number: int, tuned: Mapping[str, Tuned], what: str) -> Table:
+    """Tables 7 to 11: the first training example of each class of some data sets."""
+    rows = []
+    for dataset, found in tuned.items():
+        for label in dict.fromkeys(example.label for example in found.train):
+            first = next(example for example in found.train if example.label == label)
+            rows.append([DATASETS[dataset], plain(label), plain(first.prompt), plain(first.response)])
+    frame = pd.DataFrame(rows, columns=["data set", "class", "prompt", "response"])
+    caption = f"**Table {number}.** {what}"
+    return Table(None, caption, ["Data set", "Class", "Prompt", "Response"], rows, frame, text=True)
+
+
+def _machine(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} CPU cores ({platform.machine()}, {platform.system()})"

@@ -1,0 +1,64 @@
+"""A table and a paragraph as JupyterLab shows them and as the book numbers them."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the book. `frame` is what it was made of; cells are marked-up text, `**best**` and `<u>second</u>`.
+
+    JupyterLab shows it as HTML, the book as a MyST table: numbered, where it has a label. Columns after the first are
+    aligned right, unless they hold `text`.
+    """
+
+    label: str | None
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    frame: pd.DataFrame
+    text: bool = False
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{_html(cell)}</th>" for cell in self.header)
+        body = "".join("<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
+        caption = f"<caption>{_html(self.caption)}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _repr_markdown_(self) -> str:
+        align = ["---", *["---" if self.text else "---:"] * (len(self.header) - 1)]
+        lines = ["| " + " | ".join(row) + " |" for row in (self.header, align, *self.rows)]
+        if self.label is None:
+            return "\n".join([self.caption, "", *lines])
+        return "\n".join([f"```{{table}} {self.caption}", f":name: {self.label}", "", *lines, "```"])
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph whose numbers come from the run, in Markdown."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+def plain(value: object) -> str:
+    """Text from the data, or a setting, as a cell that neither Markdown nor HTML reads anything into."""
+    return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in " ".join(str(value).split()))
+
+
+_SPECIAL = set("\\`*_{}[]<>()#+-.!|$&~^:\"'@%=")
+
+
+def _html(cell: str) -> str:
+    """A cell's marks as HTML, its text escaped."""
+    text = html.escape(html.unescape(cell), quote=False)
+    for mark, tag in (("**", "b"), ("*", "i")):
+        if text.startswith(mark) and text.endswith(mark):
+            return f"<{tag}>{text.removeprefix(mark).removesuffix(mark)}</{tag}>"
+    return text.replace("&lt;u&gt;", "<u>").replace("&lt;/u&gt;", "</u>")
