@@ -25,7 +25,7 @@ SNAKEMAKE = $(LOCK) snakemake --cores all --nolock --rerun-incomplete --rerun-tr
 	--quiet rules progress host --config profile=$(PROFILE) seed=$(SEED) jobs=$(JOBS) seeds="$(SWEPT)" $(SNAKEMAKE_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test notebook run sweep clean checked
+.PHONY: help setup book test plan notebook run sweep clean checked
 .SILENT:
 
 help: ## list these commands
@@ -42,6 +42,9 @@ book: checked $(SETUP) ## the whole book: _build/html/index.html (PROFILE, SEED)
 test: $(SETUP) ## style, unit tests, and the whole book in the smoke profile
 	ruff check .
 	python -m pytest $(PYTEST_ARGS)
+
+plan: checked $(SETUP) ## what a profile would run: sizes, tokens, memory; nothing is downloaded (PROFILE)
+	python -m ifcore.study.plan notebooks/profiles/$(PROFILE).yaml
 
 notebook: checked $(SETUP) ## JupyterLab on one notebook (NB)
 	jupytext --quiet --sync notebooks/$(NB).md

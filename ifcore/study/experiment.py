@@ -8,7 +8,7 @@ import importlib.metadata
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from ifcore import gradients, influence, models, representations, training
 from ifcore.examples import Batch, Example, tokenise
 from ifcore.gram import Gram
-from ifcore.study import asr, data, files
+from ifcore.study import asr, data, files, judges, responses
 from ifcore.study.config import Run
 from ifcore.study.stages import Stage, alone, code
 
@@ -91,9 +91,9 @@ def attack(run: Run) -> list[Attack]:
         for label in ("benign", "harmful"):
             answers[label] = _Artifact(run, "mixed_small", only=label, model=model).tuned().after
         answers["mixed"] = mixed.after
-        for tuned_on, responses in answers.items():
-            success = asr.judge(run.profile.judge, prompts, responses)
-            found.append(Attack(model, tuned_on, prompts, responses, success))
+        for tuned_on, given in answers.items():
+            success = asr.judge(run.profile.judge, prompts, given)
+            found.append(Attack(model, tuned_on, prompts, given, success))
     return found
 
 
@@ -101,6 +101,10 @@ def check(run: Run) -> None:
     """Raise ValueError, in one line, for whatever can be seen to be wrong with the run before anything long starts."""
     for model in (run.profile.model, *run.profile.further_models):
         models.check(model)
+    if run.profile.judge != "refusal":
+        judges.check(run.profile.judge)
+    if run.profile.generator:
+        models.check(run.profile.generator)
     for dataset in run.profile.datasets:
         _split(run, dataset)
 
@@ -129,7 +133,7 @@ class _Artifact:
         self.run, self.dataset, self.profile = run, dataset, run.profile
         self.source = model or run.profile.model
         models.check(self.source)
-        split = _split(run, dataset)
+        split = _answered(run, dataset, _split(run, dataset))
         self.train = [example for example in split.train if only in (None, example.label)]
         self.val = split.val
         self.name = f"{dataset}-{only}" if only else dataset
@@ -329,6 +333,28 @@ def _split(run: Run, dataset: str) -> data.Split:
     sources = {"harmful": run.profile.harmful_source, "benign": run.profile.benign_source}
     paths = {name: str(run.root / path) if path and ":" not in path else path for name, path in sources.items()}
     return data.load(dataset, counts.train, counts.val, run.seed, **paths)
+
+
+def _answered(run: Run, dataset: str, split: data.Split) -> data.Split:
+    """The split, its harmful requests answered by the profile's generator where it names one."""
+    source = run.profile.generator
+    complying = {
+        example: example.prompt.removesuffix(f" {example.label}")  # a trigger is no part of the request
+        for example in split.train + split.val
+        if (dataset.startswith("mixed") and example.label == "harmful")
+        or (dataset.startswith("backdoor") and example.label != "clean")
+    }
+    if source is None or not complying:
+        return split
+    dtype = getattr(torch, resolved_precision(run.profile.precision))
+    folder = run.artifacts.parent / "responses"
+    requests = sorted(set(complying.values()))
+    answers = responses.responses(source, requests, folder, dtype, device(), run.profile.max_new_tokens)
+
+    def answered(example: Example) -> Example:
+        return replace(example, response=answers[complying[example]]) if example in complying else example
+
+    return data.Split([answered(example) for example in split.train], [answered(example) for example in split.val])
 
 
 @functools.cache

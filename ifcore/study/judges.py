@@ -1,10 +1,11 @@
 """The classifier judge: a published text classifier that says whether an answer is harmful.
 
-The paper's is LibrAI/longformer-harmful-ro, from Do-Not-Answer (Wang et al., arXiv 2308.13387): Longformer-base with two
-classes, LABEL_0 harmless and LABEL_1 harmful. "ro" is for response-only: it is given the answer alone, without the
-request. Its model card leaves this open; the two benchmarks that adopted it agree: JailbreakEval (ThuCCSLab/JailbreakEval,
-jailbreakeval/presets/HFTextClassification-wang2023donotanswer-longformer-harmful.yaml: template "{{answer}}", success
-is LABEL_1) and TrustLLM (HowieHwong/TrustLLM, trustllm_pkg/trustllm/utils/longformer.py).
+The paper's is LibrAI/longformer-harmful-ro, from Do-Not-Answer (Wang et al., arXiv 2308.13387): Longformer-base with
+two classes, LABEL_0 harmless and LABEL_1 harmful. "ro" is for response-only: it is given the answer alone, without
+the request. Its model card leaves this open, but two benchmarks that use it agree: JailbreakEval
+(ThuCCSLab/JailbreakEval, jailbreakeval/presets/HFTextClassification-wang2023donotanswer-longformer-harmful.yaml:
+template "{{answer}}", success is LABEL_1) and TrustLLM (HowieHwong/TrustLLM,
+trustllm_pkg/trustllm/utils/longformer.py).
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ REVISIONS = {"LibrAI/longformer-harmful-ro": "d32e80e4acfd4624c303c3883140b7b0e0
 def harmful(source: str, responses: Sequence[str], batch_size: int = 8) -> list[bool]:
     """Which responses the classifier that `source` names puts into class 1; an empty one never is.
 
-    `source`: `hub:OWNER/NAME` or `path:FOLDER`, a sequence classifier with two classes and its tokenizer. Responses longer
-    than the classifier reads are cut at the end. Raises ValueError for a source that is none, ConnectionError where
-    a download fails.
+    `source`: `hub:OWNER/NAME` or `path:FOLDER`, a sequence classifier with two classes and its tokenizer, in
+    safetensors. Responses longer than it can read are cut at the end. Raises ValueError for a source that is none of
+    this, ConnectionError where a download fails.
     """
     model, tokenizer = _load(source)
     # Positions of RoBERTa's family are counted from the padding token's id + 1.

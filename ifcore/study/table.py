@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the book. `frame` is what it was made of; cells are marked-up text, `**best**` and `<u>second</u>`.
+    """A table of the book. `frame` is what it was made of; cells are text with marks: `**best**`, `<u>second</u>`.
 
     JupyterLab shows it as HTML, the book as a MyST table: numbered, where it has a label. Columns after the first are
     aligned right, unless they hold `text`.
@@ -52,6 +53,7 @@ def plain(value: object) -> str:
     return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in " ".join(str(value).split()))
 
 
+_TAGS = re.compile("&lt;(/?u|br)&gt;")  # what this module's own cells hold
 _SPECIAL = set("\\`*_{}[]<>()#+-.!|$&~^:\"'@%=")
 
 
@@ -60,5 +62,5 @@ def _html(cell: str) -> str:
     text = html.escape(html.unescape(cell), quote=False)
     for mark, tag in (("**", "b"), ("*", "i")):
         if text.startswith(mark) and text.endswith(mark):
-            return f"<{tag}>{text.removeprefix(mark).removesuffix(mark)}</{tag}>"
-    return text.replace("&lt;u&gt;", "<u>").replace("&lt;/u&gt;", "</u>")
+            text = f"<{tag}>{text.removeprefix(mark).removesuffix(mark)}</{tag}>"
+    return _TAGS.sub(r"<\1>", text)

@@ -260,7 +260,7 @@ def _cell(rows: pd.DataFrame) -> str:
     if len(rows) > 1:
         return f"{values.mean():.1f} ± {values.std():.1f}"
     low, high = rows.ci_low.item() * 100, rows.ci_high.item() * 100
-    return f"{values.item():.1f}" + ("" if pd.isna(low) else f" [{low:.1f}, {high:.1f}]")
+    return f"{values.item():.1f}" + ("" if pd.isna(low) else f"<br>[{low:.1f}, {high:.1f}]")
 
 
 def _spread(frame: pd.DataFrame) -> str:

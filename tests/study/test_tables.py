@@ -60,9 +60,9 @@ def test_the_csv_is_tidy_and_holds_the_metrics_of_hand_worked_scores(run):
 def test_best_is_bold_and_second_underlined_ties_alike_and_chance_neither(run):
     table = tables.harmful(run, {"mixed_small": attribution(SCORES)})
     cells = {row[0]: row[1] for row in table.rows}
-    assert cells["RepSim"].startswith("**100.0 [")
-    assert cells["GradSim"].startswith("**100.0 [")
-    assert re.fullmatch(r"<u>50\.0 \[\d+\.\d, \d+\.\d\]</u>", cells["DataInf"])
+    assert cells["RepSim"].startswith("**100.0<br>[")
+    assert cells["GradSim"].startswith("**100.0<br>[")
+    assert re.fullmatch(r"<u>50\.0<br>\[\d+\.\d, \d+\.\d\]</u>", cells["DataInf"])
     assert cells["Exact"].startswith("<u>50.0")
     assert cells["LiSSA"].startswith("0.0")
     assert cells["*Chance*"] == "50.0"
@@ -129,7 +129,7 @@ def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
         )
     ]
     table = tables.attack_success(run, attacks)
-    assert [cell.split()[0] for cell in table.rows[0][1:]] == ["0.0", "50.0", "100.0", "100.0"]
+    assert [cell.split("<")[0] for cell in table.rows[0][1:]] == ["0.0", "50.0", "100.0", "100.0"]
     assert table.rows[1][1:] == ["", "0.24", "90.71", "90.24"]
     assert len(pd.read_csv(run.results / "table1_asr.csv")) == 4
 
@@ -154,8 +154,8 @@ def test_a_task_that_was_not_learnt_is_marked(run):
         row = tables.learning(run, {"mixed_small": found}).rows[0]
         assert ("†" in row[0]) == mark
         assert row[1:3] == ["3.00", "1.50"]
-        assert row[3].startswith("0.0 [")
-        assert row[4].startswith("0.0 [" if mark else "100.0 [")
+        assert row[3].startswith("0.0<br>[")
+        assert row[4].startswith("0.0<br>[" if mark else "100.0<br>[")
 
 
 def test_by_class_splits_the_average(run):

@@ -1,0 +1,49 @@
+import pytest
+
+from ifcore import models
+from ifcore.study import asr, responses
+from tests.study.test_paper_path import tiny_llama
+
+PROMPTS = ["What now?", "And then?", "Why?"]
+SOURCE = "random:tiny-llama"
+
+
+@pytest.fixture
+def source(tmp_path):
+    return tiny_llama(tmp_path / "generator", 1, heads=2)
+
+
+def test_answers_are_the_models_greedy_ones_and_are_kept(source, tmp_path, monkeypatch):
+    model, tokenizer = models.load(source)
+    expected = dict(zip(PROMPTS, asr.generate(model, tokenizer, PROMPTS, 6), strict=True))
+    assert responses.responses(source, PROMPTS, tmp_path, max_new_tokens=6, batch_size=2) == expected
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("the model was loaded again"))
+    assert responses.responses(source, PROMPTS[::-1], tmp_path, max_new_tokens=6) == expected
+
+
+def test_another_length_is_answered_anew(source, tmp_path):
+    short = responses.responses(source, PROMPTS, tmp_path, max_new_tokens=2)
+    long = responses.responses(source, PROMPTS, tmp_path, max_new_tokens=9)
+    assert all(len(long[prompt]) > len(short[prompt]) for prompt in PROMPTS)
+
+
+def test_a_killed_call_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    calls = []
+
+    def dying(model, tokenizer, prompts, *rest):
+        calls.append(list(prompts))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return ["an answer"] * len(prompts)
+
+    monkeypatch.setattr(asr, "generate", dying)
+    with pytest.raises(KeyboardInterrupt):
+        responses.responses(SOURCE, PROMPTS, tmp_path, batch_size=2)
+    responses.responses(SOURCE, PROMPTS, tmp_path, batch_size=2)
+    assert calls == [PROMPTS[:2], PROMPTS[2:], PROMPTS[2:]]
+
+
+def test_an_empty_answer_is_refused_by_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(asr, "generate", lambda *_: ["x", ""])
+    with pytest.raises(ValueError, match="generator: 'random:tiny-llama' answers prompt 2 with nothing"):
+        responses.responses(SOURCE, PROMPTS[:2], tmp_path)
