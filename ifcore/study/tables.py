@@ -150,8 +150,9 @@ def learning(run: Run, tuned: Mapping[str, Tuned]) -> Table:
 
 
 def learnt(tuned: Tuned) -> bool:
-    """Whether the model answers at least half of the validation prompts as the task asks."""
-    return asr.task_accuracy(tuned.dataset, tuned.val, tuned.after).value >= 0.5
+    """Whether the model answers at least half of the validation prompts as the task asks, and more than before."""
+    before, after = (asr.task_accuracy(tuned.dataset, tuned.val, each).value for each in (tuned.before, tuned.after))
+    return after >= 0.5 and (after > before or before == 1)
 
 
 def read_scores(table: Table) -> Prose:
@@ -195,8 +196,8 @@ def paper() -> dict:
 
 
 _NOT_LEARNT = (
-    "†: after fine-tuning the model answers fewer than half of the validation prompts as the task asks; it has not "
-    "learnt the task, and attribution means little there."
+    "†: after fine-tuning the model answers fewer than half of the validation prompts as the task asks, or no more "
+    "than before; it has not learnt the task, and attribution means little there."
 )
 
 
