@@ -119,10 +119,10 @@ def curves(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
             axis.plot(history.epoch, history.val_loss, color="black", marker="o", markersize=3, label="validation")
             axis.axvline(found.epoch, color="black", linestyle=":", linewidth=1, label="epoch used")
             axis.set_title(DATASETS[dataset])
-            axis.set_ylim(bottom=0)
             axis.xaxis.get_major_locator().set_params(integer=True)
         for axis in axes.flat[len(tuned) :]:
             axis.set_visible(False)
+        axes[0, 0].set_ylim(bottom=0)  # after the last curve: it fixes the top of the axis that all panels share
         figure.supxlabel("epoch (0: before fine-tuning)", fontsize=9)
         figure.supylabel("loss (nats per response token)", fontsize=9)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)

@@ -158,6 +158,7 @@ def learnt(tuned: Tuned) -> bool:
 def read_scores(table: Table) -> Prose:
     """Says, for each data set and metric, whether RepSim leads as in the paper, with the numbers."""
     means = table.frame.groupby(["dataset", "metric", "method"], sort=False).value.mean() * 100
+    means = means.round(1)  # as the table shows them: what ties there ties here
     sentences = []
     for dataset, metric in means.index.droplevel("method").unique():
         column = means[dataset, metric].drop("chance")

@@ -56,6 +56,16 @@ def test_figures_are_saved_twice_and_alike_each_time(run):
     assert contents[0] == contents[1]
 
 
+def test_no_loss_curve_is_cut_off(run):
+    low = attribution(SCORES)
+    high = replace(low, dataset="grammars", history=low.history.assign(val_loss=[9.0, 8.0, 7.0]))
+    figure = figures.curves(run, {"mixed_small": low, "grammars": high})
+    for axis in figure.axes:
+        bottom, top = axis.get_ylim()
+        assert bottom == 0
+        assert top > 9
+
+
 def test_the_colours_are_one_a_method():
     assert set(figures.COLOURS) == set(tables.NAMES)
     assert len(set(figures.COLOURS.values())) == len(figures.COLOURS)

@@ -106,6 +106,15 @@ def test_the_sentence_says_who_leads_and_by_how_much(run):
     assert "RepSim, 0.0 %, trails the best influence method, GradSim with 100.0 %, by 100.0 points" in text
 
 
+def test_methods_that_tie_in_the_table_tie_in_the_sentence():
+    share = {"gradsim": (0.3 + 0.2 + 0.1) / 3, "repsim": (0.1 + 0.2 + 0.3) / 3, "chance": 0.5}
+    assert share["gradsim"] < share["repsim"]  # in the last bit, as means over differently ordered examples are
+    rows = [("mixed_small", method, "coverage", value) for method, value in share.items()]
+    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"])
+    text = tables.read_scores(tables.Table(None, "", [], [], frame)).text
+    assert "RepSim, 20.0 %, ties with the best influence method, GradSim with 20.0 %. In the paper it leads." in text
+
+
 def test_both_forms_show_every_cell(run):
     table = tables.harmful(run, {"mixed_small": attribution(SCORES)})
     page = table._repr_html_()
