@@ -36,7 +36,7 @@ class Tuned:
 
     `history`: a row an epoch, 0 being the untouched adapter, with train_loss (empty for epoch 0) and val_loss.
     `epoch`: the checkpoint used from here on, the one with the lowest validation loss. `before`, `after`: the answers
-    to the validation prompts without and with that adapter. `seconds`: how long each stage took when it was computed.
+    to the validation prompts without (empty for a part of a data set) and with that adapter. `seconds`: how long each stage took when it was computed.
     """
 
     dataset: str
@@ -130,7 +130,7 @@ class _Artifact:
     """
 
     def __init__(self, run: Run, dataset: str, only: str | None = None, model: str | None = None):
-        self.run, self.dataset, self.profile = run, dataset, run.profile
+        self.run, self.dataset, self.only, self.profile = run, dataset, only, run.profile
         self.source = model or run.profile.model
         models.check(self.source)
         split = _answered(run, dataset, _split(run, dataset))
@@ -268,8 +268,10 @@ class _Artifact:
         model, tokenizer = self.adapted
         prompts = [example.prompt for example in self.val]
         ask = partial(asr.generate, model, tokenizer, prompts, self.profile.max_new_tokens)
-        with model.disable_adapter():
-            before = ask(progress=f"answers {self.name} before")
+        before = []
+        if self.only is None:  # a part of a data set has the whole one's prompts, which are answered already
+            with model.disable_adapter():
+                before = ask(progress=f"answers {self.name} before")
         after = ask(progress=f"answers {self.name} after")
         files.write_json(self.folder / "responses.json", {"before": before, "after": after})
         return [self.folder / "responses.json"]
