@@ -36,7 +36,8 @@ class Tuned:
 
     `history`: a row an epoch, 0 being the untouched adapter, with train_loss (empty for epoch 0) and val_loss.
     `epoch`: the checkpoint used from here on, the one with the lowest validation loss. `before`, `after`: the answers
-    to the validation prompts without (empty for a part of a data set) and with that adapter. `seconds`: how long each stage took when it was computed.
+    to the validation prompts without (empty for a part of a data set) and with that adapter. `seconds`: how long each
+    stage took when it was computed.
     """
 
     dataset: str
