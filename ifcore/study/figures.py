@@ -133,7 +133,7 @@ def curves(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
 def _card(title: str, colour: str, example: Example, correct: bool | None = None) -> str:
     verdict = "" if correct is None else f" · class {'right' if correct else 'wrong'}"
     return (
-        f'<div class="showcase-card" style="border-left-color: {colour}">'
+        f'<div class="showcase-card" style="border-left: 4px solid {colour}; padding-left: 0.8rem">'
         f'<p><strong style="color: {colour}">{html.escape(title)}</strong> '
         f"<em>{html.escape(example.label)}{verdict}</em></p>"
         f"<p>{html.escape(example.prompt)}</p><p>→ {html.escape(example.response)}</p></div>"
