@@ -109,6 +109,8 @@ def by_class(attributions: Mapping[str, Attribution]) -> Table:
             for method, scores in found.scores.items():
                 each = metrics.accuracy(scores[part], *labels), metrics.coverage(scores[part], *labels)
                 rows.append((dataset, label, method, each[0].value * 100, each[1].value * 100))
+            chance = metrics.chance(*labels) * 100
+            rows.append((dataset, label, "chance", chance, chance))
     frame = pd.DataFrame(rows, columns=["dataset", "class", "method", "accuracy", "coverage"])
     wide = frame.pivot_table(index=["dataset", "class"], columns="method", values=["accuracy", "coverage"], sort=False)
     methods = list(frame.method.unique())
@@ -117,7 +119,7 @@ def by_class(attributions: Mapping[str, Attribution]) -> Table:
         for (dataset, label), row in wide.iterrows()
     ]
     caption = "Accuracy / coverage in percent, class by class."
-    return Table(None, caption, ["Class", *(NAMES[m] for m in methods)], cells, frame)
+    return Table(None, caption, ["Class", *(NAMES.get(m, "Chance") for m in methods)], cells, frame)
 
 
 def learning(run: Run, tuned: Mapping[str, Tuned]) -> Table:

@@ -172,4 +172,4 @@ def test_by_class_splits_the_average(run):
         attribution({"gradsim": [RIGHT, RIGHT]}), val=[Example("a", "b", "harmful"), Example("a", "b", "benign")]
     )
     rows = tables.by_class({"mixed_small": found}).rows
-    assert rows == [["Mixed (small): harmful", "100 / 100"], ["Mixed (small): benign", "0 / 0"]]
+    assert rows == [["Mixed (small): harmful", "100 / 100", "50 / 50"], ["Mixed (small): benign", "0 / 0", "50 / 50"]]
