@@ -125,9 +125,11 @@ def test_a_changed_setting_never_reuses_what_another_made(copy):
 
 
 SCRIPT = """
-import sys; from pathlib import Path
+import sys, time; from pathlib import Path
 from tests.study.test_experiment import make_run
-from ifcore.study import experiment
+from ifcore.study import experiment, files
+write = files.write_tensors
+files.write_tensors = lambda *arguments: (write(*arguments), time.sleep(0.5))  # time to be killed in
 experiment.attribute(make_run(Path(sys.argv[1])), "mixed_small")
 """
 
