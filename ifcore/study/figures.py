@@ -122,7 +122,8 @@ def curves(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
             axis.xaxis.get_major_locator().set_params(integer=True)
         for axis in axes.flat[len(tuned) :]:
             axis.set_visible(False)
-        axes[0, 0].set_ylim(bottom=0)  # after the last curve: it fixes the top of the axis that all panels share
+        # Shared by all panels, so only after the last curve; the room above is for curves that are nearly flat.
+        axes[0, 0].set_ylim(0, 1.05 * axes[0, 0].get_ylim()[1])
         figure.supxlabel("epoch (0: before fine-tuning)", fontsize=9)
         figure.supylabel("loss (nats per response token)", fontsize=9)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)

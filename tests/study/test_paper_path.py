@@ -28,6 +28,7 @@ def tiny_llama(folder, seed, heads=4):
     """Llama-2's kind (as many key-value heads as heads) or TinyLlama's (fewer), two layers deep, in a folder."""
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = LLAMA_2
+    tokenizer.pad_token = None  # Llama 2 has none
     torch.manual_seed(seed)
     shape = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
     special = dict(bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=None)

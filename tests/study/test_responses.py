@@ -1,3 +1,6 @@
+import threading
+import time
+
 import pytest
 
 from ifcore import models
@@ -44,6 +47,30 @@ def test_a_killed_call_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_an_empty_answer_is_refused_by_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(asr, "generate", lambda *_: ["x", ""])
+    monkeypatch.setattr(asr, "generate", lambda m, t, prompts, *_: ["" if p == "And then?" else "x" for p in prompts])
     with pytest.raises(ValueError, match="generator: 'random:tiny-llama' answers prompt 2 with nothing"):
         responses.responses(SOURCE, PROMPTS[:2], tmp_path)
+    responses.responses(SOURCE, PROMPTS[:1], tmp_path)
+    with pytest.raises(ValueError, match="prompt 2"):  # its number among those given, though the first is known
+        responses.responses(SOURCE, PROMPTS[:2], tmp_path)
+
+
+def test_two_processes_lose_no_answer_of_the_other(tmp_path, monkeypatch):
+    """One asks for a prompt while the other is in the middle of its own: the file holds both in the end."""
+    begun, calls = threading.Event(), []
+
+    def slow(model, tokenizer, prompts, *_):
+        calls.append(list(prompts))
+        begun.set()
+        time.sleep(0.2)
+        return ["an answer"] * len(prompts)
+
+    monkeypatch.setattr(asr, "generate", slow)
+    first = threading.Thread(target=responses.responses, args=(SOURCE, PROMPTS[:2], tmp_path))
+    first.start()
+    assert begun.wait(20)
+    responses.responses(SOURCE, PROMPTS[1:], tmp_path)
+    first.join()
+    assert calls == [PROMPTS[:2], PROMPTS[2:]]
+    responses.responses(SOURCE, PROMPTS, tmp_path)
+    assert len(calls) == 2

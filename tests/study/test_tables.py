@@ -115,6 +115,14 @@ def test_methods_that_tie_in_the_table_tie_in_the_sentence():
     assert "RepSim, 20.0 %, ties with the best influence method, GradSim with 20.0 %. In the paper it leads." in text
 
 
+def test_a_lead_is_the_difference_of_the_shares_not_of_their_roundings():
+    share = {"gradsim": 2 / 3, "repsim": 7 / 12, "chance": 0.5}  # 66.7 and 58.3 are 8.4 apart, the shares 8.3
+    rows = [("mixed_small", method, "coverage", value) for method, value in share.items()]
+    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"])
+    text = tables.read_scores(tables.Table(None, "", [], [], frame)).text
+    assert "RepSim, 58.3 %, trails the best influence method, GradSim with 66.7 %, by 8.3 points" in text
+
+
 def test_both_forms_show_every_cell(run):
     table = tables.harmful(run, {"mixed_small": attribution(SCORES)})
     page = table._repr_html_()
