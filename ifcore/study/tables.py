@@ -232,6 +232,9 @@ def _scores_table(run, attributions, name, label, what, about_paper, words=None,
 
 def _publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Write the run's CSV; give it back with those of the other seeds that ran the same profile."""
+    if files.read_json(run.results / "run.json").get("digest") != run.profile.digest:
+        for stale in run.results.glob("table*.csv"):  # of another profile under this name: never averaged with ours
+            stale.unlink()
     files.write_csv(run.results / f"{name}.csv", frame)
     about = {"profile": run.profile.name, "seed": run.seed, "digest": run.profile.digest, "model": run.profile.model}
     files.write_json(run.results / "run.json", about)

@@ -181,3 +181,10 @@ def test_by_class_splits_the_average(run):
     )
     rows = tables.by_class({"mixed_small": found}).rows
     assert rows == [["Mixed (small): harmful", "100 / 100", "50 / 50"], ["Mixed (small): benign", "0 / 0", "50 / 50"]]
+
+
+def test_tables_of_an_edited_profile_are_gone_before_they_can_be_averaged(run):
+    tables.backdoor(run, {f"backdoor_{n}": attribution(SCORES, f"backdoor_{n}") for n in (1, 3, 5)})
+    files.write_json(run.results / "run.json", {"digest": "another"})
+    tables.harmful(run, {"mixed_small": attribution(SCORES)})
+    assert sorted(path.name for path in run.results.glob("*.csv")) == ["table2_harmful.csv"]
