@@ -27,6 +27,18 @@ class Counts(BaseModel):
     val: PositiveInt | dict[str, Count]
 
 
+class Linear(BaseModel):
+    """Sizes of the linear models of section 4.1, on `digits_source`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    points: Annotated[list[PositiveInt], Field(min_length=1)] = [10, 20, 40, 80]
+    parameters: Annotated[list[PositiveInt], Field(min_length=1)] = [1_000, 10_000, 100_000]
+    draws: Annotated[int, Field(ge=2)] = 10
+    decay: Annotated[float, Field(gt=0)] = 0.1
+    dense_limit: PositiveInt = 10_000
+    left_out: Annotated[int, Field(ge=10)] = 200
+
+
 class Profile(BaseModel):
     """What determines a run, its seed aside. The keys of notebooks/profiles/*.yaml."""
 
@@ -52,6 +64,8 @@ class Profile(BaseModel):
     judge: str = "refusal"
     further_models: list[str] = []
     generator: str | None = None
+    digits_source: str | None = None
+    linear: Linear = Linear()
 
     @property
     def name(self) -> str:
@@ -75,6 +89,12 @@ class Run:
     @property
     def artifacts(self) -> Path:
         return self.root / "artifacts" / self.profile.name / f"seed-{self.seed}"
+
+    @property
+    def digits(self) -> str | None:
+        """The source of handwritten digits, a folder's path taken from the root of the checkout."""
+        source = self.profile.digits_source
+        return source if source is None or ":" in source else str(self.root / source)
 
     @property
     def results(self) -> Path:

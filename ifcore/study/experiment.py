@@ -81,6 +81,12 @@ def attribute(run: Run, dataset: str) -> Attribution:
     return _Artifact(run, dataset).attribution()
 
 
+def gram(folder: Path) -> Gram:
+    """The Gram matrices of the gradients that an attribution left in its folder."""
+    train, val = (gradients.Store(sorted((folder / "gradients").glob(f"{part}-*"))) for part in ("train", "val"))
+    return Gram.from_gradients(train, val)
+
+
 def attack(run: Run) -> list[Attack]:
     """The attacks of Table 1: each model as it comes, and fine-tuned on the harmful, the benign, and all examples of
     mixed_small, answers that data set's validation prompts."""
@@ -248,9 +254,7 @@ class _Artifact:
         profile, (model, tokenizer) = self.profile, self.base
         context = getattr(model.config, "max_position_embeddings", None)
         train, val = (tokenise(tokenizer, examples, context) for examples in (self.train, self.val))
-        peft = models.add_lora(
-            model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, seed=self.run.seed
-        )
+        peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, seed=self.run.seed)
         try:
             settings = training.Settings(
                 profile.epochs, profile.batch_size, profile.learning_rate, profile.patience, self.run.seed
@@ -314,10 +318,8 @@ class _Artifact:
         scores = {}
         wanted = [method for method in profile.methods if method in options]
         if wanted:
-            folder = self.folder / "gradients"
-            train, val = (gradients.Store(sorted(folder.glob(f"{part}-*"))) for part in ("train", "val"))
-            gram = Gram.from_gradients(train, val)
-            scores = {method: influence.METHODS[method](gram, **options[method]) for method in wanted}
+            kept = gram(self.folder)
+            scores = {method: influence.METHODS[method](kept, **options[method]) for method in wanted}
         if "repsim" in profile.methods:
             states = load_file(self.folder / "representations.safetensors")
             scores["repsim"] = representations.repsim(states["train"], states["val"])

@@ -101,7 +101,7 @@ def heatmap(run: Run, attribution: Attribution) -> Figure:
             axes.flat[last].set_xlabel("training example")
             axes.flat[last].tick_params(labelbottom=True)
         figure.colorbar(image, ax=axes, shrink=0.7, label="share of training examples outranked")
-        _save(run, "fig2_heatmap", figure)
+        save(run, "fig2_heatmap", figure)
     return figure
 
 
@@ -127,8 +127,18 @@ def curves(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
         figure.supxlabel("epoch (0: before fine-tuning)", fontsize=9)
         figure.supylabel("loss (nats per response token)", fontsize=9)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-        _save(run, "curves", figure)
+        save(run, "curves", figure)
     return figure
+
+
+def save(run: Run, name: str, figure: Figure) -> None:
+    """`figure` in the run's results as PNG and SVG."""
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        files.write(
+            run.results / f"{name}.{suffix}",
+            lambda target, suffix=suffix, metadata=metadata: figure.savefig(target, format=suffix, metadata=metadata),
+        )
+    plt.close(figure)  # the notebook shows what the cell returns, once
 
 
 def _card(title: str, colour: str, example: Example, correct: bool | None = None) -> str:
@@ -139,12 +149,3 @@ def _card(title: str, colour: str, example: Example, correct: bool | None = None
         f"<em>{html.escape(example.label)}{verdict}</em></p>"
         f"<p>{html.escape(example.prompt)}</p><p>→ {html.escape(example.response)}</p></div>"
     )
-
-
-def _save(run: Run, name: str, figure: Figure) -> None:
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        files.write(
-            run.results / f"{name}.{suffix}",
-            lambda target, suffix=suffix, metadata=metadata: figure.savefig(target, format=suffix, metadata=metadata),
-        )
-    plt.close(figure)  # the notebook shows what the cell returns, once

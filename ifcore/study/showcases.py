@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -33,6 +33,21 @@ def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
         f"Profile `{run.profile.name}`, seed {run.seed}",
         f"Machine: {_machine(first.device)}",
         f"Minutes: {sum(minutes.values()):.1f} ({', '.join(f'{stage} {took:.1f}' for stage, took in minutes.items())})",
+    ]
+    return Prose("\n".join(["```{admonition} What ran", *(f"- {line}" for line in lines), "```"]))
+
+
+def linear_box(run: Run) -> Prose:
+    """The box of section 4.1: the linear models' data and sizes."""
+    sizes, source = run.profile.linear, run.profile.digits_source
+    images = "MNIST" if source else "scikit-learn's handwritten digits, 8 × 8 pixels"
+    lines = [
+        f"Linear models: softmax regression on {images}, weight decay {sizes.decay:g}, float64",
+        f"Errors: {_listed(sizes.points)} points, {_listed(sizes.parameters)} parameters, {sizes.draws} draws of each",
+        f"Retraining: without each of {sizes.left_out} points",
+        f"Language model: the fine-tunes of section 3, `{run.profile.model}`",
+        f"Profile `{run.profile.name}`, seed {run.seed}",
+        f"Machine: {_machine('cpu')}",
     ]
     return Prose("\n".join(["```{admonition} What ran", *(f"- {line}" for line in lines), "```"]))
 
@@ -68,6 +83,10 @@ def showcase(number: int, tuned: Mapping[str, Tuned], what: str) -> Table:
     frame = pd.DataFrame(rows, columns=["data set", "class", "prompt", "response"])
     caption = f"**Table {number}.** {what}"
     return Table(None, caption, ["Data set", "Class", "Prompt", "Response"], rows, frame, text=True)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(f"{number:,}" for number in numbers)
 
 
 def _machine(device: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
 import ifcore
@@ -72,6 +73,20 @@ class Stage:
     @property
     def _path(self) -> Path:
         return self.folder / f"{self.name}.json"
+
+
+def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The table that `build` makes under this key, kept in `folder` as CSV: computed once, by one process at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.csv"
+
+    def write() -> list[Path]:
+        files.write_csv(path, build())
+        return [path]
+
+    with alone(folder), files.room(folder):
+        Stage(folder, name, key).make(write)
+        return pd.read_csv(path)
 
 
 def alone(folder: Path) -> FileLock:

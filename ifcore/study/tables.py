@@ -38,7 +38,7 @@ def attack_success(run: Run, attacks: Sequence[Attack]) -> Table:
         rate = asr.attack_success(attack.success)
         about = (None, len(attack.success), run.seed, run.profile.name, attack.model)
         rows.append(("mixed_small", attack.fine_tuned_on, "asr", rate.value, rate.low, rate.high, *about))
-    seeds = _publish(run, "table1_asr", pd.DataFrame(rows, columns=COLUMNS))
+    seeds = publish(run, "table1_asr", pd.DataFrame(rows, columns=COLUMNS))
     table = [
         [f"`{model}`", *(_cell(part[part.method == tuned_on]) for tuned_on in _TUNED_ON)]
         for model, part in seeds.groupby("model", sort=False)
@@ -133,7 +133,7 @@ def learning(run: Run, tuned: Mapping[str, Tuned]) -> Table:
             rows.append((dataset, when, "task_accuracy", rate.value, rate.low, rate.high, *about))
             rows.append((dataset, when, "val_loss", loss[epoch], None, None, *about))
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    files.write_csv(run.results / "learning.csv", frame)
+    publish(run, "learning", frame)
     value = frame.set_index(["dataset", "method", "metric"])
     cells = [
         [
@@ -191,6 +191,26 @@ def tidy(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Write the run's CSV; give it back with those of the other seeds that ran the same profile.
+
+    Says of each row which seed, profile and model it is of, where the frame does not.
+    """
+    about = {"seed": run.seed, "profile": run.profile.name, "model": run.profile.model}
+    frame = frame.assign(**{name: value for name, value in about.items() if name not in frame})
+    if files.read_json(run.results / "run.json").get("digest") != run.profile.digest:
+        for stale in run.results.glob("*.csv"):  # of another profile under this name: never averaged with ours
+            stale.unlink()
+    files.write_csv(run.results / f"{name}.csv", frame)
+    files.write_json(run.results / "run.json", about | {"digest": run.profile.digest})
+    frames = [
+        pd.read_csv(file)
+        for file in sorted(run.results.parent.glob(f"seed-*/{name}.csv"))
+        if files.read_json(file.parent / "run.json").get("digest") == run.profile.digest
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
 @cache
 def paper() -> dict:
     """The paper's printed numbers that survive."""
@@ -209,7 +229,7 @@ def _scores_table(run, attributions, name, label, what, about_paper, words=None,
     `words`: header and method -> text of a last column; `printed`: dataset -> method -> metric -> the paper's number,
     each method's in a row of its own.
     """
-    seeds = _publish(run, name, tidy(run, attributions))
+    seeds = publish(run, name, tidy(run, attributions))
     columns = [(dataset, metric) for dataset in attributions for metric in ("accuracy", "coverage")]
     marks = {dataset: "" if learnt(found) else " †" for dataset, found in attributions.items()}
     header = ["Method", *(f"{DATASETS[d]}{marks[d]}, {_SHORT[m]} (%)" for d, m in columns)]
@@ -228,22 +248,6 @@ def _scores_table(run, attributions, name, label, what, about_paper, words=None,
     if any(marks.values()):
         caption += " " + _NOT_LEARNT
     return Table(label, caption, header, rows, seeds)
-
-
-def _publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Write the run's CSV; give it back with those of the other seeds that ran the same profile."""
-    if files.read_json(run.results / "run.json").get("digest") != run.profile.digest:
-        for stale in run.results.glob("table*.csv"):  # of another profile under this name: never averaged with ours
-            stale.unlink()
-    files.write_csv(run.results / f"{name}.csv", frame)
-    about = {"profile": run.profile.name, "seed": run.seed, "digest": run.profile.digest, "model": run.profile.model}
-    files.write_json(run.results / "run.json", about)
-    frames = [
-        pd.read_csv(file)
-        for file in sorted(run.results.parent.glob(f"seed-*/{name}.csv"))
-        if files.read_json(file.parent / "run.json").get("digest") == run.profile.digest
-    ]
-    return pd.concat(frames, ignore_index=True)
 
 
 def _column(frame: pd.DataFrame, dataset: str, metric: str) -> dict[str, str]:

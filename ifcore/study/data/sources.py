@@ -75,20 +75,8 @@ def enough(source: str, pairs: Pairs, train: int, val: int) -> Pairs:
     return pairs
 
 
-def _file(source: str, suffix: str, expected: str) -> Path:
-    """The local file of a source, fetched from the hub where it is one of the hub's."""
-    found = Path(source).suffix
-    if found.lower() != suffix:
-        raise _mistake(source, f"the extension {found or '(none)'} is not read here", expected)
-    if source.startswith("hub:"):
-        return _fetched(source)
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise _mistake(source, "no such file", "check the path, or leave the source out for the embedded set")
-    return path
-
-
-def _fetched(source: str) -> Path:
+def fetched(source: str) -> Path:
+    """The local copy of `hub:owner/name/path`, a file of a data set on the Hugging Face hub."""
     parts = source.removeprefix("hub:").split("/", 2)
     if len(parts) < 3 or not all(parts):
         raise _mistake(source, "not the name of a file on the hub", "write hub:owner/name/path/to/file")
@@ -97,6 +85,19 @@ def _fetched(source: str) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:  # no network, no such file, no permission
         remedy = "check name and network, or give a local file"
         raise _mistake(source, f"not had from the hub ({_brief(error)})", remedy) from None
+
+
+def _file(source: str, suffix: str, expected: str) -> Path:
+    """The local file of a source, fetched from the hub where it is one of the hub's."""
+    found = Path(source).suffix
+    if found.lower() != suffix:
+        raise _mistake(source, f"the extension {found or '(none)'} is not read here", expected)
+    if source.startswith("hub:"):
+        return fetched(source)
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise _mistake(source, "no such file", "check the path, or leave the source out for the embedded set")
+    return path
 
 
 def _text(source: str, row: int, column: str, value: object, optional: bool = False) -> str:

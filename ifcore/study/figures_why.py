@@ -1,0 +1,165 @@
+"""The figures of section 4."""
+
+from __future__ import annotations
+
+import matplotlib
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ifcore.study.config import Run
+from ifcore.study.figures import COLOURS, STYLE, save
+from ifcore.study.tables import DATASETS, NAMES, publish
+from ifcore.study.tables_why import LINEAR
+
+_LINES = {  # key -> colour, dash; the empirical Fisher is what the other chapters call Exact
+    "datainf": (COLOURS["datainf"], "-"),
+    "lissa-1": (COLOURS["lissa"], ":"),
+    "lissa-5": (COLOURS["lissa"], "--"),
+    "lissa-10": (COLOURS["lissa"], "-"),
+    "gradsim": (COLOURS["gradsim"], "-"),
+    "fisher": (COLOURS["exact"], "-"),
+}
+
+_PREDICTORS = {"exact": "Exact (Hessian)", "lissa": LINEAR["lissa-10"], "datainf": "DataInf", "gradsim": "GradSim"}
+_HESSIAN = {"exact": "black"}  # not what is called Exact elsewhere
+
+
+def errors(run: Run, means: pd.DataFrame) -> Figure:
+    """Figure 3: error against the exact influence, over points (left) and parameters (right). Leaves fig3_error.*."""
+    means = publish(run, "fig3_error", means)
+    titles = {
+        "error": "absolute error\n(loss per unit of weight)",
+        "relative_error": "relative error",
+        "direction_error": "direction error",
+    }
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(3, 2, figsize=(7.2, 7), sharex="col", sharey="row")
+        for column, over in enumerate(("points", "parameters")):
+            for row, (metric, title) in enumerate(titles.items()):
+                axis: Axes = axes[row, column]
+                for key, (colour, dash) in _LINES.items():
+                    method, _, count = key.partition("-")
+                    part = means[(means.over == over) & (means.metric == metric) & (means.method == method)]
+                    part = band(part[part.iterations == int(count or 0)], over)
+                    draw(axis, part, colour, LINEAR[key], linestyle=dash)
+                axis.set_xscale("log")
+                if metric != "direction_error":
+                    axis.set_yscale("log")
+                if column == 0:
+                    axis.set_ylabel(title)
+            axes[0, column].set_title(_fixed(means, over))
+            axes[2, column].set_xlabel(f"number of {over}")
+        axes[2, 0].set_ylim(0, 1)
+        points = sorted(means[means.over == "points"].points.unique())
+        axes[2, 0].set_xticks(points, map(str, points))
+        axes[2, 0].minorticks_off()
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        save(run, "fig3_error", figure)
+    return figure
+
+
+def lissa(run: Run, frame: pd.DataFrame) -> Figure:
+    """Figure 4: accuracy of LiSSA against its number of iterations, a panel a data set. Leaves fig4_lissa.*."""
+    frame = publish(run, "fig4_lissa", frame)
+    frame = frame[frame.metric == "accuracy"]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = panels(frame.dataset.nunique(), 3, height=2.0)
+        for axis, (dataset, part) in zip(axes.flat, frame.groupby("dataset", sort=False), strict=False):
+            for method, colour, dash, name in (
+                ("lissa", COLOURS["lissa"], "-", "LiSSA"),
+                ("lissa_released", "#777777", "--", "LiSSA as in the released code"),
+            ):
+                draw(axis, band(part[part.method == method], "iterations"), colour, name, scale=100, linestyle=dash)
+            for method in ("exact", "repsim"):
+                level = part[part.method == method].value.mean() * 100
+                axis.axhline(level, color=COLOURS[method], linestyle=":", linewidth=1.5, label=NAMES[method])
+            axis.axvline(run.profile.lissa_iterations, color="#bbbbbb", linewidth=0.8, zorder=0)
+            axis.set_title(DATASETS[dataset])
+            axis.set_xscale("symlog", linthresh=1)
+            axis.set_xticks([0, 1, 10, 100, 1_000, 10_000, 100_000])
+            axis.minorticks_off()
+            axis.set_ylim(0, 104)
+        figure.supxlabel("LiSSA iterations", fontsize=9)
+        figure.supylabel("accuracy (%)", fontsize=9)
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+        save(run, "fig4_lissa", figure)
+    return figure
+
+
+def truth(run: Run, points: pd.DataFrame) -> Figure:
+    """Predicted against actual change of the test loss, at the minimum: a panel a method. Leaves loo_truth.*."""
+    at = points[(points.steps == 0) & (points.damping == 1) & (points.decay == run.profile.linear.decay)]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.2), sharey=True)
+        for axis, (method, name) in zip(axes, _PREDICTORS.items(), strict=True):
+            part = at[at.method == method]
+            axis.scatter(part.predicted * 1e3, part.actual * 1e3, s=5, color=_HESSIAN.get(method, COLOURS[method]))
+            ends = part.actual.min() * 1e3, part.actual.max() * 1e3
+            low, high = axis.get_xlim()
+            axis.plot(ends, ends, color="#999999", linewidth=0.8, zorder=0)
+            axis.set_xlim(min(low, ends[0]), max(high, ends[1]))
+            axis.set_title(name)
+        axes[0].set_ylabel("actual change (10⁻³ nats)")
+        figure.supxlabel("predicted change of the mean test loss (10⁻³ nats); grey: predicted = actual", fontsize=9)
+        save(run, "loo_truth", figure)
+    return figure
+
+
+def conditions(run: Run, agreement: pd.DataFrame) -> Figure:
+    """How the agreement with retraining depends on damping, weight decay and stopping. Leaves loo_conditions.*."""
+    decay = run.profile.linear.decay
+    found = agreement[agreement.metric == "pearson"]
+    exact = found[(found.method == "exact") & (found.steps == 0)]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.5), sharey=True, width_ratios=[1, 0.8, 1.3])
+        damped, decayed = exact[exact.decay == decay], exact[exact.damping == 1]
+        draw(axes[0], band(damped, "damping"), "black", "Exact (Hessian)")
+        axes[0].set_xlabel("damping / weight decay")
+        draw(axes[1], band(decayed, "decay"), "black", "Exact (Hessian)")
+        axes[1].set_xlabel("weight decay")
+        stopped = found[(found.steps > 0) & (found.decay == decay)]
+        for method, name in _PREDICTORS.items():
+            line = band(stopped[stopped.method == method], "steps")
+            draw(axes[2], line, _HESSIAN.get(method, COLOURS[method]), name)
+        axes[2].set_xlabel("steps of gradient descent before stopping")
+        for axis in axes:
+            axis.set_xscale("log")
+        axes[0].set_ylabel("correlation with retraining")
+        figure.legend(*axes[2].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+        save(run, "loo_conditions", figure)
+    return figure
+
+
+def band(frame: pd.DataFrame, x: str) -> pd.DataFrame:
+    """value, low, high at each x: over several seeds mean ± s.d., of one seed its own interval."""
+    if "seed" in frame and frame.seed.nunique() > 1:
+        mean, sd = frame.groupby(x).value.mean(), frame.groupby(x).value.std()
+        return pd.DataFrame({"value": mean, "low": mean - sd, "high": mean + sd})
+    return frame.set_index(x)[["value", "ci_low", "ci_high"]].set_axis(["value", "low", "high"], axis=1).sort_index()
+
+
+def draw(axis: Axes, line: pd.DataFrame, colour: str, name: str, scale: float = 1, linestyle: str = "-") -> None:
+    """A line with its band."""
+    axis.plot(line.index, line.value * scale, color=colour, label=name, linestyle=linestyle, marker="o", markersize=2.5)
+    axis.fill_between(line.index, line.low * scale, line.high * scale, color=colour, alpha=0.15, linewidth=0)
+
+
+def panels(count: int, columns: int, height: float):
+    """A grid of at least `count` panels that share both axes; those left over are hidden."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(7.2, 0.6 + height * rows), sharex=True, sharey=True, squeeze=False
+    )
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    for axis in axes[-2, count - columns * (rows - 1) :] if rows > 1 else ():
+        axis.tick_params(labelbottom=True)
+    return figure, axes
+
+
+def _fixed(means: pd.DataFrame, over: str) -> str:
+    other = {"points": "parameters", "parameters": "points"}[over]
+    return f"{means[means.over == over][other].iloc[0]:,} {other}"

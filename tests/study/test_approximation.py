@@ -1,0 +1,117 @@
+"""Section 4.1's tables, at sizes of a few digits."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from ifcore import linear
+from ifcore.study import approximation, figures_why, tables_why
+from ifcore.study.config import Linear
+from ifcore.study.tables import COLUMNS
+
+SIZES = Linear(points=[5, 10], parameters=[200, 500, 1_000], draws=3, decay=0.1, dense_limit=500, left_out=40)
+
+
+@pytest.fixture
+def small(run):
+    return dataclasses.replace(run, profile=run.profile.model_copy(update={"linear": SIZES}))
+
+
+def test_the_error_of_the_exact_scores_is_none_and_a_wrong_scale_is_no_error_of_direction():
+    exact = torch.rand(3, 5, dtype=torch.float64) - 0.5
+    assert approximation._distance(exact, exact) == pytest.approx(
+        {"error": 0, "relative_error": 0, "direction_error": 0}, abs=1e-7
+    )
+    tripled = approximation._distance(3 * exact, exact)
+    assert tripled["relative_error"] == pytest.approx(2)
+    assert tripled["direction_error"] == pytest.approx(0, abs=1e-7)
+    assert tripled["error"] == pytest.approx(2 * np.linalg.norm(exact.numpy(), axis=1).mean())
+
+
+def test_errors_come_from_the_methods_on_the_same_loss_and_are_kept(small):
+    drawn = approximation.errors(small)
+    sizes = {("points", 5, 500), ("points", 10, 500)} | {("parameters", 5, size) for size in (200, 500, 1_000)}
+    assert set(drawn.groupby(["over", "points", "parameters"]).groups) == sizes
+    case = approximation._case(small, 5, 500, draw=1)
+    G, V = (linear.gradients(case.weights, part) for part in (case.train, case.test))
+    F = G.T @ G / 5 + 0.1 * torch.eye(500, dtype=torch.float64)
+    fisher = approximation._distance(V @ torch.linalg.solve(F, G.T), case.exact)
+    inverses = sum(torch.linalg.inv(torch.outer(g, g) + 0.1 * torch.eye(500, dtype=torch.float64)) for g in G) / 5
+    datainf = approximation._distance(V @ inverses @ G.T, case.exact)
+    gradsim = approximation._distance(V @ G.T, case.exact)
+    at = drawn[(drawn.over == "points") & (drawn.points == 5) & (drawn.draw == 1)].set_index(["method", "metric"]).value
+    for method, distance in (("fisher", fisher), ("datainf", datainf), ("gradsim", gradsim)):
+        assert at[method].to_dict() == pytest.approx(distance)
+    file = small.artifacts / "linear" / "errors.csv"
+    before = file.stat().st_mtime_ns
+    pd.testing.assert_frame_equal(approximation.errors(small), drawn)
+    assert file.stat().st_mtime_ns == before
+
+
+def test_growth_is_the_exponent_of_a_power_law():
+    rows = [
+        ("points", n, 100, "lissa", 1, "error", draw, (1 + draw) * n**0.7) for n in (10, 20, 40) for draw in range(3)
+    ]
+    found = approximation.growth(pd.DataFrame(rows, columns=[*approximation._SIZE, "draw", "value"]))
+    assert found[["value", "ci_low", "ci_high"]].to_numpy() == pytest.approx(0.7)
+
+
+def test_the_dense_way_is_extrapolated_above_its_limit_only_and_says_so(small, monkeypatch):
+    monkeypatch.setattr(approximation, "SETTINGS", ((5, 500), (10, 1_000)))
+    monkeypatch.setattr(approximation, "_seconds", lambda compute: compute() is None or 1.0)
+    timed = approximation.runtimes(small)
+    dense = timed[timed.method == "dense"]
+    assert dense.extrapolated.tolist() == [False, True]
+    assert not timed[timed.method != "dense"].extrapolated.any()
+    assert set(timed.metric) == {"seconds", "error", "relative_error", "direction_error"}
+
+
+def test_predictions_agree_with_retraining_at_the_minimum_and_best_at_the_right_damping(small):
+    agreement = approximation.truth(approximation.left_out(small))
+    pearson = agreement[agreement.metric == "pearson"].set_index(["method", "decay", "damping", "steps"]).value
+    at = pearson["exact", 0.1, :, 0]
+    assert at.idxmax() == 1.0 and at.max() > 0.99
+    found = approximation.left_out(small)
+    part = found[(found.method == "lissa") & (found.steps == 3)]
+    for metric, truth in (
+        ("pearson", np.corrcoef(part.predicted, part.actual)[0, 1]),
+        ("spearman", spearmanr(part.predicted, part.actual).statistic),
+        ("slope", np.polyfit(part.predicted, part.actual, 1)[0]),
+    ):
+        row = agreement[(agreement.method == "lissa") & (agreement.steps == 3) & (agreement.metric == metric)]
+        assert row.value.item() == pytest.approx(truth)
+        assert row.ci_low.item() < truth < row.ci_high.item()
+    assert set(COLUMNS) - {"seed", "profile"} <= set(agreement.columns)
+
+
+def test_a_kept_table_is_made_again_for_another_seed_decay_or_source(small):
+    first = approximation.left_out(small)
+    other = dataclasses.replace(small, seed=1)
+    assert not first.actual.equals(approximation.left_out(other).actual)
+    lighter = small.profile.model_copy(update={"linear": SIZES.model_copy(update={"decay": 0.5})})
+    assert approximation.left_out(dataclasses.replace(small, profile=lighter)).decay.max() == 0.5
+
+
+def test_the_chapters_tables_and_figures_are_made_from_them(small, monkeypatch):
+    monkeypatch.setattr(approximation, "_seconds", lambda compute: compute() is None or 1.0)
+    drawn, timed, left_out = approximation.errors(small), approximation.runtimes(small), approximation.left_out(small)
+    agreement = approximation.truth(left_out)
+    figures_why.errors(small, approximation.error_means(small, drawn))
+    figures_why.truth(small, left_out)
+    figures_why.conditions(small, agreement)
+    text = tables_why.runtimes(small, timed)._repr_markdown_()
+    assert "*879.61*" in text and "extrapolated from 500 parameters" in text
+    tables_why.truth(small, agreement)
+    for name in ("fig3_error.csv", "fig3_error.png", "table5_runtime.csv", "loo_truth.csv", "loo_truth.png"):
+        assert (small.results / name).exists()
+    for name in ("fig3_error", "table5_runtime", "loo_truth"):
+        assert set(COLUMNS) <= set(pd.read_csv(small.results / f"{name}.csv").columns)
+    assert [row[0] for row in tables_why.growth(drawn).rows] == list(tables_why.LINEAR.values())[2:]
+    assert "take 1.00 to 1.00 times as long as ten iterations" in tables_why.read_errors(drawn, timed).text
+    pearson = agreement[(agreement.metric == "pearson") & (agreement.damping == 1) & (agreement.steps == 0)]
+    exact = pearson[(pearson.method == "exact") & (pearson.decay == 0.1)].value.item()
+    assert f"correlation of {exact:.4f}" in tables_why.read_truth(small, agreement).text
