@@ -30,13 +30,13 @@ def runtimes(run: Run, timed: pd.DataFrame) -> Table:
     for printed in paper()["table5"]:
         part = timed[(timed.points == printed["points"]) & (timed.parameters == printed["parameters"])]
         value = part.set_index(["key", "metric"]).value
+        rows.append([f"**{printed['points']} points, {printed['parameters']:,} parameters**", *[""] * 8])
         for key, name in LINEAR.items():
             seconds = value[key, "seconds"]
             theirs = printed.get({"dense": "exact", "exact": None}.get(key, key), {})
             mark = " ‡" if part[part.key == key].extrapolated.any() else ""
             rows.append(
                 [
-                    f"{printed['points']} points, {printed['parameters']:,} parameters" if key == "dense" else "",
                     name,
                     _significant(seconds) + mark,
                     _times(value["dense", "seconds"] / seconds),
@@ -56,7 +56,7 @@ def runtimes(run: Run, timed: pd.DataFrame) -> Table:
             f" ‡: extrapolated from {run.profile.linear.dense_limit:,} parameters, writing the matrix by the square, "
             "solving with it by the cube of their number; it would not fit in memory."
         )
-    header = ["Setting", "Method", "Seconds", "Faster", "Absolute error", "Relative error", "Direction error"]
+    header = ["Method", "Seconds", "Faster", "Absolute error", "Relative error", "Direction error"]
     return Table("tab-runtime", caption, [*header, "*Seconds*", "*Faster*", "*Error*"], rows, timed)
 
 
