@@ -64,6 +64,7 @@ class Profile(BaseModel):
     judge: str = "refusal"
     further_models: list[str] = []
     generator: str | None = None
+    layers_on: str = "harmfulcheck"
     digits_source: str | None = None
     linear: Linear = Linear()
 

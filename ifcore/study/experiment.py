@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ifcore import gradients, influence, models, representations, training
@@ -78,7 +79,7 @@ def attribute(run: Run, dataset: str) -> Attribution:
     A second process that asks for the same waits for the first. Raises ValueError, in one line, for a data set that
     the profile does not size and for anything wrong with the model or the data, before anything is written.
     """
-    return _Artifact(run, dataset).attribution()
+    return Artifact(run, dataset).attribution()
 
 
 def gram(folder: Path) -> Gram:
@@ -92,11 +93,11 @@ def attack(run: Run) -> list[Attack]:
     mixed_small, answers that data set's validation prompts."""
     found = []
     for model in (run.profile.model, *run.profile.further_models):
-        mixed = _Artifact(run, "mixed_small", model=model).tuned()
+        mixed = Artifact(run, "mixed_small", model=model).tuned()
         prompts = [example.prompt for example in mixed.val]
         answers = {"nothing": mixed.before}
         for label in ("benign", "harmful"):
-            answers[label] = _Artifact(run, "mixed_small", only=label, model=model).tuned().after
+            answers[label] = Artifact(run, "mixed_small", only=label, model=model).tuned().after
         answers["mixed"] = mixed.after
         for tuned_on, given in answers.items():
             success = asr.judge(run.profile.judge, prompts, given)
@@ -130,13 +131,22 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-class _Artifact:
+class Artifact:
     """What one (run, data set) leaves in its folder, stage by stage.
 
-    `only` keeps the training examples of one class; `model` stands in for the profile's.
+    `only` keeps the training examples of one class; `model` stands in for the profile's; `layers` are those with LoRA,
+    all by default.
     """
 
-    def __init__(self, run: Run, dataset: str, only: str | None = None, model: str | None = None):
+    def __init__(
+        self,
+        run: Run,
+        dataset: str,
+        only: str | None = None,
+        model: str | None = None,
+        layers: list[int] | None = None,
+    ):
+        self.layers = layers
         self.run, self.dataset, self.only, self.profile = run, dataset, only, run.profile
         self.source = model or run.profile.model
         models.check(self.source)
@@ -146,23 +156,35 @@ class _Artifact:
         self.name = f"{dataset}-{only}" if only else dataset
         if self.source != run.profile.model:
             self.name += "-" + re.sub(r"[^A-Za-z0-9.]+", "-", self.source)
+        if layers is not None:
+            self.name += f"-layers-{layers[0]}-{layers[-1]}"
         self.folder = run.artifacts / self.name
         self.precision = resolved_precision(self.profile.precision)
 
     def tuned(self) -> Tuned:
-        with self._at_work():
+        with self.at_work():
             return Tuned(**self._tuned())
 
+    def scores(self) -> dict[str, np.ndarray]:
+        """Method -> [M, N], without the answers that an attribution has."""
+        with self.at_work():
+            self._tuning_stage()
+            self._gradients_stage(), self._representations_stage(), self._scores_stage()
+            return self._read_scores()
+
     def attribution(self) -> Attribution:
-        with self._at_work():
+        with self.at_work():
             tuned = self._tuned()
             for stage in (self._gradients_stage(), self._representations_stage(), self._scores_stage()):
                 tuned["seconds"][stage.name] = stage.record["seconds"]
-            scores = load_file(self.folder / "scores.safetensors")
-            return Attribution(**tuned, scores={method: scores[method].numpy() for method in self.profile.methods})
+            return Attribution(**tuned, scores=self._read_scores())
+
+    def _read_scores(self) -> dict[str, np.ndarray]:
+        scores = load_file(self.folder / "scores.safetensors")
+        return {method: scores[method].numpy() for method in self.profile.methods}
 
     @contextmanager
-    def _at_work(self) -> Iterator[None]:
+    def at_work(self) -> Iterator[None]:
         """Alone in the folder, a full disk told in one line, and the shared base model given back as it was."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with alone(self.folder), files.room(self.folder):
@@ -219,6 +241,8 @@ class _Artifact:
             **self.profile.model_dump(include={"lora_rank", "lora_alpha", "lora_dropout"}),
             "code": code("examples", "models", "tiny", "training"),
         }
+        if self.layers is not None:
+            key["layers"] = self.layers
         return Stage(self.folder, "fine-tune", key).make(self._tune)
 
     def _answers_stage(self) -> Stage:
@@ -254,7 +278,9 @@ class _Artifact:
         profile, (model, tokenizer) = self.profile, self.base
         context = getattr(model.config, "max_position_embeddings", None)
         train, val = (tokenise(tokenizer, examples, context) for examples in (self.train, self.val))
-        peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, seed=self.run.seed)
+        peft = models.add_lora(
+            model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, self.layers, self.run.seed
+        )
         try:
             settings = training.Settings(
                 profile.epochs, profile.batch_size, profile.learning_rate, profile.patience, self.run.seed
@@ -284,7 +310,7 @@ class _Artifact:
     def _gradients(self, stage: Stage) -> list[Path]:
         shards, todo = [], []
         for part in ("train", "val"):
-            for index, batch in enumerate(self._batches(part)):
+            for index, batch in enumerate(self.batches(part)):
                 shard = self.folder / "gradients" / f"{part}-{index:04d}.safetensors"
                 shards.append(shard)
                 if not stage.has(shard):
@@ -299,7 +325,7 @@ class _Artifact:
         file = self.folder / "representations.safetensors"
         states = {
             part: representations.representations(
-                self.adapted[0], self._batches(part), f"representations {self.name} {part}"
+                self.adapted[0], self.batches(part), f"representations {self.name} {part}"
             )
             for part in ("train", "val")
         }
@@ -307,8 +333,13 @@ class _Artifact:
         return [file]
 
     def _scores(self) -> list[Path]:
-        profile = self.profile
         file = self.folder / "scores.safetensors"
+        files.write_tensors(file, self.scored(self.folder))
+        return [file]
+
+    def scored(self, folder: Path) -> dict[str, Tensor]:
+        """The scores of the profile's methods from the gradients and representations in a folder."""
+        profile = self.profile
         options = {
             "gradsim": {},
             "datainf": {"damping": profile.damping},
@@ -318,15 +349,14 @@ class _Artifact:
         scores = {}
         wanted = [method for method in profile.methods if method in options]
         if wanted:
-            kept = gram(self.folder)
+            kept = gram(folder)
             scores = {method: influence.METHODS[method](kept, **options[method]) for method in wanted}
         if "repsim" in profile.methods:
-            states = load_file(self.folder / "representations.safetensors")
+            states = load_file(folder / "representations.safetensors")
             scores["repsim"] = representations.repsim(states["train"], states["val"])
-        files.write_tensors(file, scores)
-        return [file]
+        return scores
 
-    def _batches(self, part: str) -> list[Batch]:
+    def batches(self, part: str) -> list[Batch]:
         model, tokenizer = self.adapted
         return models.example_batches(model, tokenizer, getattr(self, part), self.profile.gradient_batch)
 

@@ -1,0 +1,71 @@
+"""How far LoRA adapters are apart: in their parameters, and in what the model says with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ifcore.examples import Batch
+from ifcore.models import causal_lm, hidden_states
+
+
+class Update(NamedTuple):
+    """What LoRA adds to one weight matrix: scale · B A, with A [r, in], B [out, r] in float64 and scale = α/r."""
+
+    A: Tensor
+    B: Tensor
+    scale: float
+
+
+def updates(folder: Path) -> dict[str, Update]:
+    """Module -> its update, from an adapter that PEFT's save_pretrained left in `folder`.
+
+    Raises ValueError for an adapter that is more than plain LoRA of one rank.
+    """
+    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    for name in ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern"):
+        if settings.get(name):
+            raise ValueError(f"{folder}: {name} is set; only plain LoRA of one rank is read here")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    names = sorted(name.removesuffix(".lora_A.weight") for name in tensors if name.endswith(".lora_A.weight"))
+    scale = settings["lora_alpha"] / settings["r"]
+    return {name: Update(*(tensors[f"{name}.lora_{part}.weight"].double() for part in "AB"), scale) for name in names}
+
+
+def distances(first: Mapping[str, Update], second: Mapping[str, Update], scaled: bool = True) -> Tensor:
+    """The Frobenius norm of the difference of the two updates of each module, [modules].
+
+    A module that only one of them has counts as no update in the other: `{}` is the model without an adapter. Without
+    `scaled`, that of B A alone, as the paper's released code has it. Never forms a full matrix:
+    ‖B A‖² = Σ (BᵀB) ⊙ (A Aᵀ), of the A and B stacked.
+    """
+    found = []
+    for module in sorted(first.keys() | second.keys()):
+        signed = [(sign, each[module]) for sign, each in ((1, first), (-1, second)) if module in each]
+        A = torch.cat([update.A for _, update in signed])
+        B = torch.cat([sign * (update.scale if scaled else 1) * update.B for sign, update in signed], dim=1)
+        found.append(((B.T @ B) * (A @ A.T)).sum().clamp(min=0).sqrt())
+    return torch.stack(found)
+
+
+@torch.no_grad()
+def next_token_log_probs(model: nn.Module, batch: Batch) -> list[Tensor]:
+    """The log-probabilities of the next token at every prompt position, [prompt tokens, V] for each example.
+
+    The last row is the distribution of the response's first token.
+    """
+    hidden = hidden_states(model, batch)
+    head = causal_lm(model).get_output_embeddings()
+    ends = (batch.prompt_end + 1).tolist()
+    return [head(states[:end]).double().log_softmax(-1) for states, end in zip(hidden, ends, strict=True)]
+
+
+def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q) = Σ_v p_v (log p_v − log q_v), in nats, of log-probabilities [..., V]; [...]."""
+    return torch.nn.functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)

@@ -1,0 +1,96 @@
+"""Section 4.2: attribution along fine-tuning, from the checkpoints that section 3 left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ifcore import metrics
+from ifcore.study import checkpoints
+from ifcore.study.approximation import COLUMNS
+from ifcore.study.config import Run
+from ifcore.study.experiment import Attribution
+
+DATASETS = ("mixed_small", "grammars", "mathqa", "backdoor_1")  # Mixed, Grammars, MathQA, Backdoor
+
+
+def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
+    """Figure 5: a row for each (data set, epoch, method, metric), with the step that the epoch ended at.
+
+    Metrics: `accuracy` and `coverage` with their intervals; `stability`, the mean over validation examples of the
+    rank correlation of a row of scores with that of the checkpoint before, with a 95 % t-interval (empty at the first
+    checkpoint, and where all scores of a row are equal); `train_loss` and `val_loss` (method `loss`).
+    """
+    rows = []
+    for dataset, found in tasks.items():
+        steps = found.history.set_index("epoch").step
+        labels = [[example.label for example in part] for part in (found.train, found.val)]
+        sizes = len(found.train), len(found.val)
+        before: dict[str, np.ndarray] = {}
+        for epoch in checkpoints.chosen(found):
+            scores = checkpoints.scores(run, found, epoch)
+            for method, each in scores.items():
+                for metric in ("accuracy", "coverage"):
+                    value = getattr(metrics, metric)(each, *labels)
+                    values = value.value, value.low, value.high
+                    rows.append((dataset, method, metric, *values, *sizes, epoch, steps[epoch]))
+                if method in before:
+                    value = stability(before[method], each)
+                    rows.append((dataset, method, "stability", *value, *sizes, epoch, steps[epoch]))
+            before = scores
+        for row in found.history.itertuples():
+            for metric in ("train_loss", "val_loss"):
+                rows.append((dataset, "loss", metric, getattr(row, metric), None, None, *sizes, row.epoch, row.step))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
+
+
+def stability(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
+    """Mean over rows of Spearman's correlation of two score matrices [M, N], and its 95 % t-interval.
+
+    Rows without variation have none and are left out; all three are NaN where no row is left.
+    """
+    x, y = (stats.rankdata(each, axis=1) for each in (before, after))
+    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
+    each = (x * y).sum(1)[size > 0] / size[size > 0]
+    if len(each) == 0:
+        return (float("nan"),) * 3
+    half = stats.t.ppf(0.975, len(each) - 1) * each.std(ddof=1) / len(each) ** 0.5 if len(each) > 1 else float("nan")
+    return float(each.mean()), float(each.mean() - half), float(each.mean() + half)
+
+
+def trends(frame: pd.DataFrame) -> pd.DataFrame:
+    """The slope of accuracy over steps from the first trained checkpoint on, in points per 10 steps.
+
+    Least squares over checkpoints (and seeds, where there are several) with a 95 % interval; `first` and `last`: the
+    mean accuracy in percent at the first trained checkpoint and at the last.
+    """
+    rows = []
+    part = frame[(frame.metric == "accuracy") & (frame.epoch > 0)]
+    for (dataset, method), each in part.groupby(["dataset", "method"], sort=False):
+        last = each[each.epoch == each.groupby("seed").epoch.transform("max")] if "seed" in each else each.tail(1)
+        first = each[each.epoch == each.epoch.min()]
+        rows.append((dataset, method, first.value.mean() * 100, last.value.mean() * 100, *slope(each.step, each.value)))
+    table = pd.DataFrame(rows, columns=["dataset", "method", "first", "last", "value", "ci_low", "ci_high"])
+    table[["value", "ci_low", "ci_high"]] *= 1_000  # from shares per step to points per 10 steps
+    return table
+
+
+def slope(x: pd.Series, y: pd.Series) -> tuple[float, float, float]:
+    """The least-squares slope of y on x and its 95 % t-interval; NaN ends where two points leave none."""
+    if len(x) < 2 or x.nunique() < 2:
+        return (float("nan"),) * 3
+    fit = stats.linregress(x, y)
+    half = stats.t.ppf(0.975, len(x) - 2) * fit.stderr if len(x) > 2 else float("nan")
+    return fit.slope, fit.slope - half, fit.slope + half
+
+
+def agreement(frame: pd.DataFrame, one: str, other: str) -> tuple[float, float]:
+    """Pearson correlation of two methods' accuracy over trained checkpoints and data sets, and mean absolute gap."""
+    wide = frame[(frame.metric == "accuracy") & (frame.epoch > 0)]
+    keys = ["dataset", "epoch", *(["seed"] if "seed" in wide else [])]
+    wide = wide.pivot_table(index=keys, columns="method", values="value")
+    return float(wide[one].corr(wide[other])), float((wide[one] - wide[other]).abs().mean())

@@ -1,0 +1,193 @@
+"""Section 4.3: what the change of parameters has to do with the change of behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import pandas as pd
+import torch
+from scipy import stats
+from tqdm import tqdm
+
+from ifcore import adapters, metrics, models, two_layer
+from ifcore.study import asr, checkpoints, experiment, files
+from ifcore.study.approximation import COLUMNS
+from ifcore.study.config import Run
+from ifcore.study.data import digits
+from ifcore.study.experiment import Artifact, Attribution, Tuned
+from ifcore.study.stages import code, frame
+
+MODELS = {"original": "O", "benign": "B", "harmful": "H", "mixed": "M"}  # as the paper's Table 6 has them
+WIDTHS = (2, 8, 32, 128)  # of the hidden layer of the two-layer linear models
+DRAWS, EPOCHS, RATE = 5, 30, 0.1
+WINDOW = 4  # layers
+
+
+def pairs(run: Run) -> pd.DataFrame:
+    """Table 6: for each pair of models, how far apart they are in behaviour, in parameters and in what they say.
+
+    Metrics: `asr`, the absolute difference of the attack success rate; `delta` and `delta_unscaled`, the mean over LoRA
+    modules of the Frobenius norm of the difference of the updates, with and without the scaling α/r, the ends being
+    one standard deviation; `kl`, the mean over validation prompts of the KL divergence of the next token's
+    distributions, averaged over the positions of the prompt and over both directions, and `kl_first`, the same for the
+    first token of the response, both in nats with 95 % t-intervals over prompts.
+    """
+    attacks = {each.fine_tuned_on: each for each in experiment.attack(run) if each.model == run.profile.model}
+    success = {name: attacks["nothing" if name == "original" else name].success for name in MODELS}
+    parts = {"benign": "benign", "harmful": "harmful", "mixed": None}
+    tuned = {name: Artifact(run, "mixed_small", only=part) for name, part in parts.items()}
+    folders = {name: _adapter(artifact.tuned()) for name, artifact in tuned.items()}
+    updates = {name: adapters.updates(folders[name]) if name in folders else {} for name in MODELS}
+
+    divergences = _divergences(run, tuned["mixed"], folders)
+    rows = []
+    for first, second in combinations(MODELS, 2):
+        dataset, size = f"{first}-{second}", len(success[first])
+        rates = [asr.attack_success(success[name]).value for name in (first, second)]
+        rows.append((dataset, "asr", abs(rates[0] - rates[1]), None, None, size))
+        for metric, scaled in (("delta", True), ("delta_unscaled", False)):
+            norms = adapters.distances(updates[first], updates[second], scaled)
+            mean, sd = norms.mean().item(), norms.std().item()
+            rows.append((dataset, metric, mean, mean - sd, mean + sd, size))
+        for metric in ("kl", "kl_first"):
+            values = divergences[(divergences["pair"] == dataset) & (divergences.metric == metric)].value
+            half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
+            rows.append((dataset, metric, values.mean(), values.mean() - half, values.mean() + half, size))
+    table = pd.DataFrame(rows, columns=["dataset", "metric", "value", "ci_low", "ci_high", "n_val"])
+    return table.assign(method="fine-tune", n_train=len(tuned["mixed"].train))[COLUMNS]
+
+
+def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
+    """Figure 6: a row for each (data set, epoch, metric).
+
+    `delta`: the mean over LoRA modules of the norm of the scaled update, the ends being one standard deviation;
+    `train_loss`, `val_loss`; `task_accuracy` with its interval, at the checkpoints that Figure 5 looks at.
+    """
+    rows = []
+    for dataset, found in tasks.items():
+        sizes = len(found.train), len(found.val)
+        looked_at = checkpoints.chosen(found)
+        for row in found.history.itertuples():
+            norms = adapters.distances(adapters.updates(_adapter(found, row.epoch)), {})
+            mean, sd = norms.mean().item(), norms.std().item()
+            about = (*sizes, row.epoch, row.step)
+            rows.append((dataset, "fine-tune", "delta", mean, mean - sd, mean + sd, *about))
+            for metric in ("train_loss", "val_loss"):
+                rows.append((dataset, "fine-tune", metric, getattr(row, metric), None, None, *about))
+            if row.epoch in looked_at:
+                rate = asr.task_accuracy(dataset, found.val, checkpoints.answers(run, found, row.epoch))
+                rows.append((dataset, "fine-tune", "task_accuracy", rate.value, rate.low, rate.high, *about))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
+
+
+def linear_models(run: Run) -> pd.DataFrame:
+    """Figure 7: two-layer linear models of growing width on digits; a row for each (width, draw, epoch)."""
+    points = 1_000
+
+    def build() -> pd.DataFrame:
+        found = []
+        for width in tqdm(WIDTHS, desc="two-layer linear models", unit="model"):
+            for draw in range(DRAWS):
+                seed = 1_000 * run.seed + draw
+                train, test = digits.draw(run.digits, points, points // 2, None, seed)
+                table = two_layer.train(train, test, digits.CLASSES, width, EPOCHS, RATE, seed=seed)
+                parameters = width * (train.inputs.shape[1] + digits.CLASSES)
+                found.append(table.assign(width=width, parameters=parameters, draw=draw))
+        return pd.concat(found, ignore_index=True)
+
+    key = {"source": run.profile.digits_source, "seed": run.seed, "torch": torch.__version__}
+    key["code"] = code("two_layer", "study/parameters", "study/data/digits")
+    return frame(run.artifacts / "linear", "two-layer", key, build)
+
+
+def linear_means(run: Run, drawn: pd.DataFrame) -> pd.DataFrame:
+    """`linear_models` averaged over draws, tidy: `delta` (as a share of the last), `test_accuracy` and, over the epochs
+    of one training, `pearson` and `spearman` correlation of the two; each with a 95 % t-interval over draws."""
+    drawn = drawn.assign(delta=drawn.delta / drawn.groupby(["width", "draw"]).delta.transform("max"))
+    rows = []
+    name = digits.name(run.profile.digits_source)
+
+    def add(metric: str, values: pd.Series, parameters: int, epoch: int | None) -> None:
+        half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
+        ends = values.mean() - half, values.mean() + half
+        rows.append((name, "two-layer", metric, values.mean(), *ends, 1_000, 500, "two-layer", parameters, epoch))
+
+    for parameters, part in drawn.groupby("parameters"):
+        for epoch, each in part.groupby("epoch"):
+            for metric in ("delta", "test_accuracy"):
+                add(metric, each[metric], parameters, epoch)
+        for metric in ("pearson", "spearman"):
+            correlations = part.groupby("draw")[["delta", "test_accuracy"]].apply(
+                lambda each, metric=metric: each.delta.corr(each.test_accuracy, method=metric)
+            )
+            add(metric, correlations, parameters, None)
+    return pd.DataFrame(rows, columns=[*COLUMNS, "model", "parameters", "epoch"])
+
+
+def layers(run: Run) -> pd.DataFrame:
+    """Figure 8: accuracy and coverage of the methods with LoRA on some layers only.
+
+    `over` is `count` (the last so many layers; all of them is section 3's fine-tune) or `window` (a few layers from
+    layer `first` on, counted from 0).
+    """
+    dataset = run.profile.layers_on
+    total = Artifact(run, dataset).base[0].config.num_hidden_layers
+    width = min(WINDOW, max(1, total // 2))
+    counts = sorted({1, width, min(3 * width, total), total})
+    starts = sorted({round(k * (total - width) / 3) for k in range(4)})
+    wanted = [("count", list(range(total - n, total))) for n in counts]
+    wanted += [("window", list(range(start, start + width))) for start in starts]
+    rows = []
+    for over, chosen in wanted:
+        artifact = Artifact(run, dataset, layers=None if len(chosen) == total else chosen)
+        labels = [[example.label for example in part] for part in (artifact.train, artifact.val)]
+        for method, scores in artifact.scores().items():
+            for metric in ("accuracy", "coverage"):
+                each = getattr(metrics, metric)(scores, *labels)
+                values = each.value, each.low, each.high
+                rows.append((dataset, method, metric, *values, *map(len, labels), over, len(chosen), chosen[0]))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "over", "layers", "first"])
+
+
+def _adapter(tuned: Tuned, epoch: int | None = None):
+    return tuned.folder / "checkpoints" / f"epoch-{tuned.epoch if epoch is None else epoch:02d}"
+
+
+def _divergences(run: Run, mixed: Artifact, folders: Mapping) -> pd.DataFrame:
+    """KL divergences of every pair of models on every validation prompt of mixed_small: pair, metric, prompt, value."""
+
+    def build() -> pd.DataFrame:
+        base, tokenizer = mixed.base
+        first, *others = folders
+        model = models.with_adapter(base, folders[first])
+        known = {first: "default"} | {name: name for name in others}
+        rows = []
+        try:
+            for name in others:
+                model.load_adapter(folders[name], name)
+            model.eval()
+            batches = models.example_batches(model, tokenizer, mixed.val, run.profile.gradient_batch)
+            for batch in tqdm(batches, desc="next-token distributions", unit="batch"):
+                said = {}
+                for name in MODELS:
+                    if name in known:
+                        model.set_adapter(known[name])
+                        said[name] = adapters.next_token_log_probs(model, batch)
+                    else:
+                        with model.disable_adapter():
+                            said[name] = adapters.next_token_log_probs(model, batch)
+                for first, second in combinations(MODELS, 2):
+                    for row, p, q in zip(batch.rows.tolist(), said[first], said[second], strict=True):
+                        both = (adapters.kl(p, q) + adapters.kl(q, p)) / 2
+                        for metric, value in (("kl", both.mean()), ("kl_first", both[-1])):
+                            rows.append((f"{first}-{second}", metric, row, value.item()))
+        finally:
+            model.unload()
+        return pd.DataFrame(rows, columns=["pair", "metric", "prompt", "value"])
+
+    key = {
+        "adapters": {name: files.sha256(folder / "adapter_model.safetensors") for name, folder in folders.items()},
+        "code": code("adapters", "study/parameters"),
+    }
+    return frame(run.artifacts / "divergence", "divergence", key, build)
