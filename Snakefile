@@ -7,7 +7,7 @@ from pathlib import Path
 PROFILE = config.get("profile", "laptop")
 SEED = int(config.get("seed", 0))
 SWEPT = [int(seed) for seed in str("" if config.get("seeds") is None else config["seeds"]).split()]
-NOTEBOOKS = ["empirical_study", "approximation_error", "appendix_b"]
+NOTEBOOKS = ["empirical_study", "approximation_error", "convergence", "parameter_change", "appendix_b"]
 
 ENGINE = sorted(str(path) for pattern in ("**/*.py", "**/*.yaml") for path in Path("ifcore").glob(pattern))
 PAGES = ["_config.yml", "_toc.yml", *sorted(str(path) for path in Path("book").glob("*.*"))]

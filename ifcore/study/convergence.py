@@ -62,14 +62,14 @@ def stability(before: np.ndarray, after: np.ndarray) -> tuple[float, float, floa
     return float(each.mean()), float(each.mean() - half), float(each.mean() + half)
 
 
-def trends(frame: pd.DataFrame) -> pd.DataFrame:
-    """The slope of accuracy over steps from the first trained checkpoint on, in points per 10 steps.
+def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The slope of a metric over steps from the first trained checkpoint on, in points per 10 steps.
 
     Least squares over checkpoints (and seeds, where there are several) with a 95 % interval; `first` and `last`: the
-    mean accuracy in percent at the first trained checkpoint and at the last.
+    mean in percent at the first trained checkpoint and at the last.
     """
     rows = []
-    part = frame[(frame.metric == "accuracy") & (frame.epoch > 0)]
+    part = frame[(frame.metric == metric) & (frame.epoch > 0)]
     for (dataset, method), each in part.groupby(["dataset", "method"], sort=False):
         last = each[each.epoch == each.groupby("seed").epoch.transform("max")] if "seed" in each else each.tail(1)
         first = each[each.epoch == each.epoch.min()]

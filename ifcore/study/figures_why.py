@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ifcore.study.config import Run
 from ifcore.study.figures import COLOURS, STYLE, save
-from ifcore.study.tables import DATASETS, NAMES, publish
+from ifcore.study.tables import DATASETS, NAMES
 from ifcore.study.tables_why import LINEAR
 
 _LINES = {  # key -> colour, dash; the empirical Fisher is what the other chapters call Exact
@@ -28,7 +28,6 @@ _HESSIAN = {"exact": "black"}  # not what is called Exact elsewhere
 
 def errors(run: Run, means: pd.DataFrame) -> Figure:
     """Figure 3: error against the exact influence, over points (left) and parameters (right). Leaves fig3_error.*."""
-    means = publish(run, "fig3_error", means)
     titles = {
         "error": "absolute error\n(loss per unit of weight)",
         "relative_error": "relative error",
@@ -62,7 +61,6 @@ def errors(run: Run, means: pd.DataFrame) -> Figure:
 
 def lissa(run: Run, frame: pd.DataFrame) -> Figure:
     """Figure 4: accuracy of LiSSA against its number of iterations, a panel a data set. Leaves fig4_lissa.*."""
-    frame = publish(run, "fig4_lissa", frame)
     frame = frame[frame.metric == "accuracy"]
     with matplotlib.rc_context(STYLE):
         figure, axes = panels(frame.dataset.nunique(), 3, height=2.0)
@@ -132,6 +130,101 @@ def conditions(run: Run, agreement: pd.DataFrame) -> Figure:
     return figure
 
 
+def convergence(run: Run, frame: pd.DataFrame) -> Figure:
+    """Figure 5: the methods and the loss along fine-tuning, a column a data set. Leaves fig5_convergence.*."""
+    methods = [method for method in ("repsim", "gradsim", "datainf", "exact") if method in set(frame.method)]
+    titles = {
+        "accuracy": "accuracy (%)",
+        "coverage": "coverage (%)",
+        "stability": "rank correlation with\nthe one before",
+    }
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _grid(frame.dataset.nunique(), 4)
+        for column, (dataset, part) in enumerate(frame.groupby("dataset", sort=False)):
+            for row, (metric, title) in enumerate(titles.items()):
+                scale = 1 if metric == "stability" else 100
+                for method in methods:
+                    each = part[(part.method == method) & (part.metric == metric)]
+                    draw(axes[row, column], band(each, "step"), COLOURS[method], NAMES[method], scale)
+                axes[row, 0].set_ylabel(title)
+            _losses(axes[3, column], part, "step")
+            axes[0, column].set_title(DATASETS[dataset])
+            axes[3, column].set_xlabel("step")
+        axes[0, 0].set_ylim(0, 104), axes[1, 0].set_ylim(0, 104)
+        axes[2, 0].set_ylim(min(0, axes[2, 0].get_ylim()[0]), 1.04)
+        axes[3, 0].set_ylabel("loss (nats per\nresponse token)")
+        axes[3, 0].set_ylim(0, axes[3, 0].get_ylim()[1])
+        handles = [axes[0, 0].get_legend_handles_labels(), axes[3, 0].get_legend_handles_labels()]
+        handles = [first + second for first, second in zip(*handles, strict=True)]
+        figure.legend(*handles, loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)
+        save(run, "fig5_convergence", figure)
+    return figure
+
+
+def drift(run: Run, frame: pd.DataFrame) -> Figure:
+    """Figure 6: parameter change, loss and task accuracy over epochs, a column a data set. Leaves fig6_drift.*."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _grid(frame.dataset.nunique(), 3)
+        for column, (dataset, part) in enumerate(frame.groupby("dataset", sort=False)):
+            draw(axes[0, column], band(part[part.metric == "delta"], "epoch"), "black", "‖Δθ‖")
+            _losses(axes[1, column], part, "epoch")
+            draw(axes[2, column], band(part[part.metric == "task_accuracy"], "epoch"), "black", "task accuracy", 100)
+            axes[0, column].set_title(DATASETS[dataset])
+            axes[2, column].set_xlabel("epoch")
+        axes[0, 0].set_ylabel("‖Δθ‖ (mean over\nLoRA modules)")
+        axes[1, 0].set_ylabel("loss (nats per\nresponse token)")
+        axes[1, 0].set_ylim(0, axes[1, 0].get_ylim()[1])
+        axes[2, 0].set_ylabel("task accuracy (%)")
+        axes[2, 0].set_ylim(-4, 104)
+        figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+        save(run, "fig6_drift", figure)
+    return figure
+
+
+def linear(run: Run, means: pd.DataFrame) -> Figure:
+    """Figure 7: parameter change and test accuracy of two-layer linear models, a panel a size. Leaves fig7_linear.*."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = panels(means.parameters.nunique(), 4, height=2.2)
+        for axis, (parameters, part) in zip(axes.flat, means.groupby("parameters"), strict=False):
+            draw(axis, band(part[part.metric == "delta"], "epoch"), "black", "‖Δθ‖, share of the last", linestyle="--")
+            draw(axis, band(part[part.metric == "test_accuracy"], "epoch"), "#56B4E9", "test accuracy")
+            said = part[part.metric.isin(["pearson", "spearman"])].groupby("metric").value.mean()
+            correlations = f"Pearson {said.pearson:.2f}, Spearman {said.spearman:.2f}"
+            axis.set_title(f"{parameters:,} parameters\n{correlations}", fontsize=8)
+            axis.set_xlabel("epoch")
+            axis.set_ylim(0, 1.04)
+        axes[0, 0].set_ylabel("share")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+        save(run, "fig7_linear", figure)
+    return figure
+
+
+def layers(run: Run, frame: pd.DataFrame) -> Figure:
+    """Figure 8: accuracy and coverage against the number of layers with LoRA, and their place. Leaves fig8_layers.*."""
+    methods = [method for method in ("repsim", "gradsim", "datainf", "lissa", "exact") if method in set(frame.method)]
+    width = frame[frame.over == "window"].layers.iloc[0]
+    labels = {"count": "layers with LoRA (the last ones)", "window": f"first of {width} layers with LoRA"}
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(2, 2, figsize=(7.2, 4.4), sharex="col", sharey=True)
+        for column, (over, x) in enumerate((("count", "layers"), ("window", "first"))):
+            for row, metric in enumerate(("accuracy", "coverage")):
+                part = frame[(frame.over == over) & (frame.metric == metric)]
+                for method in methods:
+                    line = band(part[part.method == method], x)
+                    draw(axes[row, column], line, COLOURS[method], NAMES[method], 100)
+                axes[row, 0].set_ylabel(f"{metric} (%)")
+            ticks = sorted(frame[frame.over == over][x].unique())
+            if over == "count":
+                axes[1, column].set_xscale("log")
+            axes[1, column].set_xticks(ticks, [str(tick) for tick in ticks])
+            axes[1, column].minorticks_off()
+            axes[1, column].set_xlabel(labels[over])
+        axes[0, 0].set_ylim(0, 104)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
+        save(run, "fig8_layers", figure)
+    return figure
+
+
 def band(frame: pd.DataFrame, x: str) -> pd.DataFrame:
     """value, low, high at each x: over several seeds mean ± s.d., of one seed its own interval."""
     if "seed" in frame and frame.seed.nunique() > 1:
@@ -158,6 +251,17 @@ def panels(count: int, columns: int, height: float):
     for axis in axes[-2, count - columns * (rows - 1) :] if rows > 1 else ():
         axis.tick_params(labelbottom=True)
     return figure, axes
+
+
+def _grid(columns: int, rows: int):
+    """Panels that share the x axis down a column and the y axis along a row."""
+    return plt.subplots(rows, columns, figsize=(7.2, 0.6 + 1.55 * rows), sharex="col", sharey="row", squeeze=False)
+
+
+def _losses(axis: Axes, part: pd.DataFrame, x: str) -> None:
+    for metric, colour, name in (("train_loss", "#999999", "training loss"), ("val_loss", "black", "validation loss")):
+        each = part[(part.metric == metric) & part.value.notna()]
+        draw(axis, band(each, x), colour, name)
 
 
 def _fixed(means: pd.DataFrame, over: str) -> str:

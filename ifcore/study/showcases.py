@@ -81,8 +81,7 @@ def showcase(number: int, tuned: Mapping[str, Tuned], what: str) -> Table:
             first = next(example for example in found.train if example.label == label)
             rows.append([DATASETS[dataset], plain(label), plain(first.prompt), plain(first.response)])
     frame = pd.DataFrame(rows, columns=["data set", "class", "prompt", "response"])
-    caption = f"**Table {number}.** {what}"
-    return Table(None, caption, ["Data set", "Class", "Prompt", "Response"], rows, frame, text=True)
+    return Table(f"tab-data-{number}", what, ["Data set", "Class", "Prompt", "Response"], rows, frame, text=True)
 
 
 def _listed(numbers: Sequence[int]) -> str:

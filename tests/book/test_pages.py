@@ -5,7 +5,8 @@ import pytest
 
 from ifcore.study import tables
 
-COMPUTED = ["executed/empirical_study", "executed/approximation_error", "executed/appendix_b"]
+COMPUTED = ["executed/empirical_study", "executed/approximation_error", "executed/convergence"]
+COMPUTED += ["executed/parameter_change", "executed/appendix_b"]
 PAGES = ["introduction", "preliminaries", "conclusion", "appendix_a", *COMPUTED]
 
 
@@ -26,10 +27,17 @@ def test_tables_and_figures_keep_the_papers_numbers(book):
         ("tab-class", "Table 3"),
         ("tab-backdoor", "Table 4"),
         ("tab-runtime", "Table 5"),
+        ("tab-delta", "Table 6"),
+        ("tab-data-7", "Table 7"),
+        ("tab-data-11", "Table 11"),
         ("fig-showcase", "Figure 1"),
         ("fig-heatmap", "Figure 2"),
         ("fig-errors", "Figure 3"),
         ("fig-lissa", "Figure 4"),
+        ("fig-convergence", "Figure 5"),
+        ("fig-drift", "Figure 6"),
+        ("fig-linear", "Figure 7"),
+        ("fig-layers", "Figure 8"),
     ):
         after = pages.split(f'id="{label}"', 1)[1]
         assert re.search(r'<span class="caption-number">([^<]*) </span>', after)[1] == number
@@ -41,6 +49,10 @@ def test_the_run_leaves_tidy_tables_and_figures_and_the_page_shows_their_numbers
     assert list(frame.columns) == tables.COLUMNS
     assert (results / "fig2_heatmap.png").exists()
     assert (results / "fig2_heatmap.svg").exists()
+    for name in ("fig3_error", "fig4_lissa", "fig5_convergence", "fig6_drift", "fig7_linear", "fig8_layers"):
+        assert (results / f"{name}.csv").exists() and (results / f"{name}.png").exists()
+    for name in ("table5_runtime", "table6_delta", "loo_truth"):
+        assert (results / f"{name}.csv").exists()
     page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
     for row in frame[frame.method == "repsim"].itertuples():
         assert f"{row.value * 100:.1f}<br>[{row.ci_low * 100:.1f}, {row.ci_high * 100:.1f}]" in page

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import spearmanr
 
 from ifcore import linear
-from ifcore.study import approximation, figures_why, tables_why
+from ifcore.study import approximation, figures_why, readings, tables, tables_why
 from ifcore.study.config import Linear
 from ifcore.study.tables import COLUMNS
 
@@ -100,7 +100,7 @@ def test_the_chapters_tables_and_figures_are_made_from_them(small, monkeypatch):
     monkeypatch.setattr(approximation, "_seconds", lambda compute: compute() is None or 1.0)
     drawn, timed, left_out = approximation.errors(small), approximation.runtimes(small), approximation.left_out(small)
     agreement = approximation.truth(left_out)
-    figures_why.errors(small, approximation.error_means(small, drawn))
+    figures_why.errors(small, tables.publish(small, "fig3_error", approximation.error_means(small, drawn)))
     figures_why.truth(small, left_out)
     figures_why.conditions(small, agreement)
     text = tables_why.runtimes(small, timed)._repr_markdown_()
@@ -111,7 +111,7 @@ def test_the_chapters_tables_and_figures_are_made_from_them(small, monkeypatch):
     for name in ("fig3_error", "table5_runtime", "loo_truth"):
         assert set(COLUMNS) <= set(pd.read_csv(small.results / f"{name}.csv").columns)
     assert [row[0] for row in tables_why.growth(drawn).rows] == list(tables_why.LINEAR.values())[2:]
-    assert "take 1.00 to 1.00 times as long as ten iterations" in tables_why.read_errors(drawn, timed).text
+    assert "take 1.00 to 1.00 times as long as ten iterations" in readings.errors(drawn, timed).text
     pearson = agreement[(agreement.metric == "pearson") & (agreement.damping == 1) & (agreement.steps == 0)]
     exact = pearson[(pearson.method == "exact") & (pearson.decay == 0.1)].value.item()
-    assert f"correlation of {exact:.4f}" in tables_why.read_truth(small, agreement).text
+    assert f"correlation of {exact:.4f}" in readings.truth(small, agreement).text

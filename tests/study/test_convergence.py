@@ -1,0 +1,93 @@
+"""Section 4.2 on the tiny model, and its statistics on numbers worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from ifcore import models
+from ifcore.gradients import example_gradients
+from ifcore.gram import Gram
+from ifcore.influence import datainf
+from ifcore.study import asr, checkpoints, convergence, experiment, figures_why, readings, tables
+from tests.study.test_experiment import make_run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("finished"), epochs=5)
+    return run, {"mixed_small": experiment.attribute(run, "mixed_small")}
+
+
+def test_the_epochs_looked_at_are_zero_powers_of_two_the_last_and_the_one_used(finished):
+    _, tasks = finished
+    assert checkpoints.chosen(tasks["mixed_small"]) == sorted({0, 1, 2, 4, 5, tasks["mixed_small"].epoch})
+
+
+def test_a_checkpoints_scores_and_answers_are_those_of_its_adapter_and_nothing_is_trained(finished):
+    run, tasks = finished
+    found = tasks["mixed_small"]
+    trained = {path: path.stat().st_mtime_ns for path in (found.folder / "checkpoints").rglob("*")}
+    scores, answers = checkpoints.scores(run, found, 1), checkpoints.answers(run, found, 1)
+    base, tokenizer = models.load("random:tiny-llama")
+    model = models.with_adapter(base, found.folder / "checkpoints" / "epoch-01")
+    rows = [
+        example_gradients(model, models.example_batches(model, tokenizer, part, 2)) for part in (found.train, found.val)
+    ]
+    np.testing.assert_array_equal(scores["datainf"], datainf(Gram.from_gradients(*rows)).numpy())
+    assert answers == asr.generate(model, tokenizer, [each.prompt for each in found.val], run.profile.max_new_tokens)
+    assert {path: path.stat().st_mtime_ns for path in (found.folder / "checkpoints").rglob("*")} == trained
+    assert not list(found.folder.rglob("epochs/*/tmp*"))
+
+
+def test_the_epoch_used_and_the_untouched_model_are_not_computed_again(finished):
+    run, tasks = finished
+    found = tasks["mixed_small"]
+    assert checkpoints.scores(run, found, found.epoch) is found.scores
+    assert checkpoints.answers(run, found, found.epoch) is found.after
+    assert checkpoints.answers(run, found, 0) is found.before
+
+
+def test_a_checkpoints_scores_are_computed_once(finished):
+    run, tasks = finished
+    found = tasks["mixed_small"]
+    checkpoints.scores(run, found, 2)
+    file = found.folder / "epochs" / "02" / "scores.safetensors"
+    before = file.stat().st_mtime_ns
+    checkpoints.scores(run, found, 2)
+    assert file.stat().st_mtime_ns == before
+
+
+def test_stability_is_the_mean_rank_correlation_of_rows():
+    rng = np.random.default_rng(0)
+    before, after = rng.normal(size=(2, 6, 9))
+    truth = [spearmanr(a, b).statistic for a, b in zip(before, after, strict=True)]
+    value, low, high = convergence.stability(before, after)
+    assert value == pytest.approx(np.mean(truth))
+    assert low < value < high
+    assert convergence.stability(before, 3 * before + 1)[0] == pytest.approx(1)
+    assert np.isnan(convergence.stability(np.ones((2, 3)), np.ones((2, 3)))).all()
+
+
+def test_a_trend_is_the_least_squares_slope_in_points_per_ten_steps():
+    rows = [
+        ("grammars", "datainf", "accuracy", 0.9 - 0.004 * step, step, epoch)
+        for epoch, step in enumerate((0, 5, 10, 20))
+    ]
+    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value", "step", "epoch"])
+    trend = convergence.trends(frame.assign(seed=0), "accuracy").iloc[0]
+    assert (trend["first"], trend["last"]) == pytest.approx((88, 82))
+    assert (trend.value, trend.ci_low, trend.ci_high) == pytest.approx((-4, -4, -4))
+
+
+def test_the_chapter_has_its_csv_figure_and_sentences(finished):
+    run, tasks = finished
+    frame = tables.publish(run, "fig5_convergence", convergence.along(run, tasks))
+    figures_why.convergence(run, frame)
+    assert {path.name for path in run.results.glob("fig5*")} == {
+        f"fig5_convergence.{end}" for end in ("csv", "png", "svg")
+    }
+    assert set(tables.COLUMNS) <= set(frame.columns)
+    assert set(frame.metric) == {"accuracy", "coverage", "stability", "train_loss", "val_loss"}
+    assert frame[frame.metric == "accuracy"].step.min() == 0
+    assert "DataInf" in readings.convergence_of(frame).text

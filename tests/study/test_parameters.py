@@ -1,0 +1,98 @@
+"""Section 4.3 on the tiny model."""
+
+import numpy as np
+import pytest
+import torch
+
+from ifcore import models
+from ifcore.study import experiment, figures_why, parameters, readings, tables, tables_why
+from tests.study.test_experiment import make_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("parameters"), layers_on="mixed_small", epochs=2)
+
+
+@pytest.fixture(scope="module")
+def pairs(run):
+    return parameters.pairs(run)
+
+
+def merged(run, part):
+    folder = run.artifacts / ("mixed_small" if part == "mixed" else f"mixed_small-{part}")
+    base, tokenizer = models.load("random:tiny-llama")
+    if part != "original":
+        epoch = experiment.Artifact(run, "mixed_small", None if part == "mixed" else part).tuned().epoch
+        base = models.with_adapter(base, folder / "checkpoints" / f"epoch-{epoch:02d}").merge_and_unload()
+    return base, tokenizer
+
+
+def test_the_distance_of_a_pair_is_that_of_the_weights_that_peft_merges(run, pairs):
+    first, second = (dict(merged(run, part)[0].named_parameters()) for part in ("benign", "mixed"))
+    norms = [(first[n] - second[n]).norm().item() for n in first if "q_proj" in n or "v_proj" in n]
+    row = pairs[(pairs.dataset == "benign-mixed") & (pairs.metric == "delta")].iloc[0]
+    assert row.value == pytest.approx(np.mean(norms), rel=1e-4)
+    assert row.ci_high - row.value == pytest.approx(np.std(norms, ddof=1), rel=1e-3)
+    unscaled = pairs[(pairs.dataset == "benign-mixed") & (pairs.metric == "delta_unscaled")].value.item()
+    assert unscaled == pytest.approx(row.value / 8)
+
+
+def test_the_divergence_of_a_pair_is_the_kl_of_the_merged_models_prompt_by_prompt(run, pairs):
+    val = experiment.Artifact(run, "mixed_small").val
+    both, first_token = [], []
+    for example in val:
+        said = []
+        for part in ("original", "mixed"):
+            model, tokenizer = merged(run, part)
+            batch = models.example_batches(model, tokenizer, [example], 1)[0]
+            with torch.no_grad():
+                logits = model(batch.input_ids[:, : int(batch.prompt_end) + 1]).logits[0].double()
+            said.append(torch.distributions.Categorical(logits=logits))
+        kl = sum(torch.distributions.kl_divergence(*pair) for pair in (said, said[::-1])) / 2
+        both.append(kl.mean().item()), first_token.append(kl[-1].item())
+    found = pairs[pairs.dataset == "original-mixed"].set_index("metric").value
+    assert found.kl == pytest.approx(np.mean(both), rel=1e-3)
+    assert found.kl_first == pytest.approx(np.mean(first_token), rel=1e-3)
+
+
+def test_the_tables_and_figures_are_made_and_tidy(run, pairs):
+    tasks = {"mixed_small": experiment.attribute(run, "mixed_small")}
+    text = tables_why.pairs(run, pairs)._repr_markdown_()
+    assert "| O vs B |" in text and "*0.13 ± 0.02*" in text
+    drift = tables.publish(run, "fig6_drift", parameters.drift(run, tasks))
+    figures_why.drift(run, drift)
+    moved = drift[drift.metric == "delta"].set_index("epoch").value
+    assert moved[0] == 0 and moved[2] > moved[1] > 0
+    layers = tables.publish(run, "fig8_layers", parameters.layers(run))
+    figures_why.layers(run, layers)
+    for name in ("table6_delta", "fig6_drift", "fig8_layers"):
+        assert (run.results / f"{name}.csv").exists()
+    for frame in (drift, layers):
+        assert set(tables.COLUMNS) <= set(frame.columns)
+    for said in (readings.pairs(pairs), readings.drift(drift), readings.layers(layers)):
+        assert said.text and "nan" not in said.text
+
+
+def test_lora_on_some_layers_is_on_those_and_all_of_them_is_the_fine_tune_of_section_3(run):
+    parameters.layers(run)
+    assert (run.artifacts / "mixed_small-layers-1-1").is_dir()
+    assert (run.artifacts / "mixed_small-layers-0-0").is_dir()
+    assert not (run.artifacts / "mixed_small-layers-0-1").exists()
+    base, _ = models.load("random:tiny-llama")
+    model = models.with_adapter(base, run.artifacts / "mixed_small-layers-1-1" / "checkpoints" / "epoch-01")
+    assert all(".layers.1." in name for name, _ in model.named_parameters() if "lora_" in name)
+
+
+def test_the_correlations_of_the_linear_models_are_over_the_epochs_of_one_training(run, monkeypatch):
+    monkeypatch.setattr(parameters, "WIDTHS", (2, 16))
+    monkeypatch.setattr(parameters, "DRAWS", 2)
+    monkeypatch.setattr(parameters, "EPOCHS", 4)
+    drawn = parameters.linear_models(run)
+    means = tables.publish(run, "fig7_linear", parameters.linear_means(run, drawn))
+    figures_why.linear(run, means)
+    part = drawn[drawn.width == 16]
+    truth = np.mean([np.corrcoef(each.delta, each.test_accuracy)[0, 1] for _, each in part.groupby("draw")])
+    found = means[(means.metric == "pearson") & (means.parameters == 16 * 74)]
+    assert found.value.item() == pytest.approx(truth)
+    assert "to 1,184 parameters" in readings.linear(means).text
