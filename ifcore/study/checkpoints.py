@@ -18,8 +18,12 @@ from ifcore.study.stages import Stage, code
 
 def chosen(found: Attribution) -> list[int]:
     """The epochs that are looked at: 0 (the untouched adapter), powers of two, the last, and the one used."""
-    last = int(found.history.epoch.max())
-    return sorted({0, found.epoch, last} | {2**k for k in range(last.bit_length()) if 2**k <= last})
+    return sorted({*regular(int(found.history.epoch.max())), found.epoch})
+
+
+def regular(last: int) -> list[int]:
+    """0, powers of two and the last."""
+    return sorted({0, last} | {2**k for k in range(last.bit_length()) if 2**k <= last})
 
 
 def scores(run: Run, found: Attribution, epoch: int) -> dict[str, np.ndarray]:

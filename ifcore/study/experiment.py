@@ -26,6 +26,7 @@ from ifcore.examples import Batch, Example, tokenise
 from ifcore.gram import Gram
 from ifcore.study import asr, data, files, judges, responses
 from ifcore.study.config import Run
+from ifcore.study.data import digits
 from ifcore.study.stages import Stage, alone, code
 
 VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
@@ -115,6 +116,13 @@ def check(run: Run) -> None:
         models.check(run.profile.generator)
     for dataset in run.profile.datasets:
         _split(run, dataset)
+    if run.profile.layers_on not in run.profile.datasets:
+        raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
+    for parameters in run.profile.linear.parameters:
+        digits.shape(parameters)
+    if not (run.digits or "").startswith("hub:"):
+        most = max(*run.profile.linear.points, run.profile.linear.left_out)
+        digits.draw(run.digits, most, most, None, run.seed)
 
 
 def resolved_precision(precision: str) -> str:

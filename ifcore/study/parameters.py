@@ -133,13 +133,8 @@ def layers(run: Run) -> pd.DataFrame:
     """
     dataset = run.profile.layers_on
     total = Artifact(run, dataset).base[0].config.num_hidden_layers
-    width = min(WINDOW, max(1, total // 2))
-    counts = sorted({1, width, min(3 * width, total), total})
-    starts = sorted({round(k * (total - width) / 3) for k in range(4)})
-    wanted = [("count", list(range(total - n, total))) for n in counts]
-    wanted += [("window", list(range(start, start + width))) for start in starts]
     rows = []
-    for over, chosen in wanted:
+    for over, chosen in layer_choices(total):
         artifact = Artifact(run, dataset, layers=None if len(chosen) == total else chosen)
         labels = [[example.label for example in part] for part in (artifact.train, artifact.val)]
         for method, scores in artifact.scores().items():
@@ -148,6 +143,15 @@ def layers(run: Run) -> pd.DataFrame:
                 values = each.value, each.low, each.high
                 rows.append((dataset, method, metric, *values, *map(len, labels), over, len(chosen), chosen[0]))
     return pd.DataFrame(rows, columns=[*COLUMNS, "over", "layers", "first"])
+
+
+def layer_choices(total: int) -> list[tuple[str, list[int]]]:
+    """`count` or `window`, and the layers that have LoRA, for a model with `total` layers."""
+    width = min(WINDOW, max(1, total // 2))
+    counts = sorted({1, width, min(3 * width, total), total})
+    starts = sorted({round(k * (total - width) / 3) for k in range(4)})
+    found = [("count", list(range(total - n, total))) for n in counts]
+    return found + [("window", list(range(start, start + width))) for start in starts]
 
 
 def _adapter(tuned: Tuned, epoch: int | None = None):

@@ -95,7 +95,7 @@ def plan(run: Run) -> str:
     sizes = {name: _size(run, name, tokenizer) for name in profile.datasets}
     parts = [_configuration(run), _data(run, sizes, exact=tokenizer is not None), _models(profile)]
     if shape := architecture(profile.model):
-        parts += [_memory(profile, shape, sizes), _disk(profile, shape, sizes)]
+        parts += [_memory(profile, shape, sizes), _disk(profile, shape, sizes), _section_4(profile, shape)]
     else:
         parts.append([f"Memory: the sizes of {profile.model} are not known here"])
     return "\n\n".join("\n".join(lines) for lines in parts)
@@ -215,6 +215,19 @@ def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list
     tunes = len(sizes) + ("mixed_small" in sizes) * (3 * models - 1)
     adapters = tunes * (profile.epochs + 1) * 4 * P
     return [*lines, _line("all gradients", sum(stored.values())), _line(f"adapters of {tunes} fine-tunes", adapters)]
+
+
+def _section_4(profile: Profile, shape: Architecture) -> list[str]:
+    from ifcore.study import checkpoints, convergence, parameters  # as slow to import as the models
+
+    tunes = {tuple(layers) for _, layers in parameters.layer_choices(shape.layers) if len(layers) < shape.layers}
+    epochs = ", ".join(map(str, checkpoints.regular(profile.epochs)))
+    followed = ", ".join(name for name in convergence.DATASETS if name in profile.datasets)
+    return [
+        "Section 4, beside the linear models",
+        f"  {len(tunes)} more fine-tunes of {profile.layers_on}, with LoRA on some of the layers",
+        f"  gradients and answers after epochs {epochs} of {followed}",
+    ]
 
 
 def _line(name: str, size: float) -> str:

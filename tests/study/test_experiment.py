@@ -191,3 +191,16 @@ def test_the_record_says_what_determined_the_artifact(finished):
     assert key["model"] == "random:tiny-llama"
     assert key["versions"]["torch"] == torch.__version__
     assert key["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"layers_on": "grammar"}, "layers_on: 'grammar'; choose from mixed_small"),
+        ({"layers_on": "mixed_small", "linear": {"parameters": [1_234]}}, "parameters: 1234; must be a multiple of 10"),
+        ({"layers_on": "mixed_small", "digits_source": "nowhere"}, "no IDX files of MNIST"),
+    ],
+)
+def test_what_section_4_needs_is_checked_before_anything_long_starts(tmp_path, overrides, words):
+    with pytest.raises(ValueError, match=words):
+        experiment.check(make_run(tmp_path, **overrides))
