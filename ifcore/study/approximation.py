@@ -277,10 +277,10 @@ def _t_interval(values: pd.Series) -> tuple[float, float]:
 
 
 def _seconds(compute: Callable[[], object]) -> float:
-    """Median over repeated runs of at least half a second in all; one run where that is longer. The first warms up."""
+    """Median over repeated runs of at least a fifth of a second in all; one run where that is longer. The first warms up."""
     compute()
     taken: list[float] = []
-    while sum(taken) < 0.5:
+    while sum(taken) < 0.2:
         start = perf_counter()
         compute()
         taken.append(perf_counter() - start)
