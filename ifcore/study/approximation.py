@@ -277,7 +277,7 @@ def _t_interval(values: pd.Series) -> tuple[float, float]:
 
 
 def _seconds(compute: Callable[[], object]) -> float:
-    """Median over repeated runs of at least a fifth of a second in all; one run where that is longer. The first warms up."""
+    """Median over repeated runs of a fifth of a second or more in all; one where that is longer. The first warms up."""
     compute()
     taken: list[float] = []
     while sum(taken) < 0.2:
