@@ -53,8 +53,8 @@ def gradients(weights: Tensor, points: Points) -> Tensor:
 def exact_influence(weights: Tensor, train: Points, val: Points, damping: float) -> Tensor:
     """∇L(val)ᵀ (H + damping·I)⁻¹ ∇L(train), scores [M, N]: minus the paper's equation 3, higher = more influential.
 
-    With damping = decay that is the Hessian of what `fit` minimises, and −score/N is, to first order, the change of a
-    validation loss when the training point is given back its weight; score/N when it is left out.
+    With damping = decay that is the Hessian of what `fit` minimises, and score/N is, to first order, the change of a
+    validation loss when the training point is left out.
     """
     basis = _Basis(train, len(weights))
     V = basis.coordinates(_residuals(weights, val), val.inputs)

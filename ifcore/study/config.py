@@ -39,6 +39,17 @@ class Linear(BaseModel):
     left_out: Annotated[int, Field(ge=10)] = 200
 
 
+class TwoLayer(BaseModel):
+    """Sizes of the two-layer models of section 4.3, on `digits_source`; half as many test points as `points`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    points: Annotated[int, Field(ge=10)] = 1_000
+    widths: Annotated[list[PositiveInt], Field(min_length=2)] = [2, 8, 32, 128]
+    draws: Annotated[int, Field(ge=2)] = 5
+    epochs: Annotated[int, Field(ge=2)] = 30
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+
+
 class Profile(BaseModel):
     """What determines a run, its seed aside. The keys of notebooks/profiles/*.yaml."""
 
@@ -67,6 +78,7 @@ class Profile(BaseModel):
     layers_on: str = "harmfulcheck"
     digits_source: str | None = None
     linear: Linear = Linear()
+    two_layer: TwoLayer = TwoLayer()
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ import papermill
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
-from ifcore.study import config, experiment, files
+from ifcore.study import config, files
 
 
 def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
@@ -71,6 +71,8 @@ def main() -> int:
     given = parser.parse_args()
     try:
         if given.notebook is None:
+            from ifcore.study import experiment  # takes seconds, and the notebook's kernel imports it itself
+
             experiment.check(config.make_run(given.profile.stem, given.seed))
         else:
             execute(given.notebook, given.output, given.profile, given.seed)

@@ -121,8 +121,9 @@ def check(run: Run) -> None:
     for parameters in run.profile.linear.parameters:
         digits.shape(parameters)
     if not (run.digits or "").startswith("hub:"):
-        most = max(*run.profile.linear.points, run.profile.linear.left_out)
-        digits.draw(run.digits, most, most, None, run.seed)
+        most, trained = max(*run.profile.linear.points, run.profile.linear.left_out), run.profile.two_layer.points
+        for train, test in ((most, most), (trained, trained // 2)):
+            digits.draw(run.digits, train, test, None, run.seed)
 
 
 def resolved_precision(precision: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -11,16 +12,14 @@ from scipy import stats
 from tqdm import tqdm
 
 from ifcore import adapters, metrics, models, two_layer
-from ifcore.study import asr, checkpoints, experiment, files
+from ifcore.study import asr, checkpoints, experiment
 from ifcore.study.approximation import COLUMNS
 from ifcore.study.config import Run
 from ifcore.study.data import digits
 from ifcore.study.experiment import Artifact, Attribution, Tuned
-from ifcore.study.stages import code, frame
+from ifcore.study.stages import Stage, code, frame
 
 MODELS = {"original": "O", "benign": "B", "harmful": "H", "mixed": "M"}  # as the paper's Table 6 has them
-WIDTHS = (2, 8, 32, 128)  # of the hidden layer of the two-layer linear models
-DRAWS, EPOCHS, RATE = 5, 30, 0.1
 WINDOW = 4  # layers
 
 
@@ -40,7 +39,7 @@ def pairs(run: Run) -> pd.DataFrame:
     folders = {name: _adapter(artifact.tuned()) for name, artifact in tuned.items()}
     updates = {name: adapters.updates(folders[name]) if name in folders else {} for name in MODELS}
 
-    divergences = _divergences(run, tuned["mixed"], folders)
+    divergences = _divergences(run, tuned, folders)
     rows = []
     for first, second in combinations(MODELS, 2):
         dataset, size = f"{first}-{second}", len(success[first])
@@ -83,20 +82,22 @@ def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
 
 def linear_models(run: Run) -> pd.DataFrame:
     """Figure 7: two-layer linear models of growing width on digits; a row for each (width, draw, epoch)."""
-    points = 1_000
+    sizes = run.profile.two_layer
 
     def build() -> pd.DataFrame:
         found = []
-        for width in tqdm(WIDTHS, desc="two-layer linear models", unit="model"):
-            for draw in range(DRAWS):
+        for width in tqdm(sizes.widths, desc="two-layer linear models", unit="model"):
+            for draw in range(sizes.draws):
                 seed = 1_000 * run.seed + draw
-                train, test = digits.draw(run.digits, points, points // 2, None, seed)
-                table = two_layer.train(train, test, digits.CLASSES, width, EPOCHS, RATE, seed=seed)
+                train, test = digits.draw(run.digits, sizes.points, sizes.points // 2, None, seed)
+                rate = sizes.learning_rate
+                table = two_layer.train(train, test, digits.CLASSES, width, sizes.epochs, rate, seed=seed)
                 parameters = width * (train.inputs.shape[1] + digits.CLASSES)
                 found.append(table.assign(width=width, parameters=parameters, draw=draw))
         return pd.concat(found, ignore_index=True)
 
-    key = {"source": run.profile.digits_source, "seed": run.seed, "torch": torch.__version__}
+    key = {"two_layer": sizes.model_dump(), "source": run.profile.digits_source}
+    key |= {"seed": run.seed, "torch": torch.__version__}
     key["code"] = code("two_layer", "study/parameters", "study/data/digits")
     return frame(run.artifacts / "linear", "two-layer", key, build)
 
@@ -104,14 +105,15 @@ def linear_models(run: Run) -> pd.DataFrame:
 def linear_means(run: Run, drawn: pd.DataFrame) -> pd.DataFrame:
     """`linear_models` averaged over draws, tidy: `delta` (as a share of the last), `test_accuracy` and, over the epochs
     of one training, `pearson` and `spearman` correlation of the two; each with a 95 % t-interval over draws."""
-    drawn = drawn.assign(delta=drawn.delta / drawn.groupby(["width", "draw"]).delta.transform("max"))
+    drawn = drawn.assign(delta=drawn.delta / drawn.groupby(["width", "draw"]).delta.transform("last"))
     rows = []
-    name = digits.name(run.profile.digits_source)
+    name, points = digits.name(run.profile.digits_source), run.profile.two_layer.points
 
     def add(metric: str, values: pd.Series, parameters: int, epoch: int | None) -> None:
         half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
         ends = values.mean() - half, values.mean() + half
-        rows.append((name, "two-layer", metric, values.mean(), *ends, 1_000, 500, "two-layer", parameters, epoch))
+        about = (points, points // 2, "two-layer", parameters, epoch)
+        rows.append((name, "two-layer", metric, values.mean(), *ends, *about))
 
     for parameters, part in drawn.groupby("parameters"):
         for epoch, each in part.groupby("epoch"):
@@ -154,14 +156,15 @@ def layer_choices(total: int) -> list[tuple[str, list[int]]]:
     return found + [("window", list(range(start, start + width))) for start in starts]
 
 
-def _adapter(tuned: Tuned, epoch: int | None = None):
+def _adapter(tuned: Tuned, epoch: int | None = None) -> Path:
     return tuned.folder / "checkpoints" / f"epoch-{tuned.epoch if epoch is None else epoch:02d}"
 
 
-def _divergences(run: Run, mixed: Artifact, folders: Mapping) -> pd.DataFrame:
+def _divergences(run: Run, tuned: Mapping[str, Artifact], folders: Mapping[str, Path]) -> pd.DataFrame:
     """KL divergences of every pair of models on every validation prompt of mixed_small: pair, metric, prompt, value."""
 
     def build() -> pd.DataFrame:
+        mixed = tuned["mixed"]
         base, tokenizer = mixed.base
         first, *others = folders
         model = models.with_adapter(base, folders[first])
@@ -191,7 +194,8 @@ def _divergences(run: Run, mixed: Artifact, folders: Mapping) -> pd.DataFrame:
         return pd.DataFrame(rows, columns=["pair", "metric", "prompt", "value"])
 
     key = {
-        "adapters": {name: files.sha256(folder / "adapter_model.safetensors") for name, folder in folders.items()},
+        "of": {name: Stage.digest_in(artifact.folder, "fine-tune") for name, artifact in tuned.items()},
+        "batch": run.profile.gradient_batch,
         "code": code("adapters", "study/parameters"),
     }
     return frame(run.artifacts / "divergence", "divergence", key, build)

@@ -28,6 +28,15 @@ def errors(drawn: pd.DataFrame, timed: pd.DataFrame) -> Prose:
                 f"{', '.join(grow) or 'no method'}; the largest exponent is {part.value.max():.2f} "
                 f"({LINEAR[part.value.idxmax()]}), the smallest {part.value.min():.2f} ({LINEAR[part.value.idxmin()]})."
             )
+    left = drawn[drawn.method != "fisher"].groupby("metric").value.quantile([0.05, 0.5, 0.95]).unstack()
+    relative, direction = (
+        f"{row[0.5]:.2f} ({row[0.05]:.2f} to {row[0.95]:.2f})"
+        for row in (left.loc["relative_error"], left.loc["direction_error"])
+    )
+    lines.append(
+        f"- How much of it is scale: over all methods, sizes and draws the median relative error is {relative}, the "
+        f"median direction error {direction}; in brackets the range of nine in ten."
+    )
     timed = timed.assign(key=keys(timed))
     wide = timed.pivot_table(index=["points", "parameters"], columns=["key", "metric"], values="value")
     better = wide["lissa-10", "relative_error"] < wide["lissa-1", "relative_error"]
@@ -194,6 +203,16 @@ def linear(means: pd.DataFrame) -> Prose:
     """Whether the correlation of ‖Δθ‖ and accuracy falls with the number of parameters, as Figure 7 has it."""
     table = means.pivot_table(index="parameters", columns="metric", values=["value", "ci_low", "ci_high"])
     lines = []
+    saturated = []
+    for parameters in table.index[[0, -1]]:
+        along = means[means.parameters == parameters].pivot_table(index="epoch", columns="metric", values="value")
+        accuracy = along.test_accuracy
+        near = accuracy.index[accuracy >= accuracy[0] + 0.9 * (accuracy.max() - accuracy[0])][0]
+        saturated.append(
+            f"with {parameters:,} parameters after epoch {near:.0f}, when ‖Δθ‖ is at {along.delta[near] * 100:.0f} % "
+            "of its last"
+        )
+    lines.append(f"- Nine tenths of the rise in accuracy are done {'; '.join(saturated)}.")
     for metric in ("pearson", "spearman"):
         value, low, high = (table[part, metric] for part in ("value", "ci_low", "ci_high"))
         steps = ", ".join(f"{v:.2f}{_interval(a, b)}" for v, a, b in zip(value, low, high, strict=True))

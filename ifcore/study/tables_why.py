@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from ifcore.study import approximation
@@ -136,7 +137,9 @@ def _significant(value: float | None) -> str:
     """Three significant digits, without an exponent."""
     if value is None or pd.isna(value):
         return ""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="k")
 
 
 def _times(ratio: float) -> str:

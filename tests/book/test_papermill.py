@@ -50,9 +50,8 @@ def test_a_misspelt_parameter_stops_it(papermill):
 
 
 def test_a_sweep_over_seeds_turns_the_table_into_means(make, checkout, book):
-    done = make("sweep", "PROFILE=smoke", "SEEDS=0 1 2", "JOBS=2")
+    done = make("sweep", "PROFILE=smoke", "SEEDS=0 1", "JOBS=2")
     assert done.returncode == 0, done.stdout[-3000:]
-    for seed in (1, 2):
-        assert (checkout / "results" / "smoke" / f"seed-{seed}" / "empirical_study.ipynb").exists()
+    assert (checkout / "results" / "smoke" / "seed-1" / "empirical_study.ipynb").exists()
     page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
     assert "mean ± s.d. over" in page

@@ -19,6 +19,7 @@ from transformers import (
 from ifcore import models
 from ifcore.study import config, experiment
 from ifcore.tiny import tiny_tokenizer
+from tests.study.data.test_digits import write
 
 ROOT = Path(__file__).parents[2]
 LLAMA_2 = "{% for message in messages %}[INST] {{ message['content'] }} [/INST]{% endfor %}"
@@ -67,6 +68,10 @@ def run(tmp_path):
         csv.writer(file).writerows([("goal", "target"), *((f"Do thing {i}", f"Sure, thing {i}") for i in range(9))])
     records = [{"instruction": f"Name {i}", "input": "", "output": f"It is {i}"} for i in range(9)]
     (tmp_path / "alpaca.json").write_text(json.dumps(records))
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for kind, array in (("images-idx3", rng.integers(0, 256, (30, 28, 28))), ("labels-idx1", np.arange(30) % 10)):
+        write(tmp_path / "data" / "mnist" / f"train-{kind}-ubyte.gz", array.astype(np.uint8))
     second = tiny_llama(tmp_path / "second", 1, heads=2)
     small = {
         "model": tiny_llama(tmp_path / "first", 0),
@@ -79,6 +84,9 @@ def run(tmp_path):
             "mixed_small": {"train": {"harmful": 3, "benign": 3}, "val": {"harmful": 2}},
             "backdoor_1": {"train": 3, "val": 2},
         },
+        "layers_on": "mixed_small",
+        "linear": {"points": [5], "left_out": 10},
+        "two_layer": {"points": 20},
         "epochs": 1,
         "max_new_tokens": 5,
     }

@@ -1,11 +1,15 @@
 """Section 4.3 on the tiny model."""
 
+import dataclasses
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from ifcore import models
 from ifcore.study import experiment, figures_why, parameters, readings, tables, tables_why
+from ifcore.study.config import TwoLayer
 from tests.study.test_experiment import make_run
 
 
@@ -84,10 +88,9 @@ def test_lora_on_some_layers_is_on_those_and_all_of_them_is_the_fine_tune_of_sec
     assert all(".layers.1." in name for name, _ in model.named_parameters() if "lora_" in name)
 
 
-def test_the_correlations_of_the_linear_models_are_over_the_epochs_of_one_training(run, monkeypatch):
-    monkeypatch.setattr(parameters, "WIDTHS", (2, 16))
-    monkeypatch.setattr(parameters, "DRAWS", 2)
-    monkeypatch.setattr(parameters, "EPOCHS", 4)
+def test_the_correlations_of_the_linear_models_are_over_the_epochs_of_one_training(run):
+    sizes = TwoLayer(points=200, widths=[2, 16], draws=2, epochs=4)
+    run = dataclasses.replace(run, profile=run.profile.model_copy(update={"two_layer": sizes}))
     drawn = parameters.linear_models(run)
     means = tables.publish(run, "fig7_linear", parameters.linear_means(run, drawn))
     figures_why.linear(run, means)
@@ -96,3 +99,12 @@ def test_the_correlations_of_the_linear_models_are_over_the_epochs_of_one_traini
     found = means[(means.metric == "pearson") & (means.parameters == 16 * 74)]
     assert found.value.item() == pytest.approx(truth)
     assert "to 1,184 parameters" in readings.linear(means).text
+
+
+def test_the_divergence_is_measured_again_where_only_the_prompts_are_others(run, pairs):
+    fewer = {"mixed_small": {"train": {"harmful": 3, "benign": 4}, "val": {"harmful": 1}}}
+    other = make_run(run.root, layers_on="mixed_small", epochs=2, datasets=fewer)
+    assert parameters.pairs(other).n_val.eq(1).all()
+    assert set(pairs.n_val) == {2}
+    file = other.artifacts / "divergence" / "divergence.csv"
+    assert set(pd.read_csv(file).prompt) == {0}
