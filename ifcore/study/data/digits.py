@@ -36,7 +36,8 @@ def draw(source: str | None, train: int, test: int, shape: tuple[int, int] | Non
     """
     images, labels = _digits(source)
     if train + test > len(labels):
-        raise ValueError(f"{source or 'digits'}: {len(labels)} digits, {train} + {test} asked; lower points or left_out")
+        asked = f"{train} + {test} asked"
+        raise ValueError(f"{source or 'digits'}: {len(labels)} digits, {asked}; lower points or left_out")
     chosen = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels))[: train + test])
     images, labels = images[chosen], labels[chosen]
     if shape is not None and shape != tuple(images.shape[1:]):
