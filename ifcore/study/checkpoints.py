@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from ifcore import gradients, representations
-from ifcore.study import asr, files
+from ifcore.study import asr, files, selection
 from ifcore.study.config import Run
 from ifcore.study.experiment import Artifact, Attribution
 from ifcore.study.stages import Stage, code
@@ -18,12 +18,7 @@ from ifcore.study.stages import Stage, code
 
 def chosen(found: Attribution) -> list[int]:
     """The epochs that are looked at: 0 (the untouched adapter), powers of two, the last, and the one used."""
-    return sorted({*regular(int(found.history.epoch.max())), found.epoch})
-
-
-def regular(last: int) -> list[int]:
-    """0, powers of two and the last."""
-    return sorted({0, last} | {2**k for k in range(last.bit_length()) if 2**k <= last})
+    return sorted({*selection.epochs(int(found.history.epoch.max())), found.epoch})
 
 
 def scores(run: Run, found: Attribution, epoch: int) -> dict[str, np.ndarray]:

@@ -14,8 +14,6 @@ from ifcore.study.approximation import COLUMNS
 from ifcore.study.config import Run
 from ifcore.study.experiment import Attribution
 
-DATASETS = ("mixed_small", "grammars", "mathqa", "backdoor_1")  # Mixed, Grammars, MathQA, Backdoor
-
 
 def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
     """Figure 5: a row for each (data set, epoch, method, metric), with the step that the epoch ended at.

@@ -12,7 +12,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from ifcore import adapters, metrics, models, two_layer
-from ifcore.study import asr, checkpoints, experiment
+from ifcore.study import asr, checkpoints, experiment, selection
 from ifcore.study.approximation import COLUMNS
 from ifcore.study.config import Run
 from ifcore.study.data import digits
@@ -20,7 +20,6 @@ from ifcore.study.experiment import Artifact, Attribution, Tuned
 from ifcore.study.stages import Stage, code, frame
 
 MODELS = {"original": "O", "benign": "B", "harmful": "H", "mixed": "M"}  # as the paper's Table 6 has them
-WINDOW = 4  # layers
 
 
 def pairs(run: Run) -> pd.DataFrame:
@@ -136,7 +135,7 @@ def layers(run: Run) -> pd.DataFrame:
     dataset = run.profile.layers_on
     total = Artifact(run, dataset).base[0].config.num_hidden_layers
     rows = []
-    for over, chosen in layer_choices(total):
+    for over, chosen in selection.layers(total):
         artifact = Artifact(run, dataset, layers=None if len(chosen) == total else chosen)
         labels = [[example.label for example in part] for part in (artifact.train, artifact.val)]
         for method, scores in artifact.scores().items():
@@ -145,15 +144,6 @@ def layers(run: Run) -> pd.DataFrame:
                 values = each.value, each.low, each.high
                 rows.append((dataset, method, metric, *values, *map(len, labels), over, len(chosen), chosen[0]))
     return pd.DataFrame(rows, columns=[*COLUMNS, "over", "layers", "first"])
-
-
-def layer_choices(total: int) -> list[tuple[str, list[int]]]:
-    """`count` or `window`, and the layers that have LoRA, for a model with `total` layers."""
-    width = min(WINDOW, max(1, total // 2))
-    counts = sorted({1, width, min(3 * width, total), total})
-    starts = sorted({round(k * (total - width) / 3) for k in range(4)})
-    found = [("count", list(range(total - n, total))) for n in counts]
-    return found + [("window", list(range(start, start + width))) for start in starts]
 
 
 def _adapter(tuned: Tuned, epoch: int | None = None) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 
 from ifcore.examples import Example, tokenise
-from ifcore.study import config, data, files
+from ifcore.study import config, data, files, selection
 from ifcore.study.config import Profile, Run
 from ifcore.tiny import tiny_tokenizer
 
@@ -218,11 +218,9 @@ def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list
 
 
 def _section_4(profile: Profile, shape: Architecture) -> list[str]:
-    from ifcore.study import checkpoints, convergence, parameters  # as slow to import as the models
-
-    tunes = {tuple(layers) for _, layers in parameters.layer_choices(shape.layers) if len(layers) < shape.layers}
-    epochs = ", ".join(map(str, checkpoints.regular(profile.epochs)))
-    followed = ", ".join(name for name in convergence.DATASETS if name in profile.datasets)
+    tunes = {tuple(layers) for _, layers in selection.layers(shape.layers) if len(layers) < shape.layers}
+    epochs = ", ".join(map(str, selection.epochs(profile.epochs)))
+    followed = ", ".join(name for name in selection.FOLLOWED if name in profile.datasets)
     return [
         "Section 4, beside the linear models",
         f"  {len(tunes)} more fine-tunes of {profile.layers_on}, with LoRA on some of the layers",

@@ -89,11 +89,13 @@ def test_predictions_agree_with_retraining_at_the_minimum_and_best_at_the_right_
 
 
 def test_a_kept_table_is_made_again_for_another_seed_decay_or_source(small):
-    first = approximation.left_out(small)
-    other = dataclasses.replace(small, seed=1)
-    assert not first.actual.equals(approximation.left_out(other).actual)
-    lighter = small.profile.model_copy(update={"linear": SIZES.model_copy(update={"decay": 0.5})})
-    assert approximation.left_out(dataclasses.replace(small, profile=lighter)).decay.max() == 0.5
+    def left_out(seed=0, **sizes):
+        linear = SIZES.model_copy(update={"left_out": 10} | sizes)
+        profile = small.profile.model_copy(update={"linear": linear})
+        return approximation.left_out(dataclasses.replace(small, seed=seed, profile=profile))
+
+    assert not left_out().actual.equals(left_out(seed=1).actual)
+    assert left_out(decay=0.5).decay.max() == 0.5
 
 
 def test_the_chapters_tables_and_figures_are_made_from_them(small, monkeypatch):

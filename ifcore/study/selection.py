@@ -1,0 +1,20 @@
+"""Which data sets, epochs and layers section 4 looks at."""
+
+from __future__ import annotations
+
+FOLLOWED = ("mixed_small", "grammars", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
+WINDOW = 4  # layers
+
+
+def epochs(last: int) -> list[int]:
+    """0 (the untouched adapter), powers of two and the last."""
+    return sorted({0, last} | {2**k for k in range(last.bit_length()) if 2**k <= last})
+
+
+def layers(total: int) -> list[tuple[str, list[int]]]:
+    """`count` (the last so many) or `window`, and the layers that have LoRA, for a model with `total` layers."""
+    width = min(WINDOW, max(1, total // 2))
+    counts = sorted({1, width, min(3 * width, total), total})
+    starts = sorted({round(k * (total - width) / 3) for k in range(4)})
+    found = [("count", list(range(total - n, total))) for n in counts]
+    return found + [("window", list(range(start, start + width))) for start in starts]
