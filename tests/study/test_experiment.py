@@ -134,21 +134,27 @@ experiment.attribute(make_run(Path(sys.argv[1])), "mixed_small")
 """
 
 
-@pytest.mark.parametrize(
-    "moment", ["checkpoints/unfinished/checkpoint-1/whole.json", "gradients/train-0000.safetensors"]
-)
-def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_path, moment):
-    run = make_run(tmp_path)
-    folder = run.artifacts / "mixed_small"
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
+def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_path):
+    moments = "checkpoints/unfinished/checkpoint-1/whole.json", "gradients/train-0000.safetensors"
+    runs, working = {}, {}
+    for moment in moments:
+        (root := tmp_path / Path(moment).parts[0]).mkdir()
+        runs[moment] = make_run(root)
+        command = [sys.executable, "-c", SCRIPT, str(root)]
+        working[moment] = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.time() + 60
-    while not (folder / moment).exists() and process.poll() is None and time.time() < deadline:
+    while working and time.time() < deadline:
+        for moment, process in list(working.items()):
+            if (runs[moment].artifacts / "mixed_small" / moment).exists() or process.poll() is not None:
+                os.kill(process.pid, signal.SIGKILL)
+                working.pop(moment).wait()
         time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert (folder / "fine-tune.json").exists()
-    assert not (folder / "scores.safetensors").exists(), "it was killed too late to tell anything"
-    assert_same_scores(experiment.attribute(run, "mixed_small"), finished[1])
+    assert not working
+    for run in runs.values():
+        folder = run.artifacts / "mixed_small"
+        assert (folder / "fine-tune.json").exists()
+        assert not (folder / "scores.safetensors").exists(), "it was killed too late to tell anything"
+        assert_same_scores(experiment.attribute(run, "mixed_small"), finished[1])
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(finished, tmp_path, monkeypatch):
