@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ifcore.study.config import Run
 from ifcore.study.figures import COLOURS, STYLE, save
@@ -171,6 +172,7 @@ def drift(run: Run, frame: pd.DataFrame) -> Figure:
             draw(axes[2, column], band(part[part.metric == "task_accuracy"], "epoch"), "black", "task accuracy", 100)
             axes[0, column].set_title(DATASETS[dataset])
             axes[2, column].set_xlabel("epoch")
+            axes[2, column].xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0, 0].set_ylabel("‖Δθ‖ (mean over\nLoRA modules)")
         axes[1, 0].set_ylabel("loss (nats per\nresponse token)")
         axes[1, 0].set_ylim(0, axes[1, 0].get_ylim()[1])

@@ -9,7 +9,7 @@ from scipy import stats
 from ifcore.study import approximation, convergence
 from ifcore.study.config import Run
 from ifcore.study.table import Prose
-from ifcore.study.tables import DATASETS, NAMES
+from ifcore.study.tables import DATASETS, NAMES, paper
 from ifcore.study.tables_why import ERRORS, LINEAR, keys
 
 
@@ -73,7 +73,10 @@ def iterations(frame: pd.DataFrame) -> Prose:
         if limit is not None:
             line += f" At the limit, Exact, it is {limit:.1f} %"
             line += "." if repsim is None else f", RepSim {repsim:.1f} %."
-        line += f" The released code's recursion gives {released[10]:.1f} % after 10."
+        line += (
+            f" The released code's recursion gives {released[10]:.1f} % after 10, and {released[0]:.1f} % after none, "
+            "where it is GradSim."
+        )
         lines.append(line)
     return Prose("\n".join(lines))
 
@@ -169,8 +172,9 @@ def pairs(frame: pd.DataFrame) -> Prose:
     )
     if wide.asr.max() < 0.5:
         lines.append(
-            f"- The largest ΔASR here is {wide.asr.max() * 100:.0f} points. In the paper it is 91: this model complied "
-            "with most requests before fine-tuning, so the attack success rate has little left to show."
+            f"- The largest ΔASR here is {wide.asr.max() * 100:.0f} points, in the paper "
+            f"{max(pair['asr'] for pair in paper()['table6'].values()):.0f}. Table 1 has the rates themselves: where "
+            "the model complied before fine-tuning, the attack success rate has little left to show."
         )
     return Prose("\n".join(lines))
 
