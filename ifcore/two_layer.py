@@ -16,7 +16,7 @@ def train(
 
     `delta`: ‖θ − θ₀‖₂ over all width·(D + classes) parameters; `train_loss` in nats; `test_accuracy`. W₁ starts from
     N(0, 1/D) and W₂ at zero, like LoRA's A and B. Both at zero could not train: the gradient of each is a product
-    with the other.
+    with the other. Raises RuntimeError where training diverges.
     """
     generator = torch.Generator().manual_seed(seed)
     features = train.inputs.shape[1]
@@ -38,6 +38,8 @@ def train(
         with torch.no_grad():
             moved = sum((now - then).square().sum() for now, then in zip(weights, start, strict=True)).sqrt()
             loss = nn.functional.cross_entropy(logits(train.inputs), train.labels)
+            if not loss.isfinite():
+                raise RuntimeError(f"learning_rate: {rate}; training diverged in epoch {epoch}; lower it")
             right = (logits(test.inputs).argmax(1) == test.labels).double().mean()
         rows.append((epoch, moved.item(), loss.item(), right.item()))
     return pd.DataFrame(rows, columns=["epoch", "delta", "train_loss", "test_accuracy"])

@@ -132,6 +132,22 @@ def test_descent_ends_at_the_minimum_with_and_without_each_point():
     torch.testing.assert_close(without, linear.leave_one_out(train, 3, 0.3), rtol=1e-6, atol=1e-8)
 
 
+def test_descent_stopped_early_is_autograds_with_and_without_each_point():
+    train, decay = points(6, 4, 3), 0.3
+    bound = torch.linalg.eigvalsh(train.inputs @ train.inputs.T)[-1] / (2 * 6) + decay
+
+    def descended(kept, steps):
+        W = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
+        for _ in range(steps):
+            risk = linear.losses(W, Points(*(part[kept] for part in train))).sum() / 6 + decay / 2 * W.square().sum()
+            W = (W - torch.autograd.grad(risk, W)[0] / bound).detach().requires_grad_()
+        return W.detach()
+
+    for steps, (weights, without) in zip((1, 7), linear.descend(train, 3, decay, (1, 7)), strict=True):
+        torch.testing.assert_close(weights, descended(list(range(6)), steps))
+        torch.testing.assert_close(without[4], descended([0, 1, 2, 3, 5], steps))
+
+
 @pytest.mark.parametrize(
     ("classes", "decay", "words"), [(2, 0.1, "labels: must be 0 to 1"), (5, 0.0, "decay: 0.0; must be")]
 )

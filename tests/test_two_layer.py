@@ -32,3 +32,9 @@ def test_it_learns_digits_and_two_zero_layers_could_not():
     points = Points(train.inputs.float(), train.labels)
     torch.nn.functional.cross_entropy(points.inputs @ W1.T @ W2.T, points.labels).backward()
     assert not W1.grad.any() and not W2.grad.any()
+
+
+def test_a_rate_at_which_training_diverges_is_named():
+    train, test = digits.draw(None, 64, 32, None, seed=0)
+    with pytest.raises(RuntimeError, match=r"learning_rate: 1e\+200; training diverged in epoch \d; lower it"):
+        two_layer.train(train, test, 10, 4, 3, 1e200)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from statistics import median
 from time import perf_counter
 
@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ifcore import influence, linear, metrics
 from ifcore.gram import Gram
 from ifcore.linear import Points
-from ifcore.study import experiment, recursion
+from ifcore.study import experiment, intervals, recursion
 from ifcore.study.config import Run
 from ifcore.study.data import digits
 from ifcore.study.experiment import Attribution
@@ -83,7 +83,7 @@ def error_means(run: Run, drawn: pd.DataFrame) -> pd.DataFrame:
     """Figure 3: `errors` averaged over draws, with 95 % t-intervals; tidy."""
     rows = []
     for (over, points, parameters, method, count, metric), part in drawn.groupby(_SIZE, sort=False):
-        low, high = _t_interval(part.value)
+        low, high = intervals.of_mean(part.value)
         name = digits.name(run.profile.digits_source)
         about = (points, points, "softmax", over, points, parameters, count)
         rows.append((name, method, metric, part.value.mean(), low, high, *about))
@@ -99,7 +99,7 @@ def growth(drawn: pd.DataFrame) -> pd.DataFrame:
     for (over, method, count, metric), part in drawn.groupby(["over", "method", "iterations", "metric"], sort=False):
         slopes = [np.polyfit(np.log(each[over]), np.log(each.value), 1)[0] for _, each in part.groupby("draw")]
         slopes = pd.Series(slopes)
-        rows.append((over, method, count, metric, slopes.mean(), *_t_interval(slopes)))
+        rows.append((over, method, count, metric, slopes.mean(), *intervals.of_mean(slopes)))
     return pd.DataFrame(rows, columns=["over", "method", "iterations", "metric", "value", "ci_low", "ci_high"])
 
 
@@ -115,9 +115,10 @@ def runtimes(run: Run) -> pd.DataFrame:
 
     def build() -> pd.DataFrame:
         rows = []
+        dense = _dense_seconds(run)
         for points, parameters in tqdm(SETTINGS, desc="running times", unit="setting"):
             case = _case(run, points, parameters)
-            found = [("dense", 0, _dense_seconds(run, points, parameters), None)]
+            found = [("dense", 0, dense(points, parameters), None)]
             found += [("exact", 0, _seconds(case.compute_exact), None)]
             found += [(method, count, _seconds(compute), compute()) for method, count, compute in _methods(case)]
             for method, count, seconds, scores in found:
@@ -127,7 +128,8 @@ def runtimes(run: Run) -> pd.DataFrame:
                 rows += [(name, method, metric, value, None, None, *about) for metric, value in values.items()]
         return pd.DataFrame(rows, columns=[*COLUMNS, "model", "points", "parameters", "iterations", "extrapolated"])
 
-    return _kept(run, "runtimes", {"linear": sizes.model_dump(include={"decay", "dense_limit"})}, build)
+    key = {"linear": sizes.model_dump(include={"decay", "dense_limit"}), "threads": torch.get_num_threads()}
+    return _kept(run, "runtimes", key, build)
 
 
 def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
@@ -271,11 +273,6 @@ def _distance(scores: Tensor, exact: Tensor) -> dict[str, float]:
     }
 
 
-def _t_interval(values: pd.Series) -> tuple[float, float]:
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
-    return values.mean() - half, values.mean() + half
-
-
 def _seconds(compute: Callable[[], object]) -> float:
     """Median over repeated runs of a fifth of a second or more in all; one where that is longer. The first warms up."""
     compute()
@@ -287,17 +284,22 @@ def _seconds(compute: Callable[[], object]) -> float:
     return median(taken)
 
 
-def _dense_seconds(run: Run, points: int, parameters: int) -> float:
-    """Seconds of the dense way: measured at up to the profile's limit of parameters, extrapolated from there."""
-    size = min(parameters, run.profile.linear.dense_limit)
-    case = _case(run, points, size)
-    start = perf_counter()
-    linear.dense_hessian(case.weights, case.train)
-    written = perf_counter() - start
-    start = perf_counter()
-    linear.dense_influence(case.weights, case.train, case.test, case.decay)  # writes it, then solves with it
-    solved = perf_counter() - start - written
-    return written * (parameters / size) ** 2 + solved * (parameters / size) ** 3
+def _dense_seconds(run: Run) -> Callable[[int, int], float]:
+    """Seconds of the dense way for so many points and parameters: measured up to the limit, extrapolated above it."""
+
+    @cache
+    def measured(points: int, parameters: int) -> tuple[float, float]:
+        case = _case(run, points, parameters)
+        written = _seconds(lambda: linear.dense_hessian(case.weights, case.train))
+        both = _seconds(lambda: linear.dense_influence(case.weights, case.train, case.test, case.decay))
+        return written, max(both - written, 0.0)
+
+    def seconds(points: int, parameters: int) -> float:
+        size = min(parameters, run.profile.linear.dense_limit)
+        written, solved = measured(points, size)
+        return written * (parameters / size) ** 2 + solved * (parameters / size) ** 3
+
+    return seconds
 
 
 def _change(case: _Case, without: Tensor) -> Tensor:
@@ -312,6 +314,6 @@ def _predicted(method: str, scores: Tensor, actual: Tensor, decay: float, dampin
 
 
 def _kept(run: Run, name: str, key: dict, build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    key |= {"source": run.profile.digits_source, "seed": run.seed, "torch": torch.__version__}
-    key |= {"code": code("linear", "gram", "influence", "study/approximation", "study/data/digits")}
+    key |= {"digits": digits.digest(run.digits), "seed": run.seed, "torch": torch.__version__}
+    key |= {"code": code("study/intervals", "linear", "gram", "influence", "study/approximation", "study/data/digits")}
     return frame(run.artifacts / "linear", name, key, build)

@@ -27,15 +27,18 @@ class Counts(BaseModel):
     val: PositiveInt | dict[str, Count]
 
 
+Tens = Annotated[PositiveInt, Field(multiple_of=10)]  # ten classes have a weight for every pixel
+
+
 class Linear(BaseModel):
     """Sizes of the linear models of section 4.1, on `digits_source`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    points: Annotated[list[PositiveInt], Field(min_length=1)] = [10, 20, 40, 80]
-    parameters: Annotated[list[PositiveInt], Field(min_length=1)] = [1_000, 10_000, 100_000]
+    points: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2)] = [10, 20, 40, 80]
+    parameters: Annotated[list[Tens], Field(min_length=2)] = [1_000, 10_000, 100_000]
     draws: Annotated[int, Field(ge=2)] = 10
     decay: Annotated[float, Field(gt=0)] = 0.1
-    dense_limit: PositiveInt = 10_000
+    dense_limit: Tens = 10_000
     left_out: Annotated[int, Field(ge=10)] = 200
 
 
@@ -107,7 +110,7 @@ class Run:
     def digits(self) -> str | None:
         """The source of handwritten digits, a folder's path taken from the root of the checkout."""
         source = self.profile.digits_source
-        return source if source is None or ":" in source else str(self.root / source)
+        return source if source is None or ":" in source else str(self.root / Path(source).expanduser())
 
     @property
     def results(self) -> Path:
@@ -118,8 +121,9 @@ def from_notebook(names: Mapping[str, Any]) -> Run:
     """The run that a notebook's parameters ask for; called with `globals()` right after the parameters cell.
 
     `profile` names a file in notebooks/profiles; any other name must be a key of a profile and overrides what the
-    file says. A run that differs from the file of its name is kept apart from it, as <name>-<digest>. Raises
-    ValueError, in one line, for an unknown key or a value that is not allowed.
+    file says; of `linear` and `two_layer`, the sizes that it names. A run that differs from the file of its name is
+    kept apart from it, as <name>-<digest>. Raises ValueError, in one line, for an unknown key or a value that is not
+    allowed.
     """
     given = {
         name: value
@@ -137,7 +141,11 @@ def make_run(name: str, seed: Any = 0, overrides: Mapping[str, Any] | None = Non
     file = root / "notebooks" / "profiles" / f"{name}.yaml"
     if file.is_file():
         standard = load(file)
-        profile = _validated(standard.model_dump() | dict(overrides or {}), f"profile {name!r}")
+        content = standard.model_dump() | dict(overrides or {})
+        for key in ("linear", "two_layer"):
+            if isinstance(content[key], Mapping):  # it may name some of the sizes; the others stay
+                content[key] = getattr(standard, key).model_dump() | content[key]
+        profile = _validated(content, f"profile {name!r}")
         if profile.digest != standard.digest:
             profile = profile.model_copy(update={"profile": f"{name}-{profile.digest[:8]}"})
     elif overrides and "model" in overrides:  # a profile of the user's own, given whole to papermill's -f

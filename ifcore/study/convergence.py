@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from ifcore import metrics
-from ifcore.study import checkpoints
+from ifcore.study import checkpoints, intervals
 from ifcore.study.approximation import COLUMNS
 from ifcore.study.config import Run
 from ifcore.study.experiment import Attribution
@@ -56,39 +56,31 @@ def stability(before: np.ndarray, after: np.ndarray) -> tuple[float, float, floa
     each = (x * y).sum(1)[size > 0] / size[size > 0]
     if len(each) == 0:
         return (float("nan"),) * 3
-    half = stats.t.ppf(0.975, len(each) - 1) * each.std(ddof=1) / len(each) ** 0.5 if len(each) > 1 else float("nan")
-    return float(each.mean()), float(each.mean() - half), float(each.mean() + half)
+    return float(each.mean()), *intervals.of_mean(each)
 
 
 def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The slope of a metric over steps from the first trained checkpoint on, in points per 10 steps.
 
-    Least squares over checkpoints (and seeds, where there are several) with a 95 % interval; `first` and `last`: the
-    mean in percent at the first trained checkpoint and at the last.
+    Least squares over checkpoints, each seed with a level of its own, and a 95 % interval; `first` and `last`: the mean
+    in percent at the first trained checkpoint and at the last.
     """
     rows = []
     part = frame[(frame.metric == metric) & (frame.epoch > 0)]
     for (dataset, method), each in part.groupby(["dataset", "method"], sort=False):
-        last = each[each.epoch == each.groupby("seed").epoch.transform("max")] if "seed" in each else each.tail(1)
+        last = each[each.epoch == each.groupby("seed").epoch.transform("max")]
         first = each[each.epoch == each.epoch.min()]
-        rows.append((dataset, method, first.value.mean() * 100, last.value.mean() * 100, *slope(each.step, each.value)))
+        slope = intervals.of_slope(each.step, each.value, each.seed)
+        rows.append((dataset, method, first.value.mean() * 100, last.value.mean() * 100, *slope))
     table = pd.DataFrame(rows, columns=["dataset", "method", "first", "last", "value", "ci_low", "ci_high"])
     table[["value", "ci_low", "ci_high"]] *= 1_000  # from shares per step to points per 10 steps
     return table
 
 
-def slope(x: pd.Series, y: pd.Series) -> tuple[float, float, float]:
-    """The least-squares slope of y on x and its 95 % t-interval; NaN ends where two points leave none."""
-    if len(x) < 2 or x.nunique() < 2:
-        return (float("nan"),) * 3
-    fit = stats.linregress(x, y)
-    half = stats.t.ppf(0.975, len(x) - 2) * fit.stderr if len(x) > 2 else float("nan")
-    return fit.slope, fit.slope - half, fit.slope + half
-
-
 def agreement(frame: pd.DataFrame, one: str, other: str) -> tuple[float, float]:
-    """Pearson correlation of two methods' accuracy over trained checkpoints and data sets, and mean absolute gap."""
-    wide = frame[(frame.metric == "accuracy") & (frame.epoch > 0)]
-    keys = ["dataset", "epoch", *(["seed"] if "seed" in wide else [])]
-    wide = wide.pivot_table(index=keys, columns="method", values="value")
-    return float(wide[one].corr(wide[other])), float((wide[one] - wide[other]).abs().mean())
+    """How alike two methods' accuracies move: the Pearson correlation of their changes from one trained checkpoint to
+    the next, over data sets and seeds, and the mean absolute gap of the accuracies themselves."""
+    trained = frame[(frame.metric == "accuracy") & (frame.epoch > 0)]
+    wide = trained.pivot_table(index=["dataset", "seed", "epoch"], columns="method", values="value")
+    changes = wide.groupby(["dataset", "seed"]).diff()
+    return float(changes[one].corr(changes[other])), float((wide[one] - wide[other]).abs().mean())

@@ -118,8 +118,6 @@ def check(run: Run) -> None:
         _split(run, dataset)
     if run.profile.layers_on not in run.profile.datasets:
         raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
-    for parameters in run.profile.linear.parameters:
-        digits.shape(parameters)
     if not (run.digits or "").startswith("hub:"):
         most, trained = max(*run.profile.linear.points, run.profile.linear.left_out), run.profile.two_layer.points
         for train, test in ((most, most), (trained, trained // 2)):

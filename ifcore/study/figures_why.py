@@ -228,8 +228,9 @@ def layers(run: Run, frame: pd.DataFrame) -> Figure:
 
 
 def band(frame: pd.DataFrame, x: str) -> pd.DataFrame:
-    """value, low, high at each x: over several seeds mean ± s.d., of one seed its own interval."""
+    """value, low, high at each x: of one seed its own interval; over several, mean ± s.d., where all of them have x."""
     if "seed" in frame and frame.seed.nunique() > 1:
+        frame = frame[frame.groupby(x).seed.transform("nunique") == frame.seed.nunique()]
         mean, sd = frame.groupby(x).value.mean(), frame.groupby(x).value.std()
         return pd.DataFrame({"value": mean, "low": mean - sd, "high": mean + sd})
     return frame.set_index(x)[["value", "ci_low", "ci_high"]].set_axis(["value", "low", "high"], axis=1).sort_index()

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from scipy import stats
 from tqdm import tqdm
 
 from ifcore import adapters, metrics, models, two_layer
-from ifcore.study import asr, checkpoints, experiment, selection
+from ifcore.study import asr, checkpoints, experiment, intervals, selection
 from ifcore.study.approximation import COLUMNS
 from ifcore.study.config import Run
 from ifcore.study.data import digits
@@ -43,15 +42,15 @@ def pairs(run: Run) -> pd.DataFrame:
     for first, second in combinations(MODELS, 2):
         dataset, size = f"{first}-{second}", len(success[first])
         rates = [asr.attack_success(success[name]).value for name in (first, second)]
-        rows.append((dataset, "asr", abs(rates[0] - rates[1]), None, None, size))
+        apart = round(abs(rates[0] - rates[1]), 9)  # equal shares must tie when they are ranked
+        rows.append((dataset, "asr", apart, None, None, size))
         for metric, scaled in (("delta", True), ("delta_unscaled", False)):
             norms = adapters.distances(updates[first], updates[second], scaled)
             mean, sd = norms.mean().item(), norms.std().item()
             rows.append((dataset, metric, mean, mean - sd, mean + sd, size))
         for metric in ("kl", "kl_first"):
             values = divergences[(divergences["pair"] == dataset) & (divergences.metric == metric)].value
-            half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
-            rows.append((dataset, metric, values.mean(), values.mean() - half, values.mean() + half, size))
+            rows.append((dataset, metric, values.mean(), *intervals.of_mean(values), size))
     table = pd.DataFrame(rows, columns=["dataset", "metric", "value", "ci_low", "ci_high", "n_val"])
     return table.assign(method="fine-tune", n_train=len(tuned["mixed"].train))[COLUMNS]
 
@@ -95,9 +94,9 @@ def linear_models(run: Run) -> pd.DataFrame:
                 found.append(table.assign(width=width, parameters=parameters, draw=draw))
         return pd.concat(found, ignore_index=True)
 
-    key = {"two_layer": sizes.model_dump(), "source": run.profile.digits_source}
+    key = {"two_layer": sizes.model_dump(), "digits": digits.digest(run.digits)}
     key |= {"seed": run.seed, "torch": torch.__version__}
-    key["code"] = code("two_layer", "study/parameters", "study/data/digits")
+    key["code"] = code("two_layer", "study/intervals", "study/parameters", "study/data/digits")
     return frame(run.artifacts / "linear", "two-layer", key, build)
 
 
@@ -109,10 +108,8 @@ def linear_means(run: Run, drawn: pd.DataFrame) -> pd.DataFrame:
     name, points = digits.name(run.profile.digits_source), run.profile.two_layer.points
 
     def add(metric: str, values: pd.Series, parameters: int, epoch: int | None) -> None:
-        half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
-        ends = values.mean() - half, values.mean() + half
         about = (points, points // 2, "two-layer", parameters, epoch)
-        rows.append((name, "two-layer", metric, values.mean(), *ends, *about))
+        rows.append((name, "two-layer", metric, values.mean(), *intervals.of_mean(values), *about))
 
     for parameters, part in drawn.groupby("parameters"):
         for epoch, each in part.groupby("epoch"):

@@ -51,7 +51,8 @@ def runtimes(run: Run, timed: pd.DataFrame) -> Table:
     caption = (
         "Running time and error against the exact influence, for softmax regression. Seconds go from fitted weights to "
         "scores; *faster* is by how much than the dense way of the same column. Errors: absolute, relative, and "
-        "relative after the best rescaling (direction). In italics, the paper's."
+        "relative after the best rescaling (direction). In italics, the paper's. "
+        f"Seed {run.seed}."
     )
     if timed.extrapolated.any():
         caption += (
@@ -62,7 +63,7 @@ def runtimes(run: Run, timed: pd.DataFrame) -> Table:
     return Table("tab-runtime", caption, [*header, "*Seconds*", "*Faster*", "*Error*"], rows, timed)
 
 
-def growth(drawn: pd.DataFrame) -> Table:
+def growth(run: Run, drawn: pd.DataFrame) -> Table:
     """Behind Figure 3: the exponents with which the errors grow."""
     found = approximation.growth(drawn)
     found = found.assign(key=keys(found)).set_index(["key", "over", "metric"])
@@ -74,7 +75,7 @@ def growth(drawn: pd.DataFrame) -> Table:
     ]
     caption = (
         "How the errors grow: the exponent of the number of points and of parameters, with 95 % intervals over draws "
-        "of digits. 1 is in proportion, 0 not at all."
+        f"of digits. 1 is in proportion, 0 not at all. Seed {run.seed}."
     )
     header = [f"{ERRORS[metric].capitalize()}, over {over}" for over, metric in columns]
     return Table(None, caption, ["Method", *header], rows, found.reset_index())
@@ -93,7 +94,7 @@ def truth(run: Run, agreement: pd.DataFrame) -> Table:
     caption = (
         f"Predicted against actual change of the mean test loss when one of {run.profile.linear.left_out} training "
         "points is left out and the model is trained again to its minimum. Slope: of the actual change on the "
-        "predicted; 1 is right. 95 % intervals over training points."
+        "predicted; 1 is right. 95 % intervals over training points. Seed {run.seed}."
     )
     return Table(None, caption, ["Method", "Pearson correlation", "Spearman correlation", "Slope"], rows, agreement)
 

@@ -8,10 +8,13 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from ifcore import linear
-from ifcore.study import approximation, figures_why, readings, tables, tables_why
+from ifcore import linear, metrics
+from ifcore.study import approximation, experiment, figures_why, readings, tables, tables_why
 from ifcore.study.config import Linear
+from ifcore.study.data import digits
 from ifcore.study.tables import COLUMNS
+from tests.study.data.test_digits import write
+from tests.study.test_experiment import make_run
 
 SIZES = Linear(points=[5, 10], parameters=[200, 500, 1_000], draws=3, decay=0.1, dense_limit=500, left_out=40)
 
@@ -62,10 +65,12 @@ def test_growth_is_the_exponent_of_a_power_law():
 
 def test_the_dense_way_is_extrapolated_above_its_limit_only_and_says_so(small, monkeypatch):
     monkeypatch.setattr(approximation, "SETTINGS", ((5, 500), (10, 1_000)))
-    monkeypatch.setattr(approximation, "_seconds", lambda compute: compute() is None or 1.0)
+    # Writing a matrix takes one second, all else three: two are left for solving.
+    monkeypatch.setattr(approximation, "_seconds", lambda compute: 1.0 if len(compute()) == 500 else 3.0)
     timed = approximation.runtimes(small)
     dense = timed[timed.method == "dense"]
     assert dense.extrapolated.tolist() == [False, True]
+    assert dense.value.tolist() == [3.0, 1.0 * 2**2 + 2.0 * 2**3]
     assert not timed[timed.method != "dense"].extrapolated.any()
     assert set(timed.metric) == {"seconds", "error", "relative_error", "direction_error"}
 
@@ -89,13 +94,21 @@ def test_predictions_agree_with_retraining_at_the_minimum_and_best_at_the_right_
 
 
 def test_a_kept_table_is_made_again_for_another_seed_decay_or_source(small):
-    def left_out(seed=0, **sizes):
+    def left_out(seed=0, source=None, **sizes):
         linear = SIZES.model_copy(update={"left_out": 10} | sizes)
-        profile = small.profile.model_copy(update={"linear": linear})
+        profile = small.profile.model_copy(update={"linear": linear, "digits_source": source})
         return approximation.left_out(dataclasses.replace(small, seed=seed, profile=profile))
 
     assert not left_out().actual.equals(left_out(seed=1).actual)
     assert left_out(decay=0.5).decay.max() == 0.5
+    found = []
+    for seed in (0, 1):
+        digits._digits.cache_clear()
+        images = np.random.default_rng(seed).integers(0, 256, (20, 4, 4), np.uint8)
+        write(small.root / "train-images-idx3-ubyte", images)
+        write(small.root / "train-labels-idx1-ubyte", np.arange(20, dtype=np.uint8) % 10)
+        found.append(left_out(source="."))
+    assert not found[0].actual.equals(found[1].actual)
 
 
 def test_the_chapters_tables_and_figures_are_made_from_them(small, monkeypatch):
@@ -112,8 +125,25 @@ def test_the_chapters_tables_and_figures_are_made_from_them(small, monkeypatch):
         assert (small.results / name).exists()
     for name in ("fig3_error", "table5_runtime", "loo_truth"):
         assert set(COLUMNS) <= set(pd.read_csv(small.results / f"{name}.csv").columns)
-    assert [row[0] for row in tables_why.growth(drawn).rows] == list(tables_why.LINEAR.values())[2:]
-    assert "take 1.00 to 1.00 times as long as ten iterations" in readings.errors(drawn, timed).text
+    assert [row[0] for row in tables_why.growth(small, drawn).rows] == list(tables_why.LINEAR.values())[2:]
+    said = readings.errors(drawn, timed).text
+    assert "far longer than its approximations*: does not hold here" in said
+    assert "1.00 to 1.00 times as long as ten iterations" in said
     pearson = agreement[(agreement.metric == "pearson") & (agreement.damping == 1) & (agreement.steps == 0)]
     exact = pearson[(pearson.method == "exact") & (pearson.decay == 0.1)].value.item()
     assert f"correlation of {exact:.4f}" in readings.truth(small, agreement).text
+
+
+def test_lissa_on_the_language_model_passes_through_its_own_scores_on_the_way_to_exact(tmp_path):
+    run = make_run(tmp_path, lissa_iterations=5)
+    tasks = {"mixed_small": experiment.attribute(run, "mixed_small")}
+    frame = tables.publish(run, "fig4_lissa", approximation.iterations(run, tasks))
+    found = tasks["mixed_small"]
+    labels = [[each.label for each in part] for part in (found.train, found.val)]
+    value = frame[frame.metric == "coverage"].set_index(["method", "iterations"]).value
+    assert value["lissa", 5] == metrics.coverage(found.scores["lissa"], *labels).value
+    assert value["lissa", 100_000] == value["exact", -1] == metrics.coverage(found.scores["exact"], *labels).value
+    assert value["lissa_released", 0] == metrics.coverage(found.scores["gradsim"], *labels).value
+    figures_why.lissa(run, frame)
+    assert (run.results / "fig4_lissa.png").exists()
+    assert "where it is GradSim" in readings.iterations(frame).text

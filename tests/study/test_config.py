@@ -72,3 +72,14 @@ def test_a_file_that_is_not_a_profile_is_named(tmp_path):
         with pytest.raises(ValueError, match=f"^mine.yaml: .*{words}") as error:
             config.load(tmp_path / "mine.yaml")
         one_line(error)
+
+
+def test_of_the_linear_models_sizes_those_not_named_stay_the_profiles():
+    run = config.from_notebook({"profile": "smoke", "linear": {"draws": 3}, "two_layer": {"epochs": 4}})
+    assert run.profile.linear.draws == 3 and run.profile.linear.points == [5, 10]
+    assert run.profile.two_layer.epochs == 4 and run.profile.two_layer.widths == [2, 32]
+
+
+def test_a_folder_of_digits_may_be_in_the_home_folder():
+    run = config.from_notebook({"profile": "smoke", "digits_source": "~/mnist"})
+    assert run.digits == str(Path.home() / "mnist")

@@ -80,6 +80,38 @@ def test_a_trend_is_the_least_squares_slope_in_points_per_ten_steps():
     assert (trend.value, trend.ci_low, trend.ci_high) == pytest.approx((-4, -4, -4))
 
 
+def test_two_methods_agree_where_their_changes_do_whatever_the_level_of_a_data_set():
+    moves = {"datainf": (0.1, 0.3, 0.2, 0.4), "gradsim": (0.3, 0.1, 0.2, 0.0)}
+    rows = [
+        (dataset, 0, method, "accuracy", epoch, level + value)
+        for dataset, level in (("grammars", 0.0), ("mathqa", 0.5))
+        for method, values in moves.items()
+        for epoch, value in enumerate(values, 1)
+    ]
+    frame = pd.DataFrame(rows, columns=["dataset", "seed", "method", "metric", "epoch", "value"])
+    correlation, gap = convergence.agreement(frame, "datainf", "gradsim")
+    assert correlation == pytest.approx(-1)
+    assert gap == pytest.approx((0.2 + 0.2 + 0.0 + 0.4) / 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [((0.9, 0.8, 0.7), "drops"), ((0.7, 0.8, 0.9), "rises"), ((0.8, 0.8, 0.8), "shows no clear trend")],
+)
+def test_a_trend_is_told_over_several_seeds(values, words):
+    rows = [
+        ("grammars", seed, "gradsim", metric, epoch, 10 * epoch, value + 0.1 * seed)
+        for seed in (0, 1)
+        for metric in ("accuracy", "coverage", "stability")
+        for epoch, value in enumerate(values, 1)
+    ]
+    frame = pd.DataFrame(rows, columns=["dataset", "seed", "method", "metric", "epoch", "step", "value"])
+    text = readings.convergence_of(frame).text
+    slope = 100 * (values[1] - values[0])
+    assert f"GradSim {words}, from {100 * values[0] + 5:.0f} to" in text
+    assert f"({slope:+.1f} [{slope:.2f}, {slope:.2f}])" in text
+
+
 def test_the_chapter_has_its_csv_figure_and_sentences(finished):
     run, tasks = finished
     frame = tables.publish(run, "fig5_convergence", convergence.along(run, tasks))

@@ -9,7 +9,7 @@ import torch
 
 from ifcore import models
 from ifcore.study import experiment, figures_why, parameters, readings, tables, tables_why
-from ifcore.study.config import TwoLayer
+from ifcore.study.config import Counts, TwoLayer
 from tests.study.test_experiment import make_run
 
 
@@ -102,9 +102,48 @@ def test_the_correlations_of_the_linear_models_are_over_the_epochs_of_one_traini
 
 
 def test_the_divergence_is_measured_again_where_only_the_prompts_are_others(run, pairs):
-    fewer = {"mixed_small": {"train": {"harmful": 3, "benign": 4}, "val": {"harmful": 1}}}
-    other = make_run(run.root, layers_on="mixed_small", epochs=2, datasets=fewer)
-    assert parameters.pairs(other).n_val.eq(1).all()
-    assert set(pairs.n_val) == {2}
-    file = other.artifacts / "divergence" / "divergence.csv"
+    fewer = {"mixed_small": Counts(train={"harmful": 3, "benign": 4}, val={"harmful": 1})}
+    edited = dataclasses.replace(run, profile=run.profile.model_copy(update={"datasets": fewer}))
+    file = run.artifacts / "divergence" / "divergence.csv"
+    assert set(pd.read_csv(file).prompt) == {0, 1} and pairs.n_val.eq(2).all()
+    assert parameters.pairs(edited).n_val.eq(1).all()
     assert set(pd.read_csv(file).prompt) == {0}
+
+
+def test_pairs_that_behave_as_differently_as_each_other_tie(run, pairs, monkeypatch):
+    rates = {"nothing": 16, "benign": 14, "harmful": 18, "mixed": 20}
+    attacks = [
+        experiment.Attack(run.profile.model, name, [], [], [True] * right + [False] * (20 - right))
+        for name, right in rates.items()
+    ]
+    monkeypatch.setattr(experiment, "attack", lambda run: attacks)
+    found = parameters.pairs(run)
+    asr = found[found.metric == "asr"].set_index("dataset").value
+    assert asr["original-benign"] == asr["original-harmful"] == asr["harmful-mixed"] == 0.1
+
+
+def test_a_validation_loss_that_only_rises_is_said_to(run):
+    rows = [
+        ("grammars", epoch, metric, value)
+        for epoch in range(3)
+        for metric, value in (("delta", epoch), ("train_loss", 1.0), ("val_loss", 1.0 + epoch))
+    ]
+    frame = pd.DataFrame(rows, columns=["dataset", "epoch", "metric", "value"])
+    assert "never falls below" in readings.drift(frame).text
+
+
+def test_the_verdict_on_the_linear_models_pools_the_intervals_of_seeds(run):
+    def means(last):
+        rows = []
+        for parameters_, correlation in ((100, 0.9), (200, last)):
+            for seed, shift in ((0, -0.01), (1, 0.01)):
+                for metric in ("pearson", "spearman"):
+                    value = correlation + shift
+                    rows.append((parameters_, seed, metric, None, value, value - 0.04, value + 0.04))
+                for epoch in range(2):
+                    rows += [(parameters_, seed, metric, epoch, epoch, 0, 0) for metric in ("delta", "test_accuracy")]
+        return pd.DataFrame(rows, columns=["parameters", "seed", "metric", "epoch", "value", "ci_low", "ci_high"])
+
+    clear, unclear, higher = (readings.linear(means(last)).text for last in (0.84, 0.85, 0.95))
+    assert "Pearson: holds here" in clear and "0.90 [0.87, 0.93], 0.84 [0.81, 0.87]" in clear
+    assert "Pearson: holds in part" in unclear and "Spearman: does not hold here" in higher

@@ -47,6 +47,14 @@ def draw(source: str | None, train: int, test: int, shape: tuple[int, int] | Non
     return Points(*(part[:train] for part in points)), Points(*(part[train:] for part in points))
 
 
+def digest(source: str | None) -> str:
+    """Hash of the images and labels of a source, whatever its files are called."""
+    found = hashlib.sha256()
+    for part in _digits(source):
+        found.update(part.numpy().tobytes())
+    return found.hexdigest()
+
+
 def shape(parameters: int) -> tuple[int, int]:
     """The height and width, as near to a square as there is, at which 10 classes have that many `parameters` in all.
 
@@ -96,7 +104,7 @@ def _file(source: str, stem: str, md5: str) -> Path | None:
         if (found := hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()) != md5:
             raise ValueError(f"{source}/{stem}.gz: MD5 {found}, MNIST's is {md5}; choose another source")
         return path
-    folder = Path(source).expanduser()
+    folder = Path(source)
     return next((path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()), None)
 
 

@@ -1,0 +1,46 @@
+"""95 % intervals of means, of slopes, and of estimates from several seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+NAN = float("nan")
+
+
+def of_mean(values) -> tuple[float, float]:
+    """Student's t-interval of the mean of independent values [n]; NaN for fewer than two."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return NAN, NAN
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def of_slope(x, y, groups=None) -> tuple[float, float, float]:
+    """The least-squares slope of y on x [n] and its t-interval; NaN where there are too few points to have one.
+
+    With `groups` [n], each has an intercept of its own: how they differ in level is no part of the slope's spread.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    _, group = np.unique(np.zeros(len(x)) if groups is None else np.asarray(groups), return_inverse=True)
+    size = np.bincount(group)
+    tiny = 1e-12 * np.abs(y).max()
+    x, y = (each - (np.bincount(group, each) / size)[group] for each in (x, y))
+    y[np.abs(y) <= tiny] = 0  # what rounding leaves of a constant is no trend
+    if not (spread := x @ x):
+        return (NAN,) * 3
+    slope = x @ y / spread
+    freedom = len(x) - len(size) - 1
+    if freedom < 1:
+        return slope, NAN, NAN
+    residuals = y - slope * x
+    half = stats.t.ppf(0.975, freedom) * (residuals @ residuals / freedom / spread) ** 0.5
+    return slope, slope - half, slope + half
+
+
+def of_seeds(values, lows, highs) -> tuple[float, float, float]:
+    """The mean of estimates [seeds] of one thing, each from its own draws with its own interval, and its interval."""
+    half = (np.asarray(highs) - np.asarray(lows)) / 2
+    mean, pooled = float(np.mean(values)), float((half @ half) ** 0.5 / len(half))
+    return mean, mean - pooled, mean + pooled
