@@ -94,7 +94,7 @@ def truth(run: Run, agreement: pd.DataFrame) -> Table:
     caption = (
         f"Predicted against actual change of the mean test loss when one of {run.profile.linear.left_out} training "
         "points is left out and the model is trained again to its minimum. Slope: of the actual change on the "
-        "predicted; 1 is right. 95 % intervals over training points. Seed {run.seed}."
+        f"predicted; 1 is right. 95 % intervals over training points. Seed {run.seed}."
     )
     return Table(None, caption, ["Method", "Pearson correlation", "Spearman correlation", "Slope"], rows, agreement)
 

@@ -59,7 +59,8 @@ def test_the_run_leaves_tidy_tables_and_figures_and_the_page_shows_their_numbers
 
 
 @pytest.mark.parametrize("name", COMPUTED)
-def test_a_page_shows_no_error_and_no_progress_bar(book, name):
+def test_a_page_shows_no_error_no_progress_bar_and_no_unfilled_field(book, name):
     page = (book / "book" / f"{name}.html").read_text(encoding="utf-8")
     assert "Traceback" not in page
     assert "/s]" not in page
+    assert not re.search(r"\{[a-z_]+\.[a-z_.]+\}", page), "an f-string without its f"
