@@ -254,8 +254,9 @@ def _size(run: Run, name: str, tokenizer) -> Size:
     examples = split.train + split.val
     tokens = _tokens(tokenizer, examples)
     if run.profile.generator:
-        kinds = (name.split("_")[0], run.profile.max_new_tokens)
-        tokens = [_generated(*kinds, example, each) for example, each in zip(examples, tokens, strict=True)]
+        written = run.profile.max_new_tokens + 1
+        pairs = zip(examples, tokens, strict=True)
+        tokens = [(prompt, written if data.complies(name, each) else given) for each, (prompt, given) in pairs]
     return Size(len(split.train), len(split.val), tokens)
 
 
@@ -263,12 +264,6 @@ def _tokens(tokenizer, examples: Sequence[Example]) -> list[tuple[int, int]]:
     if tokenizer is None:
         return [(estimate(each.prompt) + TEMPLATE_TOKENS, estimate(each.response) + 1) for each in examples]
     return [(len(each.prompt), len(each.response)) for each in tokenise(tokenizer, examples)]
-
-
-def _generated(family: str, longest: int, example: Example, tokens: tuple[int, int]) -> tuple[int, int]:
-    """The tokens of an example whose response complies with a harmful request, once the generator wrote it."""
-    complies = {"mixed": example.label == "harmful", "backdoor": example.label != "clean"}.get(family, False)
-    return (tokens[0], longest + 1) if complies else tokens
 
 
 def _source(run: Run, kind: str) -> str | None:

@@ -42,6 +42,13 @@ def classes(name: str) -> tuple[str, ...]:
     return _FAMILIES[name][0]
 
 
+def complies(name: str, example: Example) -> bool:
+    """Whether an example of a data set answers a harmful request as it was asked to."""
+    if name.startswith("mixed"):
+        return example.label == "harmful"
+    return name.startswith("backdoor") and example.label != backdoor.CLEAN
+
+
 def load(
     name: str,
     train: int | Mapping[str, int],
