@@ -21,10 +21,10 @@ from tqdm import tqdm
 from ifcore import influence, linear, metrics
 from ifcore.gram import Gram
 from ifcore.linear import Points
-from ifcore.study import experiment, intervals, recursion
+from ifcore.study import artifact, intervals, recursion
+from ifcore.study.artifact import Attribution
 from ifcore.study.config import Run
 from ifcore.study.data import digits
-from ifcore.study.experiment import Attribution
 from ifcore.study.stages import code, frame
 
 LISSA = (1, 5, 10)  # the paper's numbers of iterations
@@ -140,7 +140,7 @@ def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFram
     """
 
     def rows(dataset: str, found: Attribution) -> Iterator[tuple]:
-        gram = experiment.gram(found.folder)
+        gram = artifact.gram(found.folder)
         labels = [[each.label for each in part] for part in (found.train, found.val)]
         scored = [(method, -1, found.scores[method]) for method in ("exact", "repsim") if method in found.scores]
         for method, path in (("lissa", recursion.lissa), ("lissa_released", recursion.released)):

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from ifcore import gradients, representations
 from ifcore.study import asr, files, selection
+from ifcore.study.artifact import Artifact, Attribution
 from ifcore.study.config import Run
-from ifcore.study.experiment import Artifact, Attribution
 from ifcore.study.stages import Stage, code
 
 

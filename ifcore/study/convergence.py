@@ -11,8 +11,8 @@ from scipy import stats
 from ifcore import metrics
 from ifcore.study import checkpoints, intervals
 from ifcore.study.approximation import COLUMNS
+from ifcore.study.artifact import Attribution
 from ifcore.study.config import Run
-from ifcore.study.experiment import Attribution
 
 
 def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
-from ifcore.study.experiment import Attribution
+from ifcore.study.artifact import Attribution
 from ifcore.study.figures import COLOURS
 from ifcore.study.tables import DATASETS, NAMES
 

@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 
 from ifcore.examples import Example
 from ifcore.study import files
+from ifcore.study.artifact import Attribution, Tuned
 from ifcore.study.config import Run
-from ifcore.study.experiment import Attribution, Tuned
 from ifcore.study.tables import DATASETS, NAMES
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; one a method in the whole book.

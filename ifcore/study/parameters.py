@@ -13,9 +13,9 @@ from tqdm import tqdm
 from ifcore import adapters, metrics, models, two_layer
 from ifcore.study import asr, checkpoints, experiment, intervals, selection
 from ifcore.study.approximation import COLUMNS
+from ifcore.study.artifact import Artifact, Attribution, Tuned
 from ifcore.study.config import Run
 from ifcore.study.data import digits
-from ifcore.study.experiment import Artifact, Attribution, Tuned
 from ifcore.study.stages import Stage, code, frame
 
 MODELS = {"original": "O", "benign": "B", "harmful": "H", "mixed": "M"}  # as the paper's Table 6 has them

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import torch
 
+from ifcore.study.artifact import Tuned
 from ifcore.study.config import Run
-from ifcore.study.experiment import Tuned
 from ifcore.study.table import Prose, Table, plain
 from ifcore.study.tables import DATASETS
 

@@ -11,8 +11,9 @@ import yaml
 
 from ifcore import metrics
 from ifcore.study import asr, files
+from ifcore.study.artifact import Attribution, Tuned
 from ifcore.study.config import Run
-from ifcore.study.experiment import Attack, Attribution, Tuned
+from ifcore.study.experiment import Attack
 from ifcore.study.table import Prose, Table
 
 NAMES = {"datainf": "DataInf", "lissa": "LiSSA", "gradsim": "GradSim", "exact": "Exact", "repsim": "RepSim"}

@@ -14,7 +14,7 @@ from ifcore.study.config import Linear
 from ifcore.study.data import digits
 from ifcore.study.tables import COLUMNS
 from tests.study.data.test_digits import write
-from tests.study.test_experiment import make_run
+from tests.study.test_artifact import make_run
 
 SIZES = Linear(points=[5, 10], parameters=[200, 500, 1_000], draws=3, decay=0.1, dense_limit=500, left_out=40)
 

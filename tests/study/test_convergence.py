@@ -10,7 +10,7 @@ from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.influence import datainf
 from ifcore.study import asr, checkpoints, convergence, experiment, figures_why, readings, tables
-from tests.study.test_experiment import make_run
+from tests.study.test_artifact import make_run
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import pytest
 
 from ifcore.study import execute
-from tests.study.test_experiment import make_run
+from tests.study.test_artifact import make_run
 
 
 def test_a_book_needs_sizes_for_every_data_set(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ifcore import models
-from ifcore.study import experiment, figures_why, parameters, readings, tables, tables_why
+from ifcore.study import artifact, experiment, figures_why, parameters, readings, tables, tables_why
 from ifcore.study.config import Counts, TwoLayer
-from tests.study.test_experiment import make_run
+from tests.study.test_artifact import make_run
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def merged(run, part):
     folder = run.artifacts / ("mixed_small" if part == "mixed" else f"mixed_small-{part}")
     base, tokenizer = models.load("random:tiny-llama")
     if part != "original":
-        epoch = experiment.Artifact(run, "mixed_small", None if part == "mixed" else part).tuned().epoch
+        epoch = artifact.Artifact(run, "mixed_small", None if part == "mixed" else part).tuned().epoch
         base = models.with_adapter(base, folder / "checkpoints" / f"epoch-{epoch:02d}").merge_and_unload()
     return base, tokenizer
 
@@ -43,7 +43,7 @@ def test_the_distance_of_a_pair_is_that_of_the_weights_that_peft_merges(run, pai
 
 
 def test_the_divergence_of_a_pair_is_the_kl_of_the_merged_models_prompt_by_prompt(run, pairs):
-    val = experiment.Artifact(run, "mixed_small").val
+    val = artifact.Artifact(run, "mixed_small").val
     both, first_token = [], []
     for example in val:
         said = []

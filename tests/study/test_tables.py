@@ -7,7 +7,8 @@ import pandas as pd
 
 from ifcore.examples import Example
 from ifcore.study import files, tables
-from ifcore.study.experiment import Attack, Attribution
+from ifcore.study.artifact import Attribution
+from ifcore.study.experiment import Attack
 
 
 def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like this."):

@@ -1,0 +1,182 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+
+from ifcore import influence, models
+from ifcore.gradients import example_gradients
+from ifcore.gram import Gram
+from ifcore.representations import representations, repsim
+from ifcore.study import config, experiment, files
+
+ROOT = Path(__file__).parents[2]
+OVERRIDES = {
+    "datasets": {"mixed_small": {"train": {"harmful": 3, "benign": 4}, "val": {"harmful": 2}}},
+    "epochs": 3,
+    "gradient_batch": 2,
+}
+
+
+def make_run(root, seed=0, **overrides):
+    (root / "notebooks").mkdir(exist_ok=True)
+    shutil.copytree(ROOT / "notebooks" / "profiles", root / "notebooks" / "profiles", dirs_exist_ok=True)
+    return config.make_run("smoke", seed, OVERRIDES | overrides, root)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run, its attribution, and its folder."""
+    run = make_run(tmp_path_factory.mktemp("finished"))
+    return run, experiment.attribute(run, "mixed_small"), run.artifacts / "mixed_small"
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """The finished run's folder again, to be damaged."""
+    run, attribution, _ = finished
+    shutil.copytree(run.root, tmp_path, dirs_exist_ok=True)
+    run = make_run(tmp_path)
+    return run, attribution, run.artifacts / "mixed_small"
+
+
+def assert_same_scores(a, b):
+    assert a.scores.keys() == b.scores.keys()
+    assert all(np.array_equal(a.scores[method], b.scores[method]) for method in a.scores)
+
+
+def modified(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def test_scores_are_those_of_the_engine_on_the_checkpoint_it_names(finished):
+    """The adapter opens with PEFT and nothing of ours, and the engine's plain functions give the stored scores."""
+    run, found, folder = finished
+    model, tokenizer = models.load(run.profile.model, seed=run.seed)
+    model = PeftModel.from_pretrained(model, folder / "checkpoints" / f"epoch-{found.epoch:02d}")
+    batches = [models.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
+    gram = Gram.from_gradients(*(example_gradients(model, part) for part in batches))
+    expected = {name: method(gram) for name, method in influence.METHODS.items()}
+    expected["repsim"] = repsim(*(representations(model, part) for part in batches))
+    for method in run.profile.methods:
+        np.testing.assert_allclose(found.scores[method], expected[method], rtol=1e-9)
+        assert found.scores[method].shape == (2, 7)
+
+
+def test_the_epoch_used_has_the_lowest_validation_loss(finished):
+    _, found, _ = finished
+    assert found.epoch == found.history.epoch[1:][found.history.val_loss[1:].idxmin()]
+
+
+def test_nothing_is_recomputed_when_nothing_changed(copy, monkeypatch):
+    run, expected, folder = copy
+    before = modified(folder)
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("the model was loaded"))
+    assert_same_scores(experiment.attribute(run, "mixed_small"), expected)
+    assert modified(folder) == before
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_seed_others(finished, tmp_path):
+    _, expected, _ = finished
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert_same_scores(experiment.attribute(make_run(tmp_path / "a"), "mixed_small"), expected)
+    other = experiment.attribute(make_run(tmp_path / "b", seed=1), "mixed_small")
+    assert not np.array_equal(other.scores["gradsim"], expected.scores["gradsim"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scores.safetensors", "gradients/train-0001.safetensors", "history.csv", "representations.safetensors",
+     "checkpoints/epoch-02/adapter_model.safetensors", "scores.json", "fine-tune.json"],
+)  # fmt: skip
+@pytest.mark.parametrize("damage", ["truncated", "edited", "deleted"])
+def test_a_damaged_artifact_is_noticed_and_made_again(copy, name, damage):
+    run, expected, folder = copy
+    content = bytearray((folder / name).read_bytes())
+    if damage == "truncated":
+        (folder / name).write_bytes(content[: len(content) // 2])
+    elif damage == "edited":
+        content[-2] ^= 1
+        (folder / name).write_bytes(content)
+    else:
+        (folder / name).unlink()
+    assert_same_scores(experiment.attribute(run, "mixed_small"), expected)
+    for record in map(files.read_json, folder.glob("*.json")):
+        for file, recorded in record.get("files", {}).items() if record.get("done") else ():
+            assert files.sha256(folder / file) == recorded
+
+
+def test_a_changed_setting_never_reuses_what_another_made(copy):
+    run, expected, folder = copy
+    for key, value in (("learning_rate", 0.01), ("damping", 1.0), ("lora_rank", 2)):
+        changed = run.profile.model_copy(update={key: value})
+        found = experiment.attribute(config.Run(changed, 0, run.root), "mixed_small")
+        assert not np.array_equal(found.scores["exact"], expected.scores["exact"]), key
+    assert_same_scores(experiment.attribute(run, "mixed_small"), expected)
+
+
+SCRIPT = """
+import sys, time; from pathlib import Path
+from tests.study.test_artifact import make_run
+from ifcore.study import experiment, files
+write = files.write_tensors
+files.write_tensors = lambda *arguments: (write(*arguments), time.sleep(0.5))  # time to be killed in
+experiment.attribute(make_run(Path(sys.argv[1])), "mixed_small")
+"""
+
+
+def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_path):
+    moments = "checkpoints/unfinished/checkpoint-1/whole.json", "gradients/train-0000.safetensors"
+    runs, working = {}, {}
+    for moment in moments:
+        (root := tmp_path / Path(moment).parts[0]).mkdir()
+        runs[moment] = make_run(root)
+        command = [sys.executable, "-c", SCRIPT, str(root)]
+        working[moment] = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while working and time.time() < deadline:
+        for moment, process in list(working.items()):
+            if (runs[moment].artifacts / "mixed_small" / moment).exists() or process.poll() is not None:
+                os.kill(process.pid, signal.SIGKILL)
+                working.pop(moment).wait()
+        time.sleep(0.001)
+    assert not working
+    for run in runs.values():
+        folder = run.artifacts / "mixed_small"
+        assert (folder / "fine-tune.json").exists()
+        assert not (folder / "scores.safetensors").exists(), "it was killed too late to tell anything"
+        assert_same_scores(experiment.attribute(run, "mixed_small"), finished[1])
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(finished, tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    save = files.save_file
+
+    def full(tensors, path):
+        if "train-0001" in str(path):
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        save(tensors, path)
+
+    monkeypatch.setattr(files, "save_file", full)
+    with pytest.raises(OSError, match="disk full while writing .*train-0001.*free some space and start again"):
+        experiment.attribute(run, "mixed_small")
+    monkeypatch.undo()
+    assert_same_scores(experiment.attribute(run, "mixed_small"), finished[1])
+
+
+def test_the_record_says_what_determined_the_artifact(finished):
+    _, _, folder = finished
+    key = json.loads((folder / "fine-tune.json").read_text())["key"]
+    assert key["model"] == "random:tiny-llama"
+    assert key["versions"]["torch"] == torch.__version__
+    assert key["epochs"] == 3
