@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ifcore import models
@@ -29,6 +30,12 @@ def attribute(run: Run, dataset: str) -> Attribution:
     the profile does not size and for anything wrong with the model or the data, before anything is written.
     """
     return Artifact(run, dataset).attribution()
+
+
+def attributions(run: Run, names: Iterable[str] | None = None) -> dict[str, Attribution]:
+    """Name -> attribution, for those of `names` (all, by default) that the profile sizes."""
+    sized = run.profile.datasets
+    return {name: attribute(run, name) for name in (sized if names is None else names) if name in sized}
 
 
 def attack(run: Run) -> list[Attack]:

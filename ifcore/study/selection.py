@@ -1,9 +1,19 @@
-"""Which data sets, epochs and layers section 4 looks at."""
+"""Which data sets, epochs and layers the sections look at."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 FOLLOWED = ("mixed_small", "grammars", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
 WINDOW = 4  # layers
+
+Task = TypeVar("Task")
+
+
+def of(tasks: Mapping[str, Task], *prefixes: str) -> dict[str, Task]:
+    """Those of some data sets whose names start with one of the prefixes."""
+    return {name: task for name, task in tasks.items() if name.startswith(prefixes)}
 
 
 def epochs(last: int) -> list[int]:
