@@ -93,6 +93,11 @@ class Profile(BaseModel):
         text = json.dumps(self.model_dump(exclude={"profile"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Every key but the name and the data sets' sizes, as text; a key inside another is `outer.inner`."""
+        return _as_text(self.model_dump(exclude={"datasets", "profile"}))
+
 
 @dataclass(frozen=True)
 class Run:
@@ -181,6 +186,17 @@ def find_root(start: Path | None = None) -> Path:
 
 # What IPython itself puts among a notebook's names.
 _IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+
+
+def _as_text(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            found |= _as_text(value, f"{prefix}{key}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            found[prefix + key] = "none" if value is None else text or "none"
+    return found
 
 
 def _validated(content: Mapping[str, Any], where: str) -> Profile:

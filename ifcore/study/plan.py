@@ -122,12 +122,12 @@ def estimate(text: str) -> int:
 
 
 def _configuration(run: Run) -> list[str]:
-    profile = run.profile
-    lines = [f"Profile {profile.name}, seed {run.seed}"]
-    for key, value in profile.model_dump(exclude={"datasets", "profile"}).items():
-        text = ", ".join(value) if isinstance(value, list) else value
-        lines.append(f"  {key:<17} {'none' if text in (None, '') else text}")
-    return lines
+    settings = run.profile.settings
+    width = max(map(len, settings))
+    return [
+        f"Profile {run.profile.name}, seed {run.seed}",
+        *(f"  {key:<{width}}  {value}" for key, value in settings.items()),
+    ]
 
 
 def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:

@@ -67,10 +67,9 @@ def settings(run: Run) -> Table:
         "damping": "as Grosse et al. (2023)",
         "judge": "a BERT-style classifier",
     }
-    used = run.profile.model_dump(exclude={"datasets", "profile"})
-    rows = [[f"`{key}`", plain(value), stated.get(key, "")] for key, value in used.items()]
+    rows = [[f"`{key}`", plain(value), stated.get(key, "")] for key, value in run.profile.settings.items()]
     caption = f"The settings of the profile `{run.profile.name}` and the paper's."
-    return Table(None, caption, ["Key", "This run", "The paper"], rows, pd.DataFrame(rows))
+    return Table(None, caption, ["Key", "This run", "The paper"], rows, pd.DataFrame(rows), text=True)
 
 
 def showcase(number: int, tuned: Mapping[str, Tuned], what: str) -> Table:

@@ -16,6 +16,8 @@ def test_settings_stand_beside_the_papers(run):
     rows = {row[0]: row[1:] for row in showcases.settings(run).rows}
     assert rows["`lora_rank`"] == ["4", "4"]
     assert rows["`epochs`"] == ["25", "25"]
+    assert rows["`linear.points`"] == ["10, 20, 40, 80", ""]
+    assert max(len(cell) for row in rows.values() for cell in row) < 60, "a long cell pushes the others off the page"
 
 
 def test_a_showcase_holds_an_example_of_each_class_and_its_text_means_nothing_to_the_page():
