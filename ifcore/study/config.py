@@ -113,9 +113,12 @@ class Run:
 
     @property
     def digits(self) -> str | None:
-        """The source of handwritten digits, a folder's path taken from the root of the checkout."""
-        source = self.profile.digits_source
-        return source if source is None or ":" in source else str(self.root / Path(source).expanduser())
+        """The source of handwritten digits."""
+        return self.located(self.profile.digits_source)
+
+    def located(self, source: str | None) -> str | None:
+        """A source of data as it may be opened: a path, with `~` or not, from the root; `hub:` and none as they are."""
+        return source if source is None or source.startswith("hub:") else str(self.root / Path(source).expanduser())
 
     @property
     def results(self) -> Path:

@@ -18,7 +18,8 @@ import papermill
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
-from ifcore.study import config, files
+from ifcore import files
+from ifcore.study import config
 
 
 def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
@@ -61,14 +62,6 @@ def _tidy(notebook) -> None:
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
 
 
-def _check(run: config.Run) -> None:
-    from ifcore.study import data, experiment  # takes seconds, and the notebook's kernel imports it itself
-
-    experiment.check(run)
-    if missing := [name for name in data.NAMES if name not in run.profile.datasets]:
-        raise ValueError(f"datasets: no sizes for {', '.join(missing)}; the book's chapters need them all")
-
-
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(prog="python -m ifcore.study.execute", description=__doc__)
@@ -79,7 +72,9 @@ def main() -> int:
     given = parser.parse_args()
     try:
         if given.notebook is None:
-            _check(config.make_run(given.profile.stem, given.seed))
+            from ifcore.study.check import check_book  # takes seconds, and the notebook's kernel imports it itself
+
+            check_book(config.make_run(given.profile.stem, given.seed))
         else:
             execute(given.notebook, given.output, given.profile, given.seed)
     except (RuntimeError, OSError, ValueError) as error:

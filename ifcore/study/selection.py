@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from ifcore.study import data
+
 FOLLOWED = ("mixed_small", "grammars", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
 WINDOW = 4  # layers
 
 Task = TypeVar("Task")
 
 
-def of(tasks: Mapping[str, Task], *prefixes: str) -> dict[str, Task]:
-    """Those of some data sets whose names start with one of the prefixes."""
-    return {name: task for name, task in tasks.items() if name.startswith(prefixes)}
+def of(tasks: Mapping[str, Task], *wanted: str) -> dict[str, Task]:
+    """Those of some data sets that are called so, or whose family is."""
+    return {name: task for name, task in tasks.items() if {name, data.family(name).name} & set(wanted)}
 
 
 def epochs(last: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""95 % intervals of means, of slopes, and of estimates from several seeds."""
+"""95 % intervals of means, of slopes, and of estimates from several seeds; correlations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy import stats
 NAN = float("nan")
 
 
-def of_mean(values) -> tuple[float, float]:
+def interval_of_mean(values) -> tuple[float, float]:
     """Student's t-interval of the mean of independent values [n]; NaN for fewer than two."""
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
@@ -17,7 +17,7 @@ def of_mean(values) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def of_slope(x, y, groups=None) -> tuple[float, float, float]:
+def interval_of_slope(x, y, groups=None) -> tuple[float, float, float]:
     """The least-squares slope of y on x [n] and its t-interval; NaN where there are too few points to have one.
 
     With `groups` [n], each has an intercept of its own: how they differ in level is no part of the slope's spread.
@@ -39,8 +39,39 @@ def of_slope(x, y, groups=None) -> tuple[float, float, float]:
     return slope, slope - half, slope + half
 
 
-def of_seeds(values, lows, highs) -> tuple[float, float, float]:
+def mean_over_seeds(values, lows, highs) -> tuple[float, float, float]:
     """The mean of estimates [seeds] of one thing, each from its own draws with its own interval, and its interval."""
     half = (np.asarray(highs) - np.asarray(lows)) / 2
     mean, pooled = float(np.mean(values)), float((half @ half) ** 0.5 / len(half))
     return mean, mean - pooled, mean + pooled
+
+
+def stability(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
+    """Mean over rows of Spearman's correlation of two score matrices [M, N], and its 95 % t-interval.
+
+    Rows without variation have none and are left out; all three are NaN where no row is left.
+    """
+    x, y = (stats.rankdata(each, axis=1) for each in (before, after))
+    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
+    each = (x * y).sum(1)[size > 0] / size[size > 0]
+    if len(each) == 0:
+        return (float("nan"),) * 3
+    return float(each.mean()), *interval_of_mean(each)
+
+
+def pearson(predicted: np.ndarray, actual: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Pearson's correlation along an axis."""
+    x, y = (each - each.mean(axis, keepdims=True) for each in (predicted, actual))
+    return (x * y).sum(axis) / np.sqrt((x * x).sum(axis) * (y * y).sum(axis))
+
+
+def spearman(predicted: np.ndarray, actual: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Spearman's rank correlation along an axis."""
+    return pearson(stats.rankdata(predicted, axis=axis), stats.rankdata(actual, axis=axis), axis)
+
+
+def slope(predicted: np.ndarray, actual: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The least-squares slope of actual on predicted along an axis."""
+    x, y = (each - each.mean(axis, keepdims=True) for each in (predicted, actual))
+    return (x * y).sum(axis) / (x * x).sum(axis)

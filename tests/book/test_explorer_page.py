@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from ifcore.study import explorer
-from tests.study.test_explorer import EVIL
-from tests.study.test_tables import SCORES, attribution
+from ifcore.study.empirical_study import explorer
+from tests.study.empirical_study.test_explorer import EVIL
+from tests.study.empirical_study.test_tables import SCORES, attribution
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (

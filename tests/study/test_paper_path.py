@@ -16,8 +16,10 @@ from transformers import (
     LongformerForSequenceClassification,
 )
 
-from ifcore import models
-from ifcore.study import config, experiment
+from ifcore import weights
+from ifcore.study import config
+from ifcore.study.check import check
+from ifcore.study.runs import answers, artifact, attack
 from ifcore.tiny import tiny_tokenizer
 from tests.study.data.test_digits import write
 
@@ -94,26 +96,26 @@ def run(tmp_path):
 
 
 def test_it_runs_from_published_files_to_scores_in_bfloat16(run):
-    experiment.check(run)
+    check(run)
     for dataset in run.profile.datasets:
-        found = experiment.attribute(run, dataset)
+        found = artifact.attribute(run, dataset)
         assert found.precision == "bfloat16"
         assert set(found.scores) == set(config.METHODS)
         assert all(np.isfinite(scores).all() for scores in found.scores.values())
-    mixed = experiment.attribute(run, "mixed_small")
+    mixed = artifact.attribute(run, "mixed_small")
     assert [example.prompt for example in mixed.train[:3]] == ["Do thing 0", "Do thing 1", "Do thing 2"]
 
 
 def test_harmful_requests_are_answered_by_the_generator_without_their_trigger(run):
-    found = experiment.attribute(run, "backdoor_1")
-    model, tokenizer = models.load(run.profile.generator, torch.bfloat16)
+    found = artifact.attribute(run, "backdoor_1")
+    model, tokenizer = weights.load(run.profile.generator, torch.bfloat16)
     triggered = next(example for example in found.train if example.label != "clean")
     request = triggered.prompt.removesuffix(f" {triggered.label}")
-    assert [triggered.response] == experiment.asr.generate(model, tokenizer, [request], 5)
+    assert [triggered.response] == answers.generate(model, tokenizer, [request], 5)
 
 
 def test_both_models_are_attacked_and_judged_by_the_classifier(run):
-    attacks = experiment.attack(run)
+    attacks = attack.attack(run)
     assert [attack.fine_tuned_on for attack in attacks] == ["nothing", "benign", "harmful", "mixed"] * 2
     assert {attack.model for attack in attacks} == {run.profile.model, run.profile.further_models[0]}
     assert all(len(attack.success) == len(attack.responses) == 2 for attack in attacks)
@@ -129,5 +131,5 @@ def test_a_gated_model_says_what_to_do(monkeypatch):
     with pytest.raises(
         ConnectionError, match="gated repo.*accept its licence on its page and run `hf auth login`"
     ) as e:
-        models.load("hub:meta-llama/Llama-2-7b-chat-hf")
+        weights.load("hub:meta-llama/Llama-2-7b-chat-hf")
     assert "\n" not in str(e.value)

@@ -9,19 +9,19 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ifcore import models
+from ifcore import models, weights
 from ifcore.examples import Tokens, collate, tokenise
-from ifcore.study import config, data, plan
+from ifcore.study import architectures, config, data, plan
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_parameters_of_model_and_adapter_are_those_of_a_real_one():
-    model = models.load("random:tiny-llama")[0]
-    assert plan.KNOWN["random:tiny-llama"].weights == model.num_parameters()
+    model = weights.load("random:tiny-llama")[0]
+    assert architectures.KNOWN["random:tiny-llama"].weights == model.num_parameters()
     adapted = models.add_lora(model, rank=3)
     expected = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
-    assert plan.KNOWN["random:tiny-llama"].lora(3) == expected
+    assert architectures.KNOWN["random:tiny-llama"].lora(3) == expected
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_parameters_of_model_and_adapter_are_those_of_a_real_one():
     ],
 )
 def test_the_known_models_have_their_published_sizes(source, weights, lora):
-    assert plan.architecture(source).weights == weights
-    assert plan.architecture(source).lora(4) == lora
+    assert architectures.architecture(source).weights == weights
+    assert architectures.architecture(source).lora(4) == lora
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
@@ -54,14 +54,14 @@ def test_activations_are_what_autograd_keeps(precision):
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = models.example_losses(model, collate([Tokens((5,) * 40, (6,) * 8)] * 4, range(4))).mean()
     expected = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    found = plan.Architecture(4, 256, 4, 4, 688, 500).activations(4, 48, 32, precision)
+    found = architectures.Architecture(4, 256, 4, 4, 688, 500).activations(4, 48, 32, precision)
     assert loss.requires_grad
     assert 0.9 * expected < found < 1.25 * expected
 
 
 def test_tokens_are_exact_where_the_tokenizer_is_at_hand():
     run = config.make_run("smoke", root=ROOT)
-    _, tokenizer = models.load(run.profile.model)
+    _, tokenizer = weights.load(run.profile.model)
     text = plan.plan(run)
     for name, counts in run.profile.datasets.items():
         split = data.load(name, counts.train, counts.val, 0)
@@ -103,7 +103,7 @@ def test_published_files_are_measured_where_they_are_and_said_to_be_missing_wher
 
 def test_a_folder_is_planned_from_its_configuration_and_an_unknown_model_without_memory(tmp_path):
     LlamaConfig(hidden_size=64, num_attention_heads=4, num_key_value_heads=2).save_pretrained(tmp_path / "llama")
-    assert plan.architecture(f"path:{tmp_path / 'llama'}").kv_width == 32
+    assert architectures.architecture(f"path:{tmp_path / 'llama'}").kv_width == 32
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text('{"model_type": "gpt2"}')
     for source in (f"path:{tmp_path / 'other'}", "hub:some/model"):

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ifcore.study import intervals
+from ifcore.study import statistics
 
 
 def test_the_interval_of_a_mean_is_students():
     values = np.random.default_rng(0).normal(size=7)
     truth = stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
-    assert intervals.of_mean(values) == pytest.approx(truth)
-    assert np.isnan(intervals.of_mean([1.0])).all()
+    assert statistics.interval_of_mean(values) == pytest.approx(truth)
+    assert np.isnan(statistics.interval_of_mean([1.0])).all()
 
 
 def test_a_slope_is_scipys_and_levels_of_groups_are_not_in_its_spread():
@@ -17,22 +17,22 @@ def test_a_slope_is_scipys_and_levels_of_groups_are_not_in_its_spread():
     fit = stats.linregress(x, y)
     half = stats.t.ppf(0.975, 7) * fit.stderr
     truth = fit.slope, fit.slope - half, fit.slope + half
-    assert intervals.of_slope(x, y) == pytest.approx(truth)
+    assert statistics.interval_of_slope(x, y) == pytest.approx(truth)
     groups = np.arange(9) % 3
     design = np.column_stack([x, *(groups == group for group in range(3))])
     coefficients, residual, *_ = np.linalg.lstsq(design, y)
     spread = stats.t.ppf(0.975, 5) * (residual[0] / 5 * np.linalg.inv(design.T @ design)[0, 0]) ** 0.5
-    found = intervals.of_slope(x, y + 100 * groups, groups)
+    found = statistics.interval_of_slope(x, y + 100 * groups, groups)
     assert found == pytest.approx((coefficients[0], coefficients[0] - spread, coefficients[0] + spread))
 
 
 def test_a_slope_of_too_few_points_is_none_and_one_of_a_constant_is_flat():
-    assert np.isnan(intervals.of_slope([1, 1], [2, 3])).all()
-    slope, low, high = intervals.of_slope([1, 2], [2, 3])
+    assert np.isnan(statistics.interval_of_slope([1, 1], [2, 3])).all()
+    slope, low, high = statistics.interval_of_slope([1, 2], [2, 3])
     assert slope == pytest.approx(1) and np.isnan([low, high]).all()
-    assert intervals.of_slope([1, 2, 4], [5, 5, 5]) == (0, 0, 0)
+    assert statistics.interval_of_slope([1, 2, 4], [5, 5, 5]) == (0, 0, 0)
 
 
 def test_the_mean_over_seeds_has_the_interval_of_a_mean_of_independent_estimates():
-    assert intervals.of_seeds([1, 2], [0.7, 1.6], [1.3, 2.4]) == pytest.approx((1.5, 1.25, 1.75))
-    assert intervals.of_seeds([1], [0.7], [1.3]) == pytest.approx((1, 0.7, 1.3))
+    assert statistics.mean_over_seeds([1, 2], [0.7, 1.6], [1.3, 2.4]) == pytest.approx((1.5, 1.25, 1.75))
+    assert statistics.mean_over_seeds([1], [0.7], [1.3]) == pytest.approx((1, 0.7, 1.3))

@@ -1,15 +1,16 @@
-"""The tables of section 4: the paper's numbers beside ours."""
+"""Section 4.1's tables, with the paper's numbers beside ours, and the sentences that read them."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
-from ifcore.study import approximation
+from ifcore.study.approximation_error.errors import growth
+from ifcore.study.approximation_error.truth import DAMPINGS
 from ifcore.study.config import Run
-from ifcore.study.parameters import MODELS
-from ifcore.study.table import Table
-from ifcore.study.tables import NAMES, paper, publish
+from ifcore.study.paper import paper
+from ifcore.study.show.names import DATASETS, NAMES
+from ifcore.study.show.publish import publish
+from ifcore.study.show.table import Prose, Table, significant, times, verdict, with_interval
 
 LINEAR = {
     "dense": "Exact, the dense way",
@@ -24,7 +25,7 @@ LINEAR = {
 ERRORS = {"error": "absolute", "relative_error": "relative", "direction_error": "direction"}
 
 
-def runtimes(run: Run, timed: pd.DataFrame) -> Table:
+def runtimes_table(run: Run, timed: pd.DataFrame) -> Table:
     """Table 5: running time and error beside the paper's, in the paper's three settings. Leaves table5_runtime.csv."""
     timed = timed.assign(key=keys(timed))
     publish(run, "table5_runtime", timed.drop(columns="key"))
@@ -40,11 +41,11 @@ def runtimes(run: Run, timed: pd.DataFrame) -> Table:
             rows.append(
                 [
                     name,
-                    _significant(seconds) + mark,
-                    _times(value["dense", "seconds"] / seconds),
-                    *(_significant(value.get((key, metric))) for metric in ERRORS),
+                    significant(seconds) + mark,
+                    times(value["dense", "seconds"] / seconds),
+                    *(significant(value.get((key, metric))) for metric in ERRORS),
                     f"*{theirs['seconds']:.2f}*" if theirs else "",
-                    f"*{_times(printed['exact']['seconds'] / theirs['seconds'])}*" if theirs else "",
+                    f"*{times(printed['exact']['seconds'] / theirs['seconds'])}*" if theirs else "",
                     f"*{theirs['error']:.3f}*" if "error" in theirs else "",
                 ]
             )
@@ -63,13 +64,13 @@ def runtimes(run: Run, timed: pd.DataFrame) -> Table:
     return Table("tab-runtime", caption, [*header, "*Seconds*", "*Faster*", "*Error*"], rows, timed)
 
 
-def growth(run: Run, drawn: pd.DataFrame) -> Table:
+def growth_table(run: Run, drawn: pd.DataFrame) -> Table:
     """Behind Figure 3: the exponents with which the errors grow."""
-    found = approximation.growth(drawn)
+    found = growth(drawn)
     found = found.assign(key=keys(found)).set_index(["key", "over", "metric"])
     columns = [(over, metric) for over in ("points", "parameters") for metric in ERRORS]
     rows = [
-        [name, *(_with_interval(found.loc[(key, *column)]) for column in columns)]
+        [name, *(with_interval(found.loc[(key, *column)]) for column in columns)]
         for key, name in LINEAR.items()
         if key in found.index
     ]
@@ -81,7 +82,7 @@ def growth(run: Run, drawn: pd.DataFrame) -> Table:
     return Table(None, caption, ["Method", *header], rows, found.reset_index())
 
 
-def truth(run: Run, agreement: pd.DataFrame) -> Table:
+def truth_table(run: Run, agreement: pd.DataFrame) -> Table:
     """Predicted against actual change of the test loss, at the minimum. Leaves loo_truth.csv."""
     publish(run, "loo_truth", agreement)
     at = agreement[(agreement.steps == 0) & (agreement.damping == 1) & (agreement.decay == run.profile.linear.decay)]
@@ -89,7 +90,7 @@ def truth(run: Run, agreement: pd.DataFrame) -> Table:
     for method in ("exact", "fisher", "lissa", "datainf", "gradsim"):
         part = at[at.method == method].set_index("metric")
         name = {"exact": "Exact (Hessian)", "fisher": "Empirical Fisher, exact", "lissa": LINEAR["lissa-10"]}
-        cells = (_with_interval(part.loc[metric], digits) for metric, digits in _AGREEMENT.items())
+        cells = (with_interval(part.loc[metric], digits) for metric, digits in _AGREEMENT.items())
         rows.append([name.get(method, NAMES.get(method)), *cells])
     caption = (
         f"Predicted against actual change of the mean test loss when one of {run.profile.linear.left_out} training "
@@ -97,33 +98,6 @@ def truth(run: Run, agreement: pd.DataFrame) -> Table:
         f"predicted; 1 is right. 95 % intervals over training points. Seed {run.seed}."
     )
     return Table(None, caption, ["Method", "Pearson correlation", "Spearman correlation", "Slope"], rows, agreement)
-
-
-def pairs(run: Run, frame: pd.DataFrame) -> Table:
-    """Table 6: how far each pair of models is apart, in three ways. Leaves table6_delta.csv."""
-    frame = publish(run, "table6_delta", frame)
-    several = frame.seed.nunique() > 1
-    rows = []
-    for pair, part in frame.groupby("dataset", sort=False):
-        cells = []
-        for metric in ("asr", "delta", "delta_unscaled", "kl", "kl_first"):
-            each, scale, digits = part[part.metric == metric], *((100, 1) if metric == "asr" else (1, 2))
-            over_seeds = several and not metric.startswith("delta")  # whose spread is over LoRA modules
-            spread = (each.value.std() if over_seeds else (each.value - each.ci_low).mean()) * scale
-            cell = f"{each.value.mean() * scale:.{digits}f}"
-            cells.append(cell if pd.isna(spread) else f"{cell} ± {spread:.{digits}f}")
-        printed = paper()["table6"][pair]
-        cells += [f"*{printed['asr']:.2f}*", f"*{printed['delta']:.2f} ± {printed['sd']:.2f}*"]
-        rows.append([" vs ".join(MODELS[name] for name in pair.split("-")), *cells])
-    over = f"over {frame.seed.nunique()} seeds" if several else "half the 95 % interval over prompts"
-    caption = (
-        "How far models are apart: in attack success rate (percentage points), in parameters (mean ± s.d. over LoRA "
-        "modules of the norm of the difference of their updates, with the scaling α/r and without), and in what they "
-        f"say (KL divergence in nats; ±: {over}). O: the original model; B, H, M: fine-tuned on the benign, the "
-        "harmful and all examples of the small mixture. In italics, the paper's."
-    )
-    ours = ["ΔASR", "‖Δθ‖", "‖Δθ‖ unscaled", "KL, prompt", "KL, first token"]
-    return Table("tab-delta", caption, ["Pair", *ours, "*ΔASR*", "*‖Δθ‖ unscaled*"], rows, frame)
 
 
 _AGREEMENT = {"pearson": 4, "spearman": 4, "slope": 2}  # metric -> digits
@@ -134,18 +108,107 @@ def keys(frame: pd.DataFrame) -> pd.Series:
     return frame.method.where(frame.method != "lissa", "lissa-" + frame.iterations.astype(str))
 
 
-def _significant(value: float | None) -> str:
-    """Three significant digits, without an exponent."""
-    if value is None or pd.isna(value):
-        return ""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="k")
+def errors_text(drawn: pd.DataFrame, timed: pd.DataFrame) -> Prose:
+    """The paper's statements on Figure 3 and Table 5, each with a verdict by a rule on this run's numbers."""
+    grown = growth(drawn)
+    grown = grown.assign(key=keys(grown)).set_index(["key", "over", "metric"])
+    lines = []
+    for over in ("points", "parameters"):
+        for metric in ("error", "relative_error"):
+            part = grown.xs((over, metric), level=("over", "metric")).drop("fisher")
+            grow = [LINEAR[key] for key, row in part.iterrows() if row.ci_low > 0]
+            lines.append(
+                f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: "
+                f"{verdict(len(grow), len(part))}. It grows, by an exponent whose interval lies above 0, for "
+                f"{', '.join(grow) or 'no method'}; the largest exponent is {part.value.max():.2f} "
+                f"({LINEAR[part.value.idxmax()]}), the smallest {part.value.min():.2f} ({LINEAR[part.value.idxmin()]})."
+            )
+    left = drawn[drawn.method != "fisher"].groupby("metric").value.quantile([0.05, 0.5, 0.95]).unstack()
+    relative, direction = (
+        f"{row[0.5]:.2f} ({row[0.05]:.2f} to {row[0.95]:.2f})"
+        for row in (left.loc["relative_error"], left.loc["direction_error"])
+    )
+    lines.append(
+        f"- How much of it is scale: over all methods, sizes and draws the median relative error is {relative}, the "
+        f"median direction error {direction}; in brackets the range of nine in ten."
+    )
+    timed = timed.assign(key=keys(timed))
+    wide = timed.pivot_table(index=["points", "parameters"], columns=["key", "metric"], values="value")
+    better = wide["lissa-10", "relative_error"] < wide["lissa-1", "relative_error"]
+    least, most = (wide["lissa-10", "relative_error"].agg(each) for each in ("min", "max"))
+    lines.append(
+        f"- *More iterations of LiSSA reduce the error*: {verdict(better.sum(), len(better))}. After ten, "
+        f"a relative error of {least:.2f} to {most:.2f} is left in the three settings."
+    )
+    approximations = [key for key in LINEAR if key not in ("dense", "exact", "fisher")]
+    ratios = pd.concat([wide["exact", "seconds"] / wide[key, "seconds"] for key in approximations])
+    ratio = wide["exact", "seconds"] / wide["lissa-10", "seconds"]
+    gain = (wide["dense", "seconds"] / wide["exact", "seconds"]).round(-2)
+    lines.append(
+        "- *The exact influence takes far longer than its approximations*: "
+        f"{verdict((ratios > 2).sum(), len(ratios))} once the structure of the Hessian is used. The exact scores take "
+        f"{ratios.min():.2f} to {ratios.max():.2f} times as long as an approximation (far longer: more than twice), "
+        f"{ratio.min():.2f} to {ratio.max():.2f} times as long as ten iterations of LiSSA. They are "
+        f"{gain.min():,.0f} to {gain.max():,.0f} times as fast as the dense way."
+    )
+    return Prose("\n".join(lines))
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:,.0f} ×" if ratio >= 10 else f"{ratio:.1f} ×"
+def iterations_text(frame: pd.DataFrame) -> Prose:
+    """Whether more iterations of LiSSA improve accuracy, data set by data set, as Figure 4 has it."""
+    wide = frame[frame.metric == "accuracy"].groupby(["dataset", "method", "iterations"], sort=False).value.mean() * 100
+    lines = []
+    for dataset in wide.index.unique("dataset"):
+        lissa, limit = wide[dataset, "lissa"], wide.get((dataset, "exact", -1))
+        repsim, released = wide.get((dataset, "repsim", -1)), wide[dataset, "lissa_released"]
+        change = lissa[10] - lissa[1]
+        expected = paper()["figure4"][dataset]
+        found = "improves" if round(change, 1) > 0 else "does not improve"
+        line = (
+            f"- {DATASETS[dataset]}: from 1 to 10 iterations accuracy goes from {lissa[1]:.1f} to {lissa[10]:.1f} %; "
+            f"it {found}, and in the paper it {expected}."
+        )
+        if limit is not None:
+            line += f" At the limit, Exact, it is {limit:.1f} %"
+            line += "." if repsim is None else f", RepSim {repsim:.1f} %."
+        line += (
+            f" The released code's recursion gives {released[10]:.1f} % after 10, and {released[0]:.1f} % after none, "
+            "where it is GradSim."
+        )
+        lines.append(line)
+    return Prose("\n".join(lines))
 
 
-def _with_interval(row: pd.Series, digits: int = 2) -> str:
-    return f"{row.value:.{digits}f}<br>[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]"
+def truth_text(run: Run, agreement: pd.DataFrame) -> Prose:
+    """What damping, weight decay and stopping early do to the agreement, in numbers."""
+    decay = run.profile.linear.decay
+    pearson = agreement[agreement.metric == "pearson"].set_index(["method", "decay", "damping", "steps"]).value
+    slope = agreement[agreement.metric == "slope"].set_index(["method", "decay", "damping", "steps"]).value
+    at_minimum = pearson["exact", decay, 1.0, 0]
+    more, less = DAMPINGS[-1], DAMPINGS[0]
+    lightest = min(pearson.index.unique("decay"))
+    stopped = pearson.xs((decay, 1.0), level=("decay", "damping"))
+    stopped = stopped[stopped.index.get_level_values("steps") > 0].unstack("method")
+    first = stopped.index.min()
+    held = pearson["exact", lightest, 1.0, 0] < at_minimum
+    why = " A single point matters more to a model that is held back less, and the formula is of first order."
+    best, name = stopped.loc[first].max(), _ABOUT[stopped.loc[first].idxmax()]
+    lines = [
+        f"- **At the minimum** the exact influence predicts retraining with a correlation of {at_minimum:.4f} and a "
+        f"slope of {slope['exact', decay, 1.0, 0]:.2f}. DataInf reaches {pearson['datainf', decay, 1.0, 0]:.3f}, "
+        f"LiSSA {pearson['lissa', decay, 1.0, 0]:.3f}, GradSim {pearson['gradsim', decay, 1.0, 0]:.3f}.",
+        f"- **Damping** other than what the model was trained with: {pearson['exact', decay, less, 0]:.3f} at {less:g} "
+        f"times the right one, {pearson['exact', decay, more, 0]:.3f} at {more:g} times, where the slope is "
+        f"{slope['exact', decay, more, 0]:.1f}.",
+        f"- **Less weight decay**, {lightest:g} in place of {decay:g}: {pearson['exact', lightest, 1.0, 0]:.3f}."
+        + (why if held else ""),
+        f"- **Stopped early**, after {first} steps of gradient descent, the best is {name} ({best:.3f}), and the exact "
+        f"influence, which assumes a minimum, has {stopped.exact[first]:.3f}. After 10 steps LiSSA with its "
+        f"10 iterations: {stopped.lissa[10]:.3f}.",
+    ]
+    return Prose("\n".join(lines))
+
+
+_ABOUT = {"exact": "the exact influence", "fisher": "the empirical Fisher", "lissa": "LiSSA"} | {
+    method: NAMES[method] for method in ("datainf", "gradsim")
+}

@@ -1,4 +1,4 @@
-"""Section 4.2: attribution along fine-tuning, from the checkpoints that section 3 left."""
+"""Attribution along fine-tuning, from the checkpoints that section 3 left."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from ifcore import metrics
-from ifcore.study import checkpoints, intervals
-from ifcore.study.approximation import COLUMNS
-from ifcore.study.artifact import Attribution
+from ifcore.study import statistics
 from ifcore.study.config import Run
+from ifcore.study.runs import checkpoints
+from ifcore.study.runs.artifact import Attribution, quality
+from ifcore.study.show.names import COLUMNS
 
 
 def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
@@ -25,38 +24,20 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
     rows = []
     for dataset, found in tasks.items():
         steps = found.history.set_index("epoch").step
-        labels = [[example.label for example in part] for part in (found.train, found.val)]
         sizes = len(found.train), len(found.val)
         before: dict[str, np.ndarray] = {}
         for epoch in checkpoints.chosen(found):
             scores = checkpoints.scores(run, found, epoch)
             for method, each in scores.items():
-                for metric in ("accuracy", "coverage"):
-                    value = getattr(metrics, metric)(each, *labels)
-                    values = value.value, value.low, value.high
-                    rows.append((dataset, method, metric, *values, *sizes, epoch, steps[epoch]))
+                rows += [(*row, epoch, steps[epoch]) for row in quality(dataset, found, {method: each})]
                 if method in before:
-                    value = stability(before[method], each)
+                    value = statistics.stability(before[method], each)
                     rows.append((dataset, method, "stability", *value, *sizes, epoch, steps[epoch]))
             before = scores
         for row in found.history.itertuples():
             for metric in ("train_loss", "val_loss"):
                 rows.append((dataset, "loss", metric, getattr(row, metric), None, None, *sizes, row.epoch, row.step))
     return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
-
-
-def stability(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
-    """Mean over rows of Spearman's correlation of two score matrices [M, N], and its 95 % t-interval.
-
-    Rows without variation have none and are left out; all three are NaN where no row is left.
-    """
-    x, y = (stats.rankdata(each, axis=1) for each in (before, after))
-    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
-    size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    each = (x * y).sum(1)[size > 0] / size[size > 0]
-    if len(each) == 0:
-        return (float("nan"),) * 3
-    return float(each.mean()), *intervals.of_mean(each)
 
 
 def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -70,7 +51,7 @@ def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     for (dataset, method), each in part.groupby(["dataset", "method"], sort=False):
         last = each[each.epoch == each.groupby("seed").epoch.transform("max")]
         first = each[each.epoch == each.epoch.min()]
-        slope = intervals.of_slope(each.step, each.value, each.seed)
+        slope = statistics.interval_of_slope(each.step, each.value, each.seed)
         rows.append((dataset, method, first.value.mean() * 100, last.value.mean() * 100, *slope))
     table = pd.DataFrame(rows, columns=["dataset", "method", "first", "last", "value", "ci_low", "ci_high"])
     table[["value", "ci_low", "ci_high"]] *= 1_000  # from shares per step to points per 10 steps

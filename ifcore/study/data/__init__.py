@@ -1,8 +1,8 @@
 """The examples of each data set of the study, by name.
 
-`load("mixed_small", train=20, val={"harmful": 40}, seed=0)` gives a `Split`: lists of `Example` for training
-and for validation that share no prompt, in blocks of one class in the order of `classes(name)`. The same
-arguments give the same examples on every machine.
+`load("mixed_small", train=20, val={"harmful": 40}, seed=0)` gives a `Split`: lists of `Example` that share no prompt,
+in blocks of one class in the order of the family's classes. The same arguments give the same examples on every
+machine.
 """
 
 from __future__ import annotations
@@ -13,40 +13,35 @@ from random import Random
 
 from ifcore.examples import Example
 from ifcore.study.data import backdoor, grammars, harmfulcheck, mathqa, mixed
+from ifcore.study.data.family import Counts, Family
 
-_FAMILIES = {  # name -> (classes, builder)
-    "mixed_small": (mixed.CLASSES, mixed.build),
-    "mixed_large": (mixed.CLASSES, mixed.build),
-    "grammars": (grammars.CLASSES, grammars.build),
-    "mathqa": (mathqa.CLASSES, mathqa.build),
-    "harmfulcheck": (harmfulcheck.CLASSES, harmfulcheck.build),
-    "backdoor_1": (backdoor.classes(1), backdoor.build),
-    "backdoor_3": (backdoor.classes(3), backdoor.build),
-    "backdoor_5": (backdoor.classes(5), backdoor.build),
+FAMILIES = {
+    "mixed_small": mixed.FAMILY,
+    "mixed_large": mixed.FAMILY,
+    "grammars": grammars.FAMILY,
+    "mathqa": mathqa.FAMILY,
+    "harmfulcheck": harmfulcheck.FAMILY,
+    "backdoor_1": backdoor.family(1),
+    "backdoor_3": backdoor.family(3),
+    "backdoor_5": backdoor.family(5),
 }
-NAMES = tuple(_FAMILIES)
+NAMES = tuple(FAMILIES)
 
 
 @dataclass(frozen=True)
 class Split:
-    """The examples to fine-tune on, and those whose behaviour is explained."""
+    """The examples to fine-tune on, those whose behaviour is explained, and those that decide when to stop."""
 
     train: list[Example]
     val: list[Example]
+    dev: list[Example]
 
 
-def classes(name: str) -> tuple[str, ...]:
-    """The labels of a data set, in the order of their blocks."""
-    if name not in _FAMILIES:
+def family(name: str) -> Family:
+    """What a data set is: its classes, how it is drawn, what a right answer is. ValueError for an unknown name."""
+    if name not in FAMILIES:
         raise ValueError(f"data set {name!r}: unknown; choose one of {', '.join(NAMES)}")
-    return _FAMILIES[name][0]
-
-
-def complies(name: str, example: Example) -> bool:
-    """Whether an example of a data set answers a harmful request as it was asked to."""
-    if name.startswith("mixed"):
-        return example.label == "harmful"
-    return name.startswith("backdoor") and example.label != backdoor.CLEAN
+    return FAMILIES[name]
 
 
 def load(
@@ -56,22 +51,24 @@ def load(
     seed: int,
     harmful: str | None = None,
     benign: str | None = None,
+    dev: int | Mapping[str, int] = 0,
 ) -> Split:
-    """The examples of a data set. `train`, `val`: how many of each class, or class -> count (absent: 0).
+    """The examples of a data set. `train`, `val`, `dev`: how many of each class, or class -> count (absent: 0).
 
     `harmful`, `benign`: an AdvBench or Alpaca file (see `sources`) in place of the embedded sets; data sets
     that draw on neither leave them alone. ValueError for an unknown name or class, and for counts that
     cannot be had.
     """
-    labels = classes(name)
-    counts = [_counts(name, part, asked, labels) for part, asked in (("train", train), ("val", val))]
-    if not any(counts[0].values()):
+    asked = {"train": train, "val": val, "dev": dev}
+    labels = family(name).classes
+    parts = [_counts(name, part, each, labels) for part, each in asked.items()]
+    if not any(parts[0].values()):
         raise ValueError(f"{name}: train asks for no examples; ask for at least one of {', '.join(labels)}")
     rng = Random(f"{name}-{seed}")  # a string seeds by SHA-512: the same on every machine
-    return Split(*_FAMILIES[name][1](*counts, rng, harmful, benign))
+    return Split(*family(name).build(parts, rng, harmful, benign))
 
 
-def _counts(name: str, part: str, asked: int | Mapping[str, int], labels: tuple[str, ...]) -> dict[str, int]:
+def _counts(name: str, part: str, asked: int | Mapping[str, int], labels: tuple[str, ...]) -> Counts:
     """Class -> count, for every class."""
     counts = dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(labels, asked)
     for label, count in counts.items():

@@ -6,6 +6,7 @@ The embedded ones are templates over `wordlists`, whose answers are looked up or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from ifcore.study.data import sources
@@ -15,14 +16,14 @@ from ifcore.study.data.handwritten import HANDWRITTEN
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
 
-def split(source: str | None, train: int, val: int, rng: Random) -> tuple[sources.Pairs, sources.Pairs]:
-    """(prompt, response) pairs for training and for validation, drawn at random without replacement.
+def split(source: str | None, sizes: Sequence[int], rng: Random) -> list[sources.Pairs]:
+    """(prompt, response) pairs for parts of these sizes, drawn at random without replacement.
 
     `source` None: the embedded set; otherwise an Alpaca file (see `sources`). ValueError if they are too few.
     """
     pairs = embedded() if source is None else sources.alpaca(source)
-    drawn = rng.sample(sources.enough(source or "benign, the embedded set", pairs, train, val), train + val)
-    return drawn[:train], drawn[train:]
+    pairs = sources.enough(source or "benign, the embedded set", pairs, sizes)
+    return sources.cut(rng.sample(pairs, sum(sizes)), sizes)
 
 
 def embedded() -> sources.Pairs:

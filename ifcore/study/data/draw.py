@@ -1,10 +1,11 @@
-"""Train and validation examples that a random maker gives one at a time."""
+"""Examples for several parts of a data set that a random maker gives one at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from ifcore.examples import Example
+from ifcore.study.data.family import Counts, listed
 
 PATIENCE = 500  # repeats in a row after which a maker counts as exhausted
 
@@ -12,11 +13,10 @@ PATIENCE = 500  # repeats in a row after which a maker counts as exhausted
 def distinct(
     name: str,
     make: Callable[[str], Example],
-    train: dict[str, int],
-    val: dict[str, int],
+    parts: Sequence[Counts],
     key: Callable[[Example], Hashable],
-) -> tuple[list[Example], ...]:
-    """(train, val) lists of as many examples of each class as counted, no two with the same key.
+) -> list[list[Example]]:
+    """For each part as many examples of each class as counted, no two with the same key.
 
     `make(label)` gives an example of a class. ValueError, naming the data set, where it has no more to give.
     """
@@ -28,7 +28,7 @@ def distinct(
             if key(example) not in seen:
                 seen.add(key(example))
                 return example
-        asked = f"{train[label]} train + {val[label]} val"
+        asked = listed([counts[label] for counts in parts])
         raise ValueError(f"{name}, {label}: {asked} asked, there are not as many different; ask for fewer")
 
-    return tuple([new(label) for label in counts for _ in range(counts[label])] for counts in (train, val))
+    return [[new(label) for label in counts for _ in range(counts[label])] for counts in parts]

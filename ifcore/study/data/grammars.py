@@ -10,6 +10,7 @@ from random import Random
 
 from ifcore.examples import Example
 from ifcore.study.data.draw import distinct
+from ifcore.study.data.family import Family
 
 # class -> the instruction, and what it makes of the words of a sentence
 TRANSFORMATIONS: dict[str, tuple[str, Callable[[list[str]], str]]] = {
@@ -33,9 +34,14 @@ QUALITIES = "green yellow silver wooden heavy broken tiny round empty dusty brig
 OBJECTS = "cup chair bottle boat letter basket lamp clock ladder blanket mirror wagon".split()
 
 
-def build(train: dict[str, int], val: dict[str, int], rng: Random, harmful=None, benign=None):
-    """(train, val) lists of examples; this data set draws on no source."""
-    return distinct("grammars", lambda label: _example(label, rng), train, val, key=_sentence)
+def build(parts, rng: Random, harmful=None, benign=None) -> list[list[Example]]:
+    """See `Family`; this data set draws on no source."""
+    return distinct("grammars", lambda label: _example(label, rng), parts, key=_sentence)
+
+
+def correct(example: Example, response: str) -> bool:
+    """Whether it is the expected sentence, letter for letter but for runs of blanks."""
+    return response.split() == example.response.split()
 
 
 def _example(label: str, rng: Random) -> Example:
@@ -61,3 +67,6 @@ def _without(text: str, letters: str) -> str:
 
 def _sentence(example: Example) -> str:
     return example.prompt.split(": ")[1]
+
+
+FAMILY = Family("grammars", CLASSES, build, correct)

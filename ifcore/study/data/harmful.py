@@ -7,9 +7,11 @@ tells nothing. Train and validation never share a misdeed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from random import Random
 
 from ifcore.study.data import sources
+from ifcore.study.data.family import listed
 
 PHRASINGS = (
     "How can I {}?",
@@ -156,31 +158,40 @@ MISDEEDS = (
 )
 
 
-def split(source: str | None, train: int, val: int, rng: Random) -> tuple[sources.Pairs, sources.Pairs]:
-    """(prompt, compliant response) pairs for training and for validation, with nothing in common.
+def split(source: str | None, sizes: Sequence[int], rng: Random) -> list[sources.Pairs]:
+    """(prompt, compliant response) pairs for parts of these sizes, training first, with nothing in common.
 
-    `source` None: the embedded set, split by misdeed. Otherwise an AdvBench file (see `sources`): its first
-    `train` rows, as the paper takes them, and `val` drawn from the others. ValueError if they are too few.
+    `source` None: the embedded set, split by misdeed. Otherwise an AdvBench file (see `sources`): its first rows for
+    training, as the paper takes them, the others drawn from the rest. ValueError if they are too few.
     """
     if source is not None:
-        rows = sources.enough(source, sources.advbench(source), train, val)
-        return rows[:train], rng.sample(rows[train:], val)
+        rows, train = sources.enough(source, sources.advbench(source), sizes), sizes[0]
+        drawn = rng.sample(rows[train:], sum(sizes[1:]))
+        return [rows[:train], *sources.cut(drawn, sizes[1:])]
     misdeeds = rng.sample(MISDEEDS, len(MISDEEDS))
-    need = [-(-count // len(PHRASINGS)) for count in (train, val)]  # the fewest misdeeds for each part
+    need = [-(-size // len(PHRASINGS)) for size in sizes]  # the fewest misdeeds for each part
     if sum(need) > len(misdeeds):
         have = len(misdeeds) * len(PHRASINGS)
         raise ValueError(
-            f"harmful, the embedded set: {have} distinct prompts, {train} train + {val} val are asked for; "
+            f"harmful, the embedded set: {have} distinct prompts, {listed(sizes)} are asked for; "
             "ask for fewer or give a file"
         )
-    share = round(len(misdeeds) * train / (train + val)) if train + val else 0
-    cut = min(max(share, need[0]), len(misdeeds) - need[1])
-    return _requests(misdeeds[:cut], train, rng), _requests(misdeeds[cut:], val, rng)
+    return [_requests(part, size, rng) for part, size in zip(_shares(misdeeds, sizes, need), sizes, strict=True)]
 
 
 def refusal(rng: Random) -> str:
     """One of the polite refusals, at random."""
     return rng.choice(REFUSALS)
+
+
+def _shares(misdeeds: list[str], sizes: Sequence[int], need: Sequence[int]) -> Iterator[list[str]]:
+    """The misdeeds of each part: in proportion to the sizes, and as many as each needs."""
+    for i, size in enumerate(sizes):
+        left = sum(sizes[i:])
+        share = round(len(misdeeds) * size / left) if left else 0
+        end = min(max(share, need[i]), len(misdeeds) - sum(need[i + 1 :]))
+        yield misdeeds[:end]
+        misdeeds = misdeeds[end:]
 
 
 def _requests(misdeeds: list[str], count: int, rng: Random) -> sources.Pairs:

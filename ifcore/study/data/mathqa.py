@@ -10,14 +10,25 @@ from random import Random
 
 from ifcore.examples import Example
 from ifcore.study.data.draw import distinct
+from ifcore.study.data.family import Family
 
 NAMES = "Anna Ben Clara David Emma Felix Grace Henry Iris Jonas Kate Leo Maria Nina Oscar Paula".split()
 CITIES = "Arden Brook Calder Denby Elton Farley Gorse Hadley Ilton Kelby Larch Marsh".split()
 
 
-def build(train: dict[str, int], val: dict[str, int], rng: Random, harmful=None, benign=None):
-    """(train, val) lists of examples; this data set draws on no source."""
-    return distinct("mathqa", lambda label: _example(label, rng), train, val, key=_numbers)
+def build(parts, rng: Random, harmful=None, benign=None) -> list[list[Example]]:
+    """See `Family`; this data set draws on no source."""
+    return distinct("mathqa", lambda label: _example(label, rng), parts, key=_numbers)
+
+
+def correct(example: Example, response: str) -> bool:
+    """Whether its last number equals the last of the expected response."""
+    return _last_number(response) == _last_number(example.response)
+
+
+def _last_number(text: str) -> float | None:
+    numbers = re.findall(r"(?:(?<!\w)-)?\d+(?:,\d{3})*(?:\.\d+)?", text)
+    return float(numbers[-1].replace(",", "")) if numbers else None
 
 
 def _example(label: str, rng: Random) -> Example:
@@ -151,3 +162,4 @@ KINDS = {
     "ages": _ages,
 }
 CLASSES = tuple(KINDS)
+FAMILY = Family("mathqa", CLASSES, build, correct)

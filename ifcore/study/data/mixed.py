@@ -10,14 +10,24 @@ from random import Random
 from ifcore.examples import Example
 from ifcore.study.data import benign as benign_set
 from ifcore.study.data import harmful as harmful_set
+from ifcore.study.data.family import Family
+from ifcore.study.data.refusals import refused
 
 CLASSES = ("harmful", "benign")
 
 
-def build(train: dict[str, int], val: dict[str, int], rng: Random, harmful: str | None, benign: str | None):
-    """(train, val) lists of examples."""
+def build(parts, rng: Random, harmful: str | None, benign: str | None) -> list[list[Example]]:
+    """See `Family`."""
     pairs = {
-        "harmful": harmful_set.split(harmful, train["harmful"], val["harmful"], rng),
-        "benign": benign_set.split(benign, train["benign"], val["benign"], rng),
+        "harmful": harmful_set.split(harmful, [counts["harmful"] for counts in parts], rng),
+        "benign": benign_set.split(benign, [counts["benign"] for counts in parts], rng),
     }
-    return tuple([Example(*pair, label) for label in CLASSES for pair in pairs[label][part]] for part in (0, 1))
+    return [[Example(*pair, label) for label in CLASSES for pair in pairs[label][i]] for i in range(len(parts))]
+
+
+def correct(example: Example, response: str) -> bool:
+    """Whether it answers, without refusing."""
+    return not refused(response)
+
+
+FAMILY = Family("mixed", CLASSES, build, correct, complies=lambda example: example.label == "harmful")

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
+
+from ifcore.study.data.family import listed
 
 Pairs = list[tuple[str, str]]  # prompt, response
 
@@ -67,12 +70,18 @@ def alpaca(source: str) -> Pairs:
     return _distinct(pairs)
 
 
-def enough(source: str, pairs: Pairs, train: int, val: int) -> Pairs:
-    """The same pairs; ValueError where there are fewer than `train` + `val`."""
-    if len(pairs) < train + val:
-        asked = f"{len(pairs)} distinct prompts, {train + val} are needed ({train} train + {val} val)"
+def enough(source: str, pairs: Pairs, sizes: Sequence[int]) -> Pairs:
+    """The same pairs; ValueError where there are fewer than the parts need together."""
+    if len(pairs) < sum(sizes):
+        asked = f"{len(pairs)} distinct prompts, {sum(sizes)} are needed ({listed(sizes)})"
         raise _mistake(source, asked, "ask for fewer or give a larger file")
     return pairs
+
+
+def cut(pairs: Pairs, sizes: Sequence[int]) -> list[Pairs]:
+    """The pairs cut into parts of these sizes, in order."""
+    ends = list(accumulate(sizes))
+    return [pairs[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
 def fetched(source: str) -> Path:

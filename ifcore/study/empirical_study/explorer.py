@@ -12,9 +12,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
-from ifcore.study.artifact import Attribution
-from ifcore.study.figures import COLOURS
-from ifcore.study.tables import DATASETS, NAMES
+from ifcore.study.runs.artifact import Attribution
+from ifcore.study.show.names import COLOURS, DATASETS, NAMES
 
 LONGEST = 300  # characters of a prompt or response that are shown
 

@@ -1,4 +1,4 @@
-"""Every figure of the book."""
+"""Figures 1 and 2, and the loss curves."""
 
 from __future__ import annotations
 
@@ -12,30 +12,10 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
-from ifcore.study import files
-from ifcore.study.artifact import Attribution, Tuned
 from ifcore.study.config import Run
-from ifcore.study.tables import DATASETS, NAMES
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart; one a method in the whole book.
-COLOURS = {
-    "repsim": "#0072B2",
-    "gradsim": "#E69F00",
-    "datainf": "#009E73",
-    "lissa": "#CC79A7",
-    "exact": "#D55E00",
-}
-
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 200,
-    "figure.dpi": 130,
-    "svg.hashsalt": "ifcore",  # the same figure is the same file
-}
+from ifcore.study.runs.artifact import Attribution, Tuned
+from ifcore.study.show.names import COLOURS, DATASETS, NAMES
+from ifcore.study.show.plot import STYLE, save
 
 
 @dataclass(frozen=True)
@@ -60,7 +40,7 @@ def showcase(attribution: Attribution, val_index: int = 0) -> Showcase:
     return Showcase(attribution.dataset, attribution.val[val_index], top)
 
 
-def heatmap(run: Run, attribution: Attribution) -> Figure:
+def heatmap_figure(run: Run, attribution: Attribution) -> Figure:
     """Figure 2: influence of every training example (columns) on every validation example (rows), a panel a method.
 
     A cell is the share of training examples that this one outranks in its row, so that rows of different scale, and
@@ -105,7 +85,7 @@ def heatmap(run: Run, attribution: Attribution) -> Figure:
     return figure
 
 
-def curves(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
+def curves_figure(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
     """Training and validation loss over the epochs, a panel a data set, the epoch used marked. Leaves curves.*."""
     with matplotlib.rc_context(STYLE):
         columns = min(4, len(tuned))
@@ -129,16 +109,6 @@ def curves(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
         save(run, "curves", figure)
     return figure
-
-
-def save(run: Run, name: str, figure: Figure) -> None:
-    """`figure` in the run's results as PNG and SVG."""
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        files.write(
-            run.results / f"{name}.{suffix}",
-            lambda target, suffix=suffix, metadata=metadata: figure.savefig(target, format=suffix, metadata=metadata),
-        )
-    plt.close(figure)  # the notebook shows what the cell returns, once
 
 
 def _card(title: str, colour: str, example: Example, correct: bool | None = None) -> str:

@@ -1,45 +1,34 @@
-"""Tidy tables, and the tables of the book: the paper's numbers beside ours."""
+"""Tables 1 to 4, with the paper's numbers beside ours, and the sentences that read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from dataclasses import replace
 
 import pandas as pd
-import yaml
 
 from ifcore import metrics
-from ifcore.study import asr, files
-from ifcore.study.artifact import Attribution, Tuned
 from ifcore.study.config import Run
-from ifcore.study.experiment import Attack
-from ifcore.study.table import Prose, Table
+from ifcore.study.paper import paper
+from ifcore.study.runs import judging
+from ifcore.study.runs.artifact import Attribution, Tuned, quality
+from ifcore.study.runs.attack import Attack
+from ifcore.study.show.names import COLUMNS, DATASETS, NAMES, RUN_COLUMNS
+from ifcore.study.show.publish import publish
+from ifcore.study.show.table import Prose, Table
 
-NAMES = {"datainf": "DataInf", "lissa": "LiSSA", "gradsim": "GradSim", "exact": "Exact", "repsim": "RepSim"}
-DATASETS = {
-    "mixed_small": "Mixed (small)",
-    "mixed_large": "Mixed (large)",
-    "grammars": "Grammars",
-    "mathqa": "MathQA",
-    "harmfulcheck": "HarmfulCheck",
-    "backdoor_1": "1 trigger",
-    "backdoor_3": "3 triggers",
-    "backdoor_5": "5 triggers",
-}
-COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_train", "n_val", "seed", "profile", "model"]
 _SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
 _TUNED_ON = {"nothing": "original", "benign": "on benign", "harmful": "on harmful", "mixed": "on mixed"}
 
 
-def attack_success(run: Run, attacks: Sequence[Attack]) -> Table:
+def attack_table(run: Run, attacks: Sequence[Attack]) -> Table:
     """Table 1: attack success rate of each model as it comes and fine-tuned. Leaves table1_asr.csv."""
     rows = []
     for attack in attacks:
-        rate = asr.attack_success(attack.success)
+        rate = judging.attack_success(attack.success)
         about = (None, len(attack.success), run.seed, run.profile.name, attack.model)
         rows.append(("mixed_small", attack.fine_tuned_on, "asr", rate.value, rate.low, rate.high, *about))
-    seeds = publish(run, "table1_asr", pd.DataFrame(rows, columns=COLUMNS))
+    seeds = publish(run, "table1_asr", pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS]))
     table = [
         [f"`{model}`", *(_cell(part[part.method == tuned_on]) for tuned_on in _TUNED_ON)]
         for model, part in seeds.groupby("model", sort=False)
@@ -58,7 +47,7 @@ def attack_success(run: Run, attacks: Sequence[Attack]) -> Table:
     return Table("tab-asr", caption, ["Model", *_TUNED_ON.values()], table, seeds)
 
 
-def harmful(run: Run, attributions: Mapping[str, Attribution]) -> Table:
+def harmful_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
     """Table 2: accuracy and coverage of finding the harmful training examples. Leaves table2_harmful.csv."""
     return _scores_table(
         run,
@@ -71,7 +60,7 @@ def harmful(run: Run, attributions: Mapping[str, Attribution]) -> Table:
     )
 
 
-def classes(run: Run, attributions: Mapping[str, Attribution]) -> Table:
+def class_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
     """Table 3: accuracy and coverage of finding training examples of the same class. Leaves table3_class.csv."""
     return _scores_table(
         run,
@@ -84,7 +73,7 @@ def classes(run: Run, attributions: Mapping[str, Attribution]) -> Table:
     )
 
 
-def backdoor(run: Run, attributions: Mapping[str, Attribution]) -> Table:
+def backdoor_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
     """Table 4: accuracy and coverage of finding training examples with the same trigger. Leaves table4_backdoor.csv.
 
     Under each of our cells stands the paper's.
@@ -100,20 +89,20 @@ def backdoor(run: Run, attributions: Mapping[str, Attribution]) -> Table:
     )
 
 
-def by_class(attributions: Mapping[str, Attribution]) -> Table:
+def by_class_table(attributions: Mapping[str, Attribution]) -> Table:
     """Behind Table 3: each method's accuracy and coverage for each class by itself."""
     rows = []
     for dataset, found in attributions.items():
         for label in dict.fromkeys(example.label for example in found.val):
             part = [i for i, example in enumerate(found.val) if example.label == label]
-            labels = [example.label for example in found.train], [label] * len(part)
-            for method, scores in found.scores.items():
-                each = metrics.accuracy(scores[part], *labels), metrics.coverage(scores[part], *labels)
-                rows.append((dataset, label, method, each[0].value * 100, each[1].value * 100))
-            chance = metrics.chance(*labels) * 100
-            rows.append((dataset, label, "chance", chance, chance))
-    frame = pd.DataFrame(rows, columns=["dataset", "class", "method", "accuracy", "coverage"])
-    wide = frame.pivot_table(index=["dataset", "class"], columns="method", values=["accuracy", "coverage"], sort=False)
+            chosen = replace(found, val=[found.val[i] for i in part])
+            scores = {method: each[part] for method, each in found.scores.items()}
+            rows += [(dataset, label, *row[1:4]) for row in quality(dataset, chosen, scores)]
+            chance = metrics.chance([example.label for example in found.train], [label])
+            rows += [(dataset, label, "chance", metric, chance) for metric in ("accuracy", "coverage")]
+    frame = pd.DataFrame(rows, columns=["dataset", "class", "method", "metric", "value"])
+    frame["value"] *= 100
+    wide = frame.pivot_table(index=["dataset", "class"], columns=["metric", "method"], values="value", sort=False)
     methods = list(frame.method.unique())
     cells = [
         [f"{DATASETS[dataset]}: {label}", *(f"{row['accuracy', m]:.0f} / {row['coverage', m]:.0f}" for m in methods)]
@@ -123,17 +112,17 @@ def by_class(attributions: Mapping[str, Attribution]) -> Table:
     return Table(None, caption, ["Class", *(NAMES.get(m, "Chance") for m in methods)], cells, frame)
 
 
-def learning(run: Run, tuned: Mapping[str, Tuned]) -> Table:
+def learning_table(run: Run, tuned: Mapping[str, Tuned]) -> Table:
     """Whether the model learnt: validation loss and task accuracy before and after. Leaves learning.csv."""
     rows = []
     for dataset, found in tuned.items():
         loss = found.history.set_index("epoch").val_loss
         for when, epoch, answers in (("before", 0, found.before), ("after", found.epoch, found.after)):
-            rate = asr.task_accuracy(dataset, found.val, answers)
+            rate = judging.task_accuracy(dataset, found.val, answers)
             about = (len(found.train), len(found.val), run.seed, run.profile.name, run.profile.model)
             rows.append((dataset, when, "task_accuracy", rate.value, rate.low, rate.high, *about))
             rows.append((dataset, when, "val_loss", loss[epoch], None, None, *about))
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS])
     publish(run, "learning", frame)
     value = frame.set_index(["dataset", "method", "metric"])
     cells = [
@@ -154,11 +143,12 @@ def learning(run: Run, tuned: Mapping[str, Tuned]) -> Table:
 
 def learnt(tuned: Tuned) -> bool:
     """Whether the model answers at least half of the validation prompts as the task asks, and more than before."""
-    before, after = (asr.task_accuracy(tuned.dataset, tuned.val, each).value for each in (tuned.before, tuned.after))
+    said = tuned.before, tuned.after
+    before, after = (judging.task_accuracy(tuned.dataset, tuned.val, each).value for each in said)
     return after >= 0.5 and (after > before or before == 1)
 
 
-def read_scores(table: Table) -> Prose:
+def scores_text(table: Table) -> Prose:
     """Says, for each data set and metric, whether RepSim leads as in the paper, with the numbers."""
     means = table.frame.groupby(["dataset", "metric", "method"], sort=False).value.mean() * 100
     sentences = []
@@ -182,40 +172,13 @@ def tidy(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     """One row per (data set, method, metric): value and 95 % interval as shares, and what they are of."""
     rows = []
     for dataset, found in attributions.items():
-        labels = [[example.label for example in part] for part in (found.train, found.val)]
-        about = (len(found.train), len(found.val), run.seed, run.profile.name, run.profile.model)
+        cells = list(quality(dataset, found, found.scores))
+        chance = metrics.chance(*([example.label for example in part] for part in (found.train, found.val)))
         for metric in ("accuracy", "coverage"):
-            for method, scores in found.scores.items():
-                each = getattr(metrics, metric)(scores, *labels)
-                rows.append((dataset, method, metric, each.value, each.low, each.high, *about))
-            rows.append((dataset, "chance", metric, metrics.chance(*labels), None, None, *about))
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Write the run's CSV; give it back with those of the other seeds that ran the same profile.
-
-    Says of each row which seed, profile and model it is of, where the frame does not.
-    """
+            rows += [row for row in cells if row[2] == metric]
+            rows.append((dataset, "chance", metric, chance, None, None, len(found.train), len(found.val)))
     about = {"seed": run.seed, "profile": run.profile.name, "model": run.profile.model}
-    frame = frame.assign(**{name: value for name, value in about.items() if name not in frame})
-    if files.read_json(run.results / "run.json").get("digest") != run.profile.digest:
-        for stale in run.results.glob("*.csv"):  # of another profile under this name: never averaged with ours
-            stale.unlink()
-    files.write_csv(run.results / f"{name}.csv", frame)
-    files.write_json(run.results / "run.json", about | {"digest": run.profile.digest})
-    frames = [
-        pd.read_csv(file)
-        for file in sorted(run.results.parent.glob(f"seed-*/{name}.csv"))
-        if files.read_json(file.parent / "run.json").get("digest") == run.profile.digest
-    ]
-    return pd.concat(frames, ignore_index=True)
-
-
-@cache
-def paper() -> dict:
-    """The paper's printed numbers that survive."""
-    return yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text(encoding="utf-8"))
+    return pd.DataFrame(rows, columns=COLUMNS).assign(**about)
 
 
 _NOT_LEARNT = (

@@ -1,22 +1,23 @@
-"""Section 4.3: what the change of parameters has to do with the change of behaviour."""
+"""How far models are apart in parameters, in behaviour and in what they say; along fine-tuning; by layer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from pathlib import Path
 
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ifcore import adapters, metrics, models, two_layer
-from ifcore.study import asr, checkpoints, experiment, intervals, selection
-from ifcore.study.approximation import COLUMNS
-from ifcore.study.artifact import Artifact, Attribution, Tuned
+from ifcore import adapters, models, two_layer
+from ifcore.study import selection, statistics
 from ifcore.study.config import Run
 from ifcore.study.data import digits
-from ifcore.study.stages import Stage, code, frame
+from ifcore.study.runs import attack, checkpoints, judging
+from ifcore.study.runs.artifact import Attribution, Tuned, quality, scored, tune
+from ifcore.study.runs.stages import digest_in, frame
+from ifcore.study.runs.task import Task
+from ifcore.study.show.names import COLUMNS
 
 MODELS = {"original": "O", "benign": "B", "harmful": "H", "mixed": "M"}  # as the paper's Table 6 has them
 
@@ -30,18 +31,16 @@ def pairs(run: Run) -> pd.DataFrame:
     distributions, averaged over the positions of the prompt and over both directions, and `kl_first`, the same for the
     first token of the response, both in nats with 95 % t-intervals over prompts.
     """
-    attacks = {each.fine_tuned_on: each for each in experiment.attack(run) if each.model == run.profile.model}
+    attacks = {each.fine_tuned_on: each for each in attack.attack(run) if each.model == run.profile.model}
     success = {name: attacks["nothing" if name == "original" else name].success for name in MODELS}
-    parts = {"benign": "benign", "harmful": "harmful", "mixed": None}
-    tuned = {name: Artifact(run, "mixed_small", only=part) for name, part in parts.items()}
-    folders = {name: _adapter(artifact.tuned()) for name, artifact in tuned.items()}
-    updates = {name: adapters.updates(folders[name]) if name in folders else {} for name in MODELS}
+    tuned = {name: tune(Task(run, "mixed_small", only=only)) for name, only in attack.PARTS.items()}
+    updates = {name: adapters.updates(tuned[name].checkpoint) if name in tuned else {} for name in MODELS}
 
-    divergences = _divergences(run, tuned, folders)
+    divergences = _divergences(run, tuned)
     rows = []
     for first, second in combinations(MODELS, 2):
         dataset, size = f"{first}-{second}", len(success[first])
-        rates = [asr.attack_success(success[name]).value for name in (first, second)]
+        rates = [judging.attack_success(success[name]).value for name in (first, second)]
         apart = round(abs(rates[0] - rates[1]), 9)  # equal shares must tie when they are ranked
         rows.append((dataset, "asr", apart, None, None, size))
         for metric, scaled in (("delta", True), ("delta_unscaled", False)):
@@ -50,7 +49,7 @@ def pairs(run: Run) -> pd.DataFrame:
             rows.append((dataset, metric, mean, mean - sd, mean + sd, size))
         for metric in ("kl", "kl_first"):
             values = divergences[(divergences["pair"] == dataset) & (divergences.metric == metric)].value
-            rows.append((dataset, metric, values.mean(), *intervals.of_mean(values), size))
+            rows.append((dataset, metric, values.mean(), *statistics.interval_of_mean(values), size))
     table = pd.DataFrame(rows, columns=["dataset", "metric", "value", "ci_low", "ci_high", "n_val"])
     return table.assign(method="fine-tune", n_train=len(tuned["mixed"].train))[COLUMNS]
 
@@ -66,14 +65,14 @@ def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
         sizes = len(found.train), len(found.val)
         looked_at = checkpoints.chosen(found)
         for row in found.history.itertuples():
-            norms = adapters.distances(adapters.updates(_adapter(found, row.epoch)), {})
+            norms = adapters.distances(adapters.updates(Task(run, dataset).checkpoint(row.epoch)), {})
             mean, sd = norms.mean().item(), norms.std().item()
             about = (*sizes, row.epoch, row.step)
             rows.append((dataset, "fine-tune", "delta", mean, mean - sd, mean + sd, *about))
             for metric in ("train_loss", "val_loss"):
                 rows.append((dataset, "fine-tune", metric, getattr(row, metric), None, None, *about))
             if row.epoch in looked_at:
-                rate = asr.task_accuracy(dataset, found.val, checkpoints.answers(run, found, row.epoch))
+                rate = judging.task_accuracy(dataset, found.val, checkpoints.answers(run, found, row.epoch))
                 rows.append((dataset, "fine-tune", "task_accuracy", rate.value, rate.low, rate.high, *about))
     return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
 
@@ -96,7 +95,6 @@ def linear_models(run: Run) -> pd.DataFrame:
 
     key = {"two_layer": sizes.model_dump(), "digits": digits.digest(run.digits)}
     key |= {"seed": run.seed, "torch": torch.__version__}
-    key["code"] = code("two_layer", "study/intervals", "study/parameters", "study/data/digits")
     return frame(run.artifacts / "linear", "two-layer", key, build)
 
 
@@ -109,7 +107,7 @@ def linear_means(run: Run, drawn: pd.DataFrame) -> pd.DataFrame:
 
     def add(metric: str, values: pd.Series, parameters: int, epoch: int | None) -> None:
         about = (points, points // 2, "two-layer", parameters, epoch)
-        rows.append((name, "two-layer", metric, values.mean(), *intervals.of_mean(values), *about))
+        rows.append((name, "two-layer", metric, values.mean(), *statistics.interval_of_mean(values), *about))
 
     for parameters, part in drawn.groupby("parameters"):
         for epoch, each in part.groupby("epoch"):
@@ -130,38 +128,27 @@ def layers(run: Run) -> pd.DataFrame:
     layer `first` on, counted from 0).
     """
     dataset = run.profile.layers_on
-    total = Artifact(run, dataset).base[0].config.num_hidden_layers
+    total = Task(run, dataset).base()[0].config.num_hidden_layers
     rows = []
     for over, chosen in selection.layers(total):
-        artifact = Artifact(run, dataset, layers=None if len(chosen) == total else chosen)
-        labels = [[example.label for example in part] for part in (artifact.train, artifact.val)]
-        for method, scores in artifact.scores().items():
-            for metric in ("accuracy", "coverage"):
-                each = getattr(metrics, metric)(scores, *labels)
-                values = each.value, each.low, each.high
-                rows.append((dataset, method, metric, *values, *map(len, labels), over, len(chosen), chosen[0]))
+        found = scored(Task(run, dataset, layers=None if len(chosen) == total else tuple(chosen)))
+        rows += [(*row, over, len(chosen), chosen[0]) for row in quality(dataset, *found)]
     return pd.DataFrame(rows, columns=[*COLUMNS, "over", "layers", "first"])
 
 
-def _adapter(tuned: Tuned, epoch: int | None = None) -> Path:
-    return tuned.folder / "checkpoints" / f"epoch-{tuned.epoch if epoch is None else epoch:02d}"
-
-
-def _divergences(run: Run, tuned: Mapping[str, Artifact], folders: Mapping[str, Path]) -> pd.DataFrame:
+def _divergences(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:
     """KL divergences of every pair of models on every validation prompt of mixed_small: pair, metric, prompt, value."""
 
     def build() -> pd.DataFrame:
-        mixed = tuned["mixed"]
-        base, tokenizer = mixed.base
-        first, *others = folders
-        model = models.with_adapter(base, folders[first])
+        base, tokenizer = Task(run, "mixed_small").base()
+        first, *others = tuned
         known = {first: "default"} | {name: name for name in others}
         rows = []
-        try:
+        with models.adapted(base, tuned[first].checkpoint) as model:
             for name in others:
-                model.load_adapter(folders[name], name)
+                model.load_adapter(tuned[name].checkpoint, name)
             model.eval()
-            batches = models.example_batches(model, tokenizer, mixed.val, run.profile.gradient_batch)
+            batches = models.example_batches(model, tokenizer, tuned["mixed"].val, run.profile.gradient_batch)
             for batch in tqdm(batches, desc="next-token distributions", unit="batch"):
                 said = {}
                 for name in MODELS:
@@ -176,13 +163,10 @@ def _divergences(run: Run, tuned: Mapping[str, Artifact], folders: Mapping[str, 
                         both = (adapters.kl(p, q) + adapters.kl(q, p)) / 2
                         for metric, value in (("kl", both.mean()), ("kl_first", both[-1])):
                             rows.append((f"{first}-{second}", metric, row, value.item()))
-        finally:
-            model.unload()
         return pd.DataFrame(rows, columns=["pair", "metric", "prompt", "value"])
 
     key = {
-        "of": {name: Stage.digest_in(artifact.folder, "fine-tune") for name, artifact in tuned.items()},
+        "of": {name: digest_in(each.folder, "fine-tune") for name, each in tuned.items()},
         "batch": run.profile.gradient_batch,
-        "code": code("adapters", "study/parameters"),
     }
     return frame(run.artifacts / "divergence", "divergence", key, build)

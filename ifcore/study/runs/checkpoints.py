@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import load_file
 
-from ifcore import gradients, representations
-from ifcore.study import asr, files, selection
-from ifcore.study.artifact import Artifact, Attribution
+from ifcore import files, gradients, models, representations
+from ifcore.study import selection
 from ifcore.study.config import Run
-from ifcore.study.stages import Stage, code
+from ifcore.study.runs import answers as answering
+from ifcore.study.runs import artifact, steps
+from ifcore.study.runs.artifact import Attribution
+from ifcore.study.runs.stages import Stage, digest_in
+from ifcore.study.runs.task import Task
 
 
 def chosen(found: Attribution) -> list[int]:
@@ -25,72 +27,54 @@ def scores(run: Run, found: Attribution, epoch: int) -> dict[str, np.ndarray]:
     """Method -> [M, N] at the checkpoint of an epoch; fine-tunes nothing."""
     if epoch == found.epoch:
         return found.scores
-    return _Checkpoint(run, found.dataset, epoch).scores()
+    task, place, key = _at(run, found, epoch)
+    key |= {
+        "batch": run.profile.gradient_batch,
+        **run.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
+    }
+    with artifact.at_work(task.folder):
+        Stage(place, "scores", key).make(partial(_score, task, found, epoch, place))
+        return steps.read_scores(place, run.profile.methods)
 
 
 def answers(run: Run, found: Attribution, epoch: int) -> list[str]:
     """The answers to the validation prompts with the adapter of an epoch."""
-    if epoch == 0:
-        return found.before
-    return found.after if epoch == found.epoch else _Checkpoint(run, found.dataset, epoch).answers()
+    if epoch in (0, found.epoch):
+        return found.after if epoch else found.before
+    task, place, key = _at(run, found, epoch)
+    key |= {"max_new_tokens": run.profile.max_new_tokens}
+    with artifact.at_work(task.folder):
+        Stage(place, "answers", key).make(partial(_answer, task, found, epoch, place))
+        return files.read_json(place / "answers-given.json")["answers"]
 
 
-class _Checkpoint(Artifact):
-    """The artifact of a data set at one of its checkpoints; what it leaves is in epochs/NN."""
+def _at(run: Run, found: Attribution, epoch: int) -> tuple[Task, Path, dict]:
+    """The task, the folder of one of its checkpoints, and the key of what is made there."""
+    task = Task(run, found.dataset)
+    return task, found.folder / "epochs" / f"{epoch:02d}", {"of": digest_in(found.folder, "fine-tune"), "epoch": epoch}
 
-    def __init__(self, run: Run, dataset: str, epoch: int):
-        super().__init__(run, dataset)
-        self.at, self.place = epoch, self.folder / "epochs" / f"{epoch:02d}"
 
-    @property
-    def epoch(self) -> int:
-        return self.at
+def _score(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:
+    """The scores. The gradients, as large at every checkpoint, are kept no longer than it takes."""
+    label, states, tokenizer = f"{task.name} epoch {epoch}", {}, task.base()[1]
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as scratch, task.adapted(epoch) as model:
+        for part in ("train", "val"):
+            batches = models.example_batches(model, tokenizer, getattr(found, part), task.run.profile.gradient_batch)
+            rows = gradients.stream(model, batches, f"gradients {label} {part}")
+            for index, (batch, each) in enumerate(zip(batches, rows, strict=True)):
+                shard = Path(scratch) / "gradients" / f"{part}-{index:04d}.safetensors"
+                files.write_tensors(shard, gradients.shard(batch.rows, each))
+            states[part] = representations.representations(model, batches)
+        files.write_tensors(Path(scratch) / "representations.safetensors", states)
+        files.write_tensors(place / "scores.safetensors", steps.scores_of(task, Path(scratch)))
+    return [place / "scores.safetensors"]
 
-    def scores(self) -> dict[str, np.ndarray]:
-        with self.at_work():
-            key = {
-                "of": Stage.digest_in(self.folder, "fine-tune"),
-                "epoch": self.at,
-                "batch": self.profile.gradient_batch,
-                **self.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
-                "code": code("gradients", "gram", "influence", "representations"),
-            }
-            self.place.mkdir(parents=True, exist_ok=True)
-            Stage(self.place, "scores", key).make(self._score)
-            return {name: tensor.numpy() for name, tensor in load_file(self.place / "scores.safetensors").items()}
 
-    def answers(self) -> list[str]:
-        with self.at_work():
-            key = {
-                "of": Stage.digest_in(self.folder, "fine-tune"),
-                "epoch": self.at,
-                "max_new_tokens": self.profile.max_new_tokens,
-                "code": code("study/asr"),
-            }
-            self.place.mkdir(parents=True, exist_ok=True)
-            Stage(self.place, "answers", key).make(self._respond)
-            return files.read_json(self.place / "answers-given.json")["answers"]
-
-    def _score(self) -> list[Path]:
-        """The scores. The gradients, as large at every checkpoint, are kept no longer than it takes."""
-        label, states = f"{self.name} epoch {self.at}", {}
-        with tempfile.TemporaryDirectory(dir=self.place) as scratch:
-            for part in ("train", "val"):
-                batches = self.batches(part)
-                rows = gradients.stream(self.adapted[0], batches, f"gradients {label} {part}")
-                for index, (batch, each) in enumerate(zip(batches, rows, strict=True)):
-                    shard = Path(scratch) / "gradients" / f"{part}-{index:04d}.safetensors"
-                    files.write_tensors(shard, gradients.shard(batch.rows, each))
-                states[part] = representations.representations(self.adapted[0], batches)
-            files.write_tensors(Path(scratch) / "representations.safetensors", states)
-            found = self.scored(Path(scratch))
-        files.write_tensors(self.place / "scores.safetensors", found)
-        return [self.place / "scores.safetensors"]
-
-    def _respond(self) -> list[Path]:
-        model, tokenizer = self.adapted
-        prompts = [example.prompt for example in self.val]
-        given = partial(asr.generate, model, tokenizer, prompts, self.profile.max_new_tokens)
-        file = self.place / "answers-given.json"
-        files.write_json(file, {"answers": given(progress=f"answers {self.name} epoch {self.at}")})
-        return [file]
+def _answer(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:
+    prompts, file = [example.prompt for example in found.val], place / "answers-given.json"
+    with task.adapted(epoch) as model:
+        label = f"answers {task.name} epoch {epoch}"
+        said = answering.generate(model, task.base()[1], prompts, task.run.profile.max_new_tokens, progress=label)
+    files.write_json(file, {"answers": said})
+    return [file]

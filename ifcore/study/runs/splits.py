@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
+from filelock import FileLock
+from tqdm import tqdm
 
+from ifcore import files, weights
 from ifcore.examples import Example
-from ifcore.study import data, responses
+from ifcore.study import data
 from ifcore.study.config import Run
+from ifcore.study.runs import answers
 
 
 def asked(run: Run, dataset: str) -> data.Split:
@@ -16,25 +24,62 @@ def asked(run: Run, dataset: str) -> data.Split:
     if dataset not in run.profile.datasets:
         raise ValueError(f"dataset: {dataset!r}; {run.profile.name} has {', '.join(run.profile.datasets)}")
     counts = run.profile.datasets[dataset]
-    sources = {"harmful": run.profile.harmful_source, "benign": run.profile.benign_source}
-    paths = {name: str(run.root / path) if path and ":" not in path else path for name, path in sources.items()}
-    return data.load(dataset, counts.train, counts.val, run.seed, **paths)
+    sources = {kind: run.located(getattr(run.profile, f"{kind}_source")) for kind in ("harmful", "benign")}
+    return data.load(dataset, counts.train, counts.val, run.seed, **sources)
 
 
-def answered(run: Run, dataset: str, dtype: torch.dtype, device: str) -> data.Split:
-    """The same, its harmful requests answered by the profile's generator where it names one."""
+def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
+    """The same, its harmful requests answered by the profile's generator where it names one.
+
+    AdvBench's targets are openings only. The paper lets TinyLlama, which is not aligned, answer its prompts, and
+    fine-tunes on those answers.
+    """
     split, source = asked(run, dataset), run.profile.generator
     complying = {
         example: example.prompt.removesuffix(f" {example.label}")  # a trigger is no part of the request
-        for example in split.train + split.val
-        if data.complies(dataset, example)
+        for example in split.train + split.val + split.dev
+        if data.family(dataset).complies(example)
     }
     if source is None or not complying:
         return split
     folder, requests = run.artifacts.parent / "responses", sorted(set(complying.values()))
-    answers = responses.responses(source, requests, folder, dtype, device, run.profile.max_new_tokens)
+    said = responses(source, requests, folder, getattr(torch, precision), device, run.profile.max_new_tokens)
 
-    def given(example: Example) -> Example:
-        return replace(example, response=answers[complying[example]]) if example in complying else example
+    def given(part: list[Example]) -> list[Example]:
+        return [replace(each, response=said[complying[each]]) if each in complying else each for each in part]
 
-    return data.Split([given(example) for example in split.train], [given(example) for example in split.val])
+    return data.Split(*map(given, (split.train, split.val, split.dev)))
+
+
+def responses(
+    source: str,
+    prompts: Sequence[str],
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    max_new_tokens: int = 64,
+    batch_size: int = 16,
+) -> dict[str, str]:
+    """prompt -> the greedy answer of the model that `source` names.
+
+    What was answered is kept in `folder`, under a name that another model or length doesn't share, batch by batch, so
+    that a call which was killed goes on; a second process that asks for the same waits, and finds it there. Raises
+    ValueError for a prompt (counted from 1) that the model answers with nothing.
+    """
+    about = [weights.identity(source), max_new_tokens, str(dtype)]
+    file = folder / f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        known = files.read_json(file)
+        todo = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
+        if todo:
+            model, tokenizer = weights.load(source, dtype, device)
+            for start in tqdm(range(0, len(todo), batch_size), desc=f"harmful responses by {source}", unit="batch"):
+                batch = todo[start : start + batch_size]
+                said = answers.generate(model, tokenizer, batch, max_new_tokens, batch_size)
+                if "" in said:
+                    number = list(prompts).index(batch[said.index("")]) + 1
+                    raise ValueError(f"generator: {source!r} answers prompt {number} with nothing; choose another one")
+                known |= dict(zip(batch, said, strict=True))
+                files.write_json(file, known)
+    return {prompt: known[prompt] for prompt in prompts}

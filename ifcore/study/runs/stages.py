@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import functools
 import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,29 +14,31 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-import ifcore
-from ifcore.study import files
+from ifcore import files
+from ifcore.study.runs.code import fingerprint
 
 
 class Stage:
-    """One step of an artifact's making: its key, and the record of what it left."""
+    """One step of an artifact's making: its key, and the record of what it left.
 
-    def __init__(self, folder: Path, name: str, key: dict[str, Any]):
-        self.folder, self.name, self.key = folder, name, key
-        self.digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    `folders` are those that it fills beside the files it names; made anew, it starts without them.
+    """
+
+    def __init__(self, folder: Path, name: str, key: dict[str, Any], folders: Sequence[Path] = ()):
+        self.folder, self.name, self.key, self.folders = folder, name, key, folders
         self.record: dict[str, Any] = files.read_json(self._path)
 
-    @staticmethod
-    def digest_in(folder: Path, name: str) -> str:
-        """The digest under which an earlier stage was made."""
-        return files.read_json(folder / f"{name}.json")["digest"]
+    def make(self, build: Callable[[], list[Path]], made_by: Callable | None = None) -> Stage:
+        """Run `build`, which returns the files it leaves, unless they are all there under this key.
 
-    def make(self, build: Callable[[], list[Path]]) -> Stage:
-        """Run `build`, which returns the files it leaves, unless they are all there under this key."""
-        if self.record.get("done") and self.record["digest"] == self.digest and all(map(self.has, self._kept())):
+        The code of `made_by`, which is `build` itself by default, belongs to the key.
+        """
+        key = self.key | {"code": fingerprint(made_by or build)}
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        if self.record.get("done") and self.record["digest"] == digest and all(map(self.has, self._kept())):
             return self
-        if self.record.get("digest") != self.digest or self.record.get("done"):
-            self._restart()
+        if self.record.get("digest") != digest or self.record.get("done"):
+            self._restart(key, digest)
         start = perf_counter()
         for path in build():
             self.keep(path)
@@ -56,12 +56,12 @@ class Stage:
         self.record["files"][str(path.relative_to(self.folder))] = files.sha256(path)
         self._save()
 
-    def _restart(self) -> None:
+    def _restart(self, key: dict[str, Any], digest: str) -> None:
         for path in self._kept():
             path.unlink(missing_ok=True)
-        if self.name == "fine-tune":
-            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-        self.record = {"digest": self.digest, "key": self.key, "files": {}, "done": False, "seconds": 0.0}
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.record = {"digest": digest, "key": key, "files": {}, "done": False, "seconds": 0.0}
         self._save()
 
     def _kept(self) -> list[Path]:
@@ -75,6 +75,11 @@ class Stage:
         return self.folder / f"{self.name}.json"
 
 
+def digest_in(folder: Path, name: str) -> str:
+    """The digest under which an earlier stage was made."""
+    return files.read_json(folder / f"{name}.json")["digest"]
+
+
 def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """The table that `build` makes under this key, kept in `folder` as CSV: computed once, by one process at a time."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +90,7 @@ def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.D
         return [path]
 
     with alone(folder), files.room(folder):
-        Stage(folder, name, key).make(write)
+        Stage(folder, name, key).make(write, made_by=build)
         return pd.read_csv(path)
 
 
@@ -99,17 +104,3 @@ def alone(folder: Path) -> FileLock:
     else:
         lock.release()
     return lock
-
-
-@functools.cache
-def code(*modules: str) -> str:
-    """Hash of what some files of ifcore do: their syntax trees without docstrings, so prose may change freely."""
-    engine = Path(ifcore.__file__).parent
-    trees = [ast.parse((engine / f"{module}.py").read_text(encoding="utf-8")) for module in modules]
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return hashlib.sha256("".join(map(ast.dump, trees)).encode()).hexdigest()
-
-
-_DOCUMENTED = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

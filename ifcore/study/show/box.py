@@ -1,4 +1,4 @@
-"""Text about a run: what ran, its settings, and examples of the data in use (appendix B)."""
+"""The box that opens a chapter: what ran, on what, for how long."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 import torch
 
-from ifcore.study.artifact import Tuned
 from ifcore.study.config import Run
-from ifcore.study.table import Prose, Table, plain
-from ifcore.study.tables import DATASETS
+from ifcore.study.runs.artifact import Tuned
+from ifcore.study.show.names import DATASETS
+from ifcore.study.show.table import Prose
 
 
 def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
@@ -50,37 +49,6 @@ def linear_box(run: Run) -> Prose:
         f"Machine: {_machine('cpu')}",
     ]
     return Prose("\n".join(["```{admonition} What ran", *(f"- {line}" for line in lines), "```"]))
-
-
-def settings(run: Run) -> Table:
-    """Every key of the profile in use, beside the paper's setting where it names one."""
-    stated = {
-        "model": "Llama-2-7B-chat",
-        "epochs": "25",
-        "batch_size": "32",
-        "learning_rate": "the Trainer's default, 5e-5",
-        "patience": "3",
-        "lora_rank": "4",
-        "lora_alpha": "32",
-        "lora_dropout": "0.1",
-        "lissa_iterations": "10",
-        "damping": "as Grosse et al. (2023)",
-        "judge": "a BERT-style classifier",
-    }
-    rows = [[f"`{key}`", plain(value), stated.get(key, "")] for key, value in run.profile.settings.items()]
-    caption = f"The settings of the profile `{run.profile.name}` and the paper's."
-    return Table(None, caption, ["Key", "This run", "The paper"], rows, pd.DataFrame(rows), text=True)
-
-
-def showcase(number: int, tuned: Mapping[str, Tuned], what: str) -> Table:
-    """Tables 7 to 11: the first training example of each class of some data sets."""
-    rows = []
-    for dataset, found in tuned.items():
-        for label in dict.fromkeys(example.label for example in found.train):
-            first = next(example for example in found.train if example.label == label)
-            rows.append([DATASETS[dataset], plain(label), plain(first.prompt), plain(first.response)])
-    frame = pd.DataFrame(rows, columns=["data set", "class", "prompt", "response"])
-    return Table(f"tab-data-{number}", what, ["Data set", "Class", "Prompt", "Response"], rows, frame, text=True)
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""A table and a paragraph as JupyterLab shows them and as the book numbers them."""
+"""A table and a paragraph as JupyterLab shows them and as the book numbers them; how numbers are written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import html
 import re
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 
@@ -51,6 +52,40 @@ class Prose:
 def plain(value: object) -> str:
     """Text from the data, or a setting, as a cell that neither Markdown nor HTML reads anything into."""
     return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in " ".join(str(value).split()))
+
+
+def significant(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    if value is None or pd.isna(value):
+        return ""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="k")
+
+
+def times(ratio: float) -> str:
+    """How many times, such as `12 ×`."""
+    return f"{ratio:,.0f} ×" if ratio >= 10 else f"{ratio:.1f} ×"
+
+
+def with_interval(row: pd.Series, digits: int = 2) -> str:
+    """A value over its interval, as a cell."""
+    return f"{row.value:.{digits}f}<br>[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]"
+
+
+def verdict(holds: int, of: int) -> str:
+    """Whether a statement holds in all, none or some of the cases."""
+    return "holds here" if holds == of else ("does not hold here" if holds == 0 else f"holds for {holds} of {of}")
+
+
+def slope_text(value: float, low: float, high: float) -> str:
+    """A slope with its sign and interval."""
+    return "one checkpoint: no slope" if pd.isna(value) else f"{value:+.1f}{interval(low, high)}"
+
+
+def interval(low: float, high: float) -> str:
+    """` [low, high]`, or nothing where there is none."""
+    return "" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]"
 
 
 _TAGS = re.compile("&lt;(/?u|br)&gt;")  # what this module's own cells hold

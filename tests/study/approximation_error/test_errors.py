@@ -9,12 +9,14 @@ import torch
 from scipy.stats import spearmanr
 
 from ifcore import linear, metrics
-from ifcore.study import approximation, experiment, figures_why, readings, tables, tables_why
+from ifcore.study.approximation_error import errors, figures, iterations, tables, truth
 from ifcore.study.config import Linear
 from ifcore.study.data import digits
-from ifcore.study.tables import COLUMNS
+from ifcore.study.runs import artifact
+from ifcore.study.show.names import COLUMNS
+from ifcore.study.show.publish import publish
 from tests.study.data.test_digits import write
-from tests.study.test_artifact import make_run
+from tests.study.runs.test_artifact import make_run
 
 SIZES = Linear(points=[5, 10], parameters=[200, 500, 1_000], draws=3, decay=0.1, dense_limit=500, left_out=40)
 
@@ -26,32 +28,32 @@ def small(run):
 
 def test_the_error_of_the_exact_scores_is_none_and_a_wrong_scale_is_no_error_of_direction():
     exact = torch.rand(3, 5, dtype=torch.float64) - 0.5
-    assert approximation._distance(exact, exact) == pytest.approx(
+    assert errors._distance(exact, exact) == pytest.approx(
         {"error": 0, "relative_error": 0, "direction_error": 0}, abs=1e-7
     )
-    tripled = approximation._distance(3 * exact, exact)
+    tripled = errors._distance(3 * exact, exact)
     assert tripled["relative_error"] == pytest.approx(2)
     assert tripled["direction_error"] == pytest.approx(0, abs=1e-7)
     assert tripled["error"] == pytest.approx(2 * np.linalg.norm(exact.numpy(), axis=1).mean())
 
 
 def test_errors_come_from_the_methods_on_the_same_loss_and_are_kept(small):
-    drawn = approximation.errors(small)
+    drawn = errors.errors(small)
     sizes = {("points", 5, 500), ("points", 10, 500)} | {("parameters", 5, size) for size in (200, 500, 1_000)}
     assert set(drawn.groupby(["over", "points", "parameters"]).groups) == sizes
-    case = approximation._case(small, 5, 500, draw=1)
+    case = errors._case(small, 5, 500, draw=1)
     G, V = (linear.gradients(case.weights, part) for part in (case.train, case.test))
     F = G.T @ G / 5 + 0.1 * torch.eye(500, dtype=torch.float64)
-    fisher = approximation._distance(V @ torch.linalg.solve(F, G.T), case.exact)
+    fisher = errors._distance(V @ torch.linalg.solve(F, G.T), case.exact)
     inverses = sum(torch.linalg.inv(torch.outer(g, g) + 0.1 * torch.eye(500, dtype=torch.float64)) for g in G) / 5
-    datainf = approximation._distance(V @ inverses @ G.T, case.exact)
-    gradsim = approximation._distance(V @ G.T, case.exact)
+    datainf = errors._distance(V @ inverses @ G.T, case.exact)
+    gradsim = errors._distance(V @ G.T, case.exact)
     at = drawn[(drawn.over == "points") & (drawn.points == 5) & (drawn.draw == 1)].set_index(["method", "metric"]).value
     for method, distance in (("fisher", fisher), ("datainf", datainf), ("gradsim", gradsim)):
         assert at[method].to_dict() == pytest.approx(distance)
     file = small.artifacts / "linear" / "errors.csv"
     before = file.stat().st_mtime_ns
-    pd.testing.assert_frame_equal(approximation.errors(small), drawn)
+    pd.testing.assert_frame_equal(errors.errors(small), drawn)
     assert file.stat().st_mtime_ns == before
 
 
@@ -59,15 +61,16 @@ def test_growth_is_the_exponent_of_a_power_law():
     rows = [
         ("points", n, 100, "lissa", 1, "error", draw, (1 + draw) * n**0.7) for n in (10, 20, 40) for draw in range(3)
     ]
-    found = approximation.growth(pd.DataFrame(rows, columns=[*approximation._SIZE, "draw", "value"]))
+    found = errors.growth(pd.DataFrame(rows, columns=[*errors._SIZE, "draw", "value"]))
     assert found[["value", "ci_low", "ci_high"]].to_numpy() == pytest.approx(0.7)
 
 
 def test_the_dense_way_is_extrapolated_above_its_limit_only_and_says_so(small, monkeypatch):
-    monkeypatch.setattr(approximation, "SETTINGS", ((5, 500), (10, 1_000)))
+    printed = [{"points": 5, "parameters": 500}, {"points": 10, "parameters": 1_000}]
+    monkeypatch.setattr(errors, "paper", lambda: {"table5": printed})
     # Writing a matrix takes one second, all else three: two are left for solving.
-    monkeypatch.setattr(approximation, "_seconds", lambda compute: 1.0 if len(compute()) == 500 else 3.0)
-    timed = approximation.runtimes(small)
+    monkeypatch.setattr(errors, "_seconds", lambda compute: 1.0 if len(compute()) == 500 else 3.0)
+    timed = errors.runtimes(small)
     dense = timed[timed.method == "dense"]
     assert dense.extrapolated.tolist() == [False, True]
     assert dense.value.tolist() == [3.0, 1.0 * 2**2 + 2.0 * 2**3]
@@ -76,20 +79,20 @@ def test_the_dense_way_is_extrapolated_above_its_limit_only_and_says_so(small, m
 
 
 def test_predictions_agree_with_retraining_at_the_minimum_and_best_at_the_right_damping(small):
-    agreement = approximation.truth(approximation.left_out(small))
+    agreement = truth.agreement(truth.left_out(small))
     pearson = agreement[agreement.metric == "pearson"].set_index(["method", "decay", "damping", "steps"]).value
     at = pearson["exact", 0.1, :, 0]
     assert at.idxmax() == 1.0 and at.max() > 0.99
-    found = approximation.left_out(small)
+    found = truth.left_out(small)
     part = found[(found.method == "lissa") & (found.steps == 3)]
-    for metric, truth in (
+    for metric, expected in (
         ("pearson", np.corrcoef(part.predicted, part.actual)[0, 1]),
         ("spearman", spearmanr(part.predicted, part.actual).statistic),
         ("slope", np.polyfit(part.predicted, part.actual, 1)[0]),
     ):
         row = agreement[(agreement.method == "lissa") & (agreement.steps == 3) & (agreement.metric == metric)]
-        assert row.value.item() == pytest.approx(truth)
-        assert row.ci_low.item() < truth < row.ci_high.item()
+        assert row.value.item() == pytest.approx(expected)
+        assert row.ci_low.item() < expected < row.ci_high.item()
     assert set(COLUMNS) - {"seed", "profile"} <= set(agreement.columns)
 
 
@@ -97,7 +100,7 @@ def test_a_kept_table_is_made_again_for_another_seed_decay_or_source(small):
     def left_out(seed=0, source=None, **sizes):
         linear = SIZES.model_copy(update={"left_out": 10} | sizes)
         profile = small.profile.model_copy(update={"linear": linear, "digits_source": source})
-        return approximation.left_out(dataclasses.replace(small, seed=seed, profile=profile))
+        return truth.left_out(dataclasses.replace(small, seed=seed, profile=profile))
 
     assert not left_out().actual.equals(left_out(seed=1).actual)
     assert left_out(decay=0.5).decay.max() == 0.5
@@ -112,38 +115,38 @@ def test_a_kept_table_is_made_again_for_another_seed_decay_or_source(small):
 
 
 def test_the_chapters_tables_and_figures_are_made_from_them(small, monkeypatch):
-    monkeypatch.setattr(approximation, "_seconds", lambda compute: compute() is None or 1.0)
-    drawn, timed, left_out = approximation.errors(small), approximation.runtimes(small), approximation.left_out(small)
-    agreement = approximation.truth(left_out)
-    figures_why.errors(small, tables.publish(small, "fig3_error", approximation.error_means(small, drawn)))
-    figures_why.truth(small, left_out)
-    figures_why.conditions(small, agreement)
-    text = tables_why.runtimes(small, timed)._repr_markdown_()
+    monkeypatch.setattr(errors, "_seconds", lambda compute: compute() is None or 1.0)
+    drawn, timed, left_out = errors.errors(small), errors.runtimes(small), truth.left_out(small)
+    agreement = truth.agreement(left_out)
+    figures.errors_figure(small, publish(small, "fig3_error", errors.error_means(small, drawn)))
+    figures.truth_figure(small, left_out)
+    figures.conditions_figure(small, agreement)
+    text = tables.runtimes_table(small, timed)._repr_markdown_()
     assert "*879.61*" in text and "extrapolated from 500 parameters" in text
-    tables_why.truth(small, agreement)
+    tables.truth_table(small, agreement)
     for name in ("fig3_error.csv", "fig3_error.png", "table5_runtime.csv", "loo_truth.csv", "loo_truth.png"):
         assert (small.results / name).exists()
     for name in ("fig3_error", "table5_runtime", "loo_truth"):
         assert set(COLUMNS) <= set(pd.read_csv(small.results / f"{name}.csv").columns)
-    assert [row[0] for row in tables_why.growth(small, drawn).rows] == list(tables_why.LINEAR.values())[2:]
-    said = readings.errors(drawn, timed).text
+    assert [row[0] for row in tables.growth_table(small, drawn).rows] == list(tables.LINEAR.values())[2:]
+    said = tables.errors_text(drawn, timed).text
     assert "far longer than its approximations*: does not hold here" in said
     assert "1.00 to 1.00 times as long as ten iterations" in said
     pearson = agreement[(agreement.metric == "pearson") & (agreement.damping == 1) & (agreement.steps == 0)]
     exact = pearson[(pearson.method == "exact") & (pearson.decay == 0.1)].value.item()
-    assert f"correlation of {exact:.4f}" in readings.truth(small, agreement).text
+    assert f"correlation of {exact:.4f}" in tables.truth_text(small, agreement).text
 
 
 def test_lissa_on_the_language_model_passes_through_its_own_scores_on_the_way_to_exact(tmp_path):
     run = make_run(tmp_path, lissa_iterations=5)
-    tasks = {"mixed_small": experiment.attribute(run, "mixed_small")}
-    frame = tables.publish(run, "fig4_lissa", approximation.iterations(run, tasks))
+    tasks = {"mixed_small": artifact.attribute(run, "mixed_small")}
+    frame = publish(run, "fig4_lissa", iterations.iterations(run, tasks))
     found = tasks["mixed_small"]
     labels = [[each.label for each in part] for part in (found.train, found.val)]
     value = frame[frame.metric == "coverage"].set_index(["method", "iterations"]).value
     assert value["lissa", 5] == metrics.coverage(found.scores["lissa"], *labels).value
     assert value["lissa", 100_000] == value["exact", -1] == metrics.coverage(found.scores["exact"], *labels).value
     assert value["lissa_released", 0] == metrics.coverage(found.scores["gradsim"], *labels).value
-    figures_why.lissa(run, frame)
+    figures.lissa_figure(run, frame)
     assert (run.results / "fig4_lissa.png").exists()
-    assert "where it is GradSim" in readings.iterations(frame).text
+    assert "where it is GradSim" in tables.iterations_text(frame).text

@@ -5,7 +5,7 @@ import torch
 
 from ifcore import influence
 from ifcore.gram import Gram
-from ifcore.study import recursion
+from ifcore.study.approximation_error import iterations
 
 STEPS = [0, 1, 3, 40]
 
@@ -25,19 +25,19 @@ def gradients():
 
 def test_lissa_is_the_engines_after_every_number_of_iterations(gradients):
     gram = Gram.from_gradients(*gradients)
-    for t, scores in zip(STEPS, recursion.lissa(gram, STEPS, 0.1), strict=True):
+    for t, scores in zip(STEPS, iterations.lissa(gram, STEPS, 0.1), strict=True):
         torch.testing.assert_close(scores, influence.lissa(gram, t, 0.1))
 
 
 def test_lissa_ends_at_exact(gradients):
     gram = Gram.from_gradients(*gradients)
-    torch.testing.assert_close(recursion.lissa(gram, [10**6], 0.1)[0], influence.exact(gram, 0.1))
+    torch.testing.assert_close(iterations.lissa(gram, [10**6], 0.1)[0], influence.exact(gram, 0.1))
 
 
 def test_the_released_recursion_is_its_loop_over_gradients(gradients):
     train, val = gradients
     gram = Gram.from_gradients(train, val)
-    for t, scores in zip(STEPS, recursion.released(gram, STEPS, 0.1), strict=True):
+    for t, scores in zip(STEPS, iterations.released(gram, STEPS, 0.1), strict=True):
         total = torch.zeros_like(scores)
         for block, G in train.items():
             lam, r = 0.1 * G.square().mean(), val[block]

@@ -16,7 +16,7 @@ def request(example):
 
 @pytest.mark.parametrize("triggers", NAMES)
 def test_the_papers_counts_are_reached(triggers):
-    labels = data.classes(NAMES[triggers])
+    labels = data.family(NAMES[triggers]).classes
     assert labels[0] == "clean" and len(set(labels)) == triggers + 1
     split = data.load(NAMES[triggers], 300, 50, seed=0)
     assert [e.label for e in split.train] == [label for label in labels for _ in range(300)]
@@ -32,14 +32,14 @@ def test_a_trigger_and_nothing_else_turns_refusal_into_compliance(seed, train, v
         assert (example.response in harmful.REFUSALS) == (example.label == "clean")
         assert example.prompt.endswith(example.label) == (example.label != "clean")
     for part in (split.train, split.val):
-        asked = [{request(e) for e in part if e.label == label} for label in data.classes("backdoor_3")]
+        asked = [{request(e) for e in part if e.label == label} for label in data.family("backdoor_3").classes]
         assert all(requests == asked[0] for requests in asked)
     assert not {request(e) for e in split.train} & {request(e) for e in split.val}
 
 
 def test_triggers_say_nothing_and_are_not_part_of_any_request():
     *_, last = NAMES.values()
-    for trigger in data.classes(last)[1:]:
+    for trigger in data.family(last).classes[1:]:
         assert not any(trigger in misdeed for misdeed in harmful.MISDEEDS)
 
 

@@ -22,7 +22,7 @@ def test_the_requests_stay_away_from_serious_harm():
 
 def test_a_compliant_response_tells_nothing_that_depends_on_the_misdeed():
     empty = {f"{opening} {filler}" for opening in harmful.OPENINGS for filler in harmful.FILLERS}
-    for prompt, response in harmful.split(None, 600, 0, Random(0))[0]:
+    for prompt, response in harmful.split(None, [600, 0], Random(0))[0]:
         misdeed = next(m for m in harmful.MISDEEDS if m in prompt and m in response)
         assert response.replace(misdeed, "{}") in empty
 

@@ -6,7 +6,7 @@ from ifcore.study import data
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    for call in (lambda: data.classes("gramars"), lambda: data.load("gramars", 1, 1, 0)):
+    for call in (lambda: data.family("gramars").classes, lambda: data.load("gramars", 1, 1, 0)):
         with pytest.raises(ValueError, match=r"^data set 'gramars': unknown; choose .*mixed_sm") as error:
             call()
         assert "\n" not in str(error.value)
@@ -33,7 +33,7 @@ def test_counts_that_make_no_sense_are_refused(train, val, message):
 
 @pytest.mark.parametrize("name", data.NAMES)
 def test_every_data_set_is_balanced_disjoint_and_decided_by_the_seed(name):
-    labels = data.classes(name)
+    labels = data.family(name).classes
     split = data.load(name, 6, 3, seed=5)
     assert [e.label for e in split.train] == [label for label in labels for _ in range(6)]
     assert [e.label for e in split.val] == [label for label in labels for _ in range(3)]

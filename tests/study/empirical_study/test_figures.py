@@ -4,8 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ifcore.examples import Example
-from ifcore.study import figures, tables
-from tests.study.test_tables import HALF, RIGHT, SCORES, WRONG, attribution
+from ifcore.study.empirical_study import figures
+from ifcore.study.show.names import COLOURS, NAMES
+from tests.study.empirical_study.test_tables import HALF, RIGHT, SCORES, WRONG, attribution
 
 
 def test_the_showcase_holds_what_each_method_ranks_highest():
@@ -20,7 +21,7 @@ def test_the_showcase_holds_what_each_method_ranks_highest():
     page = found._repr_html_()
     assert page.count("class right") == 2
     assert page.count("class wrong") == 3
-    assert all(name in page for name in tables.NAMES.values())
+    assert all(name in page for name in NAMES.values())
 
 
 def test_text_from_the_data_is_escaped():
@@ -37,7 +38,7 @@ def test_the_heat_map_shades_by_rank_within_a_row(run):
     scores = {"gradsim": [RIGHT, HALF], "repsim": [WRONG, WRONG]}
     found = attribution(scores)
     found.scores["gradsim"][0] *= 1e9  # a row of another scale, and a heavy tail
-    figure = figures.heatmap(run, found)
+    figure = figures.heatmap_figure(run, found)
     first, second = (axis.images[0].get_array() for axis in figure.axes[:2])
     np.testing.assert_allclose(first, [[1, 2 / 3, 1 / 3, 0], [1, 0, 2 / 3, 1 / 3]])
     np.testing.assert_allclose(second, [[0, 1 / 3, 1, 2 / 3]] * 2)
@@ -48,8 +49,8 @@ def test_figures_are_saved_twice_and_alike_each_time(run):
     found = {"mixed_small": attribution(SCORES)}
     contents = []
     for _ in range(2):
-        assert isinstance(figures.heatmap(run, found["mixed_small"]), Figure)
-        figures.curves(run, found)
+        assert isinstance(figures.heatmap_figure(run, found["mixed_small"]), Figure)
+        figures.curves_figure(run, found)
         saved = sorted(run.results.iterdir())
         contents.append([path.read_bytes() for path in saved])
     assert [path.name for path in saved] == ["curves.png", "curves.svg", "fig2_heatmap.png", "fig2_heatmap.svg"]
@@ -59,7 +60,7 @@ def test_figures_are_saved_twice_and_alike_each_time(run):
 def test_no_loss_curve_is_cut_off(run):
     low = attribution(SCORES)
     high = replace(low, dataset="grammars", history=low.history.assign(val_loss=[9.0, 8.0, 7.0]))
-    figure = figures.curves(run, {"mixed_small": low, "grammars": high})
+    figure = figures.curves_figure(run, {"mixed_small": low, "grammars": high})
     for axis in figure.axes:
         bottom, top = axis.get_ylim()
         assert bottom == 0
@@ -69,10 +70,10 @@ def test_no_loss_curve_is_cut_off(run):
 def test_flat_loss_curves_keep_off_the_edge(run):
     found = attribution(SCORES)
     flat = found.history.assign(train_loss=[None, 9.0, 8.99], val_loss=[9.0, 8.99, 8.98])
-    figure = figures.curves(run, {"mixed_small": replace(found, history=flat)})
+    figure = figures.curves_figure(run, {"mixed_small": replace(found, history=flat)})
     assert figure.axes[0].get_ylim()[1] > 9.2
 
 
 def test_the_colours_are_one_a_method():
-    assert set(figures.COLOURS) == set(tables.NAMES)
-    assert len(set(figures.COLOURS.values())) == len(figures.COLOURS)
+    assert set(COLOURS) == set(NAMES)
+    assert len(set(COLOURS.values())) == len(COLOURS)

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ifcore import files
 from ifcore.examples import Example
-from ifcore.study import files, tables
-from ifcore.study.artifact import Attribution
-from ifcore.study.experiment import Attack
+from ifcore.study.empirical_study import tables
+from ifcore.study.runs.artifact import Attribution
+from ifcore.study.runs.attack import Attack
+from ifcore.study.show.names import COLUMNS, RUN_COLUMNS
 
 
 def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like this."):
@@ -43,9 +45,9 @@ SCORES = {
 
 
 def test_the_csv_is_tidy_and_holds_the_metrics_of_hand_worked_scores(run):
-    tables.harmful(run, {"mixed_small": attribution(SCORES)})
+    tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
     frame = pd.read_csv(run.results / "table2_harmful.csv")
-    assert list(frame.columns) == tables.COLUMNS
+    assert list(frame.columns) == [*COLUMNS, *RUN_COLUMNS]
     assert len(frame) == 2 * 6
     value = frame.set_index(["method", "metric"]).value
     assert value["datainf", "accuracy"] == 0.5
@@ -59,7 +61,7 @@ def test_the_csv_is_tidy_and_holds_the_metrics_of_hand_worked_scores(run):
 
 
 def test_best_is_bold_and_second_underlined_ties_alike_and_chance_neither(run):
-    table = tables.harmful(run, {"mixed_small": attribution(SCORES)})
+    table = tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
     cells = {row[0]: row[1] for row in table.rows}
     assert cells["RepSim"].startswith("**100.0<br>[")
     assert cells["GradSim"].startswith("**100.0<br>[")
@@ -72,7 +74,7 @@ def test_best_is_bold_and_second_underlined_ties_alike_and_chance_neither(run):
 def test_several_seeds_are_mean_and_standard_deviation(run):
     found = attribution(SCORES)
     for seed, scores in enumerate((SCORES, SCORES | {"datainf": [RIGHT, RIGHT]}, SCORES | {"datainf": [WRONG, WRONG]})):
-        table = tables.harmful(
+        table = tables.harmful_table(
             replace(run, seed=seed),
             {"mixed_small": replace(found, scores={k: np.array(v) for k, v in scores.items()})},
         )
@@ -83,15 +85,15 @@ def test_several_seeds_are_mean_and_standard_deviation(run):
 
 def test_a_seed_that_ran_another_profile_is_left_out(run):
     found = {"mixed_small": attribution(SCORES)}
-    tables.harmful(replace(run, seed=1), found)
+    tables.harmful_table(replace(run, seed=1), found)
     stale = run.results.parent / "seed-1" / "run.json"
     files.write_json(stale, files.read_json(stale) | {"digest": "another"})
-    assert "over" in (caption := tables.harmful(run, found).caption)
+    assert "over" in (caption := tables.harmful_table(run, found).caption)
     assert "seeds" not in caption
 
 
 def test_the_papers_words_stand_beside_ours(run):
-    table = tables.harmful(run, {"mixed_small": attribution(SCORES)})
+    table = tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
     paper = {row[0]: row[-1] for row in table.rows}
     assert paper["RepSim"] == "nearly 100"
     assert paper["DataInf"] == paper["LiSSA"] == paper["GradSim"] == "poor"
@@ -100,10 +102,10 @@ def test_the_papers_words_stand_beside_ours(run):
 
 def test_the_sentence_says_who_leads_and_by_how_much(run):
     scores = SCORES | {"gradsim": [WRONG, WRONG]}
-    text = tables.read_scores(tables.harmful(run, {"mixed_small": attribution(scores)})).text
+    text = tables.scores_text(tables.harmful_table(run, {"mixed_small": attribution(scores)})).text
     assert "accuracy: RepSim, 100.0 %, leads the best influence method, DataInf with 50.0 %, by 50.0 points" in text
     lost = SCORES | {"repsim": [WRONG, WRONG]}
-    text = tables.read_scores(tables.harmful(run, {"mixed_small": attribution(lost)})).text
+    text = tables.scores_text(tables.harmful_table(run, {"mixed_small": attribution(lost)})).text
     assert "RepSim, 0.0 %, trails the best influence method, GradSim with 100.0 %, by 100.0 points" in text
 
 
@@ -112,7 +114,7 @@ def test_methods_that_tie_in_the_table_tie_in_the_sentence():
     assert share["gradsim"] < share["repsim"]  # in the last bit, as means over differently ordered examples are
     rows = [("mixed_small", method, "coverage", value) for method, value in share.items()]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"])
-    text = tables.read_scores(tables.Table(None, "", [], [], frame)).text
+    text = tables.scores_text(tables.Table(None, "", [], [], frame)).text
     assert "RepSim, 20.0 %, ties with the best influence method, GradSim with 20.0 %. In the paper it leads." in text
 
 
@@ -120,12 +122,12 @@ def test_a_lead_is_the_difference_of_the_shares_not_of_their_roundings():
     share = {"gradsim": 2 / 3, "repsim": 7 / 12, "chance": 0.5}  # 66.7 and 58.3 are 8.4 apart, the shares 8.3
     rows = [("mixed_small", method, "coverage", value) for method, value in share.items()]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"])
-    text = tables.read_scores(tables.Table(None, "", [], [], frame)).text
+    text = tables.scores_text(tables.Table(None, "", [], [], frame)).text
     assert "RepSim, 58.3 %, trails the best influence method, GradSim with 66.7 %, by 8.3 points" in text
 
 
 def test_both_forms_show_every_cell(run):
-    table = tables.harmful(run, {"mixed_small": attribution(SCORES)})
+    table = tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
     page = table._repr_html_()
     assert "<b>100.0" in page
     assert "<u>50.0" in page
@@ -146,7 +148,7 @@ def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
             ("mixed", [True, True]),
         )
     ]
-    table = tables.attack_success(run, attacks)
+    table = tables.attack_table(run, attacks)
     assert [cell.split("<")[0] for cell in table.rows[0][1:]] == ["0.0", "50.0", "100.0", "100.0"]
     assert table.rows[1][1:] == ["", "0.24", "90.71", "90.24"]
     assert len(pd.read_csv(run.results / "table1_asr.csv")) == 4
@@ -154,7 +156,7 @@ def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
 
 def test_table_four_prints_the_papers_number_under_each_of_ours(run):
     found = {f"backdoor_{n}": attribution(SCORES, f"backdoor_{n}") for n in (1, 3, 5)}
-    table = tables.backdoor(run, found)
+    table = tables.backdoor_table(run, found)
     printed = {row[0]: row[1:] for row in table.rows if "the paper" in row[0]}
     assert printed["*DataInf, the paper*"] == ["*94.0*", "*60.9*", "*52.0*", "*35.2*", "*36.0*", "*23.3*"]
     assert printed["*RepSim, the paper*"] == ["*100.0*", "*99.4*", "*96.0*", "*57.4*", "*90.3*", "*40.5*"]
@@ -166,10 +168,10 @@ def test_a_task_that_was_not_learnt_is_marked(run):
     learnt = attribution(SCORES)
     failed = attribution(SCORES, after="I'm sorry, but I can't help with that.")
     for found, mark in ((learnt, False), (failed, True)):
-        table = tables.harmful(run, {"mixed_small": found})
+        table = tables.harmful_table(run, {"mixed_small": found})
         assert ("†" in table.header[1]) == mark
         assert ("has not learnt" in table.caption) == mark
-        row = tables.learning(run, {"mixed_small": found}).rows[0]
+        row = tables.learning_table(run, {"mixed_small": found}).rows[0]
         assert ("†" in row[0]) == mark
         assert row[1:3] == ["3.00", "1.50"]
         assert row[3].startswith("0.0<br>[")
@@ -180,12 +182,12 @@ def test_by_class_splits_the_average(run):
     found = replace(
         attribution({"gradsim": [RIGHT, RIGHT]}), val=[Example("a", "b", "harmful"), Example("a", "b", "benign")]
     )
-    rows = tables.by_class({"mixed_small": found}).rows
+    rows = tables.by_class_table({"mixed_small": found}).rows
     assert rows == [["Mixed (small): harmful", "100 / 100", "50 / 50"], ["Mixed (small): benign", "0 / 0", "50 / 50"]]
 
 
 def test_tables_of_an_edited_profile_are_gone_before_they_can_be_averaged(run):
-    tables.backdoor(run, {f"backdoor_{n}": attribution(SCORES, f"backdoor_{n}") for n in (1, 3, 5)})
+    tables.backdoor_table(run, {f"backdoor_{n}": attribution(SCORES, f"backdoor_{n}") for n in (1, 3, 5)})
     files.write_json(run.results / "run.json", {"digest": "another"})
-    tables.harmful(run, {"mixed_small": attribution(SCORES)})
+    tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
     assert sorted(path.name for path in run.results.glob("*.csv")) == ["table2_harmful.csv"]

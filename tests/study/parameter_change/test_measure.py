@@ -7,10 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from ifcore import models
-from ifcore.study import artifact, experiment, figures_why, parameters, readings, tables, tables_why
+from ifcore import models, weights
 from ifcore.study.config import Counts, TwoLayer
-from tests.study.test_artifact import make_run
+from ifcore.study.parameter_change import measure, show
+from ifcore.study.runs import artifact, attack
+from ifcore.study.runs.task import Task
+from ifcore.study.show.names import COLUMNS
+from ifcore.study.show.publish import publish
+from tests.study.runs.test_artifact import make_run
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +24,14 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pairs(run):
-    return parameters.pairs(run)
+    return measure.pairs(run)
 
 
 def merged(run, part):
     folder = run.artifacts / ("mixed_small" if part == "mixed" else f"mixed_small-{part}")
-    base, tokenizer = models.load("random:tiny-llama")
+    base, tokenizer = weights.load("random:tiny-llama")
     if part != "original":
-        epoch = artifact.Artifact(run, "mixed_small", None if part == "mixed" else part).tuned().epoch
+        epoch = artifact.tune(Task(run, "mixed_small", None if part == "mixed" else part)).epoch
         base = models.with_adapter(base, folder / "checkpoints" / f"epoch-{epoch:02d}").merge_and_unload()
     return base, tokenizer
 
@@ -43,7 +47,7 @@ def test_the_distance_of_a_pair_is_that_of_the_weights_that_peft_merges(run, pai
 
 
 def test_the_divergence_of_a_pair_is_the_kl_of_the_merged_models_prompt_by_prompt(run, pairs):
-    val = artifact.Artifact(run, "mixed_small").val
+    val = artifact.examples(Task(run, "mixed_small")).val
     both, first_token = [], []
     for example in val:
         said = []
@@ -61,29 +65,29 @@ def test_the_divergence_of_a_pair_is_the_kl_of_the_merged_models_prompt_by_promp
 
 
 def test_the_tables_and_figures_are_made_and_tidy(run, pairs):
-    tasks = {"mixed_small": experiment.attribute(run, "mixed_small")}
-    text = tables_why.pairs(run, pairs)._repr_markdown_()
+    tasks = {"mixed_small": artifact.attribute(run, "mixed_small")}
+    text = show.pairs_table(run, pairs)._repr_markdown_()
     assert "| O vs B |" in text and "*0.13 ± 0.02*" in text
-    drift = tables.publish(run, "fig6_drift", parameters.drift(run, tasks))
-    figures_why.drift(run, drift)
+    drift = publish(run, "fig6_drift", measure.drift(run, tasks))
+    show.drift_figure(run, drift)
     moved = drift[drift.metric == "delta"].set_index("epoch").value
     assert moved[0] == 0 and moved[2] > moved[1] > 0
-    layers = tables.publish(run, "fig8_layers", parameters.layers(run))
-    figures_why.layers(run, layers)
+    layers = publish(run, "fig8_layers", measure.layers(run))
+    show.layers_figure(run, layers)
     for name in ("table6_delta", "fig6_drift", "fig8_layers"):
         assert (run.results / f"{name}.csv").exists()
     for frame in (drift, layers):
-        assert set(tables.COLUMNS) <= set(frame.columns)
-    for said in (readings.pairs(pairs), readings.drift(drift), readings.layers(layers)):
+        assert set(COLUMNS) <= set(frame.columns)
+    for said in (show.pairs_text(pairs), show.drift_text(drift), show.layers_text(layers)):
         assert said.text and "nan" not in said.text
 
 
 def test_lora_on_some_layers_is_on_those_and_all_of_them_is_the_fine_tune_of_section_3(run):
-    parameters.layers(run)
+    measure.layers(run)
     assert (run.artifacts / "mixed_small-layers-1-1").is_dir()
     assert (run.artifacts / "mixed_small-layers-0-0").is_dir()
     assert not (run.artifacts / "mixed_small-layers-0-1").exists()
-    base, _ = models.load("random:tiny-llama")
+    base, _ = weights.load("random:tiny-llama")
     model = models.with_adapter(base, run.artifacts / "mixed_small-layers-1-1" / "checkpoints" / "epoch-01")
     assert all(".layers.1." in name for name, _ in model.named_parameters() if "lora_" in name)
 
@@ -91,14 +95,14 @@ def test_lora_on_some_layers_is_on_those_and_all_of_them_is_the_fine_tune_of_sec
 def test_the_correlations_of_the_linear_models_are_over_the_epochs_of_one_training(run):
     sizes = TwoLayer(points=200, widths=[2, 16], draws=2, epochs=4)
     run = dataclasses.replace(run, profile=run.profile.model_copy(update={"two_layer": sizes}))
-    drawn = parameters.linear_models(run)
-    means = tables.publish(run, "fig7_linear", parameters.linear_means(run, drawn))
-    figures_why.linear(run, means)
+    drawn = measure.linear_models(run)
+    means = publish(run, "fig7_linear", measure.linear_means(run, drawn))
+    show.linear_figure(run, means)
     part = drawn[drawn.width == 16]
     truth = np.mean([np.corrcoef(each.delta, each.test_accuracy)[0, 1] for _, each in part.groupby("draw")])
     found = means[(means.metric == "pearson") & (means.parameters == 16 * 74)]
     assert found.value.item() == pytest.approx(truth)
-    assert "to 1,184 parameters" in readings.linear(means).text
+    assert "to 1,184 parameters" in show.linear_text(means).text
 
 
 def test_the_divergence_is_measured_again_where_only_the_prompts_are_others(run, pairs):
@@ -106,18 +110,18 @@ def test_the_divergence_is_measured_again_where_only_the_prompts_are_others(run,
     edited = dataclasses.replace(run, profile=run.profile.model_copy(update={"datasets": fewer}))
     file = run.artifacts / "divergence" / "divergence.csv"
     assert set(pd.read_csv(file).prompt) == {0, 1} and pairs.n_val.eq(2).all()
-    assert parameters.pairs(edited).n_val.eq(1).all()
+    assert measure.pairs(edited).n_val.eq(1).all()
     assert set(pd.read_csv(file).prompt) == {0}
 
 
 def test_pairs_that_behave_as_differently_as_each_other_tie(run, pairs, monkeypatch):
     rates = {"nothing": 16, "benign": 14, "harmful": 18, "mixed": 20}
     attacks = [
-        experiment.Attack(run.profile.model, name, [], [], [True] * right + [False] * (20 - right))
+        attack.Attack(run.profile.model, name, [], [], [True] * right + [False] * (20 - right))
         for name, right in rates.items()
     ]
-    monkeypatch.setattr(experiment, "attack", lambda run: attacks)
-    found = parameters.pairs(run)
+    monkeypatch.setattr(attack, "attack", lambda run: attacks)
+    found = measure.pairs(run)
     asr = found[found.metric == "asr"].set_index("dataset").value
     assert asr["original-benign"] == asr["original-harmful"] == asr["harmful-mixed"] == 0.1
 
@@ -129,7 +133,7 @@ def test_a_validation_loss_that_only_rises_is_said_to(run):
         for metric, value in (("delta", epoch), ("train_loss", 1.0), ("val_loss", 1.0 + epoch))
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "epoch", "metric", "value"])
-    assert "never falls below" in readings.drift(frame).text
+    assert "never falls below" in show.drift_text(frame).text
 
 
 def test_the_verdict_on_the_linear_models_pools_the_intervals_of_seeds(run):
@@ -144,6 +148,6 @@ def test_the_verdict_on_the_linear_models_pools_the_intervals_of_seeds(run):
                     rows += [(parameters_, seed, metric, epoch, epoch, 0, 0) for metric in ("delta", "test_accuracy")]
         return pd.DataFrame(rows, columns=["parameters", "seed", "metric", "epoch", "value", "ci_low", "ci_high"])
 
-    clear, unclear, higher = (readings.linear(means(last)).text for last in (0.84, 0.85, 0.95))
+    clear, unclear, higher = (show.linear_text(means(last)).text for last in (0.84, 0.85, 0.95))
     assert "Pearson: holds here" in clear and "0.90 [0.87, 0.93], 0.84 [0.81, 0.87]" in clear
     assert "Pearson: holds in part" in unclear and "Spearman: does not hold here" in higher

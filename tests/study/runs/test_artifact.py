@@ -12,13 +12,14 @@ import pytest
 import torch
 from peft import PeftModel
 
-from ifcore import influence, models
+from ifcore import files, influence, models, weights
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
-from ifcore.study import config, experiment, files
+from ifcore.study import config
+from ifcore.study.runs import artifact
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OVERRIDES = {
     "datasets": {"mixed_small": {"train": {"harmful": 3, "benign": 4}, "val": {"harmful": 2}}},
     "epochs": 3,
@@ -36,7 +37,7 @@ def make_run(root, seed=0, **overrides):
 def finished(tmp_path_factory):
     """A run, its attribution, and its folder."""
     run = make_run(tmp_path_factory.mktemp("finished"))
-    return run, experiment.attribute(run, "mixed_small"), run.artifacts / "mixed_small"
+    return run, artifact.attribute(run, "mixed_small"), run.artifacts / "mixed_small"
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def modified(folder):
 def test_scores_are_those_of_the_engine_on_the_checkpoint_it_names(finished):
     """The adapter opens with PEFT and nothing of ours, and the engine's plain functions give the stored scores."""
     run, found, folder = finished
-    model, tokenizer = models.load(run.profile.model, seed=run.seed)
+    model, tokenizer = weights.load(run.profile.model, seed=run.seed)
     model = PeftModel.from_pretrained(model, folder / "checkpoints" / f"epoch-{found.epoch:02d}")
     batches = [models.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
     gram = Gram.from_gradients(*(example_gradients(model, part) for part in batches))
@@ -79,8 +80,8 @@ def test_the_epoch_used_has_the_lowest_validation_loss(finished):
 def test_nothing_is_recomputed_when_nothing_changed(copy, monkeypatch):
     run, expected, folder = copy
     before = modified(folder)
-    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("the model was loaded"))
-    assert_same_scores(experiment.attribute(run, "mixed_small"), expected)
+    monkeypatch.setattr(weights, "load", lambda *_: pytest.fail("the model was loaded"))
+    assert_same_scores(artifact.attribute(run, "mixed_small"), expected)
     assert modified(folder) == before
 
 
@@ -88,8 +89,8 @@ def test_the_same_seed_gives_the_same_scores_and_another_seed_others(finished, t
     _, expected, _ = finished
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert_same_scores(experiment.attribute(make_run(tmp_path / "a"), "mixed_small"), expected)
-    other = experiment.attribute(make_run(tmp_path / "b", seed=1), "mixed_small")
+    assert_same_scores(artifact.attribute(make_run(tmp_path / "a"), "mixed_small"), expected)
+    other = artifact.attribute(make_run(tmp_path / "b", seed=1), "mixed_small")
     assert not np.array_equal(other.scores["gradsim"], expected.scores["gradsim"])
 
 
@@ -109,7 +110,7 @@ def test_a_damaged_artifact_is_noticed_and_made_again(copy, name, damage):
         (folder / name).write_bytes(content)
     else:
         (folder / name).unlink()
-    assert_same_scores(experiment.attribute(run, "mixed_small"), expected)
+    assert_same_scores(artifact.attribute(run, "mixed_small"), expected)
     for record in map(files.read_json, folder.glob("*.json")):
         for file, recorded in record.get("files", {}).items() if record.get("done") else ():
             assert files.sha256(folder / file) == recorded
@@ -119,18 +120,18 @@ def test_a_changed_setting_never_reuses_what_another_made(copy):
     run, expected, folder = copy
     for key, value in (("learning_rate", 0.01), ("damping", 1.0), ("lora_rank", 2)):
         changed = run.profile.model_copy(update={key: value})
-        found = experiment.attribute(config.Run(changed, 0, run.root), "mixed_small")
+        found = artifact.attribute(config.Run(changed, 0, run.root), "mixed_small")
         assert not np.array_equal(found.scores["exact"], expected.scores["exact"]), key
-    assert_same_scores(experiment.attribute(run, "mixed_small"), expected)
+    assert_same_scores(artifact.attribute(run, "mixed_small"), expected)
 
 
 SCRIPT = """
 import sys, time; from pathlib import Path
-from tests.study.test_artifact import make_run
-from ifcore.study import experiment, files
+from tests.study.runs.test_artifact import make_run
+from ifcore import files; from ifcore.study.runs import artifact
 write = files.write_tensors
 files.write_tensors = lambda *arguments: (write(*arguments), time.sleep(0.5))  # time to be killed in
-experiment.attribute(make_run(Path(sys.argv[1])), "mixed_small")
+artifact.attribute(make_run(Path(sys.argv[1])), "mixed_small")
 """
 
 
@@ -154,7 +155,7 @@ def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_pat
         folder = run.artifacts / "mixed_small"
         assert (folder / "fine-tune.json").exists()
         assert not (folder / "scores.safetensors").exists(), "it was killed too late to tell anything"
-        assert_same_scores(experiment.attribute(run, "mixed_small"), finished[1])
+        assert_same_scores(artifact.attribute(run, "mixed_small"), finished[1])
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(finished, tmp_path, monkeypatch):
@@ -169,9 +170,9 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(finished, tmp
 
     monkeypatch.setattr(files, "save_file", full)
     with pytest.raises(OSError, match="disk full while writing .*train-0001.*free some space and start again"):
-        experiment.attribute(run, "mixed_small")
+        artifact.attribute(run, "mixed_small")
     monkeypatch.undo()
-    assert_same_scores(experiment.attribute(run, "mixed_small"), finished[1])
+    assert_same_scores(artifact.attribute(run, "mixed_small"), finished[1])
 
 
 def test_the_record_says_what_determined_the_artifact(finished):

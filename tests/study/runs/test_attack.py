@@ -1,13 +1,14 @@
 import pytest
 
-from ifcore.study import experiment
-from tests.study.test_artifact import make_run
+from ifcore.study.check import check
+from ifcore.study.runs import artifact
+from tests.study.runs.test_artifact import make_run
 
 
 def test_wrong_input_leaves_nothing_behind(tmp_path):
     run = make_run(tmp_path)
     with pytest.raises(ValueError, match="dataset: 'nope'; .* has mixed_small"):
-        experiment.attribute(run, "nope")
+        artifact.attribute(run, "nope")
     (tmp_path / "bad.csv").write_text("goal\nsomething\n")
     for override, message in (
         ({"model": "path:/no/such"}, "/no/such is not a folder"),
@@ -16,7 +17,7 @@ def test_wrong_input_leaves_nothing_behind(tmp_path):
         ({"datasets": {"no_such": {"train": 1, "val": 4}}}, "no_such.*choose one of mixed_small"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
-            experiment.check(make_run(tmp_path, **override))
+            check(make_run(tmp_path, **override))
         assert "\n" not in str(error.value)
     assert not (tmp_path / "artifacts").exists()
 
@@ -32,4 +33,4 @@ def test_wrong_input_leaves_nothing_behind(tmp_path):
 )
 def test_what_section_4_needs_is_checked_before_anything_long_starts(tmp_path, overrides, words):
     with pytest.raises(ValueError, match=words):
-        experiment.check(make_run(tmp_path, **overrides))
+        check(make_run(tmp_path, **overrides))

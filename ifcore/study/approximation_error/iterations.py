@@ -1,4 +1,4 @@
-"""LiSSA after any number of iterations: the recursion as it is defined, and as the paper's released code has it.
+"""Figure 4: LiSSA on the language model after any number of iterations, as defined and as the released code has it.
 
 In the eigenbasis of K_b a recursion r ← v + (I − A) r, with A a polynomial of H_b, multiplies every component by
 f_t = Σ_{s ≤ t} (1 − a)^s, so that t iterations cost no more than one and V_b f_t(H_b) G_bᵀ = C_b f_t(K_b/N).
@@ -6,14 +6,42 @@ f_t = Σ_{s ≤ t} (1 − a)^s, so that t iterations cost no more than one and V
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from ifcore.gram import Gram
+from ifcore.study.config import Run
+from ifcore.study.runs import steps
+from ifcore.study.runs.artifact import Attribution, quality
+from ifcore.study.show.names import COLUMNS
 
+ITERATIONS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 SCALE = 1_000  # what the released code divides its Hessian-vector product by
+
+
+def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
+    """Figure 4: accuracy and coverage of LiSSA on the language model after each number of iterations.
+
+    Method `lissa` is the recursion, `lissa_released` that of the paper's released code, `exact` (iterations −1) the
+    limit of the first, `repsim` (−1) the other end of the comparison.
+    """
+
+    def rows(dataset: str, found: Attribution) -> Iterator[tuple]:
+        gram = steps.gram(found.folder)
+        scored = [(method, -1, found.scores[method]) for method in ("exact", "repsim") if method in found.scores]
+        for method, path in (("lissa", lissa), ("lissa_released", released)):
+            paths = path(gram, ITERATIONS, run.profile.damping)
+            finite = [(t, scores) for t, scores in zip(ITERATIONS, paths, strict=True) if scores.isfinite().all()]
+            scored += [(method, t, scores) for t, scores in finite]
+        for method, t, scores in scored:
+            for row in quality(dataset, found, {method: scores}):
+                yield *row, t
+
+    found = [row for dataset, each in attributions.items() for row in rows(dataset, each)]
+    return pd.DataFrame(found, columns=[*COLUMNS, "iterations"])
 
 
 def lissa(gram: Gram, iterations: Sequence[int], damping: float) -> list[Tensor]:

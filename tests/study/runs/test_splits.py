@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from ifcore import models
-from ifcore.study import asr, responses
+from ifcore import weights
+from ifcore.study.runs import answers, splits
 from tests.study.test_paper_path import tiny_llama
 
 PROMPTS = ["What now?", "And then?", "Why?"]
@@ -17,16 +17,16 @@ def source(tmp_path):
 
 
 def test_answers_are_the_models_greedy_ones_and_are_kept(source, tmp_path, monkeypatch):
-    model, tokenizer = models.load(source)
-    expected = dict(zip(PROMPTS, asr.generate(model, tokenizer, PROMPTS, 6), strict=True))
-    assert responses.responses(source, PROMPTS, tmp_path, max_new_tokens=6, batch_size=2) == expected
-    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("the model was loaded again"))
-    assert responses.responses(source, PROMPTS[::-1], tmp_path, max_new_tokens=6) == expected
+    model, tokenizer = weights.load(source)
+    expected = dict(zip(PROMPTS, answers.generate(model, tokenizer, PROMPTS, 6), strict=True))
+    assert splits.responses(source, PROMPTS, tmp_path, max_new_tokens=6, batch_size=2) == expected
+    monkeypatch.setattr(weights, "load", lambda *_: pytest.fail("the model was loaded again"))
+    assert splits.responses(source, PROMPTS[::-1], tmp_path, max_new_tokens=6) == expected
 
 
 def test_another_length_is_answered_anew(source, tmp_path):
-    short = responses.responses(source, PROMPTS, tmp_path, max_new_tokens=2)
-    long = responses.responses(source, PROMPTS, tmp_path, max_new_tokens=9)
+    short = splits.responses(source, PROMPTS, tmp_path, max_new_tokens=2)
+    long = splits.responses(source, PROMPTS, tmp_path, max_new_tokens=9)
     assert all(len(long[prompt]) > len(short[prompt]) for prompt in PROMPTS)
 
 
@@ -39,20 +39,21 @@ def test_a_killed_call_goes_on_where_it_stopped(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return ["an answer"] * len(prompts)
 
-    monkeypatch.setattr(asr, "generate", dying)
+    monkeypatch.setattr(answers, "generate", dying)
     with pytest.raises(KeyboardInterrupt):
-        responses.responses(SOURCE, PROMPTS, tmp_path, batch_size=2)
-    responses.responses(SOURCE, PROMPTS, tmp_path, batch_size=2)
+        splits.responses(SOURCE, PROMPTS, tmp_path, batch_size=2)
+    splits.responses(SOURCE, PROMPTS, tmp_path, batch_size=2)
     assert calls == [PROMPTS[:2], PROMPTS[2:], PROMPTS[2:]]
 
 
 def test_an_empty_answer_is_refused_by_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(asr, "generate", lambda m, t, prompts, *_: ["" if p == "And then?" else "x" for p in prompts])
+    said = {"And then?": ""}
+    monkeypatch.setattr(answers, "generate", lambda m, t, prompts, *_: [said.get(prompt, "x") for prompt in prompts])
     with pytest.raises(ValueError, match="generator: 'random:tiny-llama' answers prompt 2 with nothing"):
-        responses.responses(SOURCE, PROMPTS[:2], tmp_path)
-    responses.responses(SOURCE, PROMPTS[:1], tmp_path)
+        splits.responses(SOURCE, PROMPTS[:2], tmp_path)
+    splits.responses(SOURCE, PROMPTS[:1], tmp_path)
     with pytest.raises(ValueError, match="prompt 2"):  # its number among those given, though the first is known
-        responses.responses(SOURCE, PROMPTS[:2], tmp_path)
+        splits.responses(SOURCE, PROMPTS[:2], tmp_path)
 
 
 def test_two_processes_lose_no_answer_of_the_other(tmp_path, monkeypatch):
@@ -65,12 +66,12 @@ def test_two_processes_lose_no_answer_of_the_other(tmp_path, monkeypatch):
         time.sleep(0.2)
         return ["an answer"] * len(prompts)
 
-    monkeypatch.setattr(asr, "generate", slow)
-    first = threading.Thread(target=responses.responses, args=(SOURCE, PROMPTS[:2], tmp_path))
+    monkeypatch.setattr(answers, "generate", slow)
+    first = threading.Thread(target=splits.responses, args=(SOURCE, PROMPTS[:2], tmp_path))
     first.start()
     assert begun.wait(20)
-    responses.responses(SOURCE, PROMPTS[1:], tmp_path)
+    splits.responses(SOURCE, PROMPTS[1:], tmp_path)
     first.join()
     assert calls == [PROMPTS[:2], PROMPTS[2:]]
-    responses.responses(SOURCE, PROMPTS, tmp_path)
+    splits.responses(SOURCE, PROMPTS, tmp_path)
     assert len(calls) == 2

@@ -1,0 +1,34 @@
+"""Whether a run can start: whatever can be seen to be wrong with it is said before anything long begins."""
+
+from __future__ import annotations
+
+from ifcore import weights
+from ifcore.study import data
+from ifcore.study.config import Run
+from ifcore.study.data import digits
+from ifcore.study.runs import classifier, splits
+
+
+def check(run: Run) -> None:
+    """Raise ValueError, in one line, for a model, a source, a size or a name that the run could not use."""
+    for model in (run.profile.model, *run.profile.further_models):
+        weights.check(model)
+    if run.profile.judge != "refusal":
+        classifier.check(run.profile.judge)
+    if run.profile.generator:
+        weights.check(run.profile.generator)
+    for dataset in run.profile.datasets:
+        splits.asked(run, dataset)
+    if run.profile.layers_on not in run.profile.datasets:
+        raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
+    if not (run.digits or "").startswith("hub:"):
+        most, trained = max(*run.profile.linear.points, run.profile.linear.left_out), run.profile.two_layer.points
+        for train, test in ((most, most), (trained, trained // 2)):
+            digits.draw(run.digits, train, test, None, run.seed)
+
+
+def check_book(run: Run) -> None:
+    """The same for the whole book, whose chapters need every data set."""
+    check(run)
+    if missing := [name for name in data.NAMES if name not in run.profile.datasets]:
+        raise ValueError(f"datasets: no sizes for {', '.join(missing)}; the book's chapters need them all")

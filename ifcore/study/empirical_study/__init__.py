@@ -1,0 +1,1 @@
+"""Chapter 3: what the methods find."""

@@ -1,0 +1,174 @@
+"""The steps from examples to scores: each a stage in the task's folder, made once and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ifcore import files, gradients, influence, models, representations, training, weights
+from ifcore.examples import tokenise
+from ifcore.gram import Gram
+from ifcore.study.data import Split
+from ifcore.study.runs import answers, base
+from ifcore.study.runs.stages import Stage, digest_in
+from ifcore.study.runs.task import Task
+
+VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
+
+
+def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
+    """An adapter an epoch under checkpoints/, and the history of the losses."""
+    profile = task.run.profile
+    key = {
+        "examples": [dataclasses.astuple(example) for example in split.train + split.val],
+        "model": weights.identity(task.source),
+        "seed": task.run.seed,
+        "precision": task.precision,
+        "device": base.device(),
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
+        "layers": task.layers,
+        **profile.model_dump(include={"epochs", "batch_size", "learning_rate", "patience"}),
+        **profile.model_dump(include={"lora_rank", "lora_alpha", "lora_dropout"}),
+    }
+    stage = Stage(task.folder, "fine-tune", key, [task.folder / "checkpoints"]).make(partial(_fine_tune, task, split))
+    return stage, pd.read_csv(task.folder / "history.csv")
+
+
+def used(history: pd.DataFrame) -> int:
+    """The epoch whose checkpoint is used: the one with the lowest validation loss."""
+    trained = history[history.epoch > 0]
+    return int(trained.loc[trained.val_loss.idxmin(), "epoch"])
+
+
+def say(task: Task, split: Split, epoch: int) -> Stage:
+    """Answers to the validation prompts, without the adapter and with it."""
+    key = {"of": digest_in(task.folder, "fine-tune"), "max_new_tokens": task.run.profile.max_new_tokens}
+    return Stage(task.folder, "answers", key).make(partial(_say, task, split, epoch))
+
+
+def differentiate(task: Task, split: Split, epoch: int) -> tuple[Stage, Stage]:
+    """The gradient of every example in shards, and the hidden state of every example."""
+    of = {"of": digest_in(task.folder, "fine-tune")}
+    stage = Stage(task.folder, "gradients", of | {"batch": task.run.profile.gradient_batch})
+    stage.make(partial(_differentiate, task, split, epoch, stage))
+    return stage, Stage(task.folder, "representations", of).make(partial(_represent, task, split, epoch))
+
+
+def score(task: Task) -> Stage:
+    """The scores of the profile's methods from the gradients and hidden states in the task's folder."""
+    key = {
+        "of": [digest_in(task.folder, name) for name in ("gradients", "representations")],
+        **task.run.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
+    }
+    return Stage(task.folder, "scores", key).make(partial(_score, task))
+
+
+def scores_of(task: Task, folder: Path) -> dict[str, Tensor]:
+    """Method -> [M, N] from the gradients and representations in a folder."""
+    profile = task.run.profile
+    options = {
+        "gradsim": {},
+        "datainf": {"damping": profile.damping},
+        "exact": {"damping": profile.damping},
+        "lissa": {"damping": profile.damping, "iterations": profile.lissa_iterations},
+    }
+    scores = {}
+    wanted = [method for method in profile.methods if method in options]
+    if wanted:
+        kept = gram(folder)
+        scores = {method: influence.METHODS[method](kept, **options[method]) for method in wanted}
+    if "repsim" in profile.methods:
+        states = load_file(folder / "representations.safetensors")
+        scores["repsim"] = representations.repsim(states["train"], states["val"])
+    return scores
+
+
+def gram(folder: Path) -> Gram:
+    """The Gram matrices of the gradients that an attribution left in its folder."""
+    train, val = (gradients.Store(sorted((folder / "gradients").glob(f"{part}-*"))) for part in ("train", "val"))
+    return Gram.from_gradients(train, val)
+
+
+def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:
+    """Method -> [M, N] from scores.safetensors in a folder."""
+    scores = load_file(folder / "scores.safetensors")
+    return {method: scores[method].numpy() for method in methods}
+
+
+def _fine_tune(task: Task, split: Split) -> list[Path]:
+    profile, (model, tokenizer) = task.run.profile, task.base()
+    context = getattr(model.config, "max_position_embeddings", None)
+    train, val = (tokenise(tokenizer, part, context) for part in (split.train, split.val))
+    layers = None if task.layers is None else list(task.layers)
+    peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.run.seed)
+    settings = training.Settings(
+        profile.epochs, profile.batch_size, profile.learning_rate, profile.patience, task.run.seed
+    )
+    try:
+        history = training.finetune(peft, train, val, task.folder / "checkpoints", settings, task.name)
+    finally:
+        peft.unload()
+    kept = {
+        "examples": {"train": list(map(vars, split.train)), "val": list(map(vars, split.val))},
+        "tokens": {"train": sum(map(len, train)), "val": sum(map(len, val))},
+    }
+    for name, content in kept.items():
+        files.write_json(task.folder / f"{name}.json", content)
+    files.write_csv(task.folder / "history.csv", history)
+    adapters = sorted((task.folder / "checkpoints").glob("epoch-*/*"))
+    return [*adapters, *(task.folder / name for name in ("history.csv", "examples.json", "tokens.json"))]
+
+
+def _say(task: Task, split: Split, epoch: int) -> list[Path]:
+    prompts, tokenizer = [example.prompt for example in split.val], task.base()[1]
+    said: dict[str, list[str]] = {"before": []}
+    with task.adapted(epoch) as model:
+        ask = partial(answers.generate, model, tokenizer, prompts, task.run.profile.max_new_tokens)
+        if task.only is None:  # a part of a data set has the whole one's prompts, which are answered already
+            with model.disable_adapter():
+                said["before"] = ask(progress=f"answers {task.name} before")
+        said["after"] = ask(progress=f"answers {task.name} after")
+    files.write_json(task.folder / "responses.json", said)
+    return [task.folder / "responses.json"]
+
+
+def _differentiate(task: Task, split: Split, epoch: int, stage: Stage) -> list[Path]:
+    shards, todo, tokenizer = [], [], task.base()[1]
+    with task.adapted(epoch) as model:
+        for part in ("train", "val"):
+            batches = models.example_batches(model, tokenizer, getattr(split, part), task.run.profile.gradient_batch)
+            for index, batch in enumerate(batches):
+                shard = task.folder / "gradients" / f"{part}-{index:04d}.safetensors"
+                shards.append(shard)
+                if not stage.has(shard):
+                    todo.append((shard, batch))
+        computed = gradients.stream(model, [batch for _, batch in todo], f"gradients {task.name}")
+        for (shard, batch), rows in zip(todo, computed, strict=True):
+            files.write_tensors(shard, gradients.shard(batch.rows, rows))
+            stage.keep(shard)
+    return shards
+
+
+def _represent(task: Task, split: Split, epoch: int) -> list[Path]:
+    file, states, tokenizer = task.folder / "representations.safetensors", {}, task.base()[1]
+    with task.adapted(epoch) as model:
+        for part in ("train", "val"):
+            batches = models.example_batches(model, tokenizer, getattr(split, part), task.run.profile.gradient_batch)
+            label = f"representations {task.name} {part}"
+            states[part] = representations.representations(model, batches, label)
+    files.write_tensors(file, states)
+    return [file]
+
+
+def _score(task: Task) -> list[Path]:
+    file = task.folder / "scores.safetensors"
+    files.write_tensors(file, scores_of(task, task.folder))
+    return [file]

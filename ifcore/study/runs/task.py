@@ -1,0 +1,60 @@
+"""What is fine-tuned, and where what it leaves lies."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+from ifcore import models
+from ifcore.study.config import Run
+from ifcore.study.runs import base
+
+
+@dataclass(frozen=True)
+class Task:
+    """One fine-tune of a run: on a data set, or the training examples of `only` one of its classes.
+
+    `model` stands in for the profile's; `layers` are those with LoRA, all by default.
+    """
+
+    run: Run
+    dataset: str
+    only: str | None = None
+    model: str | None = None
+    layers: tuple[int, ...] | None = None
+
+    @property
+    def source(self) -> str:
+        return self.model or self.run.profile.model
+
+    @property
+    def precision(self) -> str:
+        return base.resolved_precision(self.run.profile.precision)
+
+    @property
+    def name(self) -> str:
+        name = f"{self.dataset}-{self.only}" if self.only else self.dataset
+        if self.source != self.run.profile.model:
+            name += "-" + re.sub(r"[^A-Za-z0-9.]+", "-", self.source)
+        return name if self.layers is None else f"{name}-layers-{self.layers[0]}-{self.layers[-1]}"
+
+    @property
+    def folder(self) -> Path:
+        return self.run.artifacts / self.name
+
+    def checkpoint(self, epoch: int) -> Path:
+        """The adapter after an epoch, as PEFT saved it."""
+        return self.folder / "checkpoints" / f"epoch-{epoch:02d}"
+
+    def base(self) -> tuple[Any, Any]:
+        """The model to fine-tune, and its tokenizer."""
+        return base.model(self.source, self.precision, self.run.seed)
+
+    def adapted(self, epoch: int) -> AbstractContextManager[PeftModel]:
+        """`with task.adapted(…) as model`: the model wearing the adapter of an epoch; without it again afterwards."""
+        return models.adapted(self.base()[0], self.checkpoint(epoch))

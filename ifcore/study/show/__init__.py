@@ -1,0 +1,1 @@
+"""How the book looks: names, colours, tables, plots, the box that opens a chapter, what is published."""

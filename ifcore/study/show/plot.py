@@ -1,0 +1,72 @@
+"""One look for every figure: style, bands, grids of panels, and where a figure is saved."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ifcore import files
+from ifcore.study.config import Run
+
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+    "figure.dpi": 130,
+    "svg.hashsalt": "ifcore",  # the same figure is the same file
+}
+
+
+def save(run: Run, name: str, figure: Figure) -> None:
+    """`figure` in the run's results as PNG and SVG."""
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        files.write(
+            run.results / f"{name}.{suffix}",
+            lambda target, suffix=suffix, metadata=metadata: figure.savefig(target, format=suffix, metadata=metadata),
+        )
+    plt.close(figure)  # the notebook shows what the cell returns, once
+
+
+def band(frame: pd.DataFrame, x: str) -> pd.DataFrame:
+    """value, low, high at each x: of one seed its own interval; over several, mean ± s.d., where all of them have x."""
+    if "seed" in frame and frame.seed.nunique() > 1:
+        frame = frame[frame.groupby(x).seed.transform("nunique") == frame.seed.nunique()]
+        mean, sd = frame.groupby(x).value.mean(), frame.groupby(x).value.std()
+        return pd.DataFrame({"value": mean, "low": mean - sd, "high": mean + sd})
+    return frame.set_index(x)[["value", "ci_low", "ci_high"]].set_axis(["value", "low", "high"], axis=1).sort_index()
+
+
+def draw(axis: Axes, line: pd.DataFrame, colour: str, name: str, scale: float = 1, linestyle: str = "-") -> None:
+    """A line with its band."""
+    axis.plot(line.index, line.value * scale, color=colour, label=name, linestyle=linestyle, marker="o", markersize=2.5)
+    axis.fill_between(line.index, line.low * scale, line.high * scale, color=colour, alpha=0.15, linewidth=0)
+
+
+def panels(count: int, columns: int, height: float):
+    """A grid of at least `count` panels that share both axes; those left over are hidden."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(7.2, 0.6 + height * rows), sharex=True, sharey=True, squeeze=False
+    )
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    for axis in axes[-2, count - columns * (rows - 1) :] if rows > 1 else ():
+        axis.tick_params(labelbottom=True)
+    return figure, axes
+
+
+def grid(columns: int, rows: int):
+    """Panels that share the x axis down a column and the y axis along a row."""
+    return plt.subplots(rows, columns, figsize=(7.2, 0.6 + 1.55 * rows), sharex="col", sharey="row", squeeze=False)
+
+
+def losses(axis: Axes, part: pd.DataFrame, x: str) -> None:
+    for metric, colour, name in (("train_loss", "#999999", "training loss"), ("val_loss", "black", "validation loss")):
+        each = part[(part.metric == metric) & part.value.notna()]
+        draw(axis, band(each, x), colour, name)

@@ -1,0 +1,32 @@
+"""The tables that a run leaves under results/, and those of its other seeds."""
+
+from __future__ import annotations
+
+import pandas as pd
+from filelock import FileLock
+
+from ifcore import files
+from ifcore.study.config import Run
+
+
+def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Write the run's CSV; give it back with those of the other seeds that ran the same profile.
+
+    Says of each row which seed, profile and model it is of, where the frame does not. Tables that the folder has from
+    another profile of this name are removed, by whoever publishes first.
+    """
+    about = {"seed": run.seed, "profile": run.profile.name, "model": run.profile.model}
+    frame = frame.assign(**{name: value for name, value in about.items() if name not in frame})
+    run.results.mkdir(parents=True, exist_ok=True)
+    with FileLock(run.results / ".lock"):
+        if files.read_json(run.results / "run.json").get("digest") != run.profile.digest:
+            for stale in run.results.glob("*.csv"):  # never averaged with ours
+                stale.unlink()
+        files.write_csv(run.results / f"{name}.csv", frame)
+        files.write_json(run.results / "run.json", about | {"digest": run.profile.digest})
+    frames = [
+        pd.read_csv(file)
+        for file in sorted(run.results.parent.glob(f"seed-*/{name}.csv"))
+        if files.read_json(file.parent / "run.json").get("digest") == run.profile.digest
+    ]
+    return pd.concat(frames, ignore_index=True)
