@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ifcore.examples import Batch
-from ifcore.models import device_of, example_losses
+from ifcore.models import device_of, evaluating, example_losses
 
 _ROWS = "rows"
 
@@ -43,7 +43,7 @@ def stream(model: nn.Module, batches: Iterable[Batch], progress: str = "") -> It
     if not layers:
         raise ValueError("model: it has no LoRA linear layers; wrap it with peft or load an adapter first")
     bar = tqdm(batches, desc=progress, unit="batch", disable=not progress)
-    with _evaluating(model), _requiring_grad(layers), _captured(layers) as captured:
+    with evaluating(model), _requiring_grad(layers), _captured(layers) as captured:
         for batch in bar:
             losses = example_losses(model, batch.to(device_of(model)))
             inputs, outputs = zip(*(captured[name] for name in layers), strict=True)
@@ -103,17 +103,6 @@ def _captured(layers: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor, 
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, was in training.items():
-            module.training = was
 
 
 @contextmanager

@@ -81,6 +81,18 @@ def hidden_states(model: nn.Module, batch: Batch) -> Tensor:
     return decoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).last_hidden_state
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode, without dropout; every module as it was afterwards."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, was in training.items():
+            module.training = was
+
+
 def causal_lm(model: nn.Module) -> PreTrainedModel:
     """The transformers model inside a PEFT wrapper (with the adapter's layers in it), or the model itself."""
     return model.get_base_model() if isinstance(model, PeftModel) else model

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ifcore.examples import Batch
-from ifcore.models import device_of, hidden_states
+from ifcore.models import device_of, evaluating, hidden_states
 
 
 @torch.no_grad()
@@ -21,16 +21,14 @@ def representations(model: nn.Module, batches: Iterable[Batch], progress: str = 
     response itself is not seen. With `progress`, a bar of that name.
     """
     batches = list(batches)
-    was_training = model.training
-    model.eval()
     states = []
-    for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
-        width = int(batch.prompt_end.max()) + 1  # attention is causal: what follows the prompts changes nothing
-        seen = {"input_ids": batch.input_ids[:, :width], "attention_mask": batch.attention_mask[:, :width]}
-        batch = replace(batch, **seen).to(device_of(model))
-        hidden = hidden_states(model, batch)
-        states.append(hidden[torch.arange(len(hidden), device=hidden.device), batch.prompt_end].float().cpu())
-    model.train(was_training)
+    with evaluating(model):
+        for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
+            width = int(batch.prompt_end.max()) + 1  # attention is causal: what follows the prompts changes nothing
+            seen = {"input_ids": batch.input_ids[:, :width], "attention_mask": batch.attention_mask[:, :width]}
+            batch = replace(batch, **seen).to(device_of(model))
+            hidden = hidden_states(model, batch)
+            states.append(hidden[torch.arange(len(hidden), device=hidden.device), batch.prompt_end].float().cpu())
     return torch.cat(states)[torch.cat([batch.rows for batch in batches]).argsort()]
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import GenerationConfig
 
 from ifcore.examples import chat
-from ifcore.models import causal_lm, device_of
+from ifcore.models import causal_lm, device_of, evaluating
 
 
 @torch.no_grad()
@@ -47,11 +47,10 @@ def generate(
 @contextmanager
 def _answering(model: nn.Module, settings: GenerationConfig) -> Iterator[nn.Module]:
     """The model inside any PEFT wrapper, without dropout, and with nothing for `settings` to be mixed with."""
-    decoder, was_training = causal_lm(model), model.training
+    decoder = causal_lm(model)
     published, decoder.generation_config = decoder.generation_config, settings
-    model.eval()
     try:
-        yield decoder
+        with evaluating(model):
+            yield decoder
     finally:
-        model.train(was_training)
         decoder.generation_config = published

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping, Sequence
-
-import torch
 
 from ifcore.study.config import Run
 from ifcore.study.runs.artifact import Tuned
 from ifcore.study.show.names import DATASETS
+from ifcore.study.show.provenance import machine, made_by
 from ifcore.study.show.table import Prose
 
 
@@ -29,11 +26,10 @@ def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
         ),
         f"Settings: learning rate {run.profile.learning_rate:g}, batches of {run.profile.batch_size}, "
         f"damping {run.profile.damping:g}, {run.profile.lissa_iterations} LiSSA iterations",
-        f"Profile `{run.profile.name}`, seed {run.seed}",
-        f"Machine: {_machine(first.device)}",
+        f"Machine: {machine(first.device)}",
         f"Minutes: {sum(minutes.values()):.1f} ({', '.join(f'{stage} {took:.1f}' for stage, took in minutes.items())})",
     ]
-    return Prose("\n".join(["```{admonition} What ran", *(f"- {line}" for line in lines), "```"]))
+    return _box(run, lines)
 
 
 def linear_box(run: Run) -> Prose:
@@ -45,17 +41,15 @@ def linear_box(run: Run) -> Prose:
         f"Errors: {_listed(sizes.points)} points, {_listed(sizes.parameters)} parameters, {sizes.draws} draws of each",
         f"Retraining: without each of {sizes.left_out} points",
         f"Language model: the fine-tunes of section 3, `{run.profile.model}`",
-        f"Profile `{run.profile.name}`, seed {run.seed}",
-        f"Machine: {_machine('cpu')}",
+        f"Machine: {machine('cpu')}",
     ]
+    return _box(run, lines)
+
+
+def _box(run: Run, lines: list[str]) -> Prose:
+    lines = [*lines, f"Profile `{run.profile.name}`, seed {run.seed}", f"Made by {made_by(run.root)}"]
     return Prose("\n".join(["```{admonition} What ran", *(f"- {line}" for line in lines), "```"]))
 
 
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(f"{number:,}" for number in numbers)
-
-
-def _machine(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}, {platform.system()})"

@@ -7,6 +7,7 @@ from filelock import FileLock
 
 from ifcore import files
 from ifcore.study.config import Run
+from ifcore.study.show.provenance import provenance
 
 
 def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -23,7 +24,7 @@ def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
             for stale in run.results.glob("*.csv"):  # never averaged with ours
                 stale.unlink()
         files.write_csv(run.results / f"{name}.csv", frame)
-        files.write_json(run.results / "run.json", about | {"digest": run.profile.digest})
+        files.write_json(run.results / "run.json", about | {"digest": run.profile.digest} | provenance(run.root))
     frames = [
         pd.read_csv(file)
         for file in sorted(run.results.parent.glob(f"seed-*/{name}.csv"))

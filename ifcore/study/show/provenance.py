@@ -1,0 +1,45 @@
+"""What made a result: the commit, whether it was changed since, the versions, the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate")
+
+
+@cache
+def provenance(root: Path) -> dict[str, Any]:
+    """`commit` of the checkout (empty without Git), `dirty`: whether files differ from it, and `versions`."""
+    versions = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+    changed = _git(root, "status", "--porcelain")
+    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(changed), "versions": versions}
+
+
+def made_by(root: Path) -> str:
+    """The same in a line."""
+    found = provenance(root)
+    commit = f"commit {found['commit'][:10]}{', changed since' if found['dirty'] else ''}" if found["commit"] else "no Git"
+    return f"{commit}; {', '.join(f'{name} {version}' for name, version in found['versions'].items())}"
+
+
+def machine(device: str) -> str:
+    """The graphics card, or the processor's cores and kind."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} CPU cores ({platform.machine()}, {platform.system()})"
+
+
+def _git(root: Path, *command: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
