@@ -1,25 +1,33 @@
 """Influence of training examples on the behaviour of LoRA fine-tuned language models.
 
-The engine (this folder) knows tensors, models and examples; `ifcore.study` is one paper built on it. What a user needs is
-in the modules named here, which are loaded when they are first used:
-
-    from ifcore import weights, models, gradients, gram, influence, representations, metrics
+The engine (this folder) knows tensors, models and examples; `ifcore.study` is one paper built on it. The names below
+are what attributing a fine-tune of one's own takes; each is loaded when it is first asked for.
 """
 
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
-__all__ = [
-    "adapters", "examples", "gradients", "gram", "influence", "linear", "metrics", "models", "representations",
-    "training", "two_layer", "weights",
-]  # fmt: skip
+_HOME = {
+    "Example": "examples",
+    "load": "weights",
+    "add_lora": "models",
+    "example_batches": "models",
+    "Settings": "training",
+    "finetune": "training",
+    "example_gradients": "gradients",
+    "Gram": "gram",
+    "gradsim": "influence",
+    "datainf": "influence",
+    "lissa": "influence",
+    "exact": "influence",
+    "repsim": "representations",
+    "accuracy": "metrics",
+    "coverage": "metrics",
+}
+__all__ = list(_HOME)
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in __all__:
-        return import_module(f"ifcore.{name}")
-    raise AttributeError(f"ifcore has no {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"ifcore.{_HOME[name]}"), name)
+    raise AttributeError(f"ifcore: it has no {name!r}; choose from {', '.join(_HOME)}, or one of its modules")

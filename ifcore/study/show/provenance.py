@@ -26,8 +26,9 @@ def provenance(root: Path) -> dict[str, Any]:
 def made_by(root: Path) -> str:
     """The same in a line."""
     found = provenance(root)
-    commit = f"commit {found['commit'][:10]}{', changed since' if found['dirty'] else ''}" if found["commit"] else "no Git"
-    return f"{commit}; {', '.join(f'{name} {version}' for name, version in found['versions'].items())}"
+    commit = f"commit {found['commit'][:10]}" if found["commit"] else "files outside Git"
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return f"{commit}{', changed since' if found['dirty'] else ''}; {versions}"
 
 
 def machine(device: str) -> str:
