@@ -28,7 +28,6 @@ def add_lora(
     A is drawn from `seed`, B is zero: the adapter starts as the identity. The adapter is float32 or wider, whatever
     the precision of the model.
     """
-    torch.manual_seed(seed)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
@@ -37,7 +36,8 @@ def add_lora(
         layers_to_transform=layers,
         task_type="CAUSAL_LM",
     )
-    with _quiet():
+    with _quiet(), torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)  # A is drawn on the CPU wherever the model is
         return get_peft_model(model, config)
 
 

@@ -1,221 +1,149 @@
-"""LoRA fine-tuning with transformers.Trainer: a checkpoint an epoch, early stopping, resumption without pickles."""
-
-from __future__ import annotations
+"""LoRA fine-tuning: one loop in plain PyTorch, a checkpoint an epoch; a killed run goes on where it stopped."""
 
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 from tqdm import tqdm
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
 
-from ifcore.examples import Batch, Tokens, collate
-from ifcore.models import device_of, example_losses
+from ifcore.examples import Tokens, batches
+from ifcore.models import causal_lm, device_of, example_losses
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to fine-tune. The defaults are the paper's (appendix B) and the Trainer's own."""
+    """How to fine-tune; the defaults are the paper's (appendix B). A batch is worked off `micro_batch` at a time."""
 
     epochs: int = 25
     batch_size: int = 32
     learning_rate: float = 5e-5
     patience: int = 3
     seed: int = 0
+    micro_batch: int | None = None
+    activation_checkpointing: bool = False
 
 
 def finetune(
-    model: PeftModel, train: list[Tokens], val: list[Tokens], folder: Path, settings: Settings, label: str = ""
+    model: PeftModel, train: list[Tokens], dev: list[Tokens], folder: Path, settings: Settings, label: str = ""
 ) -> pd.DataFrame:
-    """Fine-tune the adapter of `model` on the mean of the training examples' losses.
+    """Fine-tune the adapter on the mean of the training examples' losses: AdamW, linear decay, gradients clipped at 1.
 
-    Leaves `folder`/epoch-NN in PEFT's own format for every epoch, epoch-00 being the untouched adapter; a call that
-    finds the remains of a killed one in `folder` goes on from its last whole epoch, to the same numbers. Stops early
-    after the validation loss rose `patience` evaluations running. Returns the history, a row an epoch from epoch 0, the
-    untouched adapter: epoch, step, train_loss (the mean over the epoch's steps, dropout on; empty for epoch 0),
-    val_loss. The progress bar reads `label`.
+    Leaves `folder`/epoch-NN in PEFT's own format for each epoch, 00 the untouched adapter; where a call was killed, the
+    next goes on from the last one, to the same bits. Stops once the dev loss rose `patience` evaluations running.
+    Returns a row an epoch: epoch, step, train_loss (mean over its steps, dropout on), dev_loss (NaN without `dev`).
     """
-    scratch = folder / "unfinished"
-    arguments = TrainingArguments(
-        output_dir=str(scratch),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        seed=settings.seed,
-        eval_strategy="epoch",
-        eval_on_start=True,
-        save_strategy="epoch",
-        logging_strategy="epoch",
-        save_total_limit=2,
-        prediction_loss_only=True,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        use_cpu=device_of(model).type == "cpu",
-        disable_tqdm=True,
-        report_to="none",
-    )
-    trainer = _Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=train,
-        eval_dataset=val,
-        data_collator=_Collator(pad_id=model.config.pad_token_id or 0),
-        callbacks=[_Publish(folder), _StopOnRise(settings.patience), _Progress(label)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_whole(scratch))
-    shutil.rmtree(scratch)
-    model.eval()
-    return _history(trainer.state.log_history)
+    size = settings.batch_size if settings.micro_batch is None else settings.micro_batch
+    if min(len(train), settings.epochs, settings.batch_size, settings.patience, size) < 1:
+        raise ValueError(f"train: {len(train)} examples, {settings}; examples, epochs, sizes, patience: 1 or more each")
+    lora, rest = ([p for name, p in model.named_parameters() if ("lora_" in name) == own] for own in (True, False))
+    if not lora or any(parameter.requires_grad for parameter in rest):
+        raise ValueError("model: it must train LoRA parameters and no others; freeze it and call models.add_lora")
+    if not any(parameter.requires_grad for parameter in lora):
+        warnings.warn("model: its adapter is frozen, as after loading for inference; made trainable", stacklevel=2)
+        model.set_adapter(model.active_adapter)
+    adapter = [parameter for parameter in lora if parameter.requires_grad]
+    lm, device = causal_lm(model), device_of(model)  # where the model is; accelerate.Accelerator might move it
+    dropout = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    history, state, identity = _unfinished(folder, model, train, dev, settings)
+    theta = torch.nn.utils.parameters_to_vector(adapter).detach()  # [P], of which the parameters become views
+    torch.nn.utils.vector_to_parameters(theta, adapter)
+    kept, dropout_before = theta.clone(), dropout.get_state()
+    optimizer = torch.optim.AdamW([theta], weight_decay=0.0, fused=True)
+    each = len(range(0, len(train), settings.batch_size))  # steps an epoch
+    total, gone = each * settings.epochs, each * max(len(history) - 1, 0)
+    bar = tqdm(total=total, initial=gone, desc=f"fine-tuning {label}".strip(), unit="step")
+    try:
+        dropout.manual_seed(settings.seed)
+        if history:
+            theta.copy_(state.pop("theta"))
+            dropout.set_state(state.pop("dropout"))
+            optimizer.state[theta] = {name: value.to(device) for name, value in state.items()}
+        if settings.activation_checkpointing:
+            getattr(lm, "activation_checkpointing_enable", lm.gradient_checkpointing_enable)({"use_reentrant": False})
+            lm.disable_input_require_grads()  # asked for by the line above, and needed by reentrant ones alone
+        for epoch in range(len(history), settings.epochs + 1):
+            rises = pd.Series([row["dev_loss"] for row in history], dtype=float).diff() > 0
+            if rises.tail(settings.patience).sum() == settings.patience:
+                break
+            # Epoch 0 takes no step. The order is the Trainer's: accelerate adds the epochs gone by to the seed.
+            order = torch.randperm(len(train), generator=torch.Generator().manual_seed(settings.seed + epoch - 1))
+            losses = []
+            model.train()
+            for step, rows in enumerate(order.split(settings.batch_size) if epoch else (), each * (epoch - 1)):
+                loss, theta.grad = 0.0, torch.zeros_like(theta)
+                for batch in batches([train[row] for row in rows], size):
+                    share = example_losses(model, batch.to(device)).sum() / len(rows)
+                    theta.grad += torch.nn.utils.parameters_to_vector(torch.autograd.grad(share, adapter))
+                    loss += share.detach()
+                norm = torch.nn.utils.clip_grad_norm_([theta], 1.0)
+                if not torch.isfinite(loss + norm):
+                    found = f"loss: {loss}, its gradient {norm}, at epoch {epoch}, step {step + 1}"
+                    raise FloatingPointError(f"{found}; lower learning_rate or choose precision float32")
+                optimizer.param_groups[0]["lr"] = settings.learning_rate * (1 - step / total)
+                optimizer.step()
+                losses.append(float(loss))
+                bar.set_postfix(epoch=epoch, loss=losses[-1], dev_loss=history[-1]["dev_loss"], refresh=False)
+                bar.update()
+            model.eval()
+            with torch.no_grad():
+                parts = [example_losses(model, batch.to(device)).tolist() for batch in batches(dev, size)]
+            train_loss, dev_loss = (pd.Series(part, dtype=float).mean() for part in (losses, sum(parts, [])))
+            history.append({"epoch": epoch, "step": each * epoch, "train_loss": train_loss, "dev_loss": dev_loss})
+            state = optimizer.state[theta] | {"theta": theta, "dropout": dropout.get_state()}
+            _save(folder, model, state, {"identity": identity, "history": history})
+        kept = theta
+    finally:  # after an error, the adapter is as it was
+        theta.copy_(kept)
+        dropout.set_state(dropout_before)
+        bar.close()
+        model.eval()
+        if settings.activation_checkpointing:
+            getattr(lm, "activation_checkpointing_disable", lm.gradient_checkpointing_disable)()
+    shutil.rmtree(folder / "unfinished")
+    return pd.DataFrame(history)
 
 
-class _Trainer(Trainer):
-    """The Trainer with the loss of `ifcore.models`, and its resumption state in safetensors and JSON."""
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        loss = example_losses(model, Batch(**inputs)).mean()
-        return (loss, {}) if return_outputs else loss
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        states = self.optimizer.state_dict()["state"]
-        flat = {f"{index}.{name}": value for index, state in states.items() for name, value in state.items()}
-        save_file(flat, Path(output_dir) / "optimizer.safetensors")
-        rates = {"last_epoch": self.lr_scheduler.last_epoch, "last_lr": self.lr_scheduler.get_last_lr()}
-        (Path(output_dir) / "schedule.json").write_text(json.dumps(rates))
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None:
-            return
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, value in load_file(Path(checkpoint) / "optimizer.safetensors").items():
-            index, key = name.split(".", 1)
-            states.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
-        rates = json.loads((Path(checkpoint) / "schedule.json").read_text())
-        self.lr_scheduler.last_epoch = rates["last_epoch"]
-        self.lr_scheduler._last_lr = rates["last_lr"]
-        for group, rate in zip(self.optimizer.param_groups, rates["last_lr"], strict=True):
-            group["lr"] = rate
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        states = {"cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            states["cuda"] = torch.cuda.get_rng_state()
-        save_file(states, Path(output_dir) / "rng.safetensors")
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is None:
-            return
-        states = load_file(Path(checkpoint) / "rng.safetensors")
-        torch.set_rng_state(states["cpu"])
-        if torch.cuda.is_available() and "cuda" in states:
-            torch.cuda.set_rng_state(states["cuda"])
+def _save(folder, model, state, record):
+    """Publish the epoch's adapter, then the state to go on from: each is there whole or not at all."""
+    scratch = folder / "unfinished" / f"epoch-{record['history'][-1]['epoch']:02d}"
+    model.active_peft_config.save_pretrained(scratch / "adapter")
+    adapter = get_peft_model_state_dict(model, adapter_name=model.active_adapter, save_embedding_layers=False)
+    save_file(adapter, scratch / "adapter" / "adapter_model.safetensors", {"format": "pt"})
+    shutil.rmtree(folder / scratch.name, ignore_errors=True)
+    (scratch / "adapter").rename(folder / scratch.name)
+    save_file(state | {"record": torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)}, scratch / "state")
+    (scratch / "state").rename(scratch / f"{_digest(folder, scratch / 'state')}.safetensors")
 
 
-@dataclass(frozen=True)
-class _Collator:
-    pad_id: int
-
-    def __call__(self, tokens: list[Tokens]) -> dict[str, Tensor]:
-        return vars(collate(tokens, range(len(tokens)), self.pad_id))
-
-
-@dataclass
-class _Publish(TrainerCallback):
-    """Copies each epoch's adapter out of the Trainer's scratch folder, whole or not at all, and marks the scratch
-    checkpoint as whole: the Trainer writes in place, so a kill can leave half of one."""
-
-    folder: Path
-
-    def on_train_begin(self, args, state, control, model=None, **_):
-        if state.global_step == 0:
-            self._publish(0, lambda target: model.save_pretrained(target))
-
-    def on_save(self, args, state, control, **_):
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        names = ["adapter_model.safetensors", "adapter_config.json"]
-        self._publish(round(state.epoch), lambda target: [shutil.copy(checkpoint / name, target) for name in names])
-        sums = {path.name: _sha256(path) for path in sorted(checkpoint.iterdir())}
-        (checkpoint / "whole.json").write_text(json.dumps(sums))
-
-    def _publish(self, epoch: int, write) -> None:
-        target, scratch = self.folder / f"epoch-{epoch:02d}", self.folder / "unfinished" / "adapter"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        write(scratch)
-        shutil.rmtree(target, ignore_errors=True)
-        scratch.rename(target)
+def _unfinished(folder, model, train, dev, settings):
+    """History and state of the killed run in `folder`, else no epoch is left; and its identity, weights sampled."""
+    adapter = model.active_peft_config.to_dict() | {"base_model_name_or_path": None, "inference_mode": None}
+    weights = [weight.detach().flatten()[:: weight.numel() // 256 | 1].tolist() for weight in model.parameters()]
+    hashed = {"train": train, "dev": dev, "weights of base and adapter": weights, "device": device_of(model).type}
+    hashes = {name: hashlib.sha256(repr(content).encode()).hexdigest()[:12] for name, content in hashed.items()}
+    identity = json.loads(json.dumps(asdict(settings) | adapter | hashes, default=sorted))
+    for path in sorted(folder.glob("unfinished/epoch-*/*.safetensors"), reverse=True):
+        if path.stem == _digest(folder, path):
+            state = load_file(path)
+            record = json.loads(bytes(state.pop("record").tolist()))
+            pairs = [(name, record["identity"].get(name), value) for name, value in identity.items()]
+            if other := "; ".join(f"{name} {held}, asked {asked}" for name, held, asked in pairs if held != asked):
+                found = f"folder: {folder} holds a fine-tune with other settings ({other})"
+                raise ValueError(f"{found}; choose another folder or remove it")
+            return record["history"], state, identity
+        warnings.warn(f"folder: {path} or an epoch up to it has changed; not gone on from there", stacklevel=3)
+    for epoch in folder.glob("epoch-[0-9]*"):
+        shutil.rmtree(epoch)
+    return [], {}, identity
 
 
-@dataclass
-class _StopOnRise(TrainerCallback):
-    """Stops once the validation loss rose `patience` evaluations running.
-
-    It reads them off the log, which a checkpoint keeps, so that a resumed run stops where the other would have.
-    """
-
-    patience: int
-
-    def on_evaluate(self, args, state, control, **_):
-        losses = _evaluations(state.log_history).val_loss.tolist()
-        last = losses[-1 - self.patience :]
-        if len(last) > self.patience and all(a < b for a, b in zip(last, last[1:], strict=False)):
-            control.should_training_stop = True
-
-
-@dataclass
-class _Progress(TrainerCallback):
-    label: str
-
-    def on_train_begin(self, args, state, control, **_):
-        self.bar = tqdm(
-            total=state.max_steps, initial=state.global_step, desc=f"fine-tuning {self.label}".strip(), unit="step"
-        )
-
-    def on_step_end(self, args, state, control, **_):
-        self.bar.update(state.global_step - self.bar.n)
-
-    def on_evaluate(self, args, state, control, metrics=None, **_):
-        self.bar.set_postfix(epoch=round(state.epoch), val_loss=f"{metrics['eval_loss']:.3f}")
-
-    def on_train_end(self, args, state, control, **_):
-        self.bar.close()
-
-
-def _last_whole(scratch: Path) -> str | None:
-    """The last checkpoint whose files are all there and as they were written."""
-    marks = sorted(scratch.glob("checkpoint-*/whole.json"), key=lambda mark: int(mark.parent.name.split("-")[1]))
-    for mark in reversed(marks):
-        sums = json.loads(mark.read_text() or "{}")
-        files = {name: mark.parent / name for name in sums}
-        if sums and all(path.is_file() and _sha256(path) == sums[name] for name, path in files.items()):
-            return str(mark.parent)
-    return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _history(log: list[dict]) -> pd.DataFrame:
-    train = {entry["step"]: entry["loss"] for entry in log if "loss" in entry}
-    history = _evaluations(log)
-    history.insert(2, "train_loss", history.step.map(train))
-    return history
-
-
-def _evaluations(log: list[dict]) -> pd.DataFrame:
-    """epoch, step and val_loss of each evaluation; one at a step, though a resumed run evaluates where it resumes."""
-    rows = {entry["step"]: (round(entry["epoch"]), entry["eval_loss"]) for entry in log if "eval_loss" in entry}
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["epoch", "val_loss"])
-    return frame.rename_axis("step").reset_index()[["epoch", "step", "val_loss"]]
+def _digest(folder, state):
+    epochs = sorted(file for file in folder.glob("epoch-*/*") if file.parent.name <= state.parent.name)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in [*epochs, state])).hexdigest()

@@ -1,113 +1,341 @@
-import itertools
+"""Fine-tuning against transformers' Trainer, against itself uninterrupted, and against what it must leave alone."""
 
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
 
 from ifcore import models, training, weights
-from ifcore.examples import tokenise
+from ifcore.examples import Batch, Example, collate, tokenise
 from ifcore.training import Settings, finetune
 
-SETTINGS = Settings(epochs=4, batch_size=2, learning_rate=0.05, seed=1)
+SETTINGS = Settings(epochs=3, batch_size=3, learning_rate=0.05, seed=1)
+EXAMPLES = [Example(f"Say it {i} times", "yes " * (1 + i % 4), "") for i in range(10)]  # 7 to train: 3 + 3 + 1 a batch
 
 
-def start(examples):
-    model, tokenizer = weights.load("random:tiny-llama")
-    tokens = tokenise(tokenizer, examples)
-    return models.add_lora(model, seed=1), tokens[:4], tokens[4:]
+def start(dtype=torch.float32, **adapter):
+    model, tokenizer = weights.load("random:tiny-llama", dtype)
+    tokens = tokenise(tokenizer, EXAMPLES)
+    return models.add_lora(model, **({"seed": 1} | adapter)).to(dtype), tokens[:7], tokens[7:]
 
 
 def adapters(folder):
     return {path.parent.name: load_file(path) for path in sorted(folder.glob("epoch-*/adapter_model.safetensors"))}
 
 
-def test_fine_tuning_lowers_the_training_loss_and_leaves_a_peft_checkpoint_an_epoch(examples, tmp_path):
-    model, train, val = start(examples)
-    history = finetune(model, train, val, tmp_path, SETTINGS)
-    assert history.epoch.tolist() == [0, 1, 2, 3, 4]
-    assert history.step.tolist() == [0, 2, 4, 6, 8]
-    assert history.train_loss.iloc[-1] < history.train_loss.iloc[1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"epoch-0{i}" for i in range(5)]
-
-    base, tokenizer = weights.load("random:tiny-llama")
-    ids = torch.tensor([tokenizer("hello")["input_ids"]])
-    untouched = base(ids).logits
-    assert torch.equal(PeftModel.from_pretrained(base, tmp_path / "epoch-00")(ids).logits, untouched)
-    base, _ = weights.load("random:tiny-llama")
-    torch.testing.assert_close(PeftModel.from_pretrained(base, tmp_path / "epoch-04")(ids).logits, model(ids).logits)
+def same(ours, theirs, **tolerance):
+    assert ours.keys() == theirs.keys()
+    for epoch in ours:
+        torch.testing.assert_close(ours[epoch], theirs[epoch], **({"rtol": 0, "atol": 0} | tolerance))
 
 
-def test_the_logged_validation_loss_is_the_mean_of_the_examples_losses(examples, tmp_path):
-    model, train, val = start(examples)
-    history = finetune(model, train, val, tmp_path, SETTINGS)
-    _, tokenizer = weights.load("random:tiny-llama")
-    (batch,) = models.example_batches(model, tokenizer, examples[4:])
-    assert history.val_loss.iloc[-1] == pytest.approx(float(models.example_losses(model, batch).mean()), rel=1e-5)
+class Killed(BaseException):
+    pass
 
 
-@pytest.mark.parametrize("killed_after_steps", [1, 3, 6])
-def test_a_killed_run_goes_on_to_the_same_numbers(examples, tmp_path, monkeypatch, killed_after_steps):
-    model, train, val = start(examples)
-    expected = finetune(model, train, val, tmp_path / "whole", SETTINGS)
+def die_at(monkeypatch, call):
+    """Let the losses of `call` further batches be computed; then die."""
+    left = itertools.count(call, -1)
 
-    class Killed(BaseException):
-        pass
-
-    steps = 0
-
-    def dying_losses(*arguments):
-        nonlocal steps
-        if torch.is_grad_enabled():
-            steps += 1
-            if steps > killed_after_steps:
-                raise Killed
+    def losses(*arguments):
+        if next(left) <= 0:
+            raise Killed
         return models.example_losses(*arguments)
 
-    monkeypatch.setattr(training, "example_losses", dying_losses)
-    model, train, val = start(examples)
+    monkeypatch.setattr(training, "example_losses", losses)
+
+
+def trainer_run(folder, model, train, dev, settings):
+    """Losses of every step and evaluation under transformers' Trainer, of which only the loss is replaced."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments  # seconds, which the killed process saves
+
+    class Ours(Trainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            loss = models.example_losses(model, Batch(**inputs)).mean()
+            return (loss, {}) if return_outputs else loss
+
+    class Keep(TrainerCallback):
+        def on_epoch_end(self, args, state, control, model=None, **_):
+            model.save_pretrained(folder / f"epoch-{round(state.epoch):02d}")
+
+    arguments = TrainingArguments(
+        output_dir=str(folder / "trainer"), num_train_epochs=settings.epochs, seed=settings.seed,
+        per_device_train_batch_size=settings.batch_size, per_device_eval_batch_size=8,
+        learning_rate=settings.learning_rate, eval_strategy="epoch", eval_on_start=True, save_strategy="no",
+        logging_steps=1, remove_unused_columns=False, label_names=["labels"], prediction_loss_only=True, use_cpu=True,
+        disable_tqdm=True, report_to="none",
+    )  # fmt: skip
+    model.save_pretrained(folder / "epoch-00")
+    collator = lambda tokens: vars(collate(tokens, range(len(tokens))))  # noqa: E731
+    trainer = Ours(model, arguments, collator, train, dev, callbacks=[Keep()])
+    with torch.random.fork_rng([]):
+        trainer.train()
+    return {key: [row[key] for row in trainer.state.log_history if key in row] for key in ("loss", "eval_loss")}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_follows_the_trainer_step_for_step(tmp_path, monkeypatch, dtype):
+    model, train, dev = start(dtype, dropout=0.0)
+    expected = trainer_run(tmp_path / "trainer", model, train, dev, SETTINGS)
+    steps = []
+
+    def recorded(model, batch):
+        losses = models.example_losses(model, batch)
+        steps.extend([losses.mean().item()] * model.training)
+        return losses
+
+    monkeypatch.setattr(training, "example_losses", recorded)
+    model, train, dev = start(dtype, dropout=0.0)
+    history = finetune(model, train, dev, tmp_path / "ours", SETTINGS)
+    assert steps == pytest.approx(expected["loss"], abs=1e-6) and len(steps) == 9
+    assert history.dev_loss.tolist() == pytest.approx(expected["eval_loss"], abs=1e-6)
+    assert history.train_loss[1:].tolist() == pytest.approx([sum(steps[i : i + 3]) / 3 for i in (0, 3, 6)])
+    assert history.epoch.tolist() == [0, 1, 2, 3] and history.step.tolist() == [0, 3, 6, 9]
+    same(adapters(tmp_path / "ours"), adapters(tmp_path / "trainer"), atol=1e-6)
+
+
+@pytest.mark.parametrize("change", [{"micro_batch": 2}, {"activation_checkpointing": True}])
+def test_saving_memory_does_not_change_the_numbers(tmp_path, change):
+    saved = {}
+    for name, settings in (("plain", SETTINGS), ("saving", replace(SETTINGS, **change))):
+        model, train, dev = start(torch.float64, dropout=0.0)
+        hooks = len(model.get_input_embeddings()._forward_hooks)
+        saved[name] = finetune(model, train, dev, tmp_path / name, settings)
+        assert len(model.get_input_embeddings()._forward_hooks) == hooks
+        assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    pd.testing.assert_frame_equal(saved["plain"], saved["saving"], rtol=1e-9)
+    same(adapters(tmp_path / "plain"), adapters(tmp_path / "saving"), atol=1e-9)
+
+
+def test_activations_are_recomputed_in_the_backward_pass_where_asked(tmp_path):
+    passes = []
+    for name, asked in (("plain", False), ("recomputed", True)):
+        model, train, dev = start()
+        count = itertools.count()
+        layer = models.causal_lm(model).model.layers[0]
+        layer.self_attn.q_proj.register_forward_pre_hook(lambda *_, count=count: next(count) * 0 or None)
+        finetune(model, train, [], tmp_path / name, replace(SETTINGS, activation_checkpointing=asked))
+        passes.append(next(count))
+    assert passes == [9, 18]
+
+
+def test_the_last_checkpoint_in_peft_s_own_format_is_the_model_and_the_first_is_the_untouched_one(tmp_path):
+    model, train, dev = start()
+    base = {name: value.clone() for name, value in model.named_parameters() if "lora_" not in name}
+    finetune(model, train, dev, tmp_path, SETTINGS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"epoch-0{i}" for i in range(4)]
+    assert all(torch.equal(value, base[name]) for name, value in model.named_parameters() if name in base)
+    ids = torch.tensor([train[0].prompt])
+    fresh, _ = weights.load("random:tiny-llama")
+    untouched = fresh(ids).logits
+    for epoch, expected in (("epoch-00", untouched), ("epoch-03", model(ids).logits)):
+        fresh, _ = weights.load("random:tiny-llama")
+        torch.testing.assert_close(PeftModel.from_pretrained(fresh, tmp_path / epoch)(ids).logits, expected)
+
+
+def die_at_rename(monkeypatch, call):
+    left, rename = itertools.count(call, -1), Path.rename
+
+    def renamed(*arguments):
+        if next(left) <= 0:
+            raise Killed
+        return rename(*arguments)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+
+
+# Batches: an evaluation, then three times three steps and an evaluation. Renames: an adapter and a state an epoch.
+@pytest.mark.parametrize("die, calls", [(die_at, 1 + 3 * 4), (die_at_rename, 2 * 4)])
+def test_a_run_killed_at_any_step_evaluation_or_write_goes_on_to_the_same_bits(tmp_path, monkeypatch, die, calls):
+    expected = finetune(*start(), tmp_path / "whole", SETTINGS)
+    whole = adapters(tmp_path / "whole")
+    for call in range(calls):
+        folder = tmp_path / f"killed-{call}"
+        model, train, dev = start()
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            die(patch, call)
+            finetune(model, train, dev, folder, SETTINGS)
+        torch.manual_seed(call)  # whatever happens in between must not matter; the model is as it was given
+        pd.testing.assert_frame_equal(finetune(model, train, dev, folder, SETTINGS), expected, check_exact=True)
+        same(adapters(folder), whole)
+        assert sorted(path.name for path in folder.iterdir()) == sorted(whole)
+
+
+def test_a_process_killed_outright_is_gone_on_from_and_nothing_is_unpickled(tmp_path, monkeypatch):
+    code = (
+        "import time, pathlib, test_training as t; from ifcore import training; saved = training._save\n"
+        "def save(*arguments):\n    saved(*arguments); time.sleep(600 * (arguments[3]['history'][-1]['epoch'] == 2))\n"
+        f"training._save = save; t.finetune(*t.start(), pathlib.Path({str(tmp_path / 'killed')!r}), t.SETTINGS)"
+    )
+    path = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(training.__file__))])
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
+    try:
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob("killed/unfinished/epoch-02/*.safetensors")) and time.monotonic() < until:
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    left = {file.suffix for file in tmp_path.rglob("*") if file.is_file()}
+    assert left == {".safetensors", ".json"}
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
+    resumed = []
+    losses = models.example_losses
+    monkeypatch.setattr(training, "example_losses", lambda *a: resumed.append(a[0].training) or losses(*a))
+    history = finetune(*start(), tmp_path / "killed", SETTINGS)
+    assert sum(resumed) == 3  # the steps of the last epoch alone
+    pd.testing.assert_frame_equal(history, finetune(*start(), tmp_path / "whole", SETTINGS), check_exact=True)
+    same(adapters(tmp_path / "killed"), adapters(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("damaged", ["unfinished/epoch-02/*.safetensors", "epoch-01/adapter_model.safetensors"])
+@pytest.mark.parametrize("half", [True, False])
+def test_what_is_not_as_it_was_written_is_not_resumed_from(tmp_path, monkeypatch, damaged, half):
+    model, train, dev = start()
+    die_at(monkeypatch, 10)
     with pytest.raises(Killed):
-        finetune(model, train, val, tmp_path / "killed", SETTINGS)
+        finetune(model, train, dev, tmp_path / "killed", SETTINGS)
     monkeypatch.undo()
-    model, train, val = start(examples)
-    torch.manual_seed(99)  # whatever happened in between must not matter
-    history = finetune(model, train, val, tmp_path / "killed", SETTINGS)
-
-    assert history.equals(expected)
-    whole, resumed = adapters(tmp_path / "whole"), adapters(tmp_path / "killed")
-    assert whole.keys() == resumed.keys()
-    for epoch in whole:
-        assert all(torch.equal(whole[epoch][name], resumed[epoch][name]) for name in whole[epoch])
-
-
-def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path):
-    for step, content in ((2, b"whole"), (4, b"damaged")):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        (folder / "state").write_bytes(b"whole")
-        (folder / "whole.json").write_text(f'{{"state": "{training._sha256(folder / "state")}"}}')
-        (folder / "state").write_bytes(content)
-    assert training._last_whole(tmp_path) == str(tmp_path / "checkpoint-2")
-    (tmp_path / "checkpoint-2" / "whole.json").write_text("")
-    assert training._last_whole(tmp_path) is None
+    (file,) = (tmp_path / "killed").glob(damaged)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content[: len(content) // 2] if half else content)
+    with pytest.warns(UserWarning, match="has changed"):
+        history = finetune(model, train, dev, tmp_path / "killed", SETTINGS)
+    pd.testing.assert_frame_equal(history, finetune(*start(), tmp_path / "whole", SETTINGS), check_exact=True)
+    same(adapters(tmp_path / "killed"), adapters(tmp_path / "whole"))
 
 
-def test_it_stops_when_the_validation_loss_rose_patience_times_running(examples, tmp_path):
-    model, train, val = start(examples)
+def test_another_fine_tune_is_refused_by_name_and_left_alone(tmp_path, monkeypatch):
+    model, train, dev = start()
+    die_at(monkeypatch, 6)
+    with pytest.raises(Killed):
+        finetune(model, train, dev, tmp_path, SETTINGS)
+    monkeypatch.undo()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    another, *_ = start()
+    models.causal_lm(another).model.layers[1].mlp.up_proj.weight.data.mul_(1.01)
+    for message, arguments in (
+        ("learning_rate 0.05, asked 0.1", (model, train, dev, tmp_path, replace(SETTINGS, learning_rate=0.1))),
+        ("train ", (model, train[::-1], dev, tmp_path, SETTINGS)),
+        ("dev ", (model, train, dev[:1], tmp_path, SETTINGS)),
+        ("weights ", (another, train, dev, tmp_path, SETTINGS)),
+        ("weights ", (start(seed=2)[0], train, dev, tmp_path, SETTINGS)),
+        ("lora_alpha 32, asked 8", (start(alpha=8)[0], train, dev, tmp_path, SETTINGS)),
+    ):
+        with pytest.raises(ValueError, match=rf"^folder: .* \({message}[^;]*\); choose another folder or remove it$"):
+            finetune(*arguments)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_a_fresh_start_clears_the_epochs_of_a_longer_run(tmp_path):
+    for epochs in (3, 1):
+        finetune(*start(), tmp_path, replace(SETTINGS, epochs=epochs))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00", "epoch-01"]
+
+
+def test_it_stops_once_the_dev_loss_rose_patience_times_running_also_when_resumed_there(tmp_path, monkeypatch):
     # Steps far too large: the loss climbs from the first epoch on.
-    settings = Settings(epochs=30, batch_size=4, learning_rate=3.0, patience=2, seed=1)
-    history = finetune(model, train, val, tmp_path, settings)
-    rises = (history.val_loss.diff() > 0).tolist()
-    assert len(history) < 30
-    assert rises[-2:] == [True, True]
+    settings = replace(SETTINGS, epochs=30, learning_rate=3.0, patience=2)
+    history = finetune(*start(), tmp_path / "whole", settings)
+    rises = (history.dev_loss.diff() > 0).tolist()
+    assert len(history) < 30 and rises[-2:] == [True, True]
     assert not any(a and b for a, b in itertools.pairwise(rises[:-1]))
 
+    def die(*_):
+        raise Killed
 
-def test_no_pickle_is_left_or_read(examples, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
-    saved = []
-    monkeypatch.setattr(training.shutil, "rmtree", lambda path, **_: saved.extend(path.rglob("checkpoint-*/*")))
-    model, train, val = start(examples)
-    finetune(model, train, val, tmp_path, Settings(epochs=1, batch_size=2, seed=1))
-    suffixes = {path.suffix for path in saved if path.name != "training_args.bin"}
-    assert suffixes <= {".safetensors", ".json", ".md"}
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(training.pd, "DataFrame", die)
+        patch.setattr(training.shutil, "rmtree", lambda path, **_: die() if path.name == "unfinished" else None)
+        finetune(*start(), tmp_path / "killed", settings)
+    monkeypatch.setattr(training.torch.optim.AdamW, "step", die)
+    pd.testing.assert_frame_equal(finetune(*start(), tmp_path / "killed", settings), history, check_exact=True)
+
+
+def test_without_dev_examples_nothing_is_evaluated_and_nothing_stops_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "example_losses", lambda model, batch: models.example_losses(model, batch) + (
+        0 if model.training else pytest.fail("evaluated")))  # fmt: skip
+    model, train, _ = start()
+    history = finetune(model, train, [], tmp_path, replace(SETTINGS, learning_rate=3.0, patience=1))
+    assert history.dev_loss.isna().all() and len(history) == 4
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_loss_or_a_gradient_that_is_not_finite_stops_it_before_the_step(tmp_path, monkeypatch, where):
+    model, train, dev = start()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    step = itertools.count(1)
+
+    def losses(model, batch):
+        result = models.example_losses(model, batch)
+        if model.training and next(step) == 5:
+            if where == "loss":
+                return result * torch.nan
+            result.register_hook(lambda gradient: gradient * torch.inf)
+        return result
+
+    monkeypatch.setattr(training, "example_losses", losses)
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 5; lower learning_rate or .*float32$"):
+        finetune(model, train, dev, tmp_path, SETTINGS)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_global_generator_is_left_alone_and_does_not_matter(tmp_path):
+    model, train, dev = start()
+    state = torch.get_rng_state()
+    first = finetune(model, train, dev, tmp_path / "a", SETTINGS)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    pd.testing.assert_frame_equal(finetune(*start(), tmp_path / "b", SETTINGS), first, check_exact=True)
+
+
+def test_add_lora_draws_what_peft_draws_after_a_reseeding_and_leaves_the_generator_alone():
+    model, _ = weights.load("random:tiny-llama")
+    state = torch.get_rng_state()
+    drawn = models.add_lora(model, seed=5)
+    assert torch.equal(torch.get_rng_state(), state)
+    model, _ = weights.load("random:tiny-llama")
+    torch.manual_seed(5)
+    expected = get_peft_model(model, drawn.active_peft_config)
+    torch.testing.assert_close(drawn.state_dict(), expected.state_dict(), rtol=0, atol=0)
+
+
+def test_a_frozen_adapter_is_trained_with_a_warning_and_other_models_are_refused(tmp_path):
+    model, train, dev = start()
+    model.save_pretrained(tmp_path / "adapter")
+    base, _ = weights.load("random:tiny-llama")
+    frozen = models.with_adapter(base, tmp_path / "adapter")
+    with pytest.warns(UserWarning, match="frozen.*made trainable"):
+        history = finetune(frozen, train, dev, tmp_path / "frozen", SETTINGS)
+    pd.testing.assert_frame_equal(history, finetune(model, train, dev, tmp_path / "free", SETTINGS), check_exact=True)
+
+    base, _ = weights.load("random:tiny-llama")
+    prompt = get_peft_model(base, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    model.get_input_embeddings().weight.requires_grad_(True)
+    for refused in (prompt, model):
+        with pytest.raises(ValueError, match="^model: .*models.add_lora$"):
+            finetune(refused, train, dev, tmp_path / "refused", SETTINGS)
+    with pytest.raises(ValueError, match="^train: 0 examples"):
+        finetune(start()[0], [], dev, tmp_path / "refused", SETTINGS)
+
+
+def test_the_model_stays_where_it_is_though_two_gpus_are_visible(tmp_path, monkeypatch):
+    expected = finetune(*start(), tmp_path / "a", SETTINGS)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.nn, "DataParallel", lambda *_, **__: pytest.fail("DataParallel was used"))
+    model, train, dev = start()
+    pd.testing.assert_frame_equal(finetune(model, train, dev, tmp_path / "b", SETTINGS), expected, check_exact=True)
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}

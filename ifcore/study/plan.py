@@ -121,6 +121,7 @@ def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> li
     def batch(rows: int) -> float:
         return shape.activations(rows, longest, rows * response, precision)
 
+    rows = min(profile.batch_size, profile.micro_batch or profile.batch_size)
     # Fine-tuned models and the judge stay loaded; one of the three phases below runs at a time.
     resident = {
         "weights": width * shape.weights,
@@ -131,7 +132,7 @@ def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> li
     cache = 2 * shape.layers * shape.kv_width * width * (longest + profile.max_new_tokens)
     gradients = batch(profile.gradient_batch) + profile.gradient_batch * 4 * P
     phases = {
-        f"fine-tuning, a batch of {profile.batch_size}": batch(profile.batch_size),
+        f"fine-tuning, {rows} sequences at a time": batch(rows),
         f"or gradients, a batch of {profile.gradient_batch}": gradients,
         f"or answers, a batch of {GENERATION_BATCH}": GENERATION_BATCH * cache,
     }
@@ -142,10 +143,10 @@ def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> li
     lines += [_line("together, at most", peak)]
     fitting = next((card for card in CARDS if SPARE * peak <= card * GB), None)
     verdict = f"it fits in {fitting} GB" if fitting else f"it does not fit in {CARDS[-1]} GB"
-    room = 48 * GB / SPARE - sum(resident.values()) - batch(profile.batch_size)
-    tokens = longest + int(room / shape.activations(profile.batch_size, 1, 0, precision))
+    room = 48 * GB / SPARE - sum(resident.values()) - batch(rows)
+    tokens = longest + int(room / shape.activations(rows, 1, 0, precision))
     limit = f"takes sequences of up to {tokens:,} tokens" if tokens > 0 else "is too much at any length"
-    return [*lines, f"  With a tenth to spare {verdict}. In 48 GB a batch of {profile.batch_size} {limit}."]
+    return [*lines, f"  With a tenth to spare {verdict}. In 48 GB {rows} at a time {limit}."]
 
 
 def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list[str]:
@@ -193,7 +194,7 @@ def _a_class(run: Run, name: str) -> str:
 def _size(run: Run, name: str, tokenizer) -> Size:
     counts = run.profile.datasets[name]
     sources = {kind: _source(run, kind) for kind in ("harmful", "benign")}
-    split = data.load(name, counts.train, counts.val, run.seed, **sources)
+    split = data.load(name, counts.train, counts.val, run.seed, **sources, dev=counts.dev)
     examples = split.train + split.val
     tokens = _tokens(tokenizer, examples)
     if run.profile.generator:

@@ -19,7 +19,7 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
 
     Metrics: `accuracy` and `coverage` with their intervals; `stability`, the mean over validation examples of the
     rank correlation of a row of scores with that of the checkpoint before, with a 95 % t-interval (empty at the first
-    checkpoint, and where all scores of a row are equal); `train_loss` and `val_loss` (method `loss`).
+    checkpoint, and where all scores of a row are equal); `train_loss` and `dev_loss` (method `loss`).
     """
     rows = []
     for dataset, found in tasks.items():
@@ -35,7 +35,7 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
                     rows.append((dataset, method, "stability", *value, *sizes, epoch, steps[epoch]))
             before = scores
         for row in found.history.itertuples():
-            for metric in ("train_loss", "val_loss"):
+            for metric in ("train_loss", "dev_loss"):
                 rows.append((dataset, "loss", metric, getattr(row, metric), None, None, *sizes, row.epoch, row.step))
     return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
 

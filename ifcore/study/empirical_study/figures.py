@@ -86,7 +86,7 @@ def heatmap_figure(run: Run, attribution: Attribution) -> Figure:
 
 
 def curves_figure(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
-    """Training and validation loss over the epochs, a panel a data set, the epoch used marked. Leaves curves.*."""
+    """Training and dev loss over the epochs, a panel a data set. Leaves curves.*."""
     with matplotlib.rc_context(STYLE):
         columns = min(4, len(tuned))
         rows = -(-len(tuned) // columns)
@@ -96,8 +96,7 @@ def curves_figure(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
         for axis, (dataset, found) in zip(axes.flat, tuned.items(), strict=False):
             history = found.history
             axis.plot(history.epoch, history.train_loss, color="#999999", marker="o", markersize=3, label="training")
-            axis.plot(history.epoch, history.val_loss, color="black", marker="o", markersize=3, label="validation")
-            axis.axvline(found.epoch, color="black", linestyle=":", linewidth=1, label="epoch used")
+            axis.plot(history.epoch, history.dev_loss, color="black", marker="o", markersize=3, label="dev")
             axis.set_title(DATASETS[dataset])
             axis.xaxis.get_major_locator().set_params(integer=True)
         for axis in axes.flat[len(tuned) :]:

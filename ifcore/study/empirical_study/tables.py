@@ -113,28 +113,28 @@ def by_class_table(attributions: Mapping[str, Attribution]) -> Table:
 
 
 def learning_table(run: Run, tuned: Mapping[str, Tuned]) -> Table:
-    """Whether the model learnt: validation loss and task accuracy before and after. Leaves learning.csv."""
+    """Whether the model learnt: dev loss and task accuracy before and after. Leaves learning.csv."""
     rows = []
     for dataset, found in tuned.items():
-        loss = found.history.set_index("epoch").val_loss
+        loss = found.history.set_index("epoch").dev_loss
         for when, epoch, answers in (("before", 0, found.before), ("after", found.epoch, found.after)):
             rate = judging.task_accuracy(dataset, found.val, answers)
             about = (len(found.train), len(found.val), run.seed, run.profile.name, run.profile.model)
             rows.append((dataset, when, "task_accuracy", rate.value, rate.low, rate.high, *about))
-            rows.append((dataset, when, "val_loss", loss[epoch], None, None, *about))
+            rows.append((dataset, when, "dev_loss", loss[epoch], None, None, *about))
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS])
     publish(run, "learning", frame)
     value = frame.set_index(["dataset", "method", "metric"])
     cells = [
         [
             DATASETS[dataset] + ("" if learnt(found) else " †"),
-            *(f"{value.value[dataset, when, 'val_loss']:.2f}" for when in ("before", "after")),
+            *(f"{value.value[dataset, when, 'dev_loss']:.2f}" for when in ("before", "after")),
             *(_cell(value.loc[[(dataset, when, "task_accuracy")]]) for when in ("before", "after")),
         ]
         for dataset, found in tuned.items()
     ]
     caption = (
-        "Validation loss (nats per response token) and task accuracy (percent, with 95 % intervals) before and after "
+        "Loss on dev examples (nats per response token; these are neither trained on nor explained) and task accuracy (percent, with 95 % intervals) before and after "
         f"fine-tuning. {_NOT_LEARNT}"
     )
     header = ["Task", "Loss before", "Loss after", "Task accuracy before", "Task accuracy after"]

@@ -58,7 +58,7 @@ def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
     """Figure 6: a row for each (data set, epoch, metric).
 
     `delta`: the mean over LoRA modules of the norm of the scaled update, the ends being one standard deviation;
-    `train_loss`, `val_loss`; `task_accuracy` with its interval, at the checkpoints that Figure 5 looks at.
+    `train_loss`, `dev_loss`; `task_accuracy` with its interval, at the checkpoints that Figure 5 looks at.
     """
     rows = []
     for dataset, found in tasks.items():
@@ -69,7 +69,7 @@ def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
             mean, sd = norms.mean().item(), norms.std().item()
             about = (*sizes, row.epoch, row.step)
             rows.append((dataset, "fine-tune", "delta", mean, mean - sd, mean + sd, *about))
-            for metric in ("train_loss", "val_loss"):
+            for metric in ("train_loss", "dev_loss"):
                 rows.append((dataset, "fine-tune", metric, getattr(row, metric), None, None, *about))
             if row.epoch in looked_at:
                 rate = judging.task_accuracy(dataset, found.val, checkpoints.answers(run, found, row.epoch))
@@ -167,6 +167,7 @@ def _divergences(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:
 
     key = {
         "of": {name: digest_in(each.folder, "fine-tune") for name, each in tuned.items()},
+        "prompts": [example.prompt for example in tuned["mixed"].val],
         "batch": run.profile.gradient_batch,
     }
     return frame(run.artifacts / "divergence", "divergence", key, build)

@@ -149,17 +149,20 @@ def drift_text(frame: pd.DataFrame) -> Prose:
     lines = []
     for dataset, part in frame.groupby("dataset", sort=False):
         wide = part.pivot_table(index="epoch", columns="metric", values="value")
-        trained = wide.loc[1:]
-        best = trained.val_loss.idxmin()
-        lowest = trained.val_loss.min()
-        if lowest >= wide.val_loss[0]:
-            lines.append(f"- {DATASETS[dataset]}: the validation loss never falls below that before fine-tuning.")
+        if "dev_loss" not in wide:
+            lines.append(f"- {DATASETS[dataset]}: without dev examples there is no loss to tell when learning is done.")
             continue
-        settled = trained.index[trained.val_loss <= lowest + 0.1 * (wide.val_loss[0] - lowest)][0]
+        trained = wide.loc[1:]
+        best = trained.dev_loss.idxmin()
+        lowest = trained.dev_loss.min()
+        if lowest >= wide.dev_loss[0]:
+            lines.append(f"- {DATASETS[dataset]}: the dev loss never falls below that before fine-tuning.")
+            continue
+        settled = trained.index[trained.dev_loss <= lowest + 0.1 * (wide.dev_loss[0] - lowest)][0]
         last = wide.index.max()
         rho = stats.spearmanr(wide.index, wide.delta).statistic
         line = (
-            f"- {DATASETS[dataset]}: nine tenths of the fall of the validation loss are done after epoch {settled}, "
+            f"- {DATASETS[dataset]}: nine tenths of the fall of the dev loss are done after epoch {settled}, "
             f"its lowest is at {best}. From epoch {settled} to {last} ‖Δθ‖ goes from {wide.delta[settled]:.2f} to "
             f"{wide.delta[last]:.2f} (rank correlation with the epoch {rho:.2f})"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pandas as pd
 
 from ifcore import files, metrics, weights
 from ifcore.examples import Example
+from ifcore.study import data
 from ifcore.study.config import Run
 from ifcore.study.data import Split
 from ifcore.study.runs import base, splits, steps
@@ -25,10 +25,10 @@ from ifcore.study.runs.task import Task
 class Tuned:
     """A fine-tune and what it says.
 
-    `history`: a row an epoch, 0 being the untouched adapter, with train_loss (empty for epoch 0) and val_loss.
-    `epoch`: the checkpoint used from here on, the one with the lowest validation loss. `before`, `after`: the answers
-    to the validation prompts without (empty for a part of a data set) and with that adapter. `seconds`: how long each
-    stage took when it was computed.
+    `history`: a row an epoch, 0 being the untouched adapter, with train_loss (empty for epoch 0) and dev_loss (empty
+    without dev examples). `epoch`: the checkpoint used from here on, the last. `before`, `after`: the answers to the
+    validation prompts without (empty for a part of a data set) and with that adapter. `seconds`: how long each stage
+    took when it was computed.
     """
 
     dataset: str
@@ -66,8 +66,8 @@ def attribute(run: Run, dataset: str) -> Attribution:
     task = Task(run, dataset)
     split = examples(task)  # 1 of 5
     with at_work(task.folder):
-        tuning, history = steps.fine_tune(task, split)  # 2 of 5: an adapter an epoch
-        epoch = steps.used(history)
+        tuning, history = steps.fine_tune(task, split)  # 2 of 5: an adapter an epoch, of which the last is used
+        epoch = int(history.epoch.max())
         talk = steps.say(task, split, epoch)  # 3 of 5: answers to the validation prompts, before and after
         rows = steps.differentiate(task, split, epoch)  # 4 of 5: a gradient and a hidden state of each example
         scoring = steps.score(task)  # 5 of 5
@@ -86,7 +86,7 @@ def tune(task: Task) -> Tuned:
     split = examples(task)
     with at_work(task.folder):
         tuning, history = steps.fine_tune(task, split)
-        talk = steps.say(task, split, steps.used(history))
+        talk = steps.say(task, split, int(history.epoch.max()))
         return Tuned(**_told(task, split, history, (tuning, talk)))
 
 
@@ -95,7 +95,7 @@ def scored(task: Task) -> tuple[Split, dict[str, np.ndarray]]:
     split = examples(task)
     with at_work(task.folder):
         _, history = steps.fine_tune(task, split)
-        steps.differentiate(task, split, steps.used(history))
+        steps.differentiate(task, split, int(history.epoch.max()))
         steps.score(task)
         return split, steps.read_scores(task.folder, task.run.profile.methods)
 
@@ -116,7 +116,8 @@ def examples(task: Task) -> Split:
     """What the task is fine-tuned on and explains. Checks the model's source first: nothing is written before."""
     weights.check(task.source)
     split = splits.answered(task.run, task.dataset, task.precision, base.device())
-    return dataclasses.replace(split, train=[each for each in split.train if task.only in (None, each.label)])
+    train, dev = ([each for each in part if task.only in (None, each.label)] for part in (split.train, split.dev))
+    return data.Split(train, split.val, dev)
 
 
 @contextmanager
@@ -135,10 +136,13 @@ def _told(task: Task, split: Split, history: pd.DataFrame, stages: Iterable[Stag
         "val": split.val,
         "folder": task.folder,
         "history": history,
-        "epoch": steps.used(history),
-        **files.read_json(task.folder / "responses.json"),
+        "epoch": int(history.epoch.max()),
+        **files.read_json(task.folder / "responses.json")["answers"],
         "seconds": {stage.name: stage.record["seconds"] for stage in stages},
-        "tokens": files.read_json(task.folder / "tokens.json"),
+        "tokens": {
+            **files.read_json(task.folder / "examples.json")["tokens"],
+            **files.read_json(task.folder / "responses.json")["tokens"],
+        },
         "precision": task.precision,
         "device": base.device(),
     }

@@ -14,13 +14,13 @@ from ifcore.study.config import Run
 from ifcore.study.runs import answers as answering
 from ifcore.study.runs import artifact, steps
 from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.stages import Stage, digest_in
+from ifcore.study.runs.stages import Stage
 from ifcore.study.runs.task import Task
 
 
 def chosen(found: Attribution) -> list[int]:
-    """The epochs that are looked at: 0 (the untouched adapter), powers of two, the last, and the one used."""
-    return sorted({*selection.epochs(int(found.history.epoch.max())), found.epoch})
+    """The epochs that are looked at: 0 (the untouched adapter), powers of two, and the last, which is the one used."""
+    return selection.epochs(found.epoch)
 
 
 def scores(run: Run, found: Attribution, epoch: int) -> dict[str, np.ndarray]:
@@ -51,7 +51,7 @@ def answers(run: Run, found: Attribution, epoch: int) -> list[str]:
 def _at(run: Run, found: Attribution, epoch: int) -> tuple[Task, Path, dict]:
     """The task, the folder of one of its checkpoints, and the key of what is made there."""
     task = Task(run, found.dataset)
-    return task, found.folder / "epochs" / f"{epoch:02d}", {"of": digest_in(found.folder, "fine-tune"), "epoch": epoch}
+    return task, found.folder / "epochs" / f"{epoch:02d}", {"epoch": epoch, **steps.explained(task, found)}
 
 
 def _score(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:

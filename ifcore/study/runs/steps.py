@@ -7,6 +7,7 @@ import importlib.metadata
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,35 +29,36 @@ def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
     """An adapter an epoch under checkpoints/, and the history of the losses."""
     profile = task.run.profile
     key = {
-        "examples": [dataclasses.astuple(example) for example in split.train + split.val],
+        "examples": [dataclasses.astuple(example) for example in split.train],
+        "dev": [dataclasses.astuple(example) for example in split.dev],
         "model": weights.identity(task.source),
         "seed": task.run.seed,
         "precision": task.precision,
         "device": base.device(),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         "layers": task.layers,
-        **profile.model_dump(include={"epochs", "batch_size", "learning_rate", "patience"}),
+        **profile.model_dump(include={"epochs", "batch_size", "learning_rate", "patience", "micro_batch"}),
         **profile.model_dump(include={"lora_rank", "lora_alpha", "lora_dropout"}),
     }
     stage = Stage(task.folder, "fine-tune", key, [task.folder / "checkpoints"]).make(partial(_fine_tune, task, split))
     return stage, pd.read_csv(task.folder / "history.csv")
 
 
-def used(history: pd.DataFrame) -> int:
-    """The epoch whose checkpoint is used: the one with the lowest validation loss."""
-    trained = history[history.epoch > 0]
-    return int(trained.loc[trained.val_loss.idxmin(), "epoch"])
+def explained(task: Task, examples: Split) -> dict[str, Any]:
+    """What everything depends on that is made of a fine-tune for the examples whose behaviour is explained."""
+    val = [dataclasses.astuple(example) for example in examples.val]
+    return {"of": digest_in(task.folder, "fine-tune"), "val": val}
 
 
 def say(task: Task, split: Split, epoch: int) -> Stage:
     """Answers to the validation prompts, without the adapter and with it."""
-    key = {"of": digest_in(task.folder, "fine-tune"), "max_new_tokens": task.run.profile.max_new_tokens}
+    key = {"max_new_tokens": task.run.profile.max_new_tokens, **explained(task, split)}
     return Stage(task.folder, "answers", key).make(partial(_say, task, split, epoch))
 
 
 def differentiate(task: Task, split: Split, epoch: int) -> tuple[Stage, Stage]:
     """The gradient of every example in shards, and the hidden state of every example."""
-    of = {"of": digest_in(task.folder, "fine-tune")}
+    of = explained(task, split)
     stage = Stage(task.folder, "gradients", of | {"batch": task.run.profile.gradient_batch})
     stage.make(partial(_differentiate, task, split, epoch, stage))
     return stage, Stage(task.folder, "representations", of).make(partial(_represent, task, split, epoch))
@@ -106,25 +108,28 @@ def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:
 def _fine_tune(task: Task, split: Split) -> list[Path]:
     profile, (model, tokenizer) = task.run.profile, task.base()
     context = getattr(model.config, "max_position_embeddings", None)
-    train, val = (tokenise(tokenizer, part, context) for part in (split.train, split.val))
+    train, dev = (tokenise(tokenizer, part, context) for part in (split.train, split.dev))
     layers = None if task.layers is None else list(task.layers)
     peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.run.seed)
     settings = training.Settings(
-        profile.epochs, profile.batch_size, profile.learning_rate, profile.patience, task.run.seed
+        profile.epochs,
+        profile.batch_size,
+        profile.learning_rate,
+        profile.patience,
+        task.run.seed,
+        profile.micro_batch,
+        profile.activation_checkpointing,
     )
     try:
-        history = training.finetune(peft, train, val, task.folder / "checkpoints", settings, task.name)
+        history = training.finetune(peft, train, dev, task.folder / "checkpoints", settings, task.name)
     finally:
         peft.unload()
-    kept = {
-        "examples": {"train": list(map(vars, split.train)), "val": list(map(vars, split.val))},
-        "tokens": {"train": sum(map(len, train)), "val": sum(map(len, val))},
-    }
-    for name, content in kept.items():
-        files.write_json(task.folder / f"{name}.json", content)
+    texts = {"train": list(map(vars, split.train)), "dev": list(map(vars, split.dev))}
+    tokens = {"train": sum(map(len, train)), "dev": sum(map(len, dev))}
+    files.write_json(task.folder / "examples.json", texts | {"tokens": tokens})
     files.write_csv(task.folder / "history.csv", history)
     adapters = sorted((task.folder / "checkpoints").glob("epoch-*/*"))
-    return [*adapters, *(task.folder / name for name in ("history.csv", "examples.json", "tokens.json"))]
+    return [*adapters, task.folder / "history.csv", task.folder / "examples.json"]
 
 
 def _say(task: Task, split: Split, epoch: int) -> list[Path]:
@@ -136,7 +141,9 @@ def _say(task: Task, split: Split, epoch: int) -> list[Path]:
             with model.disable_adapter():
                 said["before"] = ask(progress=f"answers {task.name} before")
         said["after"] = ask(progress=f"answers {task.name} after")
-    files.write_json(task.folder / "responses.json", said)
+    tokens = {"val": sum(map(len, tokenise(tokenizer, split.val)))}
+    told = {"val": list(map(vars, split.val)), "answers": said, "tokens": tokens}
+    files.write_json(task.folder / "responses.json", told)
     return [task.folder / "responses.json"]
 
 

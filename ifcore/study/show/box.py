@@ -20,8 +20,7 @@ def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
         f"Model: `{run.profile.model}` in {first.precision}, LoRA of rank {run.profile.lora_rank} on query and value",
         *(
             f"{DATASETS[name]}: {len(found.train)} training and {len(found.val)} validation examples "
-            f"({found.tokens['train']:,} and {found.tokens['val']:,} tokens), scored after epoch {found.epoch} of "
-            f"{found.history.epoch.max()}"
+            f"({found.tokens['train']:,} and {found.tokens['val']:,} tokens), scored after epoch {found.epoch}"
             for name, found in tuned.items()
         ),
         f"Settings: learning rate {run.profile.learning_rate:g}, batches of {run.profile.batch_size}, "

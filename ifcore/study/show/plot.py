@@ -67,6 +67,6 @@ def grid(columns: int, rows: int):
 
 
 def losses(axis: Axes, part: pd.DataFrame, x: str) -> None:
-    for metric, colour, name in (("train_loss", "#999999", "training loss"), ("val_loss", "black", "validation loss")):
+    for metric, colour, name in (("train_loss", "#999999", "training loss"), ("dev_loss", "black", "dev loss")):
         each = part[(part.metric == metric) & part.value.notna()]
         draw(axis, band(each, x), colour, name)
