@@ -39,8 +39,9 @@ book: checked $(SETUP) ## the whole book: _build/html/index.html (PROFILE, SEED)
 	$(SNAKEMAKE) -- book
 	echo "The book: $(CURDIR)/_build/html/index.html"
 
-test: $(SETUP) ## style, unit tests, and the whole book in the smoke profile
+test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke profile
 	ruff check .
+	lint-imports --no-logo --no-cache
 	python -m pytest $(PYTEST_ARGS)
 
 plan: checked $(SETUP) ## what a profile would run: sizes, tokens, memory; nothing is downloaded (PROFILE)

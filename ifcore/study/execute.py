@@ -51,13 +51,13 @@ def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
 
 
 def _tidy(notebook) -> None:
-    """Drop papermill's clock readings and the progress bars, and fold its cell of parameters as the author's is."""
+    """Drop papermill's clock readings and the progress bars, and leave its cell of parameters off the page as the author's is."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata.tags.append("hide-input")
+            cell.metadata.tags.append("remove-cell")
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
 

@@ -134,8 +134,8 @@ def learning_table(run: Run, tuned: Mapping[str, Tuned]) -> Table:
         for dataset, found in tuned.items()
     ]
     caption = (
-        "Loss on dev examples (nats per response token; these are neither trained on nor explained) and task accuracy (percent, with 95 % intervals) before and after "
-        f"fine-tuning. {_NOT_LEARNT}"
+        "Loss on dev examples, which are neither trained on nor explained (nats per response token), and task accuracy "
+        f"(percent, with 95 % intervals) before and after fine-tuning. {_NOT_LEARNT}"
     )
     header = ["Task", "Loss before", "Loss after", "Task accuracy before", "Task accuracy after"]
     return Table(None, caption, header, cells, frame)
