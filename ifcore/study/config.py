@@ -144,7 +144,7 @@ def from_notebook(names: Mapping[str, Any]) -> Run:
     unknown key or a value that is not allowed.
     """
     bound = _bound(names["In"]) if "In" in names else names.keys()
-    given = {name: names[name] for name in bound if not name.startswith("_") and _is_plain(names.get(name))}
+    given = {name: names[name] for name in bound if name[0] != "_" and name in names and _is_plain(names[name])}
     return make_run(given.pop("profile", "laptop"), given.pop("seed", 0), given)
 
 

@@ -51,7 +51,7 @@ def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
 
 
 def _tidy(notebook) -> None:
-    """Drop papermill's clock readings and the progress bars, and leave its cell of parameters off the page as the author's is."""
+    """Drop papermill's clock readings and the progress bars, and keep its cell of parameters off the page."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)

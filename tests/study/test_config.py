@@ -28,6 +28,8 @@ def test_every_profile_in_the_tree_is_valid(name):
         ({"datasets": {"mixed_small": {"train": {"benign": -1}, "val": 4}}}, ["mixed_small.train.benign", "-1"]),
         ({"methods": ["datainf", "trak"]}, ["methods.1", "'trak'", "'datainf', 'lissa'"]),
         ({"precision": "float8"}, ["precision", "'float8'", "'bfloat16'"]),
+        ({"damping": float("inf")}, ["damping", "inf", "finite"]),
+        ({"methods": ["datainf", "lissa", "datainf"]}, ["methods", "'datainf' is named twice"]),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(override, words):
@@ -49,9 +51,38 @@ def test_a_seed_is_a_whole_number(seed):
 
 
 def test_a_notebook_given_a_profile_whole_or_by_name_is_the_same_run():
-    by_name = config.from_notebook({"profile": "smoke", "seed": 2, "In": [], "_": 1, "sys": sys})
+    by_name = config.from_notebook({"profile": "smoke", "seed": 2, "_": 1, "sys": sys})
     whole = config.load(ROOT / "notebooks" / "profiles" / "smoke.yaml").model_dump()
     assert config.from_notebook({**whole, "seed": 2}) == by_name
+
+
+PARAMETERS = 'profile = "smoke"  # or laptop\nseed = 0'
+ASK = "from ifcore.study import config\n\nrun = config.from_notebook(globals())"
+
+
+@pytest.mark.parametrize(
+    ("cells", "epochs"),
+    [
+        ([PARAMETERS], 3),
+        ([PARAMETERS + "\nepochs = 2"], 2),
+        ([PARAMETERS, "# Parameters\nepochs = 2\n"], 2),  # papermill's
+        ([PARAMETERS, '# Parameters\nprofile = "smoke"\nepochs = 2\n'], 2),
+        ([PARAMETERS, "epochs = 2"], 2),  # a cell of one's own
+        ([PARAMETERS + "\nepochs = 2", PARAMETERS], 3),  # the first cell, edited and run again
+        ([PARAMETERS + "\nepochs = 2", ASK, "epochs = 2", "%matplotlib inline", PARAMETERS], 3),  # all again
+    ],
+)
+def test_the_parameters_are_those_that_the_first_cell_binds_now(cells, epochs):
+    names = {"profile": "smoke", "seed": 0, "epochs": 2, "path": "bound by the notebook", "In": ["", *cells, ASK]}
+    assert config.from_notebook(names).profile.epochs == epochs
+
+
+def test_what_the_notebook_bound_itself_is_no_parameter_and_a_misspelt_one_is_still_named():
+    bound = {"profile": "smoke", "seed": 0, "run": config.make_run("smoke", root=ROOT), "value": 1.0, "sede": 3}
+    again = ["", PARAMETERS, ASK, "value = 1.0\nvalue", PARAMETERS, ASK]
+    assert config.from_notebook(bound | {"In": again}).seed == 0
+    with pytest.raises(ValueError, match="sede: 3; unknown key"):
+        config.from_notebook(bound | {"In": [*again[:-2], PARAMETERS + "\nsede = 3", ASK]})
 
 
 def test_a_misspelt_papermill_parameter_is_an_error_not_a_warning():

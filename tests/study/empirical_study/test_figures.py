@@ -59,7 +59,7 @@ def test_figures_are_saved_twice_and_alike_each_time(run):
 
 def test_no_loss_curve_is_cut_off(run):
     low = attribution(SCORES)
-    high = replace(low, dataset="grammars", history=low.history.assign(val_loss=[9.0, 8.0, 7.0]))
+    high = replace(low, dataset="grammars", history=low.history.assign(dev_loss=[9.0, 8.0, 7.0]))
     figure = figures.curves_figure(run, {"mixed_small": low, "grammars": high})
     for axis in figure.axes:
         bottom, top = axis.get_ylim()
@@ -69,7 +69,7 @@ def test_no_loss_curve_is_cut_off(run):
 
 def test_flat_loss_curves_keep_off_the_edge(run):
     found = attribution(SCORES)
-    flat = found.history.assign(train_loss=[None, 9.0, 8.99], val_loss=[9.0, 8.99, 8.98])
+    flat = found.history.assign(train_loss=[None, 9.0, 8.99], dev_loss=[9.0, 8.99, 8.98])
     figure = figures.curves_figure(run, {"mixed_small": replace(found, history=flat)})
     assert figure.axes[0].get_ylim()[1] > 9.2
 

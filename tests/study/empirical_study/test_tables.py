@@ -21,7 +21,7 @@ def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like
         val=[Example(prompt, "Sure.", "harmful")] * 2,
         folder=Path(),
         history=pd.DataFrame(
-            {"epoch": [0, 1, 2], "step": [0, 1, 2], "train_loss": [None, 2.0, 1.0], "val_loss": [3.0, 2.0, 1.5]}
+            {"epoch": [0, 1, 2], "step": [0, 1, 2], "train_loss": [None, 2.0, 1.0], "dev_loss": [3.0, 2.0, 1.5]}
         ),
         epoch=2,
         before=["I'm sorry, but I can't help with that."] * 2,
@@ -184,10 +184,3 @@ def test_by_class_splits_the_average(run):
     )
     rows = tables.by_class_table({"mixed_small": found}).rows
     assert rows == [["Mixed (small): harmful", "100 / 100", "50 / 50"], ["Mixed (small): benign", "0 / 0", "50 / 50"]]
-
-
-def test_tables_of_an_edited_profile_are_gone_before_they_can_be_averaged(run):
-    tables.backdoor_table(run, {f"backdoor_{n}": attribution(SCORES, f"backdoor_{n}") for n in (1, 3, 5)})
-    files.write_json(run.results / "run.json", {"digest": "another"})
-    tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
-    assert sorted(path.name for path in run.results.glob("*.csv")) == ["table2_harmful.csv"]

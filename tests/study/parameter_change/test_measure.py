@@ -130,7 +130,7 @@ def test_a_validation_loss_that_only_rises_is_said_to(run):
     rows = [
         ("grammars", epoch, metric, value)
         for epoch in range(3)
-        for metric, value in (("delta", epoch), ("train_loss", 1.0), ("val_loss", 1.0 + epoch))
+        for metric, value in (("delta", epoch), ("train_loss", 1.0), ("dev_loss", 1.0 + epoch))
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "epoch", "metric", "value"])
     assert "never falls below" in show.drift_text(frame).text

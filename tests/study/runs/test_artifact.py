@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -18,10 +19,11 @@ from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
 from ifcore.study import config
 from ifcore.study.runs import artifact
+from ifcore.study.runs.task import Task
 
 ROOT = Path(__file__).parents[3]
 OVERRIDES = {
-    "datasets": {"mixed_small": {"train": {"harmful": 3, "benign": 4}, "val": {"harmful": 2}}},
+    "datasets": {"mixed_small": {"train": {"harmful": 3, "benign": 4}, "val": {"harmful": 2}, "dev": {"benign": 2}}},
     "epochs": 3,
     "gradient_batch": 2,
 }
@@ -72,9 +74,53 @@ def test_scores_are_those_of_the_engine_on_the_checkpoint_it_names(finished):
         assert found.scores[method].shape == (2, 7)
 
 
-def test_the_epoch_used_has_the_lowest_validation_loss(finished):
-    _, found, _ = finished
-    assert found.epoch == found.history.epoch[1:][found.history.val_loss[1:].idxmin()]
+def test_the_epoch_used_is_the_last_and_the_loss_is_that_of_dev_examples(finished):
+    run, found, folder = finished
+    assert found.epoch == found.history.epoch.max() == 3
+    model, tokenizer = weights.load(run.profile.model, seed=run.seed)
+    model = PeftModel.from_pretrained(model, folder / "checkpoints" / "epoch-03")
+    (dev,) = models.example_batches(model, tokenizer, artifact.examples(Task(run, "mixed_small")).dev)
+    assert found.history.dev_loss.iloc[-1] == pytest.approx(float(models.example_losses(model, dev).mean()), rel=1e-5)
+
+
+def test_other_examples_to_explain_retrain_nothing(copy, monkeypatch):
+    run, expected, folder = copy
+    trained, split = modified(folder / "checkpoints"), artifact.examples(Task(run, "mixed_small"))
+    monkeypatch.setattr(artifact, "examples", lambda task: dataclasses.replace(split, val=split.val[1:]))
+    found = artifact.attribute(run, "mixed_small")
+    np.testing.assert_allclose(found.scores["gradsim"], expected.scores["gradsim"][1:], rtol=1e-5)
+    assert found.after == expected.after[1:]
+    assert modified(folder / "checkpoints") == trained
+
+
+def test_a_model_retrained_in_place_is_another_model_and_one_moved_is_not(tmp_path):
+    model, tokenizer = weights.load("random:tiny-llama", seed=4)
+    found = []
+    for name, scale in (("here", 1.0), ("here", 1.5), ("there", 1.0)):
+        with torch.no_grad():
+            model.model.embed_tokens.weight.mul_(scale)
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        found.append(artifact.attribute(make_run(tmp_path, model=f"path:{tmp_path / name}"), "mixed_small"))
+    assert not np.array_equal(found[0].scores["repsim"], found[1].scores["repsim"])
+    assert_same_scores(found[1], found[2])
+
+
+def test_another_revision_on_the_hub_is_another_model(tmp_path, monkeypatch):
+    """A hub's cache laid out by hand stands in for the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    folder, found = tmp_path / "hub" / "models--some--model", []
+    (folder / "refs").mkdir(parents=True)
+    for seed, revision in ((1, "a" * 40), (2, "b" * 40)):
+        model, tokenizer = weights.load("random:tiny-llama", seed=seed)
+        model.save_pretrained(folder / "snapshots" / revision)
+        tokenizer.save_pretrained(folder / "snapshots" / revision)
+        (folder / "refs" / "main").write_text(revision)
+        weights._revision.cache_clear()
+        found.append(artifact.attribute(make_run(tmp_path, model="hub:some/model"), "mixed_small"))
+    assert found[0].folder == found[1].folder
+    assert not np.array_equal(found[0].scores["repsim"], found[1].scores["repsim"])
 
 
 def test_nothing_is_recomputed_when_nothing_changed(copy, monkeypatch):
@@ -128,15 +174,18 @@ def test_a_changed_setting_never_reuses_what_another_made(copy):
 SCRIPT = """
 import sys, time; from pathlib import Path
 from tests.study.runs.test_artifact import make_run
-from ifcore import files; from ifcore.study.runs import artifact
+from ifcore import files, training; from ifcore.study.runs import artifact
+from ifcore.study.runs.task import Task
 write = files.write_tensors
 files.write_tensors = lambda *arguments: (write(*arguments), time.sleep(0.5))  # time to be killed in
+save = training._save
+training._save = lambda *arguments: (save(*arguments), time.sleep(0.5))
 artifact.attribute(make_run(Path(sys.argv[1])), "mixed_small")
 """
 
 
 def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_path):
-    moments = "checkpoints/unfinished/checkpoint-1/whole.json", "gradients/train-0000.safetensors"
+    moments = "checkpoints/epoch-01/adapter_model.safetensors", "gradients/train-0000.safetensors"
     runs, working = {}, {}
     for moment in moments:
         (root := tmp_path / Path(moment).parts[0]).mkdir()

@@ -12,6 +12,7 @@ def test_wrong_input_leaves_nothing_behind(tmp_path):
     (tmp_path / "bad.csv").write_text("goal\nsomething\n")
     for override, message in (
         ({"model": "path:/no/such"}, "/no/such is not a folder"),
+        ({"further_models": ["hub:no-owner"]}, "hub:OWNER/NAME"),
         ({"harmful_source": "bad.csv"}, "target"),
         ({"harmful_source": "none.csv"}, "none.csv"),
         ({"datasets": {"no_such": {"train": 1, "val": 4}}}, "no_such.*choose one of mixed_small"),

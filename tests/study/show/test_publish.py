@@ -1,0 +1,51 @@
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pandas as pd
+
+from ifcore import files
+from ifcore.study.show import provenance
+from ifcore.study.show.publish import publish
+
+FRAME = pd.DataFrame({"dataset": ["grammars"], "method": ["exact"], "metric": ["accuracy"], "value": [1.0]})
+
+
+def test_tables_of_an_edited_profile_are_gone_before_they_can_be_averaged(run):
+    publish(run, "old", FRAME)
+    files.write_json(run.results / "run.json", {"digest": "another"})
+    publish(run, "new", FRAME)
+    assert sorted(path.name for path in run.results.glob("*.csv")) == ["new.csv"]
+
+
+def test_two_notebooks_that_publish_at_once_never_delete_each_others_tables(run, monkeypatch):
+    """Each looks at whose tables there are, while the other is about to write."""
+    names = [f"table{i}" for i in range(8)]
+    for _ in range(5):
+        publish(run, "old", FRAME)
+        files.write_json(run.results / "run.json", {"digest": "another"})
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(lambda name: publish(run, name, FRAME), names))
+        assert sorted(path.stem for path in run.results.glob("*.csv")) == names
+
+
+def test_a_run_says_the_commit_and_whether_it_was_changed(run):
+    def git(*command):
+        subprocess.run(["git", "-C", str(run.root), "-c", "user.name=a", "-c", "user.email=a@b", *command], check=True)
+
+    (run.root / "mine.txt").write_text("not in Git")
+    git("init", "--quiet"), git("commit", "--quiet", "--allow-empty", "--message", "x")
+    provenance.provenance.cache_clear()
+    found = provenance.provenance(run.root)
+    assert len(found["commit"]) == 40 and found["dirty"]
+    (run.root / ".gitignore").write_text("*")
+    provenance.provenance.cache_clear()
+    assert not provenance.provenance(run.root)["dirty"]
+    publish(run, "new", FRAME)
+    assert files.read_json(run.results / "run.json")["commit"] == found["commit"]
+    assert found["commit"][:10] in provenance.made_by(run.root)
+
+
+def test_without_git_a_run_says_so(run, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    provenance.provenance.cache_clear()
+    assert provenance.made_by(run.root).startswith("files outside Git")
