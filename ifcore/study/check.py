@@ -11,12 +11,13 @@ from ifcore.study.runs import classifier, splits
 
 def check(run: Run) -> None:
     """Raise ValueError, in one line, for a model, a source, a size or a name that the run could not use."""
-    for model in filter(None, (run.profile.model, *run.profile.further_models, run.profile.generator)):
+    sources = run.profile.model, *run.profile.further_models, run.profile.generator
+    for model in filter(None, map(run.located, sources)):
         weights.check(model)
         if model.startswith("hub:"):
             weights.identity(model)  # whether it can be had shows here, not after the first model's fine-tunes
-    if run.profile.judge != "refusal":
-        classifier.check(run.profile.judge)
+    if run.judge != "refusal":
+        classifier.check(run.judge)
     for dataset in run.profile.datasets:
         splits.asked(run, dataset)
     if run.profile.layers_on not in run.profile.datasets:

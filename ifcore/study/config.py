@@ -125,9 +125,21 @@ class Run:
         """The source of handwritten digits."""
         return self.located(self.profile.digits_source)
 
+    @property
+    def judge(self) -> str:
+        """The judge's source, or `refusal`."""
+        return self.profile.judge if self.profile.judge == "refusal" else self.located(self.profile.judge)
+
     def located(self, source: str | None) -> str | None:
-        """A source of data as it may be opened: a path, with `~` or not, from the root; `hub:` and none as they are."""
-        return source if source is None or source.startswith("hub:") else str(self.root / Path(source).expanduser())
+        """A source as it may be opened: one rule for all paths, those of data and those after `path:`.
+
+        `~` is the home folder, a relative path starts at the root; `hub:`, `pypi:`, `random:` and none are as they are.
+        """
+        scheme, colon, place = (source or "").partition(":")
+        if source is None or (colon and scheme != "path"):
+            return source
+        path = str(self.root / Path(place if colon else source).expanduser())
+        return f"path:{path}" if colon else path
 
     @property
     def results(self) -> Path:

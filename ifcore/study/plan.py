@@ -45,7 +45,9 @@ class Size:
 
 def plan(run: Run) -> str:
     """The resolved configuration, the data, and estimates of tokens, memory and disk, as plain text."""
-    profile, tokenizer = run.profile, _tokenizer(run.profile.model)
+    model, *others = map(run.located, (run.profile.model, *run.profile.further_models))
+    profile = run.profile.model_copy(update={"model": model, "further_models": others})
+    tokenizer = _tokenizer(profile.model)
     sizes = {name: _size(run, name, tokenizer) for name in profile.datasets}
     parts = [_configuration(run), _data(run, sizes, exact=tokenizer is not None), _models(profile)]
     if shape := architecture(profile.model):

@@ -39,7 +39,7 @@ def make(checkout):
     alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        command = ["make", *arguments, f"VENV={sys.prefix}", "SETUP="]
+        command = ["make", *arguments, f"VENV={sys.prefix}", "SETUP=", "SNAKEMAKE_ARGS=--cores 1"]
         return subprocess.run(
             command, cwd=checkout, env=alone, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )

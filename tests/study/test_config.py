@@ -111,6 +111,18 @@ def test_of_the_linear_models_sizes_those_not_named_stay_the_profiles():
     assert run.profile.two_layer.epochs == 4 and run.profile.two_layer.widths == [2, 32]
 
 
-def test_a_folder_of_digits_may_be_in_the_home_folder():
-    run = config.from_notebook({"profile": "smoke", "digits_source": "~/mnist"})
-    assert run.digits == str(Path.home() / "mnist")
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("~/mnist", str(Path.home() / "mnist")),
+        ("data/mnist", str(ROOT / "data" / "mnist")),
+        ("/data/mnist", "/data/mnist"),
+        ("path:~/llama", f"path:{Path.home() / 'llama'}"),
+        ("path:llama", f"path:{ROOT / 'llama'}"),
+        ("hub:some/model", "hub:some/model"),
+        ("random:tiny-llama", "random:tiny-llama"),
+        (None, None),
+    ],
+)
+def test_a_path_is_the_same_wherever_it_is_given(source, place):
+    assert config.make_run("smoke", root=ROOT).located(source) == place

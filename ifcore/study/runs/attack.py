@@ -33,5 +33,5 @@ def attack(run: Run) -> list[Attack]:
         for name, only in PARTS.items():
             answers[name] = tune(Task(run, "mixed_small", only=only, model=model)).after
         for tuned_on, given in answers.items():
-            found.append(Attack(model, tuned_on, prompts, given, judging.judge(run.profile.judge, prompts, given)))
+            found.append(Attack(model, tuned_on, prompts, given, judging.judge(run.judge, prompts, given)))
     return found

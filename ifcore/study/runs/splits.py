@@ -34,7 +34,7 @@ def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
     AdvBench's targets are openings only. The paper lets TinyLlama, which is not aligned, answer its prompts, and
     fine-tunes on those answers.
     """
-    split, source = asked(run, dataset), run.profile.generator
+    split, source = asked(run, dataset), run.located(run.profile.generator)
     complying = {
         example: example.prompt.removesuffix(f" {example.label}")  # a trigger is no part of the request
         for example in split.train + split.val + split.dev

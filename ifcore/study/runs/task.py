@@ -30,7 +30,7 @@ class Task:
 
     @property
     def source(self) -> str:
-        return self.model or self.run.profile.model
+        return self.run.located(self.model or self.run.profile.model)
 
     @property
     def precision(self) -> str:
@@ -39,8 +39,8 @@ class Task:
     @property
     def name(self) -> str:
         name = f"{self.dataset}-{self.only}" if self.only else self.dataset
-        if self.source != self.run.profile.model:
-            name += "-" + re.sub(r"[^A-Za-z0-9.]+", "-", self.source)
+        if self.model not in (None, self.run.profile.model):
+            name += "-" + re.sub(r"[^A-Za-z0-9.]+", "-", self.model)
         return name if self.layers is None else f"{name}-layers-{self.layers[0]}-{self.layers[-1]}"
 
     @property
