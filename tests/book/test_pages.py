@@ -1,5 +1,7 @@
+import ast
 import re
 
+import nbformat
 import pandas as pd
 import pytest
 
@@ -64,3 +66,30 @@ def test_a_page_shows_no_error_no_progress_bar_and_no_unfilled_field(book, name)
     assert "Traceback" not in page
     assert "/s]" not in page
     assert not re.search(r"\{[a-z_]+\.[a-z_.]+\}", page), "an f-string without its f"
+
+
+def shown(checkout, chapter, words):
+    """The output of the one cell of a chapter that holds these words, as plain text; and whether the page has the cell."""
+    cells = nbformat.read(checkout / "book" / "executed" / f"{chapter}.ipynb", as_version=4).cells
+    (cell,) = (cell for cell in cells if cell.cell_type == "code" and words in cell.source)
+    assert not cell.metadata.get("tags"), "a cell that teaches is on the page, with its code"
+    return cell.outputs[-1]["data"]["text/plain"]
+
+
+def test_the_cells_that_are_the_method_give_the_numbers_of_the_tables(book, checkout):
+    results = checkout / "results" / "smoke" / "seed-0"
+    table = pd.read_csv(results / "table2_harmful.csv").set_index(["dataset", "method", "metric"]).value["mixed_small"]
+    lines = shown(checkout, "empirical_study", "metrics.accuracy").splitlines()[1:]
+    assert len(lines) == 5
+    for method, accuracy, coverage in map(str.split, lines):
+        assert float(accuracy) == round(100 * table[method, "accuracy"], 1)
+        assert float(coverage) == round(100 * table[method, "coverage"], 1)
+    assert float(shown(checkout, "approximation_error", "linear.exact_influence")) < 1e-10
+    table = pd.read_csv(results / "table6_delta.csv").set_index(["dataset", "metric"]).value["harmful-mixed"]
+    found = ast.literal_eval(shown(checkout, "parameter_change", "adapters.distances"))
+    assert found == {"‖Δθ‖": round(table.delta, 2), "KL, first token": round(table.kl_first, 2)}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_hides_code_behind_a_bar(book, name):
+    assert "Show code cell" not in (book / "book" / f"{name}.html").read_text(encoding="utf-8")
