@@ -69,7 +69,7 @@ def test_a_page_shows_no_error_no_progress_bar_and_no_unfilled_field(book, name)
 
 
 def shown(checkout, chapter, words):
-    """The output of the one cell of a chapter that holds these words, as plain text; and whether the page has the cell."""
+    """The output, as plain text, of the one cell of a chapter that holds these words."""
     cells = nbformat.read(checkout / "book" / "executed" / f"{chapter}.ipynb", as_version=4).cells
     (cell,) = (cell for cell in cells if cell.cell_type == "code" and words in cell.source)
     assert not cell.metadata.get("tags"), "a cell that teaches is on the page, with its code"

@@ -1,7 +1,40 @@
 import pytest
 
-from ifcore.study.check import check_book
+from ifcore.study.check import check, check_book
+from ifcore.study.runs import artifact
 from tests.study.runs.test_artifact import make_run
+
+
+def test_wrong_input_leaves_nothing_behind(tmp_path):
+    run = make_run(tmp_path)
+    with pytest.raises(ValueError, match="dataset: 'nope'; .* has mixed_small"):
+        artifact.attribute(run, "nope")
+    (tmp_path / "bad.csv").write_text("goal\nsomething\n")
+    for override, message in (
+        ({"model": "path:/no/such"}, "/no/such is not a folder"),
+        ({"further_models": ["hub:no-owner"]}, "hub:OWNER/NAME"),
+        ({"harmful_source": "bad.csv"}, "target"),
+        ({"harmful_source": "none.csv"}, "none.csv"),
+        ({"datasets": {"no_such": {"train": 1, "val": 4}}}, "no_such.*choose one of mixed_small"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+            check(make_run(tmp_path, **override))
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"layers_on": "grammar"}, "layers_on: 'grammar'; choose from mixed_small"),
+        ({"linear": {"parameters": [10, 1_234]}}, r"linear.parameters.*1234; it should be a multiple of 10"),
+        ({"layers_on": "mixed_small", "two_layer": {"points": 1_500}}, r"1500 \+ 750 asked; lower points"),
+        ({"layers_on": "mixed_small", "digits_source": "nowhere"}, "no IDX files of MNIST"),
+    ],
+)
+def test_what_section_4_needs_is_checked_before_anything_long_starts(tmp_path, overrides, words):
+    with pytest.raises(ValueError, match=words):
+        check(make_run(tmp_path, **overrides))
 
 
 def test_a_book_needs_sizes_for_every_data_set(tmp_path):

@@ -1,7 +1,3 @@
-from dataclasses import replace
-
-from ifcore.examples import Example
-from ifcore.study import appendix_b
 from ifcore.study.show import box
 from tests.study.empirical_study.test_tables import SCORES, attribution
 
@@ -11,22 +7,3 @@ def test_what_ran_names_model_sizes_seed_machine_and_minutes(run):
     for words in ("`random:tiny-llama` in float32", "4 training and 2 validation examples", "seed 0", "CPU cores"):
         assert words in text
     assert "Minutes: 1.5 (fine-tune 1.0, gradients 0.5)" in text
-
-
-def test_settings_stand_beside_the_papers(run):
-    rows = {row[0]: row[1:] for row in appendix_b.settings_table(run).rows}
-    assert rows["`lora_rank`"] == ["4", "4"]
-    assert rows["`epochs`"] == ["25", "25"]
-    assert rows["`linear.points`"] == ["10, 20, 40, 80", ""]
-    assert max(len(cell) for row in rows.values() for cell in row) < 60, "a long cell pushes the others off the page"
-
-
-def test_a_showcase_holds_an_example_of_each_class_and_its_text_means_nothing_to_the_page():
-    evil = Example("<script>alert(1)</script> | **x** [a](b)\n# y", "`z` $1$", "a|b")
-    found = replace(attribution(SCORES), train=[evil, *attribution(SCORES).train])
-    table = appendix_b.examples_table(7, {"mixed_small": found}, "Mixed.")
-    assert [row[1] for row in table.rows] == ["a&#124;b", "harmful", "benign"]
-    markdown, page = table._repr_markdown_(), table._repr_html_()
-    assert not any(mark in markdown for mark in ("<script", "**x", "](", "$1", "`z"))
-    assert "<script" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; | **x** [a](b) # y" in page
