@@ -19,10 +19,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Threads that wait spin only briefly: on a machine that does anything else besides, long spinning halves the speed.
 export GOMP_SPINCOUNT := 20000
 
-# A second make in this folder waits for the first; --nolock because this lock, unlike Snakemake's, ends with its owner.
-LOCK = $(if $(shell command -v flock),flock -n .lock true || echo "another make is at work here; waiting for it"; flock .lock,)
-SNAKEMAKE = $(LOCK) snakemake --cores all --nolock --rerun-incomplete --rerun-triggers mtime params code \
-	--quiet rules progress host --config profile=$(PROFILE) seed=$(SEED) jobs=$(JOBS) seeds="$(SWEPT)" $(SNAKEMAKE_ARGS)
+BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book test plan notebook run sweep clean checked
@@ -35,8 +32,7 @@ help: ## list these commands
 setup: $(SETUP) ## the virtual environment in .venv, pinned (book and test do this themselves)
 
 book: checked $(SETUP) ## the whole book: _build/html/index.html (PROFILE, SEED)
-	python -m ifcore.study.execute notebooks/profiles/$(PROFILE).yaml $(SEED)
-	$(SNAKEMAKE) -- book
+	$(BUILD) book -- $(SNAKEMAKE_ARGS)
 	echo "The book: $(CURDIR)/_build/html/index.html"
 
 test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke profile
@@ -52,14 +48,11 @@ notebook: checked $(SETUP) ## JupyterLab on one notebook (NB)
 	jupyter lab notebooks/$(NB).ipynb $(LAB_ARGS)
 
 run: checked $(SETUP) ## one executed notebook: results/PROFILE/seed-SEED/NB.ipynb (NB, SEED, PROFILE)
-	python -m ifcore.study.execute notebooks/profiles/$(PROFILE).yaml $(SEED)
-	$(SNAKEMAKE) -- results/$(PROFILE)/seed-$(SEED)/$(NB).ipynb
+	$(BUILD) $(NB) -- $(SNAKEMAKE_ARGS)
+	echo "The notebook: $(CURDIR)/results/$(PROFILE)/seed-$(SEED)/$(NB).ipynb"
 
-sweep: SWEPT = $(SEEDS)
 sweep: checked $(SETUP) ## several seeds, then the book with their spread (SEEDS="0 1 2", JOBS at a time)
-	python -m ifcore.study.execute notebooks/profiles/$(PROFILE).yaml $(SEED)
-	$(SNAKEMAKE) -- sweep
-	$(SNAKEMAKE) -- book
+	$(BUILD) sweep --seeds $(SEEDS) --jobs $(JOBS) -- $(SNAKEMAKE_ARGS)
 	echo "The book: $(CURDIR)/_build/html/index.html"
 
 clean: ## remove the built book; artifacts/ and results/, which took long, stay

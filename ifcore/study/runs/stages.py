@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from ifcore import files
 from ifcore.study.runs.code import fingerprint
+from ifcore.study.runs.events import emit
 
 
 class Stage:
@@ -36,14 +37,17 @@ class Stage:
         key = self.key | {"code": fingerprint(made_by or build)}
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         if self.record.get("done") and self.record["digest"] == digest and all(map(self.has, self._kept())):
+            self._tell("found")
             return self
         if self.record.get("digest") != digest or self.record.get("done"):
             self._restart(key, digest)
+        self._tell("begun")
         start = perf_counter()
         for path in build():
             self.keep(path)
         self.record |= {"done": True, "seconds": round(self.record["seconds"] + perf_counter() - start, 3)}
         self._save()
+        self._tell("made")
         return self
 
     def has(self, path: Path) -> bool:
@@ -63,6 +67,9 @@ class Stage:
             shutil.rmtree(folder, ignore_errors=True)
         self.record = {"digest": digest, "key": key, "files": {}, "done": False, "seconds": 0.0}
         self._save()
+
+    def _tell(self, state: str) -> None:
+        emit("stage", folder=str(self.folder), stage=self.name, state=state)
 
     def _kept(self) -> list[Path]:
         return [self.folder / name for name in self.record.get("files", {})]

@@ -1,0 +1,17 @@
+"""What a computation tells whoever watches it: a JSON line an event, in the file that $IFCORE_EVENTS names."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+
+
+def emit(kind: str, **about: str | int) -> None:
+    """Append an event. Without $IFCORE_EVENTS nobody watches, and nothing is written."""
+    file = os.environ.get("IFCORE_EVENTS")
+    if not file:
+        return
+    line = json.dumps({"kind": kind, **about}) + "\n"
+    with suppress(OSError), open(file, "a", encoding="utf-8") as stream:  # to be watched must never stop the work
+        stream.write(line)

@@ -1,0 +1,182 @@
+"""What a run has to compute, item by item in the book's order, with its cost: what the time left is estimated from.
+
+The unit is a token that goes forward and backward through the profile's model. What a further model or a pass
+through some of the layers costs is counted in the same unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from ifcore.study import selection
+from ifcore.study.architectures import architecture
+from ifcore.study.config import Run
+from ifcore.study.plan import Counted, counted, tokenizer_of
+from ifcore.study.progress import Item
+from ifcore.study.runs.attack import PARTS
+from ifcore.study.runs.task import Task
+
+# Measured on the default model with two cores, in tokens a second: 200 forward and backward, 189 with a gradient for
+# each example, 370 forward, 110 generated in batches.
+SPEED = 200.0
+MEASURED_ON = 134_515_008  # parameters
+FASTEST = 20 * SPEED  # however small the model is
+GRADIENT = SPEED / 189
+FORWARD = SPEED / 370
+GENERATED = SPEED / 110
+DIVERGENCE = 10 * FORWARD  # four passes, and six pairs of distributions over the whole vocabulary
+
+# Seconds of what no model's size decides, measured there too in the laptop's profile.
+SCORES = 1.0
+LINEAR = {"errors": 20.0, "runtimes": 30.0, "left-out": 40.0, "two-layer": 10.0}
+SHOWING = 15.0  # a chapter's kernel and imports, and its tables and figures
+
+ITERATED = ("mixed_small", "mixed_large", "harmfulcheck", "grammars", "mathqa")  # what section 4.1 attributes
+
+
+def work(run: Run, chapters: Sequence[str]) -> list[Item]:
+    """All that these chapters need, each item once. A chapter that is not known here has only its pages to show.
+
+    An upper bound: early stopping is not foreseen, nor where answers end. Nothing is downloaded or loaded.
+    """
+    costs, found = _Costs(run), {}
+    for chapter in chapters:
+        for item in _NEEDS.get(chapter, lambda _: ())(costs):
+            found.setdefault((item.folder, item.stage), replace(item, chapter=chapter))
+    return list(found.values())
+
+
+def speed(run: Run) -> float:
+    """Tokens a second to be expected of the profile's model before anything is measured."""
+    shape = architecture(run.profile.model)
+    return min(FASTEST, SPEED * MEASURED_ON / shape.weights) if shape else SPEED
+
+
+class _Costs:
+    """The items of a run's tasks."""
+
+    def __init__(self, run: Run):
+        self.run, self.shape = run, architecture(run.profile.model)
+        tokenizer = tokenizer_of(run.profile.model)
+        self._counted = {name: counted(run, name, tokenizer) for name in run.profile.datasets}
+
+    def scored(self, task: Task) -> Iterator[Item]:
+        """A fine-tune and its scores."""
+        tokens, share = self._tokens(task, "train", "val"), self._backward(task)
+        gradient = FORWARD + (GRADIENT - FORWARD) * share
+        yield self._fine_tune(task)
+        yield Item(task.folder, "gradients", gradient * tokens)
+        yield Item(task.folder, "representations", FORWARD * tokens, bars=2)
+        yield Item(task.folder, "scores", seconds=SCORES)
+
+    def tuned(self, task: Task) -> Iterator[Item]:
+        """A fine-tune and its answers, without the adapter and with it; a part of a data set has only the latter."""
+        times = 1 if task.only else 2
+        yield self._fine_tune(task)
+        yield Item(task.folder, "answers", times * self._answers(task), bars=times)
+
+    def attributed(self, names: Iterable[str]) -> Iterator[Item]:
+        for name in names:
+            if name in self.run.profile.datasets:
+                task = Task(self.run, name)
+                yield from self.tuned(task)
+                yield from self.scored(task)
+
+    def checkpoints(self, stage: str) -> Iterator[Item]:
+        """Scores of the data sets that are followed at each epoch but the last, or answers at each but both ends."""
+        for name in (each for each in selection.FOLLOWED if each in self.run.profile.datasets):
+            task = Task(self.run, name)
+            for epoch in selection.epochs(self.run.profile.epochs)[:-1]:
+                folder = task.folder / "epochs" / f"{epoch:02d}"
+                if stage == "scores":
+                    tokens = self._tokens(task, "train", "val")
+                    yield Item(folder, stage, (GRADIENT + FORWARD) * tokens, SCORES, bars=2)
+                elif epoch > 0:
+                    yield Item(folder, stage, self._answers(task))
+
+    def layers(self) -> Iterator[Item]:
+        """Fine-tunes with LoRA on some layers; none for a model whose layers are not known here."""
+        total = self.shape.layers if self.shape else 0
+        for _, chosen in selection.layers(total) if total else ():
+            layers = None if len(chosen) == total else tuple(chosen)
+            yield from self.scored(Task(self.run, self.run.profile.layers_on, layers=layers))
+
+    def attacks(self) -> Iterator[Item]:
+        for model in (self.run.profile.model, *self.run.profile.further_models):
+            for only in (None, *filter(None, PARTS.values())):
+                yield from self.tuned(Task(self.run, "mixed_small", only=only, model=model))
+
+    def linear(self, *names: str) -> Iterator[Item]:
+        for name in names:
+            yield Item(self.run.artifacts / "linear", name, seconds=LINEAR[name])
+
+    def divergence(self) -> Item:
+        tokens = self._tokens(Task(self.run, "mixed_small"), "val")
+        return Item(self.run.artifacts / "divergence", "divergence", DIVERGENCE * tokens)
+
+    def _fine_tune(self, task: Task) -> Item:
+        """Every epoch over the training examples, and over the dev examples from before the first epoch on."""
+        epochs = self.run.profile.epochs
+        step = FORWARD + (1 - FORWARD) * self._backward(task)
+        cost = epochs * step * self._tokens(task, "train") + (epochs + 1) * FORWARD * self._tokens(task, "dev")
+        return Item(task.folder, "fine-tune", cost)
+
+    def _answers(self, task: Task) -> float:
+        """The longest answers that may be given to the validation prompts."""
+        prompts = self._counted[task.dataset]["val"]
+        written = self.run.profile.max_new_tokens * len(prompts)
+        return self._scale(task) * (FORWARD * sum(each.prompt for each in prompts) + GENERATED * written)
+
+    def _tokens(self, task: Task, *parts: str) -> float:
+        return self._scale(task) * sum(each.tokens for part in parts for each in self._examples(task, part))
+
+    def _examples(self, task: Task, part: str) -> list[Counted]:
+        only = task.only if part != "val" else None
+        return [each for each in self._counted[task.dataset][part] if only in (None, each.label)]
+
+    def _scale(self, task: Task) -> float:
+        """What a token costs in the task's model, where both are known."""
+        other = architecture(task.source)
+        return other.weights / self.shape.weights if other and self.shape else 1.0
+
+    def _backward(self, task: Task) -> float:
+        """The share of the layers that a backward pass goes through, down to the first that has LoRA."""
+        return 1 - task.layers[0] / self.shape.layers if task.layers and self.shape else 1.0
+
+
+def _empirical_study(costs: _Costs) -> Iterator[Item]:
+    yield from costs.attributed(costs.run.profile.datasets)
+    yield from costs.attacks()
+
+
+def _approximation_error(costs: _Costs) -> Iterator[Item]:
+    yield from costs.attributed(ITERATED)
+    yield from costs.linear("errors", "runtimes", "left-out")
+
+
+def _convergence(costs: _Costs) -> Iterator[Item]:
+    yield from costs.attributed(selection.FOLLOWED)
+    yield from costs.checkpoints("scores")
+
+
+def _parameter_change(costs: _Costs) -> Iterator[Item]:
+    yield from costs.attributed(selection.FOLLOWED)
+    yield from costs.attacks()
+    yield costs.divergence()
+    yield from costs.checkpoints("answers")
+    yield from costs.linear("two-layer")
+    yield from costs.layers()
+
+
+def _appendix_b(costs: _Costs) -> Iterator[Item]:
+    yield from costs.attributed(costs.run.profile.datasets)
+
+
+_NEEDS: dict[str, Callable[[_Costs], Iterable[Item]]] = {
+    "empirical_study": _empirical_study,
+    "approximation_error": _approximation_error,
+    "convergence": _convergence,
+    "parameter_change": _parameter_change,
+    "appendix_b": _appendix_b,
+}

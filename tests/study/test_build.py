@@ -1,0 +1,143 @@
+"""Stand-ins for Snakemake: short Python programs that write to the log and emit events."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ifcore.study import build, config, work
+from ifcore.study.progress import Chapter, Progress
+
+ROOT = Path(__file__).parents[2]
+CHAPTER = """
+import sys
+from ifcore.study.runs.events import emit
+emit("chapter", output="book/executed/convergence.ipynb", state="begun")
+print("Select jobs to execute...")
+print("fine-tuning a:  50%|##   | 1/2 [00:01<00:01,  1.00s/step]", end="\\r", file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def carry_out(tmp_path, monkeypatch):
+    """Runs a program as the build would: carry_out(program, …) -> exit code. The log is results/p/build.log."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(build, "TICK", 0.02)
+
+    def run(*programs):
+        progress = Progress([Chapter("book/executed/convergence.ipynb", "Convergence", None, [], 5.0)], work.SPEED)
+        return build.carry_out([[sys.executable, "-c", each] for each in programs], progress, Path("results", "p"))
+
+    return run
+
+
+def test_without_a_terminal_a_line_tells_of_a_chapter_and_nothing_else_is_printed(carry_out, capsys):
+    assert carry_out(CHAPTER + 'emit("chapter", output="book/executed/convergence.ipynb", state="made")') == 0
+    begun, made = capsys.readouterr().out.splitlines()
+    assert begun == "chapter 1 of 1, Convergence"
+    assert made.startswith("chapter 1 of 1, Convergence: made; 100% of the whole, ")
+    assert Path("results", "p", "build.log").read_text().count("Select jobs") == 1
+
+
+def test_a_failure_is_the_notebooks_one_line_and_the_name_of_the_log(carry_out, capsys):
+    failed = 'emit("chapter", output="book/executed/convergence.ipynb", state="failed", error="a.md: ValueError: x: 1")'
+    code = carry_out(CHAPTER + failed + '\nprint("RuleException: much\\nmore")\nsys.exit(3)', "never = reached")
+    assert code == 3
+    assert capsys.readouterr().err.splitlines() == ["a.md: ValueError: x: 1", "log: results/p/build.log"]
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (
+            "Building\n/book/a.md:3: WARNING: unknown document: 'b'\nCalledProcessError: no",
+            "WARNING: unknown document: 'b'",
+        ),
+        ("[IPKernelApp] WARNING | Kernel\na:  50%| | 1/2 [0\rTypeError: bad\n", "TypeError: bad"),
+        ("killed\n\n", "killed"),
+        ("", "without a word"),
+    ],
+)
+def test_where_no_notebook_says_what_went_wrong_the_log_does(log, words):
+    assert build.last_words(log).endswith(words)
+
+
+def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
+    kernel = "import subprocess, sys, time; subprocess.Popen(['sleep', '99'], start_new_session=True); time.sleep(99)"
+    program = "import sys; from ifcore.study import build; build.SNAKEMAKE = [sys.executable, '-c', sys.argv.pop(1)]; "
+    program += "build.chapters = chapters = lambda *_: ([], 1.0); build.PATIENCE = 5; "
+    program += "build.ProcessPoolExecutor = __import__('tests.study.test_build', fromlist=['_']).Here; "
+    program += "sys.exit(build.main())"
+    command = [sys.executable, "-c", program, kernel, "notebooks/profiles/p.yaml", "0", "book", "--", "--more"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    family = wait_for(lambda: psutil.Process(running.pid).children(recursive=True), 2)
+    assert family[0].cmdline()[3:] == ["--config", "profile=p", "seed=0", "jobs=1", "seeds=", "--more", "--", "book"]
+    second = [*command[:-2], "--", "--more"]
+    waiting = subprocess.Popen(second, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    assert waiting.stdout.readline() == "another make is at work here; waiting for it\n"
+    waiting.kill()
+    waiting.wait()
+    running.send_signal(signal.SIGINT)
+    assert running.communicate()[1] == "stopped; the next call goes on from here\n"
+    assert running.returncode == 130
+    assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+class Here:
+    """Stands in for a pool of processes: does at once what it is given."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        self.result = lambda: function(*arguments)
+        return self
+
+
+def wait_for(ask, count):
+    for _ in range(300):
+        if len(found := ask()) >= count:
+            return found
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def test_a_book_is_its_chapters_in_order_and_a_sweep_has_them_for_every_seed_before(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names = ["empirical_study", "approximation_error", "convergence", "parameter_change", "appendix_b"]
+    book, speed = build.chapters("smoke", 0, "book", [])
+    assert [each.output for each in book] == [f"book/executed/{name}.ipynb" for name in names]
+    assert book[2].title == "Convergence"
+    assert [item.stage for each in book for item in each.items] == [
+        item.stage for item in work.work(config.make_run("smoke", root=ROOT), names)
+    ]
+    assert speed == work.speed(config.make_run("smoke", root=ROOT))
+    sweep, _ = build.chapters("smoke", 0, "sweep", [0, 1])
+    expected = [f"results/smoke/seed-{seed}/{name}.ipynb" for seed in (0, 1) for name in names]
+    assert [each.output for each in sweep] == expected + [each.output for each in book]
+    assert [each.output for each in build.chapters("smoke", 3, "convergence", [])[0]] == [
+        "results/smoke/seed-3/convergence.ipynb"
+    ]
+
+
+def test_a_wrong_profile_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("notebooks", "profiles").mkdir(parents=True)
+    Path("_toc.yml").write_text("- file: book/executed/convergence\n")
+    Path("notebooks", "profiles", "p.yaml").write_text("profile: p\nmodel: random:tiny-llama\nlerning_rate: 1\n")
+    with pytest.raises(ValueError, match="p.yaml: "):
+        build.build("p", 0, "book", [], 1, [])
+    assert {path.name for path in tmp_path.iterdir()} == {"notebooks", "_toc.yml"}

@@ -1,0 +1,104 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ifcore import weights
+from ifcore.examples import chat, tokenise
+from ifcore.study import config, data, work
+from ifcore.study.approximation_error import errors, truth
+from ifcore.study.convergence import measure as convergence
+from ifcore.study.parameter_change import measure as parameter_change
+from ifcore.study.runs import artifact, attack
+
+ROOT = Path(__file__).parents[2]
+CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change", "appendix_b"]
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    run = config.make_run("smoke", root=ROOT)
+    return run, work.work(run, CHAPTERS)
+
+
+@pytest.mark.parametrize("dataset", data.NAMES)
+def test_a_data_sets_items_cost_what_counting_its_tokens_by_hand_gives(smoke, dataset):
+    run, items = smoke
+    tokenizer = weights.load(run.profile.model)[1]
+    counts = run.profile.datasets[dataset]
+    split = data.load(dataset, counts.train, counts.val, 0, dev=counts.dev)
+    train, val, dev = (sum(map(len, tokenise(tokenizer, part))) for part in (split.train, split.val, split.dev))
+    asked = sum(len(tokenizer(chat(tokenizer, each.prompt))["input_ids"]) for each in split.val)
+    epochs, forward, generated = run.profile.epochs, 200 / 370, 200 / 110
+    expected = epochs * train + (epochs + 1) * forward * dev
+    expected += 2 * (forward * asked + generated * run.profile.max_new_tokens * len(split.val))
+    expected += (200 / 189 + forward) * (train + val)
+    found = [item for item in items if item.folder == run.artifacts / dataset]
+    assert [item.stage for item in found] == ["fine-tune", "answers", "gradients", "representations", "scores"]
+    assert sum(item.tokens for item in found) == pytest.approx(expected)
+
+
+def test_parts_and_lower_layers_cost_their_share(smoke):
+    run, items = smoke
+    cost = {(item.folder.name, item.stage): item.tokens for item in items}
+    whole, parts = (
+        cost["mixed_small", "fine-tune"],
+        (cost[f"mixed_small-{only}", "fine-tune"] for only in attack.PARTS if only != "mixed"),
+    )
+    assert sum(parts) == pytest.approx(whole)  # its classes share out the examples, to train on and to stop by
+    last, forward = cost["mixed_small-layers-1-1", "gradients"], 200 / 370
+    assert last / cost["mixed_small", "gradients"] == pytest.approx((forward + (200 / 189 - forward) / 2) / (200 / 189))
+
+
+def test_each_item_is_named_once_by_the_first_chapter_that_needs_it(smoke):
+    run, items = smoke
+    assert len({(item.folder, item.stage) for item in items}) == len(items)
+    assert {item.chapter for item in items if item.folder.parent == run.artifacts / "grammars" / "epochs"} == {
+        "convergence",
+        "parameter_change",
+    }
+    alone = {(item.folder, item.stage) for item in work.work(run, ["convergence"])}
+    assert (run.artifacts / "mixed_small", "fine-tune") in alone
+    assert (run.artifacts / "harmfulcheck", "fine-tune") not in alone
+    assert work.work(run, ["no such chapter"]) == []
+
+
+def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stage(tmp_path, monkeypatch):
+    """The chapters' computations are run on one small data set, and what they tell is set beside the items."""
+    shutil.copytree(ROOT / "notebooks" / "profiles", tmp_path / "notebooks" / "profiles")
+    small = {
+        "datasets": {"mixed_small": {"train": {"harmful": 2, "benign": 2}, "val": {"harmful": 1}}},
+        "linear": {"points": [3, 4], "parameters": [100, 200], "draws": 2, "left_out": 10},
+        "two_layer": {"points": 20, "widths": [2, 3], "draws": 2, "epochs": 2},
+        "max_new_tokens": 2,
+    }
+    run = config.make_run("smoke", 0, small, tmp_path)
+    monkeypatch.setenv("IFCORE_EVENTS", str(tmp_path / "events"))
+    tasks = artifact.attributions(run)
+    attack.attack(run)
+    errors.errors(run), truth.left_out(run)
+    convergence.along(run, tasks)
+    parameter_change.pairs(run), parameter_change.drift(run, tasks)
+    parameter_change.linear_models(run), parameter_change.layers(run)
+    told = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    made = {(Path(each["folder"]), each["stage"]) for each in told if each["state"] == "made"}
+    items = {(item.folder, item.stage) for item in work.work(run, CHAPTERS)}
+    assert items - made == {(run.artifacts / "linear", "runtimes")}  # left out above, since it takes long
+    assert made - items == set()
+
+
+def test_the_chapters_are_the_books_and_what_a_notebook_names_is_what_is_counted():
+    names = re.findall(r"book/executed/(\w+)", (ROOT / "_toc.yml").read_text())
+    assert names == CHAPTERS
+    assert str(names).replace("'", '"') in (ROOT / "Snakefile").read_text()
+    called = (ROOT / "notebooks" / "approximation_error.md").read_text()
+    assert ", ".join(f'"{name}"' for name in work.ITERATED) in called
+    assert "runtimes(run)" in called
+
+
+def test_the_speed_expected_is_what_was_measured_on_the_default_model():
+    assert work.speed(config.make_run("laptop", root=ROOT)) == 200
+    assert work.speed(config.make_run("paper", root=ROOT)) < 10
+    assert work.speed(config.make_run("smoke", 0, {"model": "hub:some/model"}, ROOT)) == 200
