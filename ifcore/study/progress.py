@@ -186,7 +186,11 @@ class Progress:
     @property
     def step(self) -> str:
         """What is at work, where it shows no bar."""
-        return next((f"{item.stage} {item.folder.name}" for item in (each.item for each in self._running.values())), "")
+        if not self._running:
+            return ""
+        stage, folder = next(iter(self._running.values())).item.stage, next(iter(self._running))[0]
+        where = f"{folder.parts[-3]} epoch {int(folder.name)}" if folder.parent.name == "epochs" else folder.name
+        return f"{stage} {where}"
 
     @property
     def times(self) -> str:

@@ -22,7 +22,7 @@ class Terminal:
         if not progress.where:
             return self.say("looking at what is there already")
         if progress.is_over:
-            return self.say(f"{len(progress.chapters)} chapters are there; making the pages")
+            return self.say("the chapters are made; putting them together")
         whole = self._bar(progress.where, progress.share, progress.times)
         bar = progress.bar
         step = self._bar(bar.label, bar.n / bar.total, f"{bar.n}/{bar.total}") if bar else progress.step

@@ -48,8 +48,14 @@ def make(checkout):
 
 
 @pytest.fixture(scope="session")
-def book(checkout, make):
-    """The folder of the book built in the smoke profile."""
+def built(make):
+    """What building the book in the smoke profile printed, from nothing."""
     done = make("book", "PROFILE=smoke")
     assert done.returncode == 0, done.stdout[-5000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def book(checkout, built):
+    """The folder of the book built in the smoke profile."""
     return checkout / "_build" / "html"

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 
@@ -41,5 +43,54 @@ def test_a_second_build_recomputes_nothing(make, checkout, book):
     made = [book / "index.html", checkout / "book" / "executed" / "empirical_study.ipynb"]
     made += list((checkout / "artifacts").rglob("*.safetensors"))
     before = [path.stat().st_mtime_ns for path in made]
-    assert make("book", "PROFILE=smoke").returncode == 0
+    done = make("book", "PROFILE=smoke")
+    assert done.returncode == 0
+    assert done.stdout == f"The book: {book / 'index.html'}\n"
     assert [path.stat().st_mtime_ns for path in made] == before
+
+
+TITLES = [
+    "Empirical study",
+    "Approximation error",
+    "Convergence",
+    "Changes in parameters",
+    "Appendix B: Settings and data",
+]
+
+
+def test_chapters_run_in_the_books_order_and_a_build_says_little_else(built, book):
+    *chapters, last = built.splitlines()
+    assert last == f"The book: {book / 'index.html'}"
+    begun, made = chapters[::2], chapters[1::2]
+    assert begun == [f"chapter {number} of 5, {title}" for number, title in enumerate(TITLES, 1)]
+    shares = []
+    for begins, ends in zip(begun, made, strict=True):
+        said = re.fullmatch(re.escape(begins) + r": made; (\d+)% of the whole, .+, about .+ left", ends)
+        shares.append(int(said[1]))
+    assert shares == sorted(shares)
+    assert shares[-1] == 100
+
+
+def test_a_failure_is_one_line_and_the_name_of_the_log(make, checkout, book):
+    source = checkout / "notebooks" / "appendix_b.md"
+    text = source.read_text()
+    source.write_text(text.replace("tasks = artifact.attributions(run)", "raise ValueError('x: 1; give 2')"))
+    done = make("run", "PROFILE=smoke", "NB=appendix_b")
+    source.write_text(text)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("make:")]
+    assert done.returncode != 0
+    assert lines == [
+        "chapter 1 of 1, Appendix B: Settings and data",
+        "appendix_b.md: ValueError: x: 1; give 2",
+        "log: results/smoke/build.log",
+    ]
+    assert "x: 1; give 2" in (checkout / "results" / "smoke" / "build.log").read_text()
+
+
+def test_the_order_of_chapters_makes_none_stale(make, checkout, book):
+    source, chapters = checkout / "notebooks" / "empirical_study.md", checkout / "book" / "executed"
+    source.touch()
+    (chapters / "convergence.ipynb").unlink()
+    done = make("book", "PROFILE=smoke")
+    begun = [line for line in done.stdout.splitlines() if line.startswith("chapter") and "made" not in line]
+    assert begun == ["chapter 1 of 5, Empirical study", "chapter 3 of 5, Convergence"]

@@ -69,18 +69,13 @@ def test_where_no_notebook_says_what_went_wrong_the_log_does(log, words):
 
 
 def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
-    kernel = "import subprocess, sys, time; subprocess.Popen(['sleep', '99'], start_new_session=True); time.sleep(99)"
-    program = "import sys; from ifcore.study import build; build.SNAKEMAKE = [sys.executable, '-c', sys.argv.pop(1)]; "
-    program += "build.chapters = chapters = lambda *_: ([], 1.0); build.PATIENCE = 5; "
-    program += "build.ProcessPoolExecutor = __import__('tests.study.test_build', fromlist=['_']).Here; "
-    program += "sys.exit(build.main())"
-    command = [sys.executable, "-c", program, kernel, "notebooks/profiles/p.yaml", "0", "book", "--", "--more"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    running = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    (tmp_path / "stub.py").write_text(STUB)
+    command = [sys.executable, "stub.py", "notebooks/profiles/p.yaml", "0", "book", "--", "--more"]
+    options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, **options)
     family = wait_for(lambda: psutil.Process(running.pid).children(recursive=True), 2)
     assert family[0].cmdline()[3:] == ["--config", "profile=p", "seed=0", "jobs=1", "seeds=", "--more", "--", "book"]
-    second = [*command[:-2], "--", "--more"]
-    waiting = subprocess.Popen(second, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    waiting = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
     assert waiting.stdout.readline() == "another make is at work here; waiting for it\n"
     waiting.kill()
     waiting.wait()
@@ -90,21 +85,22 @@ def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
     assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
+# The build with a stand-in for Snakemake, which starts a kernel in a session of its own, and with nothing to check.
+STUB = """
+import sys
+from ifcore.study import build
+
 class Here:
-    """Stands in for a pool of processes: does at once what it is given."""
+    def __init__(self, *_, **__): pass
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def submit(self, *_): return self
+    def result(self): return [], 1.0
 
-    def __init__(self, *_, **__):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, function, *arguments):
-        self.result = lambda: function(*arguments)
-        return self
+kernel = "import subprocess, time; subprocess.Popen(['sleep', '99'], start_new_session=True); time.sleep(99)"
+build.ProcessPoolExecutor, build.SNAKEMAKE = Here, [sys.executable, "-c", kernel]
+sys.exit(build.main())
+"""
 
 
 def wait_for(ask, count):

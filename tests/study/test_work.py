@@ -73,6 +73,7 @@ def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stag
         "linear": {"points": [3, 4], "parameters": [100, 200], "draws": 2, "left_out": 10},
         "two_layer": {"points": 20, "widths": [2, 3], "draws": 2, "epochs": 2},
         "max_new_tokens": 2,
+        "epochs": 2,
     }
     run = config.make_run("smoke", 0, small, tmp_path)
     monkeypatch.setenv("IFCORE_EVENTS", str(tmp_path / "events"))
