@@ -1,6 +1,6 @@
 """Execute one notebook for a profile and a seed: what the Snakefile calls.
 
-A thin front for jupytext and papermill: the progress bars of the notebook show in the terminal, the output appears
+A thin front for jupytext and papermill: the progress bars of the notebook go to standard error, the output appears
 whole or not at all, and an error is one line.
 """
 
@@ -19,7 +19,6 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from ifcore import files
-from ifcore.study import config
 from ifcore.study.runs.events import emit
 
 
@@ -68,18 +67,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ifcore.study.execute", description=__doc__)
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
     parser.add_argument("seed", type=int)
-    parser.add_argument("notebook", type=Path, nargs="?", help="a text notebook; without one, only check the profile")
-    parser.add_argument("output", type=Path, nargs="?", help="where the executed notebook goes")
+    parser.add_argument("notebook", type=Path, help="a text notebook")
+    parser.add_argument("output", type=Path, help="where the executed notebook goes")
     given = parser.parse_args()
     try:
-        if given.notebook is None:
-            from ifcore.study.check import check_book  # takes seconds, and the notebook's kernel imports it itself
-
-            check_book(config.make_run(given.profile.stem, given.seed))
-        else:
-            emit("chapter", output=str(given.output), state="begun")
-            execute(given.notebook, given.output, given.profile, given.seed)
-            emit("chapter", output=str(given.output), state="made")
+        emit("chapter", output=str(given.output), state="begun")
+        execute(given.notebook, given.output, given.profile, given.seed)
+        emit("chapter", output=str(given.output), state="made")
     except (RuntimeError, OSError, ValueError) as error:
         emit("chapter", output=str(given.output), state="failed", error=str(error))
         print(error, file=sys.stderr)

@@ -49,7 +49,7 @@ def work(run: Run, chapters: Sequence[str]) -> list[Item]:
 
 def speed(run: Run) -> float:
     """Tokens a second to be expected of the profile's model before anything is measured."""
-    shape = architecture(run.profile.model)
+    shape = architecture(run.located(run.profile.model))
     return min(FASTEST, SPEED * MEASURED_ON / shape.weights) if shape else SPEED
 
 
@@ -57,8 +57,8 @@ class _Costs:
     """The items of a run's tasks."""
 
     def __init__(self, run: Run):
-        self.run, self.shape = run, architecture(run.profile.model)
-        tokenizer = tokenizer_of(run.profile.model)
+        self.run, self.shape = run, architecture(run.located(run.profile.model))
+        tokenizer = tokenizer_of(run.located(run.profile.model))
         self._counted = {name: counted(run, name, tokenizer) for name in run.profile.datasets}
 
     def scored(self, task: Task) -> Iterator[Item]:
