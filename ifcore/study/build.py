@@ -24,7 +24,7 @@ from typing import BinaryIO
 import psutil
 
 from ifcore.study import config
-from ifcore.study.progress import Bars, Chapter, Progress
+from ifcore.study.progress import ESCAPES, Bars, Chapter, Progress
 from ifcore.study.terminal import Lines, Terminal
 
 TICK = 0.25  # seconds
@@ -110,7 +110,7 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
 
 def last_words(log: str) -> str:
     """The line of a log that says best what went wrong, where no notebook did."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", log) if line.strip()]
+    lines = [line.strip() for line in re.split(r"[\r\n]+", ESCAPES.sub("", log)) if line.strip()]
     wrong = [line for line in lines if re.search(r"(Error|Exception|ERROR|WARNING):", line)]
     return (wrong or lines or ["Snakemake ended without a word"])[0]
 
@@ -134,6 +134,7 @@ def _follow(child: subprocess.Popen, log: BinaryIO, events: BinaryIO, progress: 
             with suppress(ValueError):  # half a line of a job on another machine
                 if said := progress.hear(json.loads(line)):
                     screen.tell(said)
+        progress.tick()
         screen.draw(progress)
         if code is not None:
             return code

@@ -12,7 +12,7 @@ PRIOR = 20.0  # seconds for which the expected speed counts beside the measured 
 
 # As tqdm writes it; what follows the total shows that the total is there to its last digit.
 _BAR = re.compile(r"^(?P<label>[^|]*?\S): +\d+%\|[^|]*\| (?P<n>\d+)/(?P<total>\d+) \[")
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Bars:
     def feed(self, piece: bytes) -> list[Bar]:
         """The bars that end in this piece; one that is still being written shows as soon as it can be told."""
         *lines, self._rest = re.split(rb"[\r\n]", self._rest + piece)
-        texts = (_ESCAPES.sub("", each.decode("utf-8", "replace")) for each in [*lines, self._rest])
+        texts = (ESCAPES.sub("", each.decode("utf-8", "replace")) for each in [*lines, self._rest])
         return [Bar(found["label"], int(found["n"]), int(found["total"])) for found in map(_BAR.match, texts) if found]
 
 
@@ -120,9 +120,17 @@ class Progress:
                 self._left.setdefault((item.folder, item.stage), (item, index))
         self._done = (0.0, 0.0)  # tokens, seconds
 
+    def tick(self) -> None:
+        """Take in that time goes by: for the speed if something that has tokens is at work, else for the chapter."""
+        gone, self._last = self._clock() - self._last, self._clock()
+        if any(each.item.tokens for each in self._running.values()):
+            self._busy += gone
+        elif not self._running and self._current in self._showing:
+            self._spend(self._current, min(gone, self._showing[self._current]))
+
     def hear(self, event: Mapping[str, str]) -> str:
         """Take in an event; if a chapter begins or is made, the line that says so."""
-        self._tick()
+        self.tick()
         outputs = [each.output for each in self.chapters]
         if event.get("kind") == "stage":
             self._stage((Path(event["folder"]), event["stage"]), event["state"])
@@ -138,7 +146,7 @@ class Progress:
 
     def see(self, bar: Bar) -> None:
         """Take in a bar. Which item it is of can be told while only one is at work."""
-        self._tick()
+        self.tick()
         if bar.label == self._stale or not bar.total:
             return
         self.bar = bar
@@ -228,7 +236,8 @@ class Progress:
             for key in [key for key, (_, chapter) in self._left.items() if chapter == index]:
                 self._running.pop(key, None)
                 self._finish(key)
-            self._done = (self._done[0], self._done[1] + self._showing.pop(index, 0.0))
+            self._spend(index, self._showing.get(index, 0.0))
+            self._showing.pop(index)
 
     def _pass(self, index: int) -> None:
         self._states[index] = "passed"
@@ -243,9 +252,7 @@ class Progress:
     def _forget_bar(self) -> None:
         self._stale, self.bar = self.bar.label if self.bar else self._stale, None
 
-    def _tick(self) -> None:
-        """Time counts towards the speed while something that has tokens is at work."""
-        now = self._clock()
-        if any(each.item.tokens for each in self._running.values()):
-            self._busy += now - self._last
-        self._last = now
+    def _spend(self, index: int, seconds: float) -> None:
+        """So much of the time that a chapter takes beside its items is gone."""
+        self._showing[index] -= seconds
+        self._done = (self._done[0], self._done[1] + seconds)

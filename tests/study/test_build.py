@@ -56,7 +56,7 @@ def test_a_failure_is_the_notebooks_one_line_and_the_name_of_the_log(carry_out, 
     ("log", "words"),
     [
         (
-            "Building\n/book/a.md:3: WARNING: unknown document: 'b'\nCalledProcessError: no",
+            "Building\n\x1b[91m/book/a.md:3: WARNING: unknown document: 'b'\x1b[0m\nCalledProcessError: no",
             "WARNING: unknown document: 'b'",
         ),
         ("[IPKernelApp] WARNING | Kernel\na:  50%| | 1/2 [0\rTypeError: bad\n", "TypeError: bad"),

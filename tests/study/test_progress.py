@@ -84,11 +84,21 @@ def test_speed_is_that_of_what_was_made_beside_a_prior_and_waiting_is_no_work(cl
     stage(told, "a", "made")
     speed = (1_000 + PRIOR * EXPECTED) / (5 + PRIOR)
     assert told.speed == pytest.approx(speed)
-    assert told.left == pytest.approx(3_000 / speed + 40 + 20)
-    assert told.share == pytest.approx(1_000 / speed / (4_000 / speed + 60))
+    assert told.left == pytest.approx(3_000 / speed + 40 + 10)
+    assert told.share == pytest.approx((1_000 / speed + 10) / (4_000 / speed + 60))
     clock.now = 99
     assert told.speed == pytest.approx(speed)
     assert told.elapsed == 99
+
+
+def test_a_chapters_own_time_goes_by_while_no_item_is_at_work(clock):
+    told = two_chapters(clock)
+    chapter(told, "one", "begun")
+    gone = []
+    for clock.now in (4, 9, 30):
+        told.tick()
+        gone.append(4_000 / EXPECTED + 60 - told.left)
+    assert gone == pytest.approx([4, 9, 10])
 
 
 def test_the_running_item_counts_with_the_share_of_its_bar(clock):
