@@ -20,7 +20,8 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
-from huggingface_hub import hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from ifcore.tiny import tiny_tokenizer
@@ -194,7 +195,14 @@ def _stamp(file: Path) -> tuple[Path, int, int]:
 def _revision(name: str) -> str:
     """The commit that the hub's main branch is at, or, without a network, that of the local copy."""
     with _hub(name):
-        return Path(hf_hub_download(name, "config.json")).parent.name
+        try:
+            found = HfApi().model_info(name, timeout=10).sha
+        except HfHubHTTPError:  # the hub's own answer
+            raise
+        except (HTTPError, OfflineModeIsEnabled):  # at once, where a download would try again and again
+            found = None
+        file = hf_hub_download(name, "config.json", revision=found, local_files_only=found is None)
+        return Path(file).parent.name
 
 
 def _from_hub(name: str, dtype: torch.dtype):

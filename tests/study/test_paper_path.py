@@ -4,12 +4,12 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from transformers import (
-    AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     LongformerConfig,
@@ -127,7 +127,9 @@ def test_a_gated_model_says_what_to_do(monkeypatch):
     def gated(*_, **__):
         raise OSError(said)
 
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", gated)
+    weights._revision.cache_clear()
+    monkeypatch.setattr(weights.HfApi, "model_info", lambda *_, **__: SimpleNamespace(sha="a" * 40))
+    monkeypatch.setattr(weights, "hf_hub_download", gated)
     with pytest.raises(
         ConnectionError, match="gated repo.*accept its licence on its page and run `hf auth login`"
     ) as e:
