@@ -23,16 +23,13 @@ def tables_of_other_seeds(_):
     return sorted(str(p) for p in Path("results", PROFILE).glob("seed-*/*.csv") if p.parent.name not in shown)
 
 
-def after(folder):
-    """Chapters are executed in the book's order: an input that makes none stale, however new it is."""
+def in_order(wildcards):
+    """The priority that has chapters executed in the book's order.
 
-    def before(wildcards):
-        place = NOTEBOOKS.index(wildcards.nb) if wildcards.nb in NOTEBOOKS else 0
-        own, previous = (Path(folder.format(**wildcards), f"{NOTEBOOKS[at]}.ipynb") for at in (place, place - 1))
-        # Snakemake takes an ancient input for a reason to run after all where it isn't there.
-        return ancient(str(previous)) if place and (previous.exists() or not own.exists()) else []
-
-    return before
+    Not an input: where a chapter has to run, Snakemake asks nothing of those that follow from it by `ancient` alone,
+    and a stale one is kept.
+    """
+    return NOTEBOOKS[::-1].index(wildcards.nb) + 1 if wildcards.nb in NOTEBOOKS else 0
 
 
 rule book:
@@ -54,7 +51,6 @@ rule sweep:
 rule edition:
     input:
         tables_of_other_seeds,
-        after("book/executed"),
         expand("results/{profile}/seed-{seed}/{{nb}}.ipynb", profile=PROFILE, seed=[s for s in SWEPT if s != SEED]),
         ENGINE,
         notebook="notebooks/{nb}.md",
@@ -64,6 +60,7 @@ rule edition:
     params:
         seed=SEED,
         name=PROFILE,
+    priority: in_order
     threads: workflow.cores
     shell:
         EXECUTE
@@ -72,7 +69,6 @@ rule edition:
 # One notebook for any profile and seed.
 rule run:
     input:
-        after("results/{profile}/seed-{seed}") if SWEPT else [],
         ENGINE,
         notebook="notebooks/{nb}.md",
         profile="notebooks/profiles/{profile}.yaml",
@@ -82,6 +78,7 @@ rule run:
         seed=r"\d+",
     params:
         seed=lambda wildcards: wildcards.seed,
+    priority: in_order
     threads: max(1, workflow.cores // int(config.get("jobs", 1)))
     shell:
         EXECUTE

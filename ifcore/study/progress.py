@@ -56,7 +56,7 @@ class Item:
 class Chapter:
     """One notebook to execute: where it goes, which tells it from others, what it is called, what it must compute.
 
-    `series`: chapters of a series are executed one after the other; without one, after all those before.
+    `series`: chapters of a series begin one after the other; without one, after all those before.
     """
 
     output: str
