@@ -236,8 +236,8 @@ class Progress:
             for key in [key for key, (_, chapter) in self._left.items() if chapter == index]:
                 self._running.pop(key, None)
                 self._finish(key)
-            self._spend(index, self._showing.get(index, 0.0))
-            self._showing.pop(index)
+            if index in self._showing:  # one passed over may still be made, out of its turn
+                self._spend(index, self._showing.pop(index))
 
     def _pass(self, index: int) -> None:
         self._states[index] = "passed"
@@ -254,5 +254,6 @@ class Progress:
 
     def _spend(self, index: int, seconds: float) -> None:
         """So much of the time that a chapter takes beside its items is gone."""
-        self._showing[index] -= seconds
+        if index in self._showing:
+            self._showing[index] -= seconds
         self._done = (self._done[0], self._done[1] + seconds)
