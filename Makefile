@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 SETUP ?= $(VENV)/.ready
 LAB_ARGS ?=
+BENCH_ARGS ?=
 SNAKEMAKE_ARGS ?=
 PYTEST_ARGS ?=
 
@@ -22,7 +23,7 @@ export GOMP_SPINCOUNT := 20000
 BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test plan notebook run sweep clean checked
+.PHONY: help setup book test plan bench notebook run sweep clean checked
 .SILENT:
 
 help: ## list these commands
@@ -42,6 +43,9 @@ test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke pro
 
 plan: checked $(SETUP) ## what a profile would run: sizes, tokens, memory; nothing is downloaded (PROFILE)
 	python -m ifcore.study.plan notebooks/profiles/$(PROFILE).yaml
+
+bench: $(SETUP) ## how fast fine-tuning is, against a bare forward and backward over the same tokens
+	python -m tests.bench.training $(BENCH_ARGS)
 
 notebook: checked $(SETUP) ## JupyterLab on one notebook (NB)
 	jupytext --quiet --sync notebooks/$(NB).md
