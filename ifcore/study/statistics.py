@@ -46,20 +46,6 @@ def mean_over_seeds(values, lows, highs) -> tuple[float, float, float]:
     return mean, mean - pooled, mean + pooled
 
 
-def stability(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
-    """Mean over rows of Spearman's correlation of two score matrices [M, N], and its 95 % t-interval.
-
-    Rows without variation have none and are left out; all three are NaN where no row is left.
-    """
-    x, y = (stats.rankdata(each, axis=1) for each in (before, after))
-    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
-    size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    each = (x * y).sum(1)[size > 0] / size[size > 0]
-    if len(each) == 0:
-        return (float("nan"),) * 3
-    return float(each.mean()), *interval_of_mean(each)
-
-
 def pearson(predicted: np.ndarray, actual: np.ndarray, axis: int = -1) -> np.ndarray:
     """Pearson's correlation along an axis."""
     x, y = (each - each.mean(axis, keepdims=True) for each in (predicted, actual))

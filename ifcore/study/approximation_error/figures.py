@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from ifcore.study.approximation_error.tables import LINEAR
 from ifcore.study.config import Run
-from ifcore.study.show.names import COLOURS, DATASETS, NAMES
+from ifcore.study.show.colours import COLOURS
+from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, band, draw, panels, save
 
 _LINES = {  # key -> colour, dash; the empirical Fisher is what the other chapters call Exact

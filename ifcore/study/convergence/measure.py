@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ifcore.study import statistics
 from ifcore.study.config import Run
@@ -31,13 +32,27 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
             for method, each in scores.items():
                 rows += [(*row, epoch, steps[epoch]) for row in quality(dataset, found, {method: each})]
                 if method in before:
-                    value = statistics.stability(before[method], each)
+                    value = stability(before[method], each)
                     rows.append((dataset, method, "stability", *value, *sizes, epoch, steps[epoch]))
             before = scores
         for row in found.history.itertuples():
             for metric in ("train_loss", "dev_loss"):
                 rows.append((dataset, "loss", metric, getattr(row, metric), None, None, *sizes, row.epoch, row.step))
     return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
+
+
+def stability(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
+    """Mean over rows of Spearman's correlation of two score matrices [M, N], and its 95 % t-interval.
+
+    Rows without variation have none and are left out; all three are NaN where no row is left.
+    """
+    x, y = (stats.rankdata(each, axis=1) for each in (before, after))
+    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
+    each = (x * y).sum(1)[size > 0] / size[size > 0]
+    if len(each) == 0:
+        return (float("nan"),) * 3
+    return float(each.mean()), *statistics.interval_of_mean(each)
 
 
 def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from ifcore.study.config import Run
 from ifcore.study.convergence.measure import agreement, trends
 from ifcore.study.paper import paper
-from ifcore.study.show.names import COLOURS, DATASETS, NAMES
+from ifcore.study.show.colours import COLOURS
+from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, band, draw, grid, losses, save
 from ifcore.study.show.table import Prose, slope_text
 

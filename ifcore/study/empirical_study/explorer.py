@@ -13,7 +13,8 @@ from scipy.stats import rankdata
 
 from ifcore.examples import Example
 from ifcore.study.runs.artifact import Attribution
-from ifcore.study.show.names import COLOURS, DATASETS, NAMES
+from ifcore.study.show.colours import COLOURS
+from ifcore.study.show.names import DATASETS, NAMES
 
 LONGEST = 300  # characters of a prompt or response that are shown
 

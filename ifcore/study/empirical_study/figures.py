@@ -14,7 +14,8 @@ from scipy.stats import rankdata
 from ifcore.examples import Example
 from ifcore.study.config import Run
 from ifcore.study.runs.artifact import Attribution, Tuned
-from ifcore.study.show.names import COLOURS, DATASETS, NAMES
+from ifcore.study.show.colours import COLOURS
+from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, save
 
 

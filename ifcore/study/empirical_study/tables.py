@@ -127,7 +127,7 @@ def learning_table(run: Run, tuned: Mapping[str, Tuned]) -> Table:
     value = frame.set_index(["dataset", "method", "metric"])
     cells = [
         [
-            DATASETS[dataset] + ("" if learnt(found) else " †"),
+            DATASETS[dataset] + _mark(found),
             *(f"{value.value[dataset, when, 'dev_loss']:.2f}" for when in ("before", "after")),
             *(_cell(value.loc[[(dataset, when, "task_accuracy")]]) for when in ("before", "after")),
         ]
@@ -139,13 +139,6 @@ def learning_table(run: Run, tuned: Mapping[str, Tuned]) -> Table:
     )
     header = ["Task", "Loss before", "Loss after", "Task accuracy before", "Task accuracy after"]
     return Table(None, caption, header, cells, frame)
-
-
-def learnt(tuned: Tuned) -> bool:
-    """Whether the model answers at least half of the validation prompts as the task asks, and more than before."""
-    said = tuned.before, tuned.after
-    before, after = (judging.task_accuracy(tuned.dataset, tuned.val, each).value for each in said)
-    return after >= 0.5 and (after > before or before == 1)
 
 
 def scores_text(table: Table) -> Prose:
@@ -187,6 +180,10 @@ _NOT_LEARNT = (
 )
 
 
+def _mark(found: Tuned) -> str:
+    return "" if judging.learnt(found.dataset, found.val, found.before, found.after) else " †"
+
+
 def _scores_table(run, attributions, name, label, what, about_paper, words=None, printed=None) -> Table:
     """Rows are methods, columns accuracy and coverage of each data set.
 
@@ -195,7 +192,7 @@ def _scores_table(run, attributions, name, label, what, about_paper, words=None,
     """
     seeds = publish(run, name, tidy(run, attributions))
     columns = [(dataset, metric) for dataset in attributions for metric in ("accuracy", "coverage")]
-    marks = {dataset: "" if learnt(found) else " †" for dataset, found in attributions.items()}
+    marks = {dataset: _mark(found) for dataset, found in attributions.items()}
     header = ["Method", *(f"{DATASETS[d]}{marks[d]}, {_SHORT[m]} (%)" for d, m in columns)]
     cells = {column: _column(seeds, *column) for column in columns}
     rows = []

@@ -14,7 +14,8 @@ from ifcore.study import statistics
 from ifcore.study.config import Run
 from ifcore.study.paper import paper
 from ifcore.study.parameter_change.measure import MODELS
-from ifcore.study.show.names import COLOURS, DATASETS, NAMES
+from ifcore.study.show.colours import COLOURS
+from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, band, draw, grid, losses, panels, save
 from ifcore.study.show.publish import publish
 from ifcore.study.show.table import Prose, Table, interval, slope_text

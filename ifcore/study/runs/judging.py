@@ -35,6 +35,12 @@ def task_accuracy(dataset: str, examples: Sequence[Example], responses: Sequence
     return _rate([correct(*pair) for pair in zip(examples, responses, strict=True)])
 
 
+def learnt(dataset: str, examples: Sequence[Example], before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether at least half of the responses after fine-tuning do what the task asks, and more than before."""
+    first, last = (task_accuracy(dataset, examples, responses).value for responses in (before, after))
+    return last >= 0.5 and (last > first or first == 1)
+
+
 def _rate(hits: list[bool]) -> Metric:
     if not hits:
         raise ValueError("responses: none; at least one is needed")

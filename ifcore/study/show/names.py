@@ -1,4 +1,4 @@
-"""What the book calls things: methods with their colours, data sets, columns of a tidy table."""
+"""What the book calls things: methods, data sets, columns of a tidy table."""
 
 from __future__ import annotations
 
@@ -16,12 +16,3 @@ DATASETS = {
 # A tidy row, and what `publish` adds to say which run it is of.
 COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_train", "n_val"]
 RUN_COLUMNS = ["seed", "profile", "model"]
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart; one a method in the whole book.
-COLOURS = {
-    "repsim": "#0072B2",
-    "gradsim": "#E69F00",
-    "datainf": "#009E73",
-    "lissa": "#CC79A7",
-    "exact": "#D55E00",
-}

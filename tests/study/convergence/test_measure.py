@@ -9,7 +9,6 @@ from ifcore import models, weights
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.influence import datainf
-from ifcore.study import statistics
 from ifcore.study.convergence import measure, show
 from ifcore.study.runs import answers as answering
 from ifcore.study.runs import artifact, checkpoints
@@ -68,11 +67,11 @@ def test_stability_is_the_mean_rank_correlation_of_rows():
     rng = np.random.default_rng(0)
     before, after = rng.normal(size=(2, 6, 9))
     truth = [spearmanr(a, b).statistic for a, b in zip(before, after, strict=True)]
-    value, low, high = statistics.stability(before, after)
+    value, low, high = measure.stability(before, after)
     assert value == pytest.approx(np.mean(truth))
     assert low < value < high
-    assert statistics.stability(before, 3 * before + 1)[0] == pytest.approx(1)
-    assert np.isnan(statistics.stability(np.ones((2, 3)), np.ones((2, 3)))).all()
+    assert measure.stability(before, 3 * before + 1)[0] == pytest.approx(1)
+    assert np.isnan(measure.stability(np.ones((2, 3)), np.ones((2, 3)))).all()
 
 
 def test_a_trend_is_the_least_squares_slope_in_points_per_ten_steps():

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 
 from ifcore.examples import Example
 from ifcore.study.empirical_study import figures
-from ifcore.study.show.names import COLOURS, NAMES
+from ifcore.study.show.colours import COLOURS
+from ifcore.study.show.names import NAMES
 from tests.study.empirical_study.test_tables import HALF, RIGHT, SCORES, WRONG, attribution
 
 
