@@ -10,6 +10,7 @@ from ifcore.examples import Example
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items):
     """The tests of a file stay on one worker, for their fixtures; so do all that look at the built book."""
     for item in items:

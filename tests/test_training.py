@@ -178,7 +178,8 @@ def test_a_process_killed_outright_is_gone_on_from_and_nothing_is_unpickled(tmp_
         f"training._save = save; t.finetune(*t.start(), pathlib.Path({str(tmp_path / 'killed')!r}), t.SETTINGS)"
     )
     path = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(training.__file__))])
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
+    alike = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}  # as many threads as here: sums are the same to the bit
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | alike)
     try:
         until = time.monotonic() + 60
         while not list(tmp_path.glob("killed/unfinished/epoch-02/*.safetensors")) and time.monotonic() < until:
