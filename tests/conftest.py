@@ -10,14 +10,6 @@ from ifcore.examples import Example
 torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items):
-    """The tests of a file stay on one worker, for their fixtures; so do all that look at the built book."""
-    for item in items:
-        name = item.path.parent.name if item.path.parent.name == "book" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
-
-
 @pytest.fixture
 def tiny():
     """The two-layer Llama in float64 with a LoRA adapter whose B is not zero, and its tokenizer."""
