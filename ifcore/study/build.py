@@ -127,13 +127,13 @@ def _follow(child: subprocess.Popen, log: BinaryIO, events: BinaryIO, progress: 
     bars, rest = Bars(), b""
     while True:
         code = child.poll()
-        for bar in bars.feed(log.read()):
-            progress.see(bar)
         *lines, rest = (rest + events.read()).split(b"\n")
         for line in lines:
             with suppress(ValueError):  # half a line of a job on another machine
                 if said := progress.hear(json.loads(line)):
                     screen.tell(said)
+        for bar in bars.feed(log.read()):  # after the events: an item is at work before it shows a bar
+            progress.see(bar)
         progress.tick()
         screen.draw(progress)
         if code is not None:

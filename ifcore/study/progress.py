@@ -41,15 +41,20 @@ class Bars:
 class Item:
     """Something to compute: what `stage` leaves in `folder`, first needed by `chapter`.
 
-    `tokens`: its cost at the speed of the model, `seconds`: what it costs beside that. `bars`: the bars that it shows.
+    `tokens`: its cost at the speed of the model, `seconds`: what it costs beside that. It shows so many `bars`, whose
+    labels are `label` or begin with it.
     """
 
     folder: Path
     stage: str
     tokens: float = 0.0
     seconds: float = 0.0
+    label: str = ""
     bars: int = 1
     chapter: str = ""
+
+    def shows(self, bar: Bar) -> bool:
+        return bool(self.label) and f"{bar.label} ".startswith(f"{self.label} ")
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,7 @@ class Progress:
 
     def __init__(self, chapters: Sequence[Chapter], expected: float, clock: Callable[[], float] = monotonic):
         self.chapters, self.error = chapters, ""
-        self.bar: Bar | None = None  # that of the step at work
-        self._stale = ""  # the label of the bar before it, whose last words may come late
+        self._bar: Bar | None = None
         self._current: int | None = None  # the chapter that began last
         self._clock, self._start, self._last = clock, clock(), clock()
         self._expected, self._busy, self._worked = expected, 0.0, 0.0
@@ -145,13 +149,12 @@ class Progress:
         return ""
 
     def see(self, bar: Bar) -> None:
-        """Take in a bar. Which item it is of can be told while only one is at work."""
+        """Take in a bar. Its last words may come when its item is made, and two seeds may have one of the same name."""
         self.tick()
-        if bar.label == self._stale or not bar.total:
-            return
-        self.bar = bar
-        if len(self._running) == 1:
-            next(iter(self._running.values())).see(bar)
+        self._bar = bar
+        owners = [each for each in self._running.values() if each.item.shows(bar)]
+        if len(owners) == 1 and bar.total:
+            owners[0].see(bar)
 
     @property
     def speed(self) -> float:
@@ -192,6 +195,15 @@ class Progress:
         return "" if self._current is None else self._name(self._current)
 
     @property
+    def bar(self) -> Bar | None:
+        """That of what is at work, be it an item or something that is none."""
+        if not self._bar or not self._bar.total:
+            return None
+        items = [each.item for each in self._running.values()]
+        at_work = any(item.shows(self._bar) for item in items) if items else self._bar.n < self._bar.total
+        return self._bar if at_work else None
+
+    @property
     def step(self) -> str:
         """What is at work, where it shows no bar."""
         if not self._running:
@@ -211,8 +223,6 @@ class Progress:
     def _stage(self, key: tuple[Path, str], state: str) -> None:
         if key not in self._left:
             return
-        if not self._running:
-            self._forget_bar()
         item, _ = self._left[key]
         if state == "begun":
             self._running[key] = _Running(item)
@@ -222,8 +232,6 @@ class Progress:
             running = self._running.pop(key, None)
             self._worked += item.tokens * (1 - running.first) if running else 0.0
             self._finish(key)
-            if not self._running:
-                self._forget_bar()
 
     def _chapter(self, index: int, state: str) -> None:
         self._states[index] = state
@@ -248,9 +256,6 @@ class Progress:
     def _finish(self, key: tuple[Path, str]) -> None:
         item, _ = self._left.pop(key)
         self._done = (self._done[0] + item.tokens, self._done[1] + item.seconds)
-
-    def _forget_bar(self) -> None:
-        self._stale, self.bar = self.bar.label if self.bar else self._stale, None
 
     def _spend(self, index: int, seconds: float) -> None:
         """So much of the time that a chapter takes beside its items is gone."""

@@ -29,7 +29,12 @@ DIVERGENCE = 10 * FORWARD  # four passes, and six pairs of distributions over th
 
 # Seconds of what no model's size decides, measured there too in the laptop's profile.
 SCORES = 1.0
-LINEAR = {"errors": 15.0, "runtimes": 40.0, "left-out": 40.0, "two-layer": 10.0}
+LINEAR = {  # stage -> seconds, the label of its bars, how many they are
+    "errors": (15.0, "approximation errors", 1),
+    "runtimes": (40.0, "running times", 1),
+    "left-out": (40.0, "retraining,", 4),
+    "two-layer": (10.0, "two-layer linear models", 1),
+}
 SHOWING = 15.0  # a chapter's kernel and imports, and its tables and figures
 
 ITERATED = ("mixed_small", "mixed_large", "harmfulcheck", "grammars", "mathqa")  # what section 4.1 attributes
@@ -66,15 +71,15 @@ class _Costs:
         tokens, share = self._tokens(task, "train", "val"), self._backward(task)
         gradient = FORWARD + (GRADIENT - FORWARD) * share
         yield self._fine_tune(task)
-        yield Item(task.folder, "gradients", gradient * tokens)
-        yield Item(task.folder, "representations", FORWARD * tokens, bars=2)
+        yield Item(task.folder, "gradients", gradient * tokens, label=f"gradients {task.name}")
+        yield Item(task.folder, "representations", FORWARD * tokens, label=f"representations {task.name}", bars=2)
         yield Item(task.folder, "scores", seconds=SCORES)
 
     def tuned(self, task: Task) -> Iterator[Item]:
         """A fine-tune and its answers, without the adapter and with it; a part of a data set has only the latter."""
         times = 1 if task.only else 2
         yield self._fine_tune(task)
-        yield Item(task.folder, "answers", times * self._answers(task), bars=times)
+        yield Item(task.folder, "answers", times * self._answers(task), label=f"answers {task.name}", bars=times)
 
     def attributed(self, names: Iterable[str]) -> Iterator[Item]:
         for name in names:
@@ -88,12 +93,12 @@ class _Costs:
         for name in (each for each in selection.FOLLOWED if each in self.run.profile.datasets):
             task = Task(self.run, name)
             for epoch in selection.epochs(self.run.profile.epochs)[:-1]:
-                folder = task.folder / "epochs" / f"{epoch:02d}"
+                folder, of = task.folder / "epochs" / f"{epoch:02d}", f"{task.name} epoch {epoch}"
                 if stage == "scores":
                     tokens = self._tokens(task, "train", "val")
-                    yield Item(folder, stage, (GRADIENT + FORWARD) * tokens, SCORES, bars=2)
+                    yield Item(folder, stage, (GRADIENT + FORWARD) * tokens, SCORES, f"gradients {of}", bars=2)
                 elif epoch > 0:
-                    yield Item(folder, stage, self._answers(task))
+                    yield Item(folder, stage, self._answers(task), label=f"answers {of}")
 
     def layers(self) -> Iterator[Item]:
         """Fine-tunes with LoRA on some layers; none for a model whose layers are not known here."""
@@ -109,18 +114,20 @@ class _Costs:
 
     def linear(self, *names: str) -> Iterator[Item]:
         for name in names:
-            yield Item(self.run.artifacts / "linear", name, seconds=LINEAR[name])
+            seconds, label, bars = LINEAR[name]
+            yield Item(self.run.artifacts / "linear", name, 0.0, seconds, label, bars)
 
     def divergence(self) -> Item:
         tokens = self._tokens(Task(self.run, "mixed_small"), "val")
-        return Item(self.run.artifacts / "divergence", "divergence", DIVERGENCE * tokens)
+        folder, label = self.run.artifacts / "divergence", "next-token distributions"
+        return Item(folder, "divergence", DIVERGENCE * tokens, label=label)
 
     def _fine_tune(self, task: Task) -> Item:
         """Every epoch over the training examples, and over the dev examples from before the first epoch on."""
         epochs = self.run.profile.epochs
         step = FORWARD + (1 - FORWARD) * self._backward(task)
         cost = epochs * step * self._tokens(task, "train") + (epochs + 1) * FORWARD * self._tokens(task, "dev")
-        return Item(task.folder, "fine-tune", cost)
+        return Item(task.folder, "fine-tune", cost, label=f"fine-tuning {task.name}")
 
     def _answers(self, task: Task) -> float:
         """The longest answers that may be given to the validation prompts."""

@@ -51,7 +51,7 @@ def clock():
 
 
 def item(folder, stage="fine-tune", **about):
-    return Item(Path(folder), stage, **about)
+    return Item(Path(folder), stage, **{"label": f"fine-tuning {folder}"} | about)
 
 
 def stage(progress, folder, state, stage="fine-tune"):
@@ -123,24 +123,37 @@ def test_what_a_killed_run_left_is_done_but_says_nothing_of_speed(clock):
     assert told.speed == pytest.approx((1_500 + PRIOR * EXPECTED) / (10 + PRIOR))
 
 
-def test_the_last_words_of_the_bar_before_are_not_taken_for_the_next_items(clock):
+def test_a_bar_is_that_of_the_item_at_work_whose_label_it_has(clock):
     told = two_chapters(clock)
     stage(told, "a", "begun")
     told.see(Bar("fine-tuning a", 9, 10))
+    assert told.bar == Bar("fine-tuning a", 9, 10)
     stage(told, "a", "made")
     stage(told, "b", "begun")
-    told.see(Bar("fine-tuning a", 10, 10))
+    for late in (Bar("fine-tuning a", 10, 10), Bar("fine-tuning b-benign", 3, 4)):
+        told.see(late)
+        assert told.bar is None
+        assert told.step == "fine-tune b"
+        assert told.left == pytest.approx(3_000 / told.speed + 60)
+    told.see(Bar("fine-tuning b", 1, 4))
+    assert told.left == pytest.approx(2_250 / told.speed + 60)
+
+
+def test_between_items_a_bar_shows_until_it_is_full(clock):
+    told = two_chapters(clock)
+    told.see(Bar("harmful responses by hub:a/b", 3, 4))
+    assert told.bar == Bar("harmful responses by hub:a/b", 3, 4)
+    told.see(Bar("harmful responses by hub:a/b", 4, 4))
     assert told.bar is None
-    assert told.step == "fine-tune b"
-    assert told.left == pytest.approx(3_000 / told.speed + 60)
 
 
 def test_an_item_of_two_bars_is_half_done_with_the_first(clock):
-    told = Progress([Chapter("one", "One", None, [item("a", "answers", tokens=800, bars=2)], 0)], EXPECTED, clock)
+    answers = item("a", "answers", tokens=800, label="answers a", bars=2)
+    told = Progress([Chapter("one", "One", None, [answers], 0)], EXPECTED, clock)
     stage(told, "a", "begun", "answers")
     shares = []
     for label, n in (("before", 0), ("before", 4), ("after", 0), ("after", 2), ("after", 4)):
-        told.see(Bar(label, n, 4))
+        told.see(Bar(f"answers a {label}", n, 4))
         shares.append(told.share)
     assert shares == pytest.approx([0, 0.5, 0.5, 0.75, 1])
 
@@ -184,12 +197,18 @@ def test_seeds_at_a_time_do_not_pass_each_other(clock):
     assert told.left == 30  # the chapter that began is not known to have ended
 
 
-def test_with_two_items_at_work_a_bar_is_nobodys(clock):
+def test_of_two_items_at_work_each_has_its_bar_and_of_two_with_one_label_neither(clock):
     told = two_chapters(clock)
     stage(told, "a", "begun")
     stage(told, "b", "begun")
-    told.see(Bar("fine-tuning", 5, 10))
-    assert told.bar == Bar("fine-tuning", 5, 10)
+    told.see(Bar("fine-tuning b", 5, 10))
+    assert told.left == pytest.approx(2_500 / EXPECTED + 60)
+    twins = [item("0/a", tokens=100, label="x"), item("1/a", tokens=100, label="x")]
+    told = Progress([Chapter("one", "One", None, twins, 0)], EXPECTED, clock)
+    stage(told, "0/a", "begun")
+    stage(told, "1/a", "begun")
+    told.see(Bar("x", 5, 10))
+    assert told.bar == Bar("x", 5, 10)
     assert told.share == 0
 
 

@@ -11,6 +11,7 @@ from ifcore.study import config, data, work
 from ifcore.study.approximation_error import errors, truth
 from ifcore.study.convergence import measure as convergence
 from ifcore.study.parameter_change import measure as parameter_change
+from ifcore.study.progress import Bars
 from ifcore.study.runs import artifact, attack
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +66,7 @@ def test_each_item_is_named_once_by_the_first_chapter_that_needs_it(smoke):
     assert work.work(run, ["no such chapter"]) == []
 
 
-def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stage(tmp_path, monkeypatch):
+def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stage(tmp_path, monkeypatch, capsys):
     """The chapters' computations are run on one small data set, and what they tell is set beside the items."""
     shutil.copytree(ROOT / "notebooks" / "profiles", tmp_path / "notebooks" / "profiles")
     small = {
@@ -85,7 +86,14 @@ def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stag
     parameter_change.linear_models(run), parameter_change.layers(run)
     told = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
     made = {(Path(each["folder"]), each["stage"]) for each in told if each["state"] == "made"}
-    items = {(item.folder, item.stage) for item in work.work(run, CHAPTERS)}
+    found = work.work(run, CHAPTERS)
+    labels = {bar.label: bar for bar in Bars().feed(capsys.readouterr().err.encode())}
+    shown = {item: [label for label, bar in labels.items() if item.shows(bar)] for item in found}
+    assert {label for each in shown.values() for label in each} == labels.keys()
+    for item, each in shown.items():  # the bars of a checkpoint also begin with its data set's name
+        own = [label for label in each if " epoch " in item.label or " epoch " not in label]
+        assert len(own) in (0, item.bars), item
+    items = {(item.folder, item.stage) for item in found}
     assert items - made == {(run.artifacts / "linear", "runtimes")}  # left out above, since it takes long
     assert made - items == set()
 
