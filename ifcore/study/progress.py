@@ -245,7 +245,8 @@ class Progress:
                 self._running.pop(key, None)
                 self._finish(key)
             if index in self._showing:  # one passed over may still be made, out of its turn
-                self._spend(index, self._showing.pop(index))
+                self._spend(index, self._showing[index])
+                del self._showing[index]
 
     def _pass(self, index: int) -> None:
         self._states[index] = "passed"
@@ -259,6 +260,5 @@ class Progress:
 
     def _spend(self, index: int, seconds: float) -> None:
         """So much of the time that a chapter takes beside its items is gone."""
-        if index in self._showing:
-            self._showing[index] -= seconds
+        self._showing[index] -= seconds
         self._done = (self._done[0], self._done[1] + seconds)

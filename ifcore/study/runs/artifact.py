@@ -18,7 +18,7 @@ from ifcore.study.config import Run
 from ifcore.study.data import Split
 from ifcore.study.runs import base, splits, steps
 from ifcore.study.runs.stages import Stage, alone
-from ifcore.study.runs.task import Task
+from ifcore.study.runs.task import Task, checkpoint
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Tuned:
     @property
     def checkpoint(self) -> Path:
         """The adapter of the epoch used."""
-        return self.folder / "checkpoints" / f"epoch-{self.epoch:02d}"
+        return checkpoint(self.folder, self.epoch)
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,11 @@ def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
         "examples": [dataclasses.astuple(example) for example in split.train],
         "dev": [dataclasses.astuple(example) for example in split.dev],
         "model": weights.identity(task.source),
-        "seed": task.run.seed,
         "precision": task.precision,
         "device": base.device(),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         "layers": task.layers,
-        **profile.model_dump(include={"epochs", "batch_size", "learning_rate", "patience", "micro_batch"}),
+        **dataclasses.asdict(_settings(task)),
         **profile.model_dump(include={"lora_rank", "lora_alpha", "lora_dropout"}),
     }
     stage = Stage(task.folder, "fine-tune", key, [task.folder / "checkpoints"]).make(partial(_fine_tune, task, split))
@@ -105,23 +104,19 @@ def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:
     return {method: scores[method].numpy() for method in methods}
 
 
+def _settings(task: Task) -> training.Settings:
+    given = {field.name for field in dataclasses.fields(training.Settings)} - {"seed"}
+    return training.Settings(seed=task.run.seed, **task.run.profile.model_dump(include=given))
+
+
 def _fine_tune(task: Task, split: Split) -> list[Path]:
     profile, (model, tokenizer) = task.run.profile, task.base()
     context = getattr(model.config, "max_position_embeddings", None)
     train, dev = (tokenise(tokenizer, part, context) for part in (split.train, split.dev))
     layers = None if task.layers is None else list(task.layers)
     peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.run.seed)
-    settings = training.Settings(
-        profile.epochs,
-        profile.batch_size,
-        profile.learning_rate,
-        profile.patience,
-        task.run.seed,
-        profile.micro_batch,
-        profile.activation_checkpointing,
-    )
     try:
-        history = training.finetune(peft, train, dev, task.folder / "checkpoints", settings, task.name)
+        history = training.finetune(peft, train, dev, task.folder / "checkpoints", _settings(task), task.name)
     finally:
         peft.unload()
     texts = {"train": list(map(vars, split.train)), "dev": list(map(vars, split.dev))}

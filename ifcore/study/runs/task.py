@@ -49,7 +49,7 @@ class Task:
 
     def checkpoint(self, epoch: int) -> Path:
         """The adapter after an epoch, as PEFT saved it."""
-        return self.folder / "checkpoints" / f"epoch-{epoch:02d}"
+        return checkpoint(self.folder, epoch)
 
     def base(self) -> tuple[Any, Any]:
         """The model to fine-tune, and its tokenizer."""
@@ -58,3 +58,8 @@ class Task:
     def adapted(self, epoch: int) -> AbstractContextManager[PeftModel]:
         """`with task.adapted(…) as model`: the model wearing the adapter of an epoch; without it again afterwards."""
         return models.adapted(self.base()[0], self.checkpoint(epoch))
+
+
+def checkpoint(folder: Path, epoch: int) -> Path:
+    """Where the adapter after an epoch lies in a task's folder."""
+    return folder / "checkpoints" / f"epoch-{epoch:02d}"

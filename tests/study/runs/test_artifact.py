@@ -13,7 +13,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from ifcore import files, influence, models, weights
+from ifcore import files, influence, models, training, weights
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
@@ -230,3 +230,4 @@ def test_the_record_says_what_determined_the_artifact(finished):
     assert key["model"] == "random:tiny-llama"
     assert key["versions"]["torch"] == torch.__version__
     assert key["epochs"] == 3
+    assert {field.name for field in dataclasses.fields(training.Settings)} <= key.keys()
