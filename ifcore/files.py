@@ -9,11 +9,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
+
+if TYPE_CHECKING:  # a command that writes text need not wait for these
+    import pandas as pd
+    from torch import Tensor
 
 
 def write(path: Path, writer: Callable[[Path], object]) -> None:
@@ -48,6 +50,8 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """`tensors` at `path` as safetensors."""
+    from safetensors.torch import save_file  # takes a second
+
     write(path, lambda target: save_file({name: value.contiguous() for name, value in tensors.items()}, target))
 
 

@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 MADE = (
@@ -34,28 +36,36 @@ def checkout(tmp_path_factory):
 @pytest.fixture(scope="session")
 def make(checkout):
     """Runs make there: make("book", "PROFILE=smoke") -> CompletedProcess, its output in .stdout."""
-
-    # Not as a part of the make that may run these tests.
-    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess:
-        command = ["make", *arguments, f"VENV={sys.prefix}", "SETUP=", "SNAKEMAKE_ARGS=--cores 1"]
-        return subprocess.run(
-            command, cwd=checkout, env=alone, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-
-    return run
+    return partial(run_make, checkout)
 
 
 @pytest.fixture(scope="session")
-def built(make):
-    """What building the book in the smoke profile printed, from nothing."""
-    done = make("book", "PROFILE=smoke")
-    assert done.returncode == 0, done.stdout[-5000:]
-    return done.stdout
+def built(checkout, tmp_path_factory):
+    """What building the book in the smoke profile printed, from nothing.
+
+    It is built once: whichever of pytest's workers comes first builds, and every checkout gets a copy.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    shared = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "shared"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            shutil.copytree(ROOT, shared / "book", ignore=shutil.ignore_patterns(*MADE))
+            done = run_make(shared / "book", "book", "PROFILE=smoke")
+            (shared / "printed").write_text(f"{done.stdout}{done.returncode}")
+    *printed, code = (shared / "printed").read_text().splitlines()
+    assert code == "0", "\n".join(printed)[-5000:]
+    shutil.copytree(shared / "book", checkout, symlinks=True, dirs_exist_ok=True)
+    return "\n".join(printed).replace(str(shared / "book"), str(checkout))
 
 
 @pytest.fixture(scope="session")
 def book(checkout, built):
     """The folder of the book built in the smoke profile."""
     return checkout / "_build" / "html"
+
+
+def run_make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    # Not as a part of the make that may run these tests.
+    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    command = ["make", *arguments, f"VENV={sys.prefix}", "SETUP=", "SNAKEMAKE_ARGS=--cores 1"]
+    return subprocess.run(command, cwd=folder, env=alone, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -21,7 +21,7 @@ def papermill(checkout, tmp_path_factory):
     def run(*arguments: str) -> subprocess.CompletedProcess:
         profile = checkout / "notebooks" / "profiles" / "smoke.yaml"
         command = [BIN / "papermill", plain, folder / "out.ipynb", "-f", profile, *arguments]
-        environment = os.environ | {"PYTHONPATH": str(checkout)}
+        environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
         return subprocess.run(
             [*command, "-k", "python3", "-l", "python"], cwd=checkout, env=environment, capture_output=True, text=True
         )
@@ -29,18 +29,16 @@ def papermill(checkout, tmp_path_factory):
     return run
 
 
-def test_seeds_give_different_tables_and_a_seed_gives_the_same_one_again(papermill, checkout):
-    results, artifacts = (checkout / name / "smoke" for name in ("results", "artifacts"))
+def test_a_seed_gives_the_same_tables_again(papermill, checkout):
+    results, artifacts = (checkout / name / "smoke" / "seed-7" for name in ("results", "artifacts"))
     contents = []
-    for seed in (7, 8, 7):
-        for file in (artifacts / f"seed-{seed}").rglob("*.json"):
+    for _ in range(2):
+        for file in artifacts.rglob("*.json"):
             file.unlink()  # without its record, an artifact is made again
-        assert papermill("-p", "seed", str(seed)).returncode == 0
-        scores = sorted((artifacts / f"seed-{seed}").glob("*/scores.safetensors"))
-        table = results / f"seed-{seed}" / "table2_harmful.csv"
-        contents.append([path.read_bytes() for path in (*scores, table)])
-    assert contents[0] == contents[2]
-    assert all(a != b for a, b in zip(contents[0], contents[1], strict=True))
+        assert papermill("-p", "seed", "7").returncode == 0
+        made = (*sorted(artifacts.glob("*/scores.safetensors")), results / "table2_harmful.csv")
+        contents.append([path.read_bytes() for path in made])
+    assert contents[0] == contents[1]
 
 
 def test_a_misspelt_parameter_stops_it(papermill):
@@ -49,9 +47,11 @@ def test_a_misspelt_parameter_stops_it(papermill):
     assert "sede: 3; unknown key" in done.stderr
 
 
-def test_a_sweep_over_seeds_turns_the_table_into_means(make, checkout, book):
+def test_a_sweep_over_seeds_that_differ_turns_the_table_into_means(make, checkout, book):
     done = make("sweep", "PROFILE=smoke", "SEEDS=1", "JOBS=2")
     assert done.returncode == 0, done.stdout[-3000:]
     assert (checkout / "results" / "smoke" / "seed-1" / "empirical_study.ipynb").exists()
+    tables = [(checkout / "results" / "smoke" / f"seed-{seed}" / "table2_harmful.csv").read_text() for seed in (0, 1)]
+    assert tables[0] != tables[1]
     page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
     assert "mean ± s.d. over" in page

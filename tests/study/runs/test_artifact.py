@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from peft import PeftModel
 
@@ -191,7 +192,8 @@ def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_pat
         (root := tmp_path / Path(moment).parts[0]).mkdir()
         runs[moment] = make_run(root)
         command = [sys.executable, "-c", SCRIPT, str(root)]
-        working[moment] = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        alike = os.environ | {"OMP_NUM_THREADS": "1"}  # as many threads as here: sums are the same to the bit
+        working[moment] = subprocess.Popen(command, cwd=ROOT, env=alike, stderr=subprocess.DEVNULL)
     deadline = time.time() + 60
     while working and time.time() < deadline:
         for moment, process in list(working.items()):
@@ -209,7 +211,7 @@ def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_pat
 
 def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(finished, tmp_path, monkeypatch):
     run = make_run(tmp_path)
-    save = files.save_file
+    save = safetensors.torch.save_file
 
     def full(tensors, path):
         if "train-0001" in str(path):
@@ -217,7 +219,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(finished, tmp
             raise OSError(28, "No space left on device")
         save(tensors, path)
 
-    monkeypatch.setattr(files, "save_file", full)
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
     with pytest.raises(OSError, match="disk full while writing .*train-0001.*free some space and start again"):
         artifact.attribute(run, "mixed_small")
     monkeypatch.undo()
