@@ -53,10 +53,12 @@ def interval_of_change(differences) -> tuple[float, float]:
 
 
 def over_seeds(values, lows, highs) -> tuple[float, float, float]:
-    """An estimate [seeds] with an interval: of one seed its own, of several the mean and its t-interval over seeds."""
+    """A share, a correlation, or a difference of shares [seeds], with an interval: of one seed its own, of several the
+    mean and its t-interval over seeds, no further than −1 and 1 where such a number must lie."""
     if len(values) == 1:
         return tuple(float(np.asarray(each)[0]) for each in (values, lows, highs))
-    return float(np.mean(values)), *interval_of_mean(values)
+    low, high = interval_of_mean(values)
+    return float(np.mean(values)), max(-1.0, low), min(1.0, high)
 
 
 def mean_over_seeds(values, lows, highs) -> tuple[float, float, float]:

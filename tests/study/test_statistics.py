@@ -44,6 +44,7 @@ def test_over_seeds_one_estimate_keeps_its_interval_and_several_have_students():
     assert statistics.over_seeds([0.2], [0.1], [0.4]) == (0.2, 0.1, 0.4)
     found = statistics.over_seeds([0.2, 0.4, 0.5], [0] * 3, [1] * 3)
     assert found[1:] == statistics.interval_of_mean([0.2, 0.4, 0.5])
+    assert statistics.over_seeds([-0.5, 0.5], [0] * 2, [0] * 2) == (0, -1, 1)
 
 
 def test_the_mean_over_seeds_has_the_interval_of_a_mean_of_independent_estimates():

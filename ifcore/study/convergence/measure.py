@@ -80,8 +80,8 @@ def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
         means = (at.value.mean() for at in (each[each.epoch == 0], trained[trained.epoch == 1], last))
         changes = (_pooled(to_last[to_last.epoch == epoch]) for epoch in (1, 0))
         slopes = [10 * _slope(of_seed) for _, of_seed in trained.groupby("seed")]
-        unknown = [float("nan")] * len(slopes)
-        rows.append((dataset, method, *means, *changes, statistics.over_seeds(slopes, unknown, unknown)))
+        slope = float(np.mean(slopes)), *statistics.interval_of_mean(slopes)
+        rows.append((dataset, method, *means, *changes, slope))
     columns = ["dataset", "method", "untouched", "first", "last", "change", "taught", "slope"]
     return pd.DataFrame(rows, columns=columns)
 

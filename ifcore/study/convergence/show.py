@@ -110,7 +110,7 @@ def _direction(row: pd.Series) -> str:
     """By the interval of the change; where it holds 0, or there is none, it is inconclusive."""
     if pd.isna(row.change[0]):
         return f"is {row['last'] * 100:.0f} % at the one trained checkpoint"
-    slope, low, high = (each * 100 for each in row.slope)
+    slope, low, high = (round(each * 100, 1) + 0 for each in row.slope)
     return (
         f"{decided(*row.change[1:], 'rises', 'drops')}, from {row['first'] * 100:.0f} to {row['last'] * 100:.0f} % "
         f"({points(*row.change)}; slope {slope:+.1f}{interval(low, high)} per 10 steps)"

@@ -71,7 +71,9 @@ def layers_figure(run: Run, frame: pd.DataFrame) -> Figure:
                     line = band(of[(of.method == method) & (of.metric == metric)], x)
                     draw(axes[row, column], line, COLOURS[method], NAMES[method], 100)
                     values = line.value.reindex(hollow) * 100
-                    axes[row, column].plot(hollow, values, "o", color=COLOURS[method], markerfacecolor="white")
+                    axes[row, column].plot(
+                        hollow, values, "o", color=COLOURS[method], markerfacecolor="white", markersize=4
+                    )
                 axes[row, 0].set_ylabel(f"{metric} (%)")
                 axes[row, 0].set_ylim(0, 104)
             for metric, colour, name in (("dev_loss_before", "#999999", "step 0"), ("dev_loss", "black", "last step")):
@@ -83,7 +85,7 @@ def layers_figure(run: Run, frame: pd.DataFrame) -> Figure:
             axes[2, column].minorticks_off()
             axes[2, column].set_xlabel(labels[over])
         axes[2, 0].set_ylabel("dev loss (nats)")
-        axes[2, 0].set_ylim(0, axes[2, 0].get_ylim()[1])
+        axes[2, 0].set_ylim(0, 1.05 * axes[2, 0].get_ylim()[1])
         axes[2, 0].legend(frameon=False)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
         save(run, "fig8_layers", figure)

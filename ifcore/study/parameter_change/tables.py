@@ -35,7 +35,7 @@ def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
         "How far models are apart: in attack success rate (percentage points), in parameters (mean ± s.d. over LoRA "
         "modules of the norm of the difference of their updates, with the scaling α/r and without), and in what they "
         f"say (KL divergence in nats; ±: {over}). O: the original model; B, H, M: fine-tuned on the benign, the "
-        f"harmful and all examples of the small mixture, in {_steps_said(frame)} optimiser steps. In italics, "
+        f"harmful and all examples of the small mixture. Optimiser steps: {_steps_said(frame)}. In italics, "
         "the paper's."
     )
     ours = ["ΔASR", "‖Δθ‖", "‖Δθ‖ unscaled", "KL, prompt", "KL, first token"]
@@ -120,7 +120,7 @@ def linear_text(means: pd.DataFrame) -> Prose:
         lines.append(
             f"- *The correlation weakens as the number of parameters grows*, {metric.capitalize()}: "
             f"{decided(*change[1:], 'does not hold here', 'holds here')}. From {sizes[0]:,} to {sizes[-1]:,} "
-            f"parameters it changes by {change[0]:+.2f}{interval(*change[1:])}, draw by draw; over all sizes it is "
+            f"parameters it changes by {change[0]:+.2f}{interval(*change[1:])}, draw by draw; size by size it is "
             + ", ".join(f"{value:.2f}{interval(low, high)}" for value, low, high in found)
             + "."
         )
@@ -160,7 +160,7 @@ def layers_text(frame: pd.DataFrame) -> Prose:
                 )
         verdict = "does not hold here" if improved else "no improvement is shown here"
         lines.append(
-            f"- *Influence functions stay as poor with {what}*, coverage against that with all layers: "
+            f"- *No choice of layers improves influence functions*, coverage with {what} against all of them: "
             + (f"{verdict}. {'; '.join(said)}." if said else "no such fine-tune has learnt the task.")
         )
     return Prose("\n".join(lines))
@@ -204,10 +204,11 @@ def _mantel_text(found: pd.DataFrame) -> str:
         f"allow is {row.smallest:.3f}: "
     )
     if row.smallest > 0.05:
-        return line + "inconclusive, and it would be for any labelling of the models."
+        return line + "inconclusive, as it would be however the models were labelled."
     return line + ("it follows behaviour." if row.p <= 0.05 else "inconclusive.")
 
 
 def _where(row) -> str:
     """Which layers had LoRA."""
-    return f"the last {row.layers}" if row.over == "count" else f"layers {row.first} to {row.first + row.layers - 1}"
+    last = row.first + row.layers - 1
+    return f"the last {row.layers}" if row.over == "count" else f"layers {row.first} to {last}"

@@ -91,7 +91,7 @@ def decided(low: float, high: float, above: str, below: str) -> str:
 def points(value: float, low: float, high: float) -> str:
     """A difference of shares in percentage points, with its sign and interval: `+5.0 [1.2, 8.8] points`."""
     ends = "" if pd.isna(low) else f" [{low * 100:.1f}, {high * 100:.1f}]"
-    return f"{value * 100:+.1f}{ends} points"
+    return f"{round(value * 100, 1) + 0:+.1f}{ends} points"  # + 0: no minus before a zero
 
 
 def interval(low: float, high: float) -> str:
