@@ -1,7 +1,13 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
+from ifcore import metrics
 from ifcore.study import statistics
 
 
@@ -12,27 +18,89 @@ def test_the_interval_of_a_mean_is_students():
     assert np.isnan(statistics.interval_of_mean([1.0])).all()
 
 
-def test_a_slope_is_scipys_and_levels_of_groups_are_not_in_its_spread():
-    x, y = np.random.default_rng(0).normal(size=(2, 9))
-    fit = stats.linregress(x, y)
-    half = stats.t.ppf(0.975, 7) * fit.stderr
-    truth = fit.slope, fit.slope - half, fit.slope + half
-    assert statistics.interval_of_slope(x, y) == pytest.approx(truth)
-    groups = np.arange(9) % 3
-    design = np.column_stack([x, *(groups == group for group in range(3))])
-    coefficients, residual, *_ = np.linalg.lstsq(design, y)
-    spread = stats.t.ppf(0.975, 5) * (residual[0] / 5 * np.linalg.inv(design.T @ design)[0, 0]) ** 0.5
-    found = statistics.interval_of_slope(x, y + 100 * groups, groups)
-    assert found == pytest.approx((coefficients[0], coefficients[0] - spread, coefficients[0] + spread))
+def test_a_change_is_that_of_the_metric_and_its_interval_is_paired():
+    rng = np.random.default_rng(0)
+    before = rng.normal(size=(30, 8))
+    train, val = list("aabbbccc"), ["a", "b", "c"] * 10
+    after = before + 0.1 * rng.normal(size=before.shape)
+    for metric in (metrics.accuracy, metrics.coverage):
+        value, low, high = statistics.change(metric, before, after, train, val)
+        old, new = (metric(scores, train, val) for scores in (before, after))
+        assert value == pytest.approx(new.value - old.value)
+        assert low < value < high and high - low < old.high - old.low  # unpaired it would be wider than either
 
 
-def test_a_slope_of_too_few_points_is_none_and_one_of_a_constant_is_flat():
-    assert np.isnan(statistics.interval_of_slope([1, 1], [2, 3])).all()
-    slope, low, high = statistics.interval_of_slope([1, 2], [2, 3])
-    assert slope == pytest.approx(1) and np.isnan([low, high]).all()
-    assert statistics.interval_of_slope([1, 2, 4], [5, 5, 5]) == (0, 0, 0)
+def test_the_interval_of_a_change_is_agresti_and_mins():
+    gained, lost, pairs = 5, 1, 20
+    difference = (gained - lost) / (pairs + 2)
+    spread = ((gained + lost + 1) - (gained - lost) ** 2 / (pairs + 2)) ** 0.5 / (pairs + 2)
+    found = statistics.interval_of_change([1] * gained + [-1] * lost + [0] * (pairs - gained - lost))
+    assert found == pytest.approx((difference - 1.959964 * spread, difference + 1.959964 * spread))
+    low, high = statistics.interval_of_change([0] * 20)
+    assert -low == high == pytest.approx(1.959964 / 22)
+
+
+def test_over_seeds_one_estimate_keeps_its_interval_and_several_have_students():
+    assert statistics.over_seeds([0.2], [0.1], [0.4]) == (0.2, 0.1, 0.4)
+    found = statistics.over_seeds([0.2, 0.4, 0.5], [0] * 3, [1] * 3)
+    assert found[1:] == statistics.interval_of_mean([0.2, 0.4, 0.5])
+    assert statistics.over_seeds([-0.5, 0.5], [0] * 2, [0] * 2) == (0, -1, 1)
 
 
 def test_the_mean_over_seeds_has_the_interval_of_a_mean_of_independent_estimates():
     assert statistics.mean_over_seeds([1, 2], [0.7, 1.6], [1.3, 2.4]) == pytest.approx((1.5, 1.25, 1.75))
     assert statistics.mean_over_seeds([1], [0.7], [1.3]) == pytest.approx((1, 0.7, 1.3))
+
+
+@st.composite
+def distances(draw, n):
+    """A symmetric matrix of small whole numbers: ties are common."""
+    upper = np.zeros((n, n))
+    pairs = list(itertools.combinations(range(n), 2))
+    for pair, value in zip(
+        pairs, draw(st.lists(st.integers(0, 4), min_size=len(pairs), max_size=len(pairs))), strict=True
+    ):
+        upper[pair] = value
+    return upper + upper.T
+
+
+def by_hand(a, b):
+    """Mantel's test and its smallest p in loops, with SciPy's correlation."""
+    n = len(a)
+    pairs = list(itertools.combinations(range(n), 2))
+    found = [
+        stats.spearmanr([a[i, j] for i, j in pairs], [b[order[i], order[j]] for i, j in pairs]).statistic
+        for order in itertools.permutations(range(n))
+    ]
+    at_least = [sum(each >= bar - 1e-9 for each in found) / len(found) for bar in (found[0], max(found))]
+    return found[0], *at_least
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(3, 4).flatmap(lambda n: st.tuples(distances(n), distances(n), st.permutations(range(n)))))
+def test_mantel_counts_all_relabellings_of_the_models_and_does_not_depend_on_their_order(drawn):
+    a, b, order = drawn
+    pairs = np.triu_indices(len(a), 1)
+    if not (np.ptp(a[pairs]) and np.ptp(b[pairs])):
+        assert np.isnan(statistics.mantel(a, b)).all() and np.isnan(statistics.smallest_p(a, b))
+        return
+    r, p = statistics.mantel(a, b)
+    smallest = statistics.smallest_p(a, b)
+    assert (r, p, smallest) == pytest.approx(by_hand(a, b))
+    assert 1 / math.factorial(len(a)) <= smallest <= p <= 1
+    again = (each[np.ix_(order, order)] for each in (a, b))
+    assert statistics.mantel(*again) == pytest.approx((r, p))
+
+
+def test_two_pairs_of_models_that_behave_alike_can_show_nothing_below_a_third():
+    behaviour = np.array([0.0, 0.0, 1.0, 1.0])
+    apart = np.abs(behaviour[:, None] - behaviour)
+    parameters = np.array([[0, 1, 5, 6], [1, 0, 7, 8], [5, 7, 0, 2], [6, 8, 2, 0]])
+    r, p = statistics.mantel(apart, parameters)
+    assert r == pytest.approx(stats.spearmanr([0, 1, 1, 1, 1, 0], [1, 5, 6, 7, 8, 2]).statistic)
+    assert p == statistics.smallest_p(apart, parameters) == pytest.approx(8 / 24)
+
+
+def test_distances_that_are_not_symmetric_are_refused():
+    with pytest.raises(ValueError, match="two symmetric matrices"):
+        statistics.mantel(np.triu(np.ones((3, 3))), np.ones((3, 3)))

@@ -12,7 +12,7 @@ from ifcore.study.paper import paper
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, band, draw, grid, losses, save
-from ifcore.study.show.table import Prose, slope_text
+from ifcore.study.show.table import Prose, decided, interval, points
 
 
 def convergence_figure(run: Run, frame: pd.DataFrame) -> Figure:
@@ -56,25 +56,28 @@ def convergence_text(frame: pd.DataFrame) -> Prose:
         )
         for metric in ("accuracy", "coverage"):
             found = trends(frame[frame.dataset == dataset], metric).set_index("method")
-            parts = [
-                f"{NAMES[method]} {_direction(row)}, from {row['first']:.0f} to {row['last']:.0f} % "
-                f"({slope_text(row.value, row.ci_low, row.ci_high)})"
-                for method, row in found.iterrows()
-                if method in ("datainf", "gradsim", "exact", "repsim")
-            ]
+            parts = [f"{NAMES[method]} {_direction(row)}" for method, row in found.iterrows() if method in _FOLLOWED]
             lines.append(f"  {metric.capitalize()}: {'; '.join(parts)}.")
-    lines.append("")
-    lines.append(
-        "In brackets: the slope from the first trained checkpoint on, in points per 10 steps, with its 95 % interval "
-        "over checkpoints."
-    )
+    several = frame.seed.nunique() > 1
+    over = f"over {frame.seed.nunique()} seeds" if several else "over validation examples, each against itself"
+    lines += ["", f"In brackets: 95 % intervals {over}, from the first trained checkpoint to the last."]
+    if not several:
+        lines[-1] += (
+            " The slopes have none: the few checkpoints of one training follow from each other, and are no sample."
+        )
     lines.append("")
     if {"datainf", "gradsim"} <= set(frame.method):
-        correlation, gap = agreement(frame, "datainf", "gradsim")
+        (correlation, low, high), gap = agreement(frame, "datainf", "gradsim")
+        moved = "one of the two accuracies does not change from one trained checkpoint to the next"
+        if not pd.isna(correlation):
+            moved = (
+                "from one trained checkpoint to the next the accuracies of DataInf and GradSim change with a "
+                f"correlation of {correlation:.2f}{interval(low, high)} (over data sets)"
+            )
         lines.append(
-            "- *Changes of influence functions closely follow those of gradient similarity*: from one trained "
-            "checkpoint to the next the accuracies of DataInf and GradSim change with a correlation of "
-            f"{correlation:.2f}, and they are {gap * 100:.1f} points apart on average."
+            "- *Changes of influence functions closely follow those of gradient similarity*, "
+            f"{decided(low, high, 'holds here', 'does not hold here')}: {moved}; they are {gap * 100:.1f} points apart "
+            "on average."
         )
     stable = frame[frame.metric == "stability"].groupby("method", sort=False).value.agg(["mean", "min"])
     said = ", ".join(f"{NAMES[m]} {row['mean']:.2f} (lowest {row['min']:.2f})" for m, row in stable.iterrows())
@@ -85,8 +88,30 @@ def convergence_text(frame: pd.DataFrame) -> Prose:
     return Prose("\n".join(lines))
 
 
+def control_text(frame: pd.DataFrame) -> Prose:
+    """What each method finds at step 0, before any training example was seen, and what fine-tuning adds to it."""
+    lines = []
+    for dataset in frame.dataset.unique():
+        found = trends(frame[frame.dataset == dataset], "coverage").set_index("method")
+        parts = [
+            f"{NAMES[method]} {row.untouched * 100:.0f} %, and fine-tuning: "
+            f"{decided(*row.taught[1:], 'adds to it', 'takes from it')} ({points(*row.taught)})"
+            for method, row in found.iterrows()
+            if method in _FOLLOWED and not pd.isna(row.untouched)
+        ]
+        lines.append(f"- {DATASETS[dataset]}, coverage at step 0: {'; '.join(parts)}.")
+    return Prose("\n".join(lines))
+
+
+_FOLLOWED = ("datainf", "gradsim", "exact", "repsim")
+
+
 def _direction(row: pd.Series) -> str:
-    """By the interval of the slope; where there is none, or it holds 0, there is no trend to speak of."""
-    if row.ci_low > 0:
-        return "rises"
-    return "drops" if row.ci_high < 0 else "shows no clear trend"
+    """By the interval of the change; where it holds 0, or there is none, it is inconclusive."""
+    if pd.isna(row.change[0]):
+        return f"is {row['last'] * 100:.0f} % at the one trained checkpoint"
+    slope, low, high = (round(each * 100, 1) + 0 for each in row.slope)
+    return (
+        f"{decided(*row.change[1:], 'rises', 'drops')}, from {row['first'] * 100:.0f} to {row['last'] * 100:.0f} % "
+        f"({points(*row.change)}; slope {slope:+.1f}{interval(low, high)} per 10 steps)"
+    )

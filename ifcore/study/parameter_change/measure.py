@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ifcore import adapters, models, two_layer
+from ifcore import adapters, metrics, models, two_layer
 from ifcore.study import selection, statistics
 from ifcore.study.config import Run
 from ifcore.study.data import digits
@@ -29,11 +30,13 @@ def pairs(run: Run) -> pd.DataFrame:
     modules of the Frobenius norm of the difference of the updates, with and without the scaling α/r, the ends being
     one standard deviation; `kl`, the mean over validation prompts of the KL divergence of the next token's
     distributions, averaged over the positions of the prompt and over both directions, and `kl_first`, the same for the
-    first token of the response, both in nats with 95 % t-intervals over prompts.
+    first token of the response, both in nats with 95 % t-intervals over prompts; `steps`, the absolute difference of
+    the numbers of optimiser steps, the original model having none.
     """
     attacks = {each.fine_tuned_on: each for each in attack.attack(run) if each.model == run.profile.model}
     success = {name: attacks["nothing" if name == "original" else name].success for name in MODELS}
     tuned = {name: tune(Task(run, "mixed_small", only=only)) for name, only in attack.PARTS.items()}
+    steps = {name: tuned[name].history.step.max() if name in tuned else 0 for name in MODELS}
     updates = {name: adapters.updates(tuned[name].checkpoint) if name in tuned else {} for name in MODELS}
 
     divergences = _divergences(run, tuned)
@@ -43,6 +46,7 @@ def pairs(run: Run) -> pd.DataFrame:
         rates = [judging.attack_success(success[name]).value for name in (first, second)]
         apart = round(abs(rates[0] - rates[1]), 9)  # equal shares must tie when they are ranked
         rows.append((dataset, "asr", apart, None, None, size))
+        rows.append((dataset, "steps", abs(steps[first] - steps[second]), None, None, size))
         for metric, scaled in (("delta", True), ("delta_unscaled", False)):
             norms = adapters.distances(updates[first], updates[second], scaled)
             mean, sd = norms.mean().item(), norms.std().item()
@@ -52,6 +56,22 @@ def pairs(run: Run) -> pd.DataFrame:
             rows.append((dataset, metric, values.mean(), *statistics.interval_of_mean(values), size))
     table = pd.DataFrame(rows, columns=["dataset", "metric", "value", "ci_low", "ci_high", "n_val"])
     return table.assign(method="fine-tune", n_train=len(tuned["mixed"].train))[COLUMNS]
+
+
+def correlations(frame: pd.DataFrame) -> pd.DataFrame:
+    """Whether the pairs of Table 6 that are further apart in a metric are so in ASR too: a row for each (seed, metric).
+
+    `value`: Spearman's correlation over the pairs; `p`: Mantel's test over all relabellings of the models; `smallest`:
+    the smallest p that these distances allow. All are NaN where one of the two is the same for all pairs.
+    """
+    rows = []
+    for seed, part in frame.groupby("seed"):
+        wide = part.pivot_table(index="dataset", columns="metric", values="value")
+        asr = _matrix(wide.asr)
+        for metric in wide.columns.intersection(["delta", "kl", "kl_first"]):
+            other = _matrix(wide[metric])
+            rows.append((seed, metric, *statistics.mantel(asr, other), statistics.smallest_p(asr, other)))
+    return pd.DataFrame(rows, columns=["seed", "metric", "value", "p", "smallest"])
 
 
 def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
@@ -109,15 +129,18 @@ def linear_means(run: Run, drawn: pd.DataFrame) -> pd.DataFrame:
         about = (points, points // 2, "two-layer", parameters, epoch)
         rows.append((name, "two-layer", metric, values.mean(), *statistics.interval_of_mean(values), *about))
 
+    sizes = sorted(drawn.parameters.unique())
     for parameters, part in drawn.groupby("parameters"):
         for epoch, each in part.groupby("epoch"):
             for metric in ("delta", "test_accuracy"):
                 add(metric, each[metric], parameters, epoch)
-        for metric in ("pearson", "spearman"):
-            correlations = part.groupby("draw")[["delta", "test_accuracy"]].apply(
-                lambda each, metric=metric: each.delta.corr(each.test_accuracy, method=metric)
-            )
-            add(metric, correlations, parameters, None)
+    for metric in ("pearson", "spearman"):
+        found = drawn.groupby(["parameters", "draw"])[["delta", "test_accuracy"]].apply(
+            lambda each, metric=metric: each.delta.corr(each.test_accuracy, method=metric)
+        )
+        for parameters in sizes:
+            add(metric, found[parameters], parameters, None)
+        add(f"{metric}_change", found[sizes[-1]] - found[sizes[0]], sizes[-1], None)
     return pd.DataFrame(rows, columns=[*COLUMNS, "model", "parameters", "epoch"])
 
 
@@ -125,15 +148,54 @@ def layers(run: Run) -> pd.DataFrame:
     """Figure 8: accuracy and coverage of the methods with LoRA on some layers only.
 
     `over` is `count` (the last so many layers; all of them is section 3's fine-tune) or `window` (a few layers from
-    layer `first` on, counted from 0).
+    layer `first` on, counted from 0). Metrics `accuracy_gain` and `coverage_gain`: what they are more than with LoRA
+    on all layers, paired by validation example; `dev_loss_before` and `dev_loss` (method `fine-tune`): at step 0 and
+    at the last.
     """
     dataset = run.profile.layers_on
     total = Task(run, dataset).base()[0].config.num_hidden_layers
+    everywhere = scored(Task(run, dataset))[1]
     rows = []
     for over, chosen in selection.layers(total):
-        found = scored(Task(run, dataset, layers=None if len(chosen) == total else tuple(chosen)))
-        rows += [(*row, over, len(chosen), chosen[0]) for row in quality(dataset, *found)]
+        task = Task(run, dataset, layers=None if len(chosen) == total else tuple(chosen))
+        split, scores = scored(task)
+        labels = [[example.label for example in part] for part in (split.train, split.val)]
+        sizes, where = tuple(map(len, labels)), (over, len(chosen), chosen[0])
+        rows += [(*row, *where) for row in quality(dataset, split, scores)]
+        for method, each in scores.items() if task.layers else ():
+            for metric in (metrics.accuracy, metrics.coverage):
+                gain = statistics.change(metric, everywhere[method], each, *labels)
+                rows.append((dataset, method, f"{metric.__name__}_gain", *gain, *sizes, *where))
+        losses = pd.read_csv(task.folder / "history.csv").dev_loss
+        for metric, loss in (("dev_loss_before", losses.iloc[0]), ("dev_loss", losses.iloc[-1])):
+            rows.append((dataset, "fine-tune", metric, loss, None, None, *sizes, *where))
     return pd.DataFrame(rows, columns=[*COLUMNS, "over", "layers", "first"])
+
+
+def learning(frame: pd.DataFrame) -> pd.DataFrame:
+    """Whether the fine-tunes of Figure 8 have learnt their task: a row for each (over, layers, first), over all seeds.
+
+    `share`: the fall of the dev loss as a share of its fall with LoRA on all layers, the smallest of the seeds, NaN
+    where that did not fall or there are no dev examples; `learnt`: the share is at least half.
+    """
+    where = ["over", "layers", "first"]
+    wide = frame.pivot_table(index=["seed", *where], columns="metric", values="value")
+    wide = wide.reindex(columns=["dev_loss_before", "dev_loss"])  # all empty, they are no columns of a pivot table
+    fall = (wide.dev_loss_before - wide.dev_loss).reset_index(name="fall")
+    whole = fall[fall.layers == fall.layers.max()].groupby("seed").fall.first()
+    fall["share"] = fall.fall / fall.seed.map(whole.where(whole > 0))
+    share = fall.groupby(where, sort=False).share.agg(lambda each: each.min(skipna=False)).reset_index()
+    return share.assign(learnt=share.share >= 0.5)
+
+
+def _matrix(pairs: pd.Series) -> np.ndarray:
+    """The values of pairs of models, named `first-second`, as a symmetric matrix [models, models]."""
+    names = list(MODELS)
+    matrix = np.zeros((len(names), len(names)))
+    for pair, value in pairs.items():
+        first, second = map(names.index, pair.split("-"))
+        matrix[first, second] = matrix[second, first] = value
+    return matrix
 
 
 def _divergences(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:

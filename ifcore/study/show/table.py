@@ -78,9 +78,20 @@ def verdict(holds: int, of: int) -> str:
     return "holds here" if holds == of else ("does not hold here" if holds == 0 else f"holds for {holds} of {of}")
 
 
-def slope_text(value: float, low: float, high: float) -> str:
-    """A slope with its sign and interval."""
-    return "one checkpoint: no slope" if pd.isna(value) else f"{value:+.1f}{interval(low, high)}"
+def decided(low: float, high: float, above: str, below: str) -> str:
+    """What an interval says of a difference: `above` 0, `below` 0, or that it decides nothing.
+
+    An interval without any width comes of too few equal values, and decides nothing either.
+    """
+    if not low < high:
+        return "inconclusive"
+    return above if low > 0 else (below if high < 0 else "inconclusive")
+
+
+def points(value: float, low: float, high: float) -> str:
+    """A difference of shares in percentage points, with its sign and interval: `+5.0 [1.2, 8.8] points`."""
+    ends = "" if pd.isna(low) else f" [{low * 100:.1f}, {high * 100:.1f}]"
+    return f"{round(value * 100, 1) + 0:+.1f}{ends} points"  # + 0: no minus before a zero
 
 
 def interval(low: float, high: float) -> str:

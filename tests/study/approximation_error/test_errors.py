@@ -150,3 +150,19 @@ def test_lissa_on_the_language_model_passes_through_its_own_scores_on_the_way_to
     figures.lissa_figure(run, frame)
     assert (run.results / "fig4_lissa.png").exists()
     assert "where it is GradSim" in tables.iterations_text(frame).text
+    gains = frame[frame.metric == "accuracy_gain"].set_index(["method", "iterations"]).value
+    accuracy = frame[frame.metric == "accuracy"].set_index(["method", "iterations"]).value
+    assert set(gains.index) == {("lissa", 10), ("exact", -1), ("repsim", -1)}
+    assert gains["repsim", -1] == pytest.approx(accuracy["repsim", -1] - accuracy["exact", -1])
+
+
+def test_more_iterations_improve_accuracy_only_where_the_interval_says_so():
+    def said(low):
+        rows = [("lissa", t, "accuracy", 0.5 + 0.01 * t, None, None) for t in (1, 10)]
+        rows += [("lissa_released", t, "accuracy", 0.5, None, None) for t in (0, 10)]
+        rows.append(("lissa", 10, "accuracy_gain", 0.09, low, 0.2))
+        frame = pd.DataFrame(rows, columns=["method", "iterations", "metric", "value", "ci_low", "ci_high"])
+        return tables.iterations_text(frame.assign(dataset="grammars", seed=0)).text
+
+    assert "(+9.0 [1.0, 20.0] points): it improves; in the paper" in said(0.01)
+    assert "(+9.0 [-1.0, 20.0] points): inconclusive; in the paper" in said(-0.01)

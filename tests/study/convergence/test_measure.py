@@ -14,6 +14,7 @@ from ifcore.study.runs import answers as answering
 from ifcore.study.runs import artifact, checkpoints
 from ifcore.study.show.names import COLUMNS
 from ifcore.study.show.publish import publish
+from ifcore.study.statistics import interval_of_mean
 from tests.study.runs.test_artifact import make_run
 
 
@@ -74,15 +75,31 @@ def test_stability_is_the_mean_rank_correlation_of_rows():
     assert np.isnan(measure.stability(np.ones((2, 3)), np.ones((2, 3)))).all()
 
 
-def test_a_trend_is_the_least_squares_slope_in_points_per_ten_steps():
-    rows = [
-        ("grammars", "datainf", "accuracy", 0.9 - 0.004 * step, step, epoch)
-        for epoch, step in enumerate((0, 5, 10, 20))
-    ]
-    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value", "step", "epoch"])
-    trend = measure.trends(frame.assign(seed=0), "accuracy").iloc[0]
-    assert (trend["first"], trend["last"]) == pytest.approx((88, 82))
-    assert (trend.value, trend.ci_low, trend.ci_high) == pytest.approx((-4, -4, -4))
+def along(values, seeds=(0,), width=0.02):
+    """A frame of Figure 5 with `values` at step 0, 10, 20, …, 0.1 more with each seed."""
+    rows = []
+    for seed in seeds:
+        for epoch, value in enumerate(values):
+            at = ("grammars", seed, "gradsim", epoch, 10 * epoch)
+            change = values[-1] - value
+            for metric in ("accuracy", "coverage"):
+                rows.append((*at, metric, value + 0.1 * seed, None, None))
+                if epoch < len(values) - 1:
+                    rows.append((*at, f"{metric}_to_last", change + 0.01 * seed, change - width, change + width))
+            rows.append((*at, "stability", 0.5, None, None))
+    columns = ["dataset", "seed", "method", "epoch", "step", "metric", "value", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_a_trend_starts_at_the_first_trained_checkpoint_and_its_slope_has_an_interval_over_seeds_only():
+    trend = measure.trends(along((0.9, 0.5, 0.6, 0.7)), "accuracy").iloc[0]
+    assert (trend.untouched, trend["first"], trend["last"]) == pytest.approx((0.9, 0.5, 0.7))
+    assert trend.change == pytest.approx((0.2, 0.18, 0.22)) and trend.taught == pytest.approx((-0.2, -0.22, -0.18))
+    assert trend.slope[0] == pytest.approx(0.1) and np.isnan(trend.slope[1:]).all()
+    frame = along((0.9, 0.5, 0.6, 0.7), seeds=(0, 1))
+    frame.loc[(frame.seed == 1) & (frame.epoch == 3) & (frame.metric == "accuracy"), "value"] += 0.1
+    slope = measure.trends(frame, "accuracy").iloc[0].slope
+    assert slope == pytest.approx((0.125, *interval_of_mean([0.1, 0.15])))
 
 
 def test_two_methods_agree_where_their_changes_do_whatever_the_level_of_a_data_set():
@@ -95,26 +112,49 @@ def test_two_methods_agree_where_their_changes_do_whatever_the_level_of_a_data_s
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "seed", "method", "metric", "epoch", "value"])
     correlation, gap = measure.agreement(frame, "datainf", "gradsim")
-    assert correlation == pytest.approx(-1)
+    assert correlation[0] == pytest.approx(-1) and np.isnan(correlation[1:]).all()
     assert gap == pytest.approx((0.2 + 0.2 + 0.0 + 0.4) / 4)
 
 
+def test_the_agreement_of_two_methods_varies_with_the_data_set():
+    def frame(signs):
+        moves = (0.0, 0.3, 0.1, 0.2)
+        rows = [
+            (str(dataset), 0, method, "accuracy", epoch, value)
+            for dataset, sign in enumerate(signs)
+            for method, factor in (("datainf", 1), ("gradsim", sign))
+            for epoch, value in enumerate((factor * move for move in moves), 1)
+        ]
+        return pd.DataFrame(rows, columns=["dataset", "seed", "method", "metric", "epoch", "value"])
+
+    alike, unlike = (
+        measure.agreement(frame(signs), "datainf", "gradsim")[0] for signs in ((1, 0.9, 0.8, 1), (1, -1, 1, -1))
+    )
+    assert alike[1] > 0.5
+    assert unlike[1] < unlike[0] < unlike[2] and unlike[1] < 0
+
+
 @pytest.mark.parametrize(
-    ("values", "words"),
-    [((0.9, 0.8, 0.7), "drops"), ((0.7, 0.8, 0.9), "rises"), ((0.8, 0.8, 0.8), "shows no clear trend")],
+    ("values", "width", "words"),
+    [
+        ((0.5, 0.9, 0.8, 0.7), 0.02, "drops, from 90 to 70 % (-20.0 [-22.0, -18.0] points; slope -10.0 per"),
+        ((0.5, 0.7, 0.8, 0.9), 0.02, "rises"),
+        ((0.5, 0.9, 0.8, 0.7), 0.3, "inconclusive"),
+        ((0.5, 0.9), 0.02, "is 90 % at the one trained checkpoint"),
+    ],
 )
-def test_a_trend_is_told_over_several_seeds(values, words):
-    rows = [
-        ("grammars", seed, "gradsim", metric, epoch, 10 * epoch, value + 0.1 * seed)
-        for seed in (0, 1)
-        for metric in ("accuracy", "coverage", "stability")
-        for epoch, value in enumerate(values, 1)
-    ]
-    frame = pd.DataFrame(rows, columns=["dataset", "seed", "method", "metric", "epoch", "step", "value"])
-    text = show.convergence_text(frame).text
-    slope = 100 * (values[1] - values[0])
-    assert f"GradSim {words}, from {100 * values[0] + 5:.0f} to" in text
-    assert f"({slope:+.1f} [{slope:.2f}, {slope:.2f}])" in text
+def test_a_trend_is_told_by_the_interval_of_the_change(values, width, words):
+    assert f"GradSim {words}" in show.convergence_text(along(values, width=width)).text
+
+
+def test_over_seeds_a_trend_is_told_by_their_spread_whatever_the_examples_say():
+    text = show.convergence_text(along((0.5, 0.9, 0.8, 0.7), seeds=(0, 1, 2), width=0.3)).text
+    assert "GradSim drops" in text and "over 3 seeds" in text
+
+
+@pytest.mark.parametrize(("last", "words"), [(0.9, "adds to it"), (0.7, "takes from it"), (0.81, "inconclusive")])
+def test_what_is_found_before_training_is_set_against_what_fine_tuning_adds(last, words):
+    assert f"GradSim 80 %, and fine-tuning: {words}" in show.control_text(along((0.8, 0.5, last))).text
 
 
 def test_the_chapter_has_its_csv_figure_and_sentences(finished):
@@ -125,6 +165,11 @@ def test_the_chapter_has_its_csv_figure_and_sentences(finished):
         f"fig5_convergence.{end}" for end in ("csv", "png", "svg")
     }
     assert set(COLUMNS) <= set(frame.columns)
-    assert set(frame.metric) == {"accuracy", "coverage", "stability", "train_loss", "dev_loss"}
+    changes = {"accuracy_to_last", "coverage_to_last"}
+    assert set(frame.metric) == {"accuracy", "coverage", "stability", "train_loss", "dev_loss"} | changes
+    at = frame.set_index(["method", "metric", "epoch"]).value
+    gained = at["datainf", "coverage", 5] - at["datainf", "coverage", 0]
+    assert at["datainf", "coverage_to_last", 0] == pytest.approx(gained)
     assert frame[frame.metric == "accuracy"].step.min() == 0
-    assert "DataInf" in show.convergence_text(frame).text
+    for said in (show.convergence_text(frame).text, show.control_text(frame).text):
+        assert "DataInf" in said and "nan" not in said

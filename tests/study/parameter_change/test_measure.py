@@ -9,7 +9,7 @@ import torch
 
 from ifcore import models, weights
 from ifcore.study.config import Counts, TwoLayer
-from ifcore.study.parameter_change import measure, show
+from ifcore.study.parameter_change import figures, measure, tables
 from ifcore.study.runs import artifact, attack
 from ifcore.study.runs.task import Task
 from ifcore.study.show.names import COLUMNS
@@ -66,19 +66,19 @@ def test_the_divergence_of_a_pair_is_the_kl_of_the_merged_models_prompt_by_promp
 
 def test_the_tables_and_figures_are_made_and_tidy(run, pairs):
     tasks = {"mixed_small": artifact.attribute(run, "mixed_small")}
-    text = show.pairs_table(run, pairs)._repr_markdown_()
+    text = tables.pairs_table(run, pairs)._repr_markdown_()
     assert "| O vs B |" in text and "*0.13 ± 0.02*" in text
     drift = publish(run, "fig6_drift", measure.drift(run, tasks))
-    show.drift_figure(run, drift)
+    figures.drift_figure(run, drift)
     moved = drift[drift.metric == "delta"].set_index("epoch").value
     assert moved[0] == 0 and moved[2] > moved[1] > 0
     layers = publish(run, "fig8_layers", measure.layers(run))
-    show.layers_figure(run, layers)
+    figures.layers_figure(run, layers)
     for name in ("table6_delta", "fig6_drift", "fig8_layers"):
         assert (run.results / f"{name}.csv").exists()
     for frame in (drift, layers):
         assert set(COLUMNS) <= set(frame.columns)
-    for said in (show.pairs_text(pairs), show.drift_text(drift), show.layers_text(layers)):
+    for said in (tables.pairs_text(pairs.assign(seed=0)), tables.drift_text(drift), tables.layers_text(layers)):
         assert said.text and "nan" not in said.text
 
 
@@ -97,12 +97,12 @@ def test_the_correlations_of_the_linear_models_are_over_the_epochs_of_one_traini
     run = dataclasses.replace(run, profile=run.profile.model_copy(update={"two_layer": sizes}))
     drawn = measure.linear_models(run)
     means = publish(run, "fig7_linear", measure.linear_means(run, drawn))
-    show.linear_figure(run, means)
+    figures.linear_figure(run, means)
     part = drawn[drawn.width == 16]
     truth = np.mean([np.corrcoef(each.delta, each.test_accuracy)[0, 1] for _, each in part.groupby("draw")])
     found = means[(means.metric == "pearson") & (means.parameters == 16 * 74)]
     assert found.value.item() == pytest.approx(truth)
-    assert "to 1,184 parameters" in show.linear_text(means).text
+    assert "to 1,184 parameters" in tables.linear_text(means).text
 
 
 def test_the_divergence_is_measured_again_where_only_the_prompts_are_others(run, pairs):
@@ -124,30 +124,3 @@ def test_pairs_that_behave_as_differently_as_each_other_tie(run, pairs, monkeypa
     found = measure.pairs(run)
     asr = found[found.metric == "asr"].set_index("dataset").value
     assert asr["original-benign"] == asr["original-harmful"] == asr["harmful-mixed"] == 0.1
-
-
-def test_a_validation_loss_that_only_rises_is_said_to(run):
-    rows = [
-        ("grammars", epoch, metric, value)
-        for epoch in range(3)
-        for metric, value in (("delta", epoch), ("train_loss", 1.0), ("dev_loss", 1.0 + epoch))
-    ]
-    frame = pd.DataFrame(rows, columns=["dataset", "epoch", "metric", "value"])
-    assert "never falls below" in show.drift_text(frame).text
-
-
-def test_the_verdict_on_the_linear_models_pools_the_intervals_of_seeds(run):
-    def means(last):
-        rows = []
-        for parameters_, correlation in ((100, 0.9), (200, last)):
-            for seed, shift in ((0, -0.01), (1, 0.01)):
-                for metric in ("pearson", "spearman"):
-                    value = correlation + shift
-                    rows.append((parameters_, seed, metric, None, value, value - 0.04, value + 0.04))
-                for epoch in range(2):
-                    rows += [(parameters_, seed, metric, epoch, epoch, 0, 0) for metric in ("delta", "test_accuracy")]
-        return pd.DataFrame(rows, columns=["parameters", "seed", "metric", "epoch", "value", "ci_low", "ci_high"])
-
-    clear, unclear, higher = (show.linear_text(means(last)).text for last in (0.84, 0.85, 0.95))
-    assert "Pearson: holds here" in clear and "0.90 [0.87, 0.93], 0.84 [0.81, 0.87]" in clear
-    assert "Pearson: holds in part" in unclear and "Spearman: does not hold here" in higher

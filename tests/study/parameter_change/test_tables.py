@@ -1,0 +1,105 @@
+"""Section 4.3's sentences, on frames made by hand."""
+
+import itertools
+
+import pandas as pd
+import pytest
+
+from ifcore.study.parameter_change import measure, tables
+
+
+def test_a_validation_loss_that_only_rises_is_said_to(run):
+    rows = [
+        ("grammars", epoch, metric, value)
+        for epoch in range(3)
+        for metric, value in (("delta", epoch), ("train_loss", 1.0), ("dev_loss", 1.0 + epoch))
+    ]
+    frame = pd.DataFrame(rows, columns=["dataset", "epoch", "metric", "value"])
+    assert "never falls below" in tables.drift_text(frame).text
+
+
+def test_the_verdict_on_the_linear_models_is_on_the_change_draw_by_draw_pooled_over_seeds():
+    def means(change):
+        rows = []
+        for seed, shift in ((0, -0.01), (1, 0.01)):
+            for metric in ("pearson", "spearman"):
+                for parameters, value in ((100, 0.9), (200, 0.9 + change)):
+                    rows.append((parameters, seed, metric, None, value + shift, value - 0.9, value + 0.9))
+                value = change + shift
+                rows.append((200, seed, f"{metric}_change", None, value, value - 0.04, value + 0.04))
+            for parameters in (100, 200):
+                for epoch in range(2):
+                    rows += [(parameters, seed, metric, epoch, epoch, 0, 0) for metric in ("delta", "test_accuracy")]
+        return pd.DataFrame(rows, columns=["parameters", "seed", "metric", "epoch", "value", "ci_low", "ci_high"])
+
+    clear, unclear, higher = (tables.linear_text(means(change)).text for change in (-0.06, -0.02, 0.05))
+    assert "Pearson: holds here" in clear and "changes by -0.06 [-0.09, -0.03]" in clear
+    assert "Pearson: inconclusive" in unclear and "Spearman: does not hold here" in higher
+
+
+def table6(asr, delta, steps=(30, 30, 30), seed=0):
+    """A frame of Table 6 with each model's rate and place on a line."""
+    names = list(measure.MODELS)
+    at = dict(zip(names, zip(asr, delta, (0, *steps), strict=True), strict=True))
+    rows = []
+    for first, second in itertools.combinations(names, 2):
+        apart = [round(abs(x - y), 9) for x, y in zip(at[first], at[second], strict=True)]
+        values = dict(zip(("asr", "delta", "steps"), apart, strict=True)) | {"kl": apart[1], "kl_first": apart[1]}
+        rows += [(f"{first}-{second}", seed, metric, value) for metric, value in values.items()]
+    return pd.DataFrame(rows, columns=["dataset", "seed", "metric", "value"])
+
+
+def test_table_6_says_what_its_models_can_show_at_all():
+    alike = tables.pairs_text(table6((0, 0, 1, 1), (0, 1, 7, 9))).text
+    assert "p = 0.333; the smallest p that these distances allow is 0.333: inconclusive, as it would be" in alike
+    apart = tables.pairs_text(table6((0, 0.1, 0.3, 0.9), (0, 1, 3, 9))).text
+    assert "correlation with |ΔASR| 1.00, Mantel's p = 0.042" in apart and "it follows behaviour" in apart
+    same = tables.pairs_text(table6((0.5,) * 4, (0, 1, 3, 9))).text
+    assert "nothing to correlate" in same
+    paper = next(line for line in apart.splitlines() if "the paper's own" in line)
+    assert "inconclusive" in paper and "p = " in paper
+
+
+def test_over_seeds_table_6_goes_by_their_spread():
+    def said(orders):
+        frames = [table6((0, 0.1, 0.3, 0.9), order, seed=seed) for seed, order in enumerate(orders)]
+        return tables.pairs_text(pd.concat(frames)).text
+
+    assert "3 seeds" in (clear := said(([0, 1, 3, 9], [0, 1, 3, 9.5], [0, 2, 3, 9]))) and "follows behaviour" in clear
+    assert "inconclusive" in said(([0, 1, 3, 9], [9, 1, 0, 3], [1, 9, 0, 2])).splitlines()[1]
+
+
+def test_unequal_steps_are_named_and_called_a_confounder():
+    unequal = tables.pairs_text(table6((0, 0.1, 0.3, 0.9), (0, 1, 3, 9), steps=(12, 18, 30))).text
+    assert "B 12, H 18, M 30" in unequal and "confounded" in unequal
+    assert "confounded" not in tables.pairs_text(table6((0, 0.1, 0.3, 0.9), (0, 1, 3, 9))).text
+
+
+def figure8(losses, gain):
+    """A frame of Figure 8: (layers, dev loss before, after); DataInf's coverage gain where it is not all layers."""
+    rows = []
+    for layers, before, after in losses:
+        at = ("count", layers, 30 - layers, 0)
+        rows += [(*at, "fine-tune", "dev_loss_before", before, None, None), (*at, "fine-tune", "dev_loss", after, 0, 0)]
+        rows += [(*at, "datainf", metric, 0.5, 0.4, 0.6) for metric in ("accuracy", "coverage")]
+        if layers < 30:
+            rows.append((*at, "datainf", "coverage_gain", gain, gain - 0.02, gain + 0.02))
+    columns = ["over", "layers", "first", "seed", "method", "metric", "value", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_a_fine_tune_that_learnt_less_than_half_of_what_all_layers_do_is_in_no_verdict():
+    frame = figure8([(1, 4, 3.2), (4, 4, 3.0), (30, 4, 2)], gain=0.1)
+    found = measure.learning(frame).set_index("layers")
+    assert found.share.to_dict() == pytest.approx({1: 0.4, 4: 0.5, 30: 1})
+    assert found.learnt.to_dict() == {1: False, 4: True, 30: True}
+    text = tables.layers_text(frame).text
+    assert "the last 1 (40 %)" in text and "does not hold here. DataInf is better in 1 and worse in 0 of 1" in text
+    assert "no improvement is shown" in tables.layers_text(figure8([(4, 4, 3), (30, 4, 2)], gain=0.01)).text
+
+
+def test_where_all_layers_learn_nothing_or_nobody_looked_there_is_no_verdict():
+    for before, after in ((2, 3), (None, None)):
+        frame = figure8([(1, before, after), (30, before, after)], gain=0.1)
+        assert not measure.learning(frame).learnt.any()
+        assert "no verdict" in tables.layers_text(frame).text
