@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,8 +22,11 @@ def add_lora(
     dropout: float = 0.1,
     layers: list[int] | None = None,
     seed: int = 0,
+    modules: Sequence[str] | str = ("q_proj", "v_proj"),
 ) -> PeftModel:
     """The model with a fresh LoRA adapter on the query and value projections (of `layers`; all of them by default).
+
+    `modules` names others, as PEFT's `target_modules` does: "all-linear" is every linear map but the head.
 
     A is drawn from `seed`, B is zero: the adapter starts as the identity. The adapter is float32 or wider, whatever
     the precision of the model.
@@ -32,7 +35,7 @@ def add_lora(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=["q_proj", "v_proj"],
+        target_modules=modules if isinstance(modules, str) else list(modules),
         layers_to_transform=layers,
         task_type="CAUSAL_LM",
     )

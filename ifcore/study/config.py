@@ -54,6 +54,24 @@ class TwoLayer(BaseModel):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
 
 
+class Alignment(BaseModel):
+    """How the model is taught to refuse before any data set: a LoRA update of all linear maps, merged into it.
+
+    `held_out`: harmless prompts that it was not taught with, on which the answers are counted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    refusals: PositiveInt = 64
+    benign: PositiveInt = 64
+    held_out: PositiveInt = 20
+    epochs: PositiveInt = 4
+    batch_size: PositiveInt = 8
+    micro_batch: PositiveInt | None = None
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4
+    lora_rank: PositiveInt = 8
+    lora_alpha: PositiveInt = 16
+
+
 def _distinct(names: list[str]) -> list[str]:
     if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
         raise ValueError(f"{twice!r} is named twice; name each method once")
@@ -85,6 +103,7 @@ class Profile(BaseModel):
     gradient_batch: PositiveInt = 8
     max_new_tokens: PositiveInt = 32
     judge: str = "refusal"
+    alignment: Alignment | None = None
     further_models: list[str] = []
     generator: str | None = None
     layers_on: str = "harmfulcheck"

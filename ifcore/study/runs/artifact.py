@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ifcore.study import data
 from ifcore.study.config import Run
 from ifcore.study.data import Split
 from ifcore.study.runs import base, splits, steps
-from ifcore.study.runs.stages import Stage, alone
+from ifcore.study.runs.stages import Stage, at_work
 from ifcore.study.runs.task import Task, checkpoint
 
 
@@ -118,14 +117,6 @@ def examples(task: Task) -> Split:
     split = splits.answered(task.run, task.dataset, task.precision, base.device())
     train, dev = ([each for each in part if task.only in (None, each.label)] for part in (split.train, split.dev))
     return data.Split(train, split.val, dev)
-
-
-@contextmanager
-def at_work(folder: Path) -> Iterator[None]:
-    """Alone in an artifact's folder, and a full disk told in one line."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder), files.room(folder):
-        yield
 
 
 def _told(task: Task, split: Split, history: pd.DataFrame, stages: Iterable[Stage]) -> dict[str, Any]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
-from ifcore import weights
+from ifcore import models, weights
 
 
-def model(source: str, precision: str, seed: int) -> tuple[PreTrainedModel, Any]:
-    """The model and tokenizer that `source` names, shared by all who ask: whoever puts an adapter on takes it off."""
-    return _loaded(source, weights.identity(source), precision, seed)
+def model(source: str, precision: str, adapter: Path | None = None, digest: str | None = None) -> tuple[Any, Any]:
+    """The model and tokenizer that `source` names, shared by all who ask: whoever puts an adapter on takes it off.
+
+    `adapter`, known by its `digest`, is merged into the model's weights.
+    """
+    return _loaded(source, weights.identity(source), precision, adapter, digest)
 
 
 def resolved_precision(precision: str) -> str:
@@ -31,5 +34,8 @@ def device() -> str:
 
 
 @functools.cache
-def _loaded(source: str, identity: str, precision: str, seed: int) -> tuple[PreTrainedModel, Any]:
-    return weights.load(source, getattr(torch, precision), device(), seed)
+def _loaded(source: str, identity: str, precision: str, adapter: Path | None, digest: str | None) -> tuple[Any, Any]:
+    loaded, tokenizer = weights.load(source, getattr(torch, precision), device())
+    if adapter is not None:
+        loaded = models.with_adapter(loaded, adapter).merge_and_unload()
+    return loaded, tokenizer

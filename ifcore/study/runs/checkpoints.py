@@ -14,7 +14,7 @@ from ifcore.study.config import Run
 from ifcore.study.runs import answers as answering
 from ifcore.study.runs import artifact, steps
 from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.stages import Stage
+from ifcore.study.runs.stages import Stage, at_work
 from ifcore.study.runs.task import Task
 
 
@@ -32,7 +32,7 @@ def scores(run: Run, found: Attribution, epoch: int) -> dict[str, np.ndarray]:
         "batch": run.profile.gradient_batch,
         **run.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
     }
-    with artifact.at_work(task.folder):
+    with at_work(task.folder):
         Stage(place, "scores", key).make(partial(_score, task, found, epoch, place))
         return steps.read_scores(place, run.profile.methods)
 
@@ -43,7 +43,7 @@ def answers(run: Run, found: Attribution, epoch: int) -> list[str]:
         return found.after if epoch else found.before
     task, place, key = _at(run, found, epoch)
     key |= {"max_new_tokens": run.profile.max_new_tokens}
-    with artifact.at_work(task.folder):
+    with at_work(task.folder):
         Stage(place, "answers", key).make(partial(_answer, task, found, epoch, place))
         return files.read_json(place / "answers-given.json")["answers"]
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -89,16 +90,23 @@ def digest_in(folder: Path, name: str) -> str:
 
 def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """The table that `build` makes under this key, kept in `folder` as CSV: computed once, by one process at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.csv"
 
     def write() -> list[Path]:
         files.write_csv(path, build())
         return [path]
 
-    with alone(folder), files.room(folder):
+    with at_work(folder):
         Stage(folder, name, key).make(write, made_by=build)
         return pd.read_csv(path)
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Alone in an artifact's folder, and a full disk told in one line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder), files.room(folder):
+        yield
 
 
 def alone(folder: Path) -> FileLock:

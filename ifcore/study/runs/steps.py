@@ -32,6 +32,7 @@ def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
         "examples": [dataclasses.astuple(example) for example in split.train],
         "dev": [dataclasses.astuple(example) for example in split.dev],
         "model": weights.identity(task.source),
+        "alignment": task.alignment()[1],
         "precision": task.precision,
         "device": base.device(),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
@@ -105,8 +106,9 @@ def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def _settings(task: Task) -> training.Settings:
-    given = {field.name for field in dataclasses.fields(training.Settings)} - {"seed"}
-    return training.Settings(seed=task.run.seed, **task.run.profile.model_dump(include=given))
+    given = {field.name for field in dataclasses.fields(training.Settings)} - {"seed", "batch_size"}
+    settings = task.run.profile.model_dump(include=given)
+    return training.Settings(seed=task.run.seed, batch_size=task.batch_size, **settings)
 
 
 def _fine_tune(task: Task, split: Split) -> list[Path]:

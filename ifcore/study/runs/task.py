@@ -12,14 +12,15 @@ from peft import PeftModel
 
 from ifcore import models
 from ifcore.study.config import Run
-from ifcore.study.runs import base
+from ifcore.study.runs import alignment, base
 
 
 @dataclass(frozen=True)
 class Task:
     """One fine-tune of a run: on a data set, or the training examples of `only` one of its classes.
 
-    `model` stands in for the profile's; `layers` are those with LoRA, all by default.
+    `model` stands in for the profile's, as it comes: only the profile's own is taught to refuse first, where the profile
+    has an alignment. `layers` are those with LoRA, all by default.
     """
 
     run: Run
@@ -39,7 +40,7 @@ class Task:
     @property
     def name(self) -> str:
         name = f"{self.dataset}-{self.only}" if self.only else self.dataset
-        if self.model not in (None, self.run.profile.model):
+        if self.model is not None:
             name += "-" + re.sub(r"[^A-Za-z0-9.]+", "-", self.model)
         return name if self.layers is None else f"{name}-layers-{self.layers[0]}-{self.layers[-1]}"
 
@@ -53,7 +54,11 @@ class Task:
 
     def base(self) -> tuple[Any, Any]:
         """The model to fine-tune, and its tokenizer."""
-        return base.model(self.source, self.precision, self.run.seed)
+        return base.model(self.source, self.precision, *self.alignment())
+
+    def alignment(self) -> tuple[Path | None, str | None]:
+        """The adapter merged into the model before it is fine-tuned, and what tells it from others; None: none is."""
+        return (None, None) if self.model is not None else alignment.taught(self.run, self.precision)
 
     def adapted(self, epoch: int) -> AbstractContextManager[PeftModel]:
         """`with task.adapted(…) as model`: the model wearing the adapter of an epoch; without it again afterwards."""
