@@ -19,13 +19,23 @@ METHODS: tuple[Method, ...] = get_args(Method)
 Count = Annotated[int, Field(ge=0)]
 
 
+def _distinct(names: list[str]) -> list[str]:
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise ValueError(f"{twice!r} is named twice; name each once")
+    return names
+
+
 class Counts(BaseModel):
-    """How many examples of each class: one number for every class, or a number a class."""
+    """How many examples of each class: one number for every class, or a number a class.
+
+    `classes`: the names of those that have examples, or how many of the first; absent: all.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     train: PositiveInt | dict[str, Count]
     val: PositiveInt | dict[str, Count]
     dev: Count | dict[str, Count] = 0
+    classes: PositiveInt | Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)] | None = None
 
 
 Tens = Annotated[PositiveInt, Field(multiple_of=10)]  # ten classes have a weight for every pixel
@@ -52,12 +62,6 @@ class TwoLayer(BaseModel):
     draws: Annotated[int, Field(ge=2)] = 5
     epochs: Annotated[int, Field(ge=2)] = 30
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-
-
-def _distinct(names: list[str]) -> list[str]:
-    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
-        raise ValueError(f"{twice!r} is named twice; name each method once")
-    return names
 
 
 class Profile(BaseModel):
