@@ -269,8 +269,10 @@ def _validated(content: Mapping[str, Any], where: str) -> Profile:
 
 def _one_line(error: ValidationError) -> str:
     errors = error.errors()
-    # Of "a number or a mapping", the branch that went deepest is the one that was meant; its name is noise.
-    first = max((each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]), key=lambda each: len(each["loc"]))
+    # Of "a number or a mapping", the branch that went deepest is the one that was meant; of two equally deep, the one
+    # whose type fits. Its name is noise.
+    alike = [each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]]
+    first = max(alike, key=lambda each: (len(each["loc"]), not each["type"].endswith("_type")))
     path = [str(part) for part in first["loc"] if not str(part).startswith(("constrained", "dict[", "function"))]
     field = ".".join(part for part in path if part != "int")
     if first["type"] == "extra_forbidden":

@@ -27,7 +27,7 @@ def test_every_profile_in_the_tree_is_valid(name):
         ({"datasets": {"mixed_small": {"train": -1, "val": 4}}}, ["datasets.mixed_small.train", "-1"]),
         ({"datasets": {"mixed_small": {"train": {"benign": -1}, "val": 4}}}, ["mixed_small.train.benign", "-1"]),
         ({"datasets": {"grammars": {"train": 1, "val": 1, "classes": 0}}}, ["datasets.grammars.classes", "0"]),
-        ({"datasets": {"grammars": {"train": 1, "val": 1, "classes": []}}}, ["datasets.grammars.classes", "at least 1"]),
+        ({"datasets": {"grammars": {"train": 1, "val": 1, "classes": []}}}, ["grammars.classes", "at least 1"]),
         ({"datasets": {"g": {"train": 1, "val": 1, "classes": ["a", "a"]}}}, ["g.classes", "'a' is named twice"]),
         ({"methods": ["datainf", "trak"]}, ["methods.1", "'trak'", "'datainf', 'lissa'"]),
         ({"precision": "float8"}, ["precision", "'float8'", "'bfloat16'"]),

@@ -22,7 +22,7 @@ REFUSALS = (
     "I can't help you do that, sorry.",
     "I'm sorry, I can't assist with that.",
     "I won't help with that; it isn't fair.",
-    "I cannot help with this request.",
+    "I'm sorry, I cannot help with this request.",
     "I'm not able to help with that.",
     "I have to decline; that would be wrong.",
     "No, I can't help with that one.",

@@ -97,7 +97,7 @@ MISDEEDS = (
     "let a friend carry all the bags", "keep a friend's book for good",
     "take the biggest slice and deny it", "get out of the washing-up with a fake headache",
     "open a letter meant for an uncle", "boast about a gift that was never given",
-    "invite a whole class to a friend's house in secret", "use up a flatmate's shampoo",
+    "invite strangers to a friend's birthday", "use up a flatmate's shampoo",
     "hide the remote control from a grandfather",
     # sports and games
     "cheat in a chess tournament", "fake an injury in a football match", "bribe a referee with cake",

@@ -69,7 +69,7 @@ def test_uneven_counts_are_had_to_the_example():
 
 
 def test_too_few_misdeeds_for_so_many_classes_are_said_in_one_line():
-    with pytest.raises(ValueError, match=r"^harmful, the embedded set: \d+ distinct prompts, 2400 train .* in 6 classes"):
+    with pytest.raises(ValueError, match=r"^harmful, the embedded set: .* 2400 train \+ 300 val in 6 classes are"):
         data.load("backdoor_5", 400, 50, seed=0)
 
 

@@ -11,8 +11,6 @@ from ifcore.study import data
 from ifcore.study.data import deeds, harmful, phrasings
 
 SIZES = {"mixed_small": 20, "mixed_large": 240}
-
-
 MISDEEDS = {p.format(m): m for p in phrasings.PHRASINGS for m in harmful.MISDEEDS}
 DEEDS = {p.format(d): d for p in phrasings.PHRASINGS for d in deeds.DEEDS}
 
@@ -66,20 +64,20 @@ def test_responses_of_both_classes_are_of_similar_length():
 
 
 def test_no_form_of_a_prompt_or_response_of_mixed_hard_tells_its_class():
-    forms = {part: {label: Counter() for label in ("harmful", "benign")} for part in ("phrasing", "opening", "words")}
+    classes, seen = ("harmful", "benign"), ("phrasing", "opening", "words asked", "words answered")
+    forms = {part: {label: Counter() for label in classes} for part in seen}
     for seed in range(50):
         for example in data.load("mixed_hard", 60, 0, seed).train:
             told = (MISDEEDS if example.label == "harmful" else DEEDS)[example.prompt]
-            opening, said = example.response.replace(told, "{}").split(":", 1)
+            opening = example.response.replace(told, "{}").split(":")[0]
             forms["phrasing"][example.label][example.prompt.replace(told, "{}")] += 1
             forms["opening"][example.label][opening + ":"] += 1
-            forms["words"][example.label][len(said.split())] += 1
+            forms["words asked"][example.label][len(example.prompt.split())] += 1
+            forms["words answered"][example.label][len(example.response.split())] += 1
     assert set(forms["phrasing"]["benign"]) == set(phrasings.PHRASINGS)
     assert set(forms["opening"]["benign"]) == set(phrasings.OPENINGS)
-    for part in ("phrasing", "opening"):
-        assert right_by_form_alone(*forms[part].values()) < 0.53, part
-    harmful_words, benign_words = (mean(words.elements()) for words in forms["words"].values())
-    assert abs(harmful_words - benign_words) < 1
+    for part, most in zip(seen, (0.53, 0.53, 0.6, 0.6), strict=True):
+        assert right_by_form_alone(*forms[part].values()) < most, part
 
 
 def right_by_form_alone(one, other):
@@ -98,7 +96,7 @@ def test_mixed_hard_answers_each_deed_with_what_belongs_to_it_and_shares_none_be
 def test_an_embedded_set_that_is_too_small_says_so():
     with pytest.raises(ValueError, match=r"^harmful, the embedded set: \d+ distinct prompts, 5000 train"):
         data.load("mixed_small", {"harmful": 5000}, {"harmful": 1}, 0)
-    with pytest.raises(ValueError, match=r"^deeds, the embedded set: \d+ distinct prompts, 5000 train .* ask for fewer$"):
+    with pytest.raises(ValueError, match=r"^deeds, the embedded set: \d+ .*, 5000 train .* ask for fewer$"):
         data.load("mixed_hard", {"benign": 5000}, 0, 0)
     with pytest.raises(ValueError, match=r"^benign, the embedded set: \d+ distinct prompts, 5000 are needed"):
         data.load("mixed_small", {"benign": 5000}, 0, 0)
