@@ -70,7 +70,7 @@ def test_the_form_of_a_request_does_not_tell_whether_it_is_refused():
 
 def test_what_is_reserved_is_of_every_kind():
     reserved, every = benign.reserved(), benign.embedded()
-    for opening in ("What is the name of the cap", "Please name the cap", "Which city is the cap", "How can I", "How many"):
+    for opening in ("What is the name of", "Please name the", "Which city is", "How can I", "How many"):
         asked = [pair for pair in every if pair[0].startswith(opening)]
         assert 0.2 < sum(pair in reserved for pair in asked) / len(asked) < 0.6, opening
     assert len(reserved) == 181 and len(harmful.RESERVED) == 56

@@ -91,6 +91,7 @@ def test_mixed_hard_answers_each_deed_with_what_belongs_to_it_and_shares_none_be
     assert sum(map(len, told)) == len(set.union(*told)) == 60
     for example in (e for e in split.train + split.val if e.label == "benign"):
         assert example.response.endswith(f": {deeds.DEEDS[DEEDS[example.prompt]]}")
+    assert data.load("mixed_hard", 30, 20, seed=0, dev=10, harmful="no.csv", benign="no.json") == split
 
 
 def test_an_embedded_set_that_is_too_small_says_so():
