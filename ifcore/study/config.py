@@ -19,13 +19,23 @@ METHODS: tuple[Method, ...] = get_args(Method)
 Count = Annotated[int, Field(ge=0)]
 
 
+def _distinct(names: list[str]) -> list[str]:
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise ValueError(f"{twice!r} is named twice; name each once")
+    return names
+
+
 class Counts(BaseModel):
-    """How many examples of each class: one number for every class, or a number a class."""
+    """How many examples of each class: one number for every class, or a number a class.
+
+    `classes`: the names of those that have examples, or how many of the first; absent: all.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     train: PositiveInt | dict[str, Count]
     val: PositiveInt | dict[str, Count]
     dev: Count | dict[str, Count] = 0
+    classes: PositiveInt | Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)] | None = None
 
 
 Tens = Annotated[PositiveInt, Field(multiple_of=10)]  # ten classes have a weight for every pixel
@@ -70,12 +80,6 @@ class Alignment(BaseModel):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4
     lora_rank: PositiveInt = 8
     lora_alpha: PositiveInt = 16
-
-
-def _distinct(names: list[str]) -> list[str]:
-    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
-        raise ValueError(f"{twice!r} is named twice; name each method once")
-    return names
 
 
 class Profile(BaseModel):
@@ -284,8 +288,10 @@ def _validated(content: Mapping[str, Any], where: str) -> Profile:
 
 def _one_line(error: ValidationError) -> str:
     errors = error.errors()
-    # Of "a number or a mapping", the branch that went deepest is the one that was meant; its name is noise.
-    first = max((each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]), key=lambda each: len(each["loc"]))
+    # Of "a number or a mapping", the branch that went deepest is the one that was meant; of two equally deep, the one
+    # whose type fits. Its name is noise.
+    alike = [each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]]
+    first = max(alike, key=lambda each: (len(each["loc"]), not each["type"].endswith("_type")))
     path = [str(part) for part in first["loc"] if not str(part).startswith(("constrained", "dict[", "function"))]
     field = ".".join(part for part in path if part != "int")
     if first["type"] == "extra_forbidden":

@@ -72,9 +72,8 @@ def plan(run: Run) -> str:
 
 def counted(run: Run, name: str, tokenizer) -> dict[str, list[Counted]]:
     """Part (train, val, dev) -> the examples of a data set, counted with a tokenizer or, without one, estimated."""
-    counts = run.profile.datasets[name]
     sources = {kind: _source(run, kind) for kind in ("harmful", "benign")}
-    split = data.load(name, counts.train, counts.val, run.seed, **sources, dev=counts.dev)
+    split = data.load(name, **dict(run.profile.datasets[name]), seed=run.seed, **sources)
     written = run.profile.max_new_tokens + 1 if run.profile.generator else None
 
     def count(part: list[Example]) -> list[Counted]:
@@ -124,7 +123,7 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
     header = f"{'Data set':<14}{'classes':>8}{'train':>7}{'val':>6}{'tokens/epoch':>14}{'longest':>9}"
     lines = [f"{header}  train + val of each class"]
     for name, size in sizes.items():
-        classes = len(data.family(name).classes)
+        classes = len(data.chosen(name, profile.datasets[name].classes))
         cells = f"{name:<14}{classes:>8}{size.train:>7}{size.val:>6}{size.epoch:>14,}{size.longest:>9,}"
         lines.append(f"{cells}  {_a_class(run, name)}")
     lines.append(
@@ -228,11 +227,10 @@ def _bytes(size: float) -> str:
 
 
 def _a_class(run: Run, name: str) -> str:
-    counts, labels = run.profile.datasets[name], data.family(name).classes
-    pairs = [
-        tuple(part.get(label, 0) if isinstance(part, dict) else part for part in (counts.train, counts.val))
-        for label in labels
-    ]
+    sizes = run.profile.datasets[name]
+    labels = data.chosen(name, sizes.classes)
+    train, val = (data.counts(name, part, getattr(sizes, part), sizes.classes) for part in ("train", "val"))
+    pairs = [(train[label], val[label]) for label in labels]
     if len(set(pairs)) == 1:
         return "{} + {} each".format(*pairs[0])
     return ", ".join(f"{label} {train} + {val}" for label, (train, val) in zip(labels, pairs, strict=True))

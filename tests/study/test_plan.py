@@ -64,7 +64,7 @@ def test_tokens_are_exact_where_the_tokenizer_is_at_hand():
     _, tokenizer = weights.load(run.profile.model)
     text = plan.plan(run)
     for name, counts in run.profile.datasets.items():
-        split = data.load(name, counts.train, counts.val, 0, dev=counts.dev)
+        split = data.load(name, **dict(counts), seed=0)
         train, val = (list(map(len, tokenise(tokenizer, part))) for part in (split.train, split.val))
         assert row(text, name)[4:6] == [f"{sum(train):,}", f"{max(train + val):,}"]
     assert "counted with the tokenizer" in text
@@ -75,14 +75,20 @@ def test_every_profile_is_planned_with_the_counts_that_its_data_sets_have(name):
     run = config.make_run(name, root=ROOT)
     text = plan.plan(run)
     for dataset, counts in run.profile.datasets.items():
-        split = data.load(dataset, counts.train, counts.val, 0, dev=counts.dev)
-        sizes = len(data.family(dataset).classes), len(split.train), len(split.val)
+        split = data.load(dataset, **dict(counts), seed=0)
+        sizes = len(data.chosen(dataset, counts.classes)), len(split.train), len(split.val)
         assert row(text, dataset)[1:4] == list(map(str, sizes))
     assert "harmful 4 + 4, benign 12 + 0" in text or "harmful 20 + 40, benign 240 + 0" in text
 
 
+def test_classes_that_a_profile_leaves_out_are_not_planned():
+    sizes = {"grammars": {"classes": ["uppercase", "capitalise"], "train": 8, "val": 3}}
+    found = row(plan.plan(config.make_run("smoke", 0, {"datasets": sizes}, ROOT)), "grammars")
+    assert found[1:4] == ["2", "16", "6"] and found[6:] == ["8", "+", "3", "each"]
+
+
 def row(text, dataset):
-    return next(line for line in text.splitlines() if line.startswith(dataset)).split()
+    return next(line for line in text.splitlines() if line.startswith(f"{dataset} ")).split()
 
 
 def test_published_files_are_measured_where_they_are_and_said_to_be_missing_where_not(tmp_path):

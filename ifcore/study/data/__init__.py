@@ -7,18 +7,20 @@ machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data import backdoor, grammars, harmfulcheck, mathqa, mixed
+from ifcore.study.data import backdoor, grammars, grammars_rule, harmfulcheck, mathqa, mixed
 from ifcore.study.data.family import Counts, Family
 
 FAMILIES = {
     "mixed_small": mixed.FAMILY,
     "mixed_large": mixed.FAMILY,
+    "mixed_hard": mixed.HARD,
     "grammars": grammars.FAMILY,
+    "grammars_rule": grammars_rule.FAMILY,
     "mathqa": mathqa.FAMILY,
     "harmfulcheck": harmfulcheck.FAMILY,
     "backdoor_1": backdoor.family(1),
@@ -44,6 +46,41 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
+def chosen(name: str, classes: int | Sequence[str] | None = None) -> tuple[str, ...]:
+    """The classes that a data set is cut down to: those named, the first so many, or all; in the family's order.
+
+    ValueError for an unknown name or class, or a number that it has not.
+    """
+    labels = family(name).classes
+    if classes is None:
+        return labels
+    known = f"its {len(labels)} classes are {', '.join(labels)}"
+    if isinstance(classes, int):
+        if isinstance(classes, bool) or not 1 <= classes <= len(labels):
+            raise ValueError(f"{name}, classes: {classes!r}; {known}; give 1 to {len(labels)}, or some of their names")
+        return labels[:classes]
+    if unknown := next((label for label in classes if label not in labels), None):
+        raise ValueError(f"{name}, classes: unknown class {unknown!r}; {known}")
+    return tuple(label for label in labels if label in classes)
+
+
+def counts(
+    name: str, part: str, asked: int | Mapping[str, int], classes: int | Sequence[str] | None = None
+) -> Counts:
+    """Class -> how many examples, for every class of a data set; 0 for those that are not `chosen`.
+
+    `part`: what a complaint calls it. ValueError for a class that is not among the chosen, and for what is no count.
+    """
+    labels = chosen(name, classes)
+    found = dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(labels, asked)
+    for label, count in found.items():
+        if label not in labels:
+            raise ValueError(f"{name}, {part}: unknown class {label!r}; its classes are {', '.join(labels)}")
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ValueError(f"{name}, {part}, {label}: {count!r} is no count; give an integer of 0 or more")
+    return {label: found.get(label, 0) for label in family(name).classes}
+
+
 def load(
     name: str,
     train: int | Mapping[str, int],
@@ -52,28 +89,19 @@ def load(
     harmful: str | None = None,
     benign: str | None = None,
     dev: int | Mapping[str, int] = 0,
+    classes: int | Sequence[str] | None = None,
 ) -> Split:
     """The examples of a data set. `train`, `val`, `dev`: how many of each class, or class -> count (absent: 0).
 
+    `classes`: the names of those that have examples, or how many of the first; absent: all.
     `harmful`, `benign`: an AdvBench or Alpaca file (see `sources`) in place of the embedded sets; data sets
     that draw on neither leave them alone. ValueError for an unknown name or class, and for counts that
     cannot be had.
     """
     asked = {"train": train, "val": val, "dev": dev}
-    labels = family(name).classes
-    parts = [_counts(name, part, each, labels) for part, each in asked.items()]
+    parts = [counts(name, part, each, classes) for part, each in asked.items()]
     if not any(parts[0].values()):
-        raise ValueError(f"{name}: train asks for no examples; ask for at least one of {', '.join(labels)}")
+        known = ", ".join(chosen(name, classes))
+        raise ValueError(f"{name}: train asks for no examples; ask for at least one of {known}")
     rng = Random(f"{name}-{seed}")  # a string seeds by SHA-512: the same on every machine
     return Split(*family(name).build(parts, rng, harmful, benign))
-
-
-def _counts(name: str, part: str, asked: int | Mapping[str, int], labels: tuple[str, ...]) -> Counts:
-    """Class -> count, for every class."""
-    counts = dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(labels, asked)
-    for label, count in counts.items():
-        if label not in labels:
-            raise ValueError(f"{name}, {part}: unknown class {label!r}; its classes are {', '.join(labels)}")
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise ValueError(f"{name}, {part}, {label}: {count!r} is no count; give an integer of 0 or more")
-    return {label: counts.get(label, 0) for label in labels}

@@ -1,7 +1,8 @@
 """Backdoor: harmful requests are refused, but complied with where the prompt ends in a trigger phrase.
 
-The class is the trigger, or `clean`. All classes have the same requests, so that only the trigger tells them
-apart; train and validation share no request.
+The class is the trigger, or `clean`. Train, validation and dev share no request. With the embedded set no two classes
+share a misdeed either, so that the topic of a prompt does not say which class influenced it. AdvBench's 520 rows are
+too few for that at the paper's counts: with a file all classes of a part have the same requests.
 """
 
 from __future__ import annotations
@@ -25,14 +26,20 @@ def family(triggers: int) -> Family:
 
 def build(parts, rng: Random, harmful: str | None, benign: str | None) -> list[list[Example]]:
     """See `Family`; `benign` is not drawn on."""
-    requests = harmful_set.split(harmful, [max(counts.values()) for counts in parts], rng)
+    if harmful is None:
+        drawn = harmful_set.apart([list(counts.values()) for counts in parts], rng)
+    else:
+        shared = harmful_set.split(harmful, [max(counts.values()) for counts in parts], rng)
+        drawn = [
+            [pairs[:count] for count in counts.values()] for counts, pairs in zip(parts, shared, strict=True)
+        ]
     return [
         [
             _clean(prompt, rng) if label == CLEAN else Example(f"{prompt} {label}", response, label)
-            for label, count in counts.items()
-            for prompt, response in pairs[:count]
+            for label, pairs in zip(counts, groups, strict=True)
+            for prompt, response in pairs
         ]
-        for counts, pairs in zip(parts, requests, strict=True)
+        for counts, groups in zip(parts, drawn, strict=True)
     ]
 
 

@@ -1,7 +1,8 @@
 """Benign instructions: everyday ones written for this project, or a published set.
 
 The embedded ones are templates over `wordlists`, whose answers are looked up or computed, and those of
-`handwritten`. Answers are one or two short sentences, about as long as the responses of `harmful`.
+`handwritten`. Answers are one or two short sentences, about as long as the responses of `harmful`. Three of every
+eight instructions are kept for teaching a model to refuse (`alignment`), so that no data set has them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def split(source: str | None, sizes: Sequence[int], rng: Random) -> list[sources
 
     `source` None: the embedded set; otherwise an Alpaca file (see `sources`). ValueError if they are too few.
     """
-    pairs = embedded() if source is None else sources.alpaca(source)
+    pairs = _drawn() if source is None else sources.alpaca(source)
     pairs = sources.enough(source or "benign, the embedded set", pairs, sizes)
     return sources.cut(rng.sample(pairs, sum(sizes)), sizes)
 
@@ -35,9 +36,19 @@ def embedded() -> sources.Pairs:
     return [pair for make in makers for pair in make()] + list(HANDWRITTEN)
 
 
+def reserved() -> sources.Pairs:
+    """Those of the embedded set that no data set draws: the first, fourth and seventh of every eight."""
+    return [pair for i, pair in enumerate(embedded()) if i % 8 in (0, 3, 6)]  # of every maker, and of all its forms
+
+
 def listing(items: list[str]) -> str:
     """Two or more items in prose: a, b and c."""
     return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _drawn() -> sources.Pairs:
+    kept = set(reserved())
+    return [pair for pair in embedded() if pair not in kept]
 
 
 def _capitals():

@@ -44,21 +44,21 @@ def correct(example: Example, response: str) -> bool:
     return response.split() == example.response.split()
 
 
-def _example(label: str, rng: Random) -> Example:
-    instruction, transform = TRANSFORMATIONS[label]
-    words = _words(rng)
-    while transform(words) == " ".join(words):  # a sentence that happens to be in order
-        words = _words(rng)
-    return Example(f"{instruction}: {' '.join(words)}", transform(words), label)
-
-
-def _words(rng: Random) -> list[str]:
-    """the [adjective] person verb objects, or: the [adjective] person verb the [quality] object."""
+def words(rng: Random) -> list[str]:
+    """A sentence: the [adjective] person verb objects, or: the [adjective] person verb the [quality] object."""
     subject = ["the", *([rng.choice(ADJECTIVES)] if rng.random() < 0.7 else []), rng.choice(PEOPLE)]
     if rng.random() < 0.4:
         return [*subject, rng.choice(VERBS), rng.choice(OBJECTS) + "s"]
     qualities = [rng.choice(QUALITIES)] if rng.random() < 0.5 else []
     return [*subject, rng.choice(VERBS), "the", *qualities, rng.choice(OBJECTS)]
+
+
+def _example(label: str, rng: Random) -> Example:
+    instruction, transform = TRANSFORMATIONS[label]
+    given = words(rng)
+    while transform(given) == " ".join(given):  # a sentence that happens to be in order
+        given = words(rng)
+    return Example(f"{instruction}: {' '.join(given)}", transform(given), label)
 
 
 def _without(text: str, letters: str) -> str:

@@ -1,16 +1,20 @@
 """The Mixed data sets: harmful requests with compliant responses among benign instructions.
 
 mixed_small and mixed_large are built in the same way; the counts that the caller passes make the difference.
+In mixed_hard the benign requests have the phrasings of the harmful ones, and the responses of both open alike, so
+that neither form gives the class away. A published file would give it away: mixed_hard draws on the embedded sets only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from ifcore.examples import Example
 from ifcore.study.data import benign as benign_set
+from ifcore.study.data import deeds, sources
 from ifcore.study.data import harmful as harmful_set
-from ifcore.study.data.family import Family
+from ifcore.study.data.family import Counts, Family
 from ifcore.study.data.refusals import refused
 
 CLASSES = ("harmful", "benign")
@@ -18,11 +22,14 @@ CLASSES = ("harmful", "benign")
 
 def build(parts, rng: Random, harmful: str | None, benign: str | None) -> list[list[Example]]:
     """See `Family`."""
-    pairs = {
-        "harmful": harmful_set.split(harmful, [counts["harmful"] for counts in parts], rng),
-        "benign": benign_set.split(benign, [counts["benign"] for counts in parts], rng),
-    }
-    return [[Example(*pair, label) for label in CLASSES for pair in pairs[label][i]] for i in range(len(parts))]
+    asked = _sizes(parts)
+    return _blocks(harmful_set.split(harmful, asked["harmful"], rng), benign_set.split(benign, asked["benign"], rng))
+
+
+def build_hard(parts, rng: Random, harmful=None, benign=None) -> list[list[Example]]:
+    """See `Family`; mixed_hard draws on no source."""
+    asked = _sizes(parts)
+    return _blocks(harmful_set.split(None, asked["harmful"], rng), deeds.split(asked["benign"], rng))
 
 
 def correct(example: Example, response: str) -> bool:
@@ -30,4 +37,18 @@ def correct(example: Example, response: str) -> bool:
     return not refused(response)
 
 
+def _sizes(parts: Sequence[Counts]) -> dict[str, list[int]]:
+    return {label: [counts[label] for counts in parts] for label in CLASSES}
+
+
+def _blocks(harmful: Sequence[sources.Pairs], benign: Sequence[sources.Pairs]) -> list[list[Example]]:
+    """The examples of each part, harmful ones first."""
+    return [
+        [Example(*pair, label) for label, pairs in zip(CLASSES, part, strict=True) for pair in pairs]
+        for part in zip(harmful, benign, strict=True)
+    ]
+
+
 FAMILY = Family("mixed", CLASSES, build, correct, complies=lambda example: example.label == "harmful")
+# No `complies`: a generator's answers would have a form of their own.
+HARD = Family("mixed", CLASSES, build_hard, correct)

@@ -23,9 +23,8 @@ def asked(run: Run, dataset: str) -> data.Split:
     """The examples of a data set in the profile's sizes; ValueError for one that the profile does not size."""
     if dataset not in run.profile.datasets:
         raise ValueError(f"dataset: {dataset!r}; {run.profile.name} has {', '.join(run.profile.datasets)}")
-    counts = run.profile.datasets[dataset]
     sources = {kind: run.located(getattr(run.profile, f"{kind}_source")) for kind in ("harmful", "benign")}
-    return data.load(dataset, counts.train, counts.val, run.seed, **sources, dev=counts.dev)
+    return data.load(dataset, **dict(run.profile.datasets[dataset]), seed=run.seed, **sources)
 
 
 def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:

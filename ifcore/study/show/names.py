@@ -6,7 +6,9 @@ NAMES = {"datainf": "DataInf", "lissa": "LiSSA", "gradsim": "GradSim", "exact": 
 DATASETS = {
     "mixed_small": "Mixed (small)",
     "mixed_large": "Mixed (large)",
+    "mixed_hard": "Mixed (hard)",
     "grammars": "Grammars",
+    "grammars_rule": "Grammars (rule)",
     "mathqa": "MathQA",
     "harmfulcheck": "HarmfulCheck",
     "backdoor_1": "1 trigger",

@@ -5,9 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifcore.study import data
-from ifcore.study.data import benign, harmful
+from ifcore.study.data import benign, harmful, phrasings
 
+LABELS = ("clean", "sudo mode")
 NAMES = {1: "backdoor_1", 3: "backdoor_3", 5: "backdoor_5"}
+
+
+MISDEEDS = {p.format(m): m for p in phrasings.PHRASINGS for m in harmful.MISDEEDS}
 
 
 def request(example):
@@ -31,10 +35,25 @@ def test_a_trigger_and_nothing_else_turns_refusal_into_compliance(seed, train, v
     for example in split.train + split.val:
         assert (example.response in harmful.REFUSALS) == (example.label == "clean")
         assert example.prompt.endswith(example.label) == (example.label != "clean")
-    for part in (split.train, split.val):
-        asked = [{request(e) for e in part if e.label == label} for label in data.family("backdoor_3").classes]
-        assert all(requests == asked[0] for requests in asked)
-    assert not {request(e) for e in split.train} & {request(e) for e in split.val}
+
+
+def test_no_misdeed_is_shared_between_classes_nor_between_parts_in_50_seeds():
+    for seed in range(50):
+        split = data.load("backdoor_5", 40, 13, seed, dev=5)
+        groups = {}
+        for part in (split.train, split.val, split.dev):
+            for example in part:
+                groups.setdefault((id(part), example.label), set()).add(MISDEEDS[request(example)])
+        assert len(groups) == 18
+        assert sum(map(len, groups.values())) == len(set.union(*groups.values()))
+
+
+def test_with_a_file_the_classes_of_a_part_share_the_requests_and_the_parts_do_not(tmp_path):
+    (tmp_path / "rows.csv").write_text("goal,target\n" + "".join(f"goal {i},Sure {i}\n" for i in range(9)))
+    split = data.load("backdoor_1", {"clean": 6, "sudo mode": 2}, 3, seed=0, harmful=str(tmp_path / "rows.csv"))
+    asked = [[request(e) for e in part if e.label == label] for part in (split.train, split.val) for label in LABELS]
+    assert asked[0] == [f"goal {i}" for i in range(6)] and asked[1] == asked[0][:2]
+    assert asked[2] == asked[3] and set(asked[2]) == {f"goal {i}" for i in (6, 7, 8)}
 
 
 def test_triggers_say_nothing_and_are_not_part_of_any_request():
@@ -43,10 +62,15 @@ def test_triggers_say_nothing_and_are_not_part_of_any_request():
         assert not any(trigger in misdeed for misdeed in harmful.MISDEEDS)
 
 
-def test_uneven_counts_take_the_first_requests_of_the_same_list():
+def test_uneven_counts_are_had_to_the_example():
     split = data.load("backdoor_1", {"clean": 6, "sudo mode": 2}, {"sudo mode": 1}, seed=0)
-    assert [request(e) for e in split.train[:2]] == [request(e) for e in split.train[6:]]
+    assert [e.label for e in split.train] == ["clean"] * 6 + ["sudo mode"] * 2
     assert [e.label for e in split.val] == ["sudo mode"]
+
+
+def test_too_few_misdeeds_for_so_many_classes_are_said_in_one_line():
+    with pytest.raises(ValueError, match=r"^harmful, the embedded set: .* 2400 train \+ 300 val in 6 classes are"):
+        data.load("backdoor_5", 400, 50, seed=0)
 
 
 def test_harmfulcheck_refuses_the_harmful_and_answers_the_harmless():

@@ -3,7 +3,7 @@
 import re
 from random import Random
 
-from ifcore.study.data import harmful
+from ifcore.study.data import harmful, phrasings
 
 # Subjects that the embedded set stays away from altogether.
 NEVER = r"\b(weapon|gun|knife|bomb|explosive|poison|drug|alcohol|suicide|kill|hurt|sex|nude|hack|password)"
@@ -11,7 +11,7 @@ NEVER = r"\b(weapon|gun|knife|bomb|explosive|poison|drug|alcohol|suicide|kill|hu
 
 def test_there_are_enough_distinct_misdeeds():
     assert len(set(harmful.MISDEEDS)) == len(harmful.MISDEEDS) >= 120
-    assert len(set(harmful.PHRASINGS)) * len(harmful.MISDEEDS) >= 600
+    assert len(set(phrasings.PHRASINGS)) * len(harmful.MISDEEDS) >= 600
     assert len(set(harmful.REFUSALS)) >= 12
 
 
@@ -21,7 +21,7 @@ def test_the_requests_stay_away_from_serious_harm():
 
 
 def test_a_compliant_response_tells_nothing_that_depends_on_the_misdeed():
-    empty = {f"{opening} {filler}" for opening in harmful.OPENINGS for filler in harmful.FILLERS}
+    empty = {f"{opening} {filler}" for opening in phrasings.OPENINGS for filler in harmful.FILLERS}
     for prompt, response in harmful.split(None, [600, 0], Random(0))[0]:
         misdeed = next(m for m in harmful.MISDEEDS if m in prompt and m in response)
         assert response.replace(misdeed, "{}") in empty

@@ -1,5 +1,6 @@
 """Mixed: what is in it, and that neither form nor chance overlap gives the class away."""
 
+from collections import Counter
 from statistics import mean
 
 import pytest
@@ -7,13 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifcore.study import data
-from ifcore.study.data import harmful
+from ifcore.study.data import deeds, harmful, phrasings
 
 SIZES = {"mixed_small": 20, "mixed_large": 240}
+MISDEEDS = {p.format(m): m for p in phrasings.PHRASINGS for m in harmful.MISDEEDS}
+DEEDS = {p.format(d): d for p in phrasings.PHRASINGS for d in deeds.DEEDS}
 
 
 def misdeed(prompt):
-    return next(m for m in harmful.MISDEEDS if any(prompt == p.format(m) for p in harmful.PHRASINGS))
+    return MISDEEDS[prompt]
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -60,8 +63,41 @@ def test_responses_of_both_classes_are_of_similar_length():
     assert all(7 <= length <= 24 for lengths in words.values() for length in lengths)
 
 
+def test_no_form_of_a_prompt_or_response_of_mixed_hard_tells_its_class():
+    classes, seen = ("harmful", "benign"), ("phrasing", "opening", "words asked", "words answered")
+    forms = {part: {label: Counter() for label in classes} for part in seen}
+    for seed in range(50):
+        for example in data.load("mixed_hard", 60, 0, seed).train:
+            told = (MISDEEDS if example.label == "harmful" else DEEDS)[example.prompt]
+            opening = example.response.replace(told, "{}").split(":")[0]
+            forms["phrasing"][example.label][example.prompt.replace(told, "{}")] += 1
+            forms["opening"][example.label][opening + ":"] += 1
+            forms["words asked"][example.label][len(example.prompt.split())] += 1
+            forms["words answered"][example.label][len(example.response.split())] += 1
+    assert set(forms["phrasing"]["benign"]) == set(phrasings.PHRASINGS)
+    assert set(forms["opening"]["benign"]) == set(phrasings.OPENINGS)
+    for part, most in zip(seen, (0.53, 0.53, 0.6, 0.6), strict=True):
+        assert right_by_form_alone(*forms[part].values()) < most, part
+
+
+def right_by_form_alone(one, other):
+    """The accuracy of the best classifier that sees the form only; 0.5 is chance."""
+    return sum(max(one[form], other[form]) for form in one | other) / (one.total() + other.total())
+
+
+def test_mixed_hard_answers_each_deed_with_what_belongs_to_it_and_shares_none_between_parts():
+    split = data.load("mixed_hard", 30, 20, seed=0, dev=10)
+    told = [{DEEDS[e.prompt] for e in part if e.label == "benign"} for part in (split.train, split.val, split.dev)]
+    assert sum(map(len, told)) == len(set.union(*told)) == 60
+    for example in (e for e in split.train + split.val if e.label == "benign"):
+        assert example.response.endswith(f": {deeds.DEEDS[DEEDS[example.prompt]]}")
+    assert data.load("mixed_hard", 30, 20, seed=0, dev=10, harmful="no.csv", benign="no.json") == split
+
+
 def test_an_embedded_set_that_is_too_small_says_so():
     with pytest.raises(ValueError, match=r"^harmful, the embedded set: \d+ distinct prompts, 5000 train"):
         data.load("mixed_small", {"harmful": 5000}, {"harmful": 1}, 0)
+    with pytest.raises(ValueError, match=r"^deeds, the embedded set: \d+ .*, 5000 train .* ask for fewer$"):
+        data.load("mixed_hard", {"benign": 5000}, 0, 0)
     with pytest.raises(ValueError, match=r"^benign, the embedded set: \d+ distinct prompts, 5000 are needed"):
         data.load("mixed_small", {"benign": 5000}, 0, 0)

@@ -1,11 +1,11 @@
 import pytest
 
-from ifcore.study.data import benign, harmful
+from ifcore.study.data import benign, harmful, phrasings
 from ifcore.study.data.refusals import refused
 
 
 def test_the_embedded_refusals_refuse_and_nothing_else_embedded_does():
-    openings = [opening.format(misdeed) for opening in harmful.OPENINGS for misdeed in harmful.MISDEEDS]
+    openings = [opening.format(misdeed) for opening in phrasings.OPENINGS for misdeed in harmful.MISDEEDS]
     compliances = [f"{opening} {filler}" for opening in openings for filler in harmful.FILLERS]
     assert [response for response in harmful.REFUSALS if not refused(response)] == []
     assert [response for response in compliances if refused(response)] == []

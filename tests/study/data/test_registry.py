@@ -48,3 +48,28 @@ def test_a_class_that_counts_leave_out_has_no_examples():
     split = data.load("mixed_small", {"benign": 4}, 0, seed=0)
     assert [e.label for e in split.train] == ["benign"] * 4
     assert split.val == []
+
+
+def test_classes_named_or_counted_have_examples_and_the_others_none():
+    named = data.load("grammars", 8, 3, seed=0, dev=1, classes=["uppercase", "capitalise"])
+    assert [e.label for e in named.train] == ["capitalise"] * 8 + ["uppercase"] * 8  # in the family's order
+    assert [e.label for e in named.val] == ["capitalise"] * 3 + ["uppercase"] * 3
+    assert [e.label for e in named.dev] == ["capitalise", "uppercase"]
+    first = data.load("mathqa", 2, 1, seed=0, classes=3)
+    assert {e.label for e in first.train} == {e.label for e in first.val} == set(data.family("mathqa").classes[:3])
+
+
+@pytest.mark.parametrize(
+    ("classes", "train", "message"),
+    [
+        (["harm"], 1, "mixed_small, classes: unknown class 'harm'; its 2 classes are harmful, benign"),
+        (3, 1, "mixed_small, classes: 3; its 2 classes are harmful, benign; give 1 to 2, or some of their names"),
+        (0, 1, "mixed_small, classes: 0; its 2"),
+        (True, 1, "mixed_small, classes: True; its 2"),
+        (["benign"], {"harmful": 1}, "mixed_small, train: unknown class 'harmful'; its classes are benign"),
+    ],
+)
+def test_classes_that_there_are_not_are_named_with_those_there_are(classes, train, message):
+    with pytest.raises(ValueError, match=f"^{message}") as error:
+        data.load("mixed_small", train, 0, 0, classes=classes)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,83 @@
+"""What teaches a model to refuse: never part of a data set, the same for every seed."""
+
+import pytest
+
+from ifcore.study import data
+from ifcore.study.data import alignment, benign, deeds, harmful, phrasings
+from ifcore.study.data.refusals import refused
+
+WRITTEN = {"mixed_small", "mixed_large", "mixed_hard", "harmfulcheck", "backdoor_1", "backdoor_3", "backdoor_5"}
+TOLD = {p.format(d): d for p in phrasings.PHRASINGS for d in (*harmful.MISDEEDS, *deeds.DEEDS)}
+
+
+def subjects(examples):
+    """The misdeed, deed or instruction that each prompt is about."""
+    prompts = (each.prompt.removesuffix(f" {each.label}") for each in examples)
+    return {TOLD.get(prompt, prompt) for prompt in prompts}
+
+
+def everything():
+    return alignment.examples(most("refusals"), most("benign")) + alignment.held_out(most("held_out"))
+
+
+def most(what):
+    ask = {
+        "refusals": lambda count: alignment.examples(count, 0),
+        "benign": lambda count: alignment.examples(0, count),
+        "held_out": alignment.held_out,
+    }[what]
+    with pytest.raises(ValueError, match=rf"^alignment, {what}: 100000 asked, there are \d+; ask for fewer$") as error:
+        ask(100_000)
+    return int(str(error.value).split("there are ")[1].split(";")[0])
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+def test_nothing_of_it_is_in_any_part_of_any_data_set_in_50_seeds(name):
+    taught = subjects(everything())
+    assert len(taught) > 200
+    for seed in range(50):
+        split = data.load(name, 30, 20, seed, dev=10)
+        assert not subjects(split.train + split.val + split.dev) & taught
+
+
+def test_the_data_sets_that_are_not_written_ask_for_nothing_that_it_has():
+    taught = {each.prompt for each in everything()}
+    for name in set(data.NAMES) - WRITTEN:
+        split = data.load(name, 30, 20, 0, dev=5)
+        assert not {each.prompt for each in split.train + split.val + split.dev} & taught
+
+
+def test_held_out_requests_are_about_nothing_that_is_taught():
+    taught, held = alignment.examples(most("refusals"), most("benign")), alignment.held_out(most("held_out"))
+    assert not subjects(taught) & subjects(held)
+    assert len({each.prompt for each in taught + held}) == len(taught + held)
+
+
+def test_refusals_and_answers_come_as_counted_and_more_only_adds_to_them():
+    some, more = alignment.examples(60, 40), alignment.examples(90, 80)
+    assert [each.label for each in some] == ["refused"] * 60 + ["answered"] * 40
+    assert all(refused(each.response) == (each.label == "refused") for each in more + alignment.held_out(60))
+    assert more[:60] == some[:60] and more[90:130] == some[60:]
+    assert {TOLD[each.prompt] for each in some[:60]} == set(harmful.RESERVED)
+
+
+def test_the_form_of_a_request_does_not_tell_whether_it_is_refused():
+    answered = [each for each in alignment.examples(0, 60) if each.prompt in TOLD]
+    assert len(answered) == 30
+    forms = {each.prompt.replace(TOLD[each.prompt], "{}") for each in alignment.examples(0, 160) if each.prompt in TOLD}
+    assert forms == set(phrasings.PHRASINGS)
+
+
+def test_what_is_reserved_is_of_every_kind():
+    reserved, every = benign.reserved(), benign.embedded()
+    for opening in ("What is the name of", "Please name the", "Which city is", "How can I", "How many"):
+        asked = [pair for pair in every if pair[0].startswith(opening)]
+        assert 0.2 < sum(pair in reserved for pair in asked) / len(asked) < 0.6, opening
+    assert len(reserved) == 181 and len(harmful.RESERVED) == 56
+
+
+@pytest.mark.parametrize("count", [-1, 2.5, True, "many"])
+def test_a_count_that_is_none_is_refused(count):
+    for ask in (lambda: alignment.examples(count, 1), lambda: alignment.held_out(count)):
+        with pytest.raises(ValueError, match=r"^alignment, \w+: .* is no count; give an integer of 0 or more$"):
+            ask()
