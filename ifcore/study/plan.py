@@ -74,8 +74,9 @@ def counted(run: Run, name: str, tokenizer) -> dict[str, list[Counted]]:
     """Part (train, val, dev) -> the examples of a data set, counted with a tokenizer or, without one, estimated."""
     counts = run.profile.datasets[name]
     sources = {kind: _source(run, kind) for kind in ("harmful", "benign")}
-    split = data.load(name, counts.train, counts.val, run.seed, **sources, dev=counts.dev)
-    written = run.profile.max_new_tokens + 1 if run.profile.generator else None
+    split = data.load(name, counts.train, counts.val, run.seed, **sources, dev=counts.dev, source=run.source(name))
+    generated = run.profile.generator and not run.source(name)  # what is in the released format has its responses
+    written = run.profile.max_new_tokens + 1 if generated else None
 
     def count(part: list[Example]) -> list[Counted]:
         found = []
@@ -124,7 +125,7 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
     header = f"{'Data set':<14}{'classes':>8}{'train':>7}{'val':>6}{'tokens/epoch':>14}{'longest':>9}"
     lines = [f"{header}  train + val of each class"]
     for name, size in sizes.items():
-        classes = len(data.family(name).classes)
+        classes = len(data.classes(name, run.source(name)))
         cells = f"{name:<14}{classes:>8}{size.train:>7}{size.val:>6}{size.epoch:>14,}{size.longest:>9,}"
         lines.append(f"{cells}  {_a_class(run, name)}")
     lines.append(
@@ -138,6 +139,7 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
             where = "on the hub" if source.startswith("hub:") else "not there yet"
             note += f", {where}: the embedded set stands in above; published texts may be longer"
         lines.append(f"  {kind.capitalize()} examples: {note}")
+    lines += [f"  {name}: {run.source(name)}, in the released format" for name in sizes if run.source(name)]
     return lines
 
 
@@ -228,7 +230,7 @@ def _bytes(size: float) -> str:
 
 
 def _a_class(run: Run, name: str) -> str:
-    counts, labels = run.profile.datasets[name], data.family(name).classes
+    counts, labels = run.profile.datasets[name], data.classes(name, run.source(name))
     pairs = [
         tuple(part.get(label, 0) if isinstance(part, dict) else part for part in (counts.train, counts.val))
         for label in labels

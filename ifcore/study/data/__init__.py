@@ -1,7 +1,7 @@
 """The examples of each data set of the study, by name.
 
 `load("mixed_small", train=20, val={"harmful": 40}, seed=0)` gives a `Split`: lists of `Example` that share no prompt,
-in blocks of one class in the order of the family's classes. The same arguments give the same examples on every
+in blocks of one class in the order of `classes`. The same arguments give the same examples on every
 machine.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data import backdoor, grammars, harmfulcheck, mathqa, mixed
+from ifcore.study.data import backdoor, grammars, harmfulcheck, mathqa, mixed, released
 from ifcore.study.data.family import Counts, Family
 
 FAMILIES = {
@@ -44,6 +44,12 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
+def classes(name: str, source: str | None = None) -> tuple[str, ...]:
+    """The classes of a data set in the order of their blocks: its family's, or those of a `source` (see `released`)."""
+    known = family(name)
+    return known.classes if source is None else released.classes(source, known.fixed)
+
+
 def load(
     name: str,
     train: int | Mapping[str, int],
@@ -52,18 +58,22 @@ def load(
     harmful: str | None = None,
     benign: str | None = None,
     dev: int | Mapping[str, int] = 0,
+    source: str | None = None,
 ) -> Split:
     """The examples of a data set. `train`, `val`, `dev`: how many of each class, or class -> count (absent: 0).
 
     `harmful`, `benign`: an AdvBench or Alpaca file (see `sources`) in place of the embedded sets; data sets
-    that draw on neither leave them alone. ValueError for an unknown name or class, and for counts that
-    cannot be had.
+    that draw on neither leave them alone. `source`: the data set as the paper's code ships it (see `released`), in
+    place of all that; its examples are the same for every seed. ValueError for an unknown name or class, for counts
+    that cannot be had, and for a source that cannot be used.
     """
     asked = {"train": train, "val": val, "dev": dev}
-    labels = family(name).classes
+    labels = classes(name, source)
     parts = [_counts(name, part, each, labels) for part, each in asked.items()]
     if not any(parts[0].values()):
         raise ValueError(f"{name}: train asks for no examples; ask for at least one of {', '.join(labels)}")
+    if source is not None:
+        return Split(*released.load(source, parts))
     rng = Random(f"{name}-{seed}")  # a string seeds by SHA-512: the same on every machine
     return Split(*family(name).build(parts, rng, harmful, benign))
 
