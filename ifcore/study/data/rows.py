@@ -100,6 +100,7 @@ def _columns(place: Path, files: Sequence[Path], table, columns: Sequence[str], 
         try:
             found = table(file)
             _demand(place, found.column_names, columns, "rename the one that is meant")
+            found.validate(full=True)  # a damaged file's offsets would be read out of bounds
             cells = [found[column].to_pylist() for column in columns]
         except (ArrowException, UnicodeDecodeError, OSError) as error:
             raise mistake(file, f"not read ({brief(error)})", remedy) from None
