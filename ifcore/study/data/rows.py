@@ -22,7 +22,10 @@ def read(path: Path, columns: Sequence[str]) -> list[Row]:
     the file has it: the lines of JSON Lines, the rows under a CSV's header.
     """
     rows = _arrow(path, columns) if path.is_dir() else FORMATS[path.suffix](path, columns)
-    return [tuple(text(path, number, *cell) for cell in zip(columns, row, strict=True)) for number, row in rows]
+    found = [tuple(text(path, number, *cell) for cell in zip(columns, row, strict=True)) for number, row in rows]
+    if not found:
+        raise mistake(path, "no rows", "give one that has some")
+    return found
 
 
 def comma_separated(place: object, path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list]]:
@@ -47,12 +50,10 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list]]:
 
 def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list]]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: JSON's text may hold its other ends
+        content = path.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:
         raise mistake(path, f"not a UTF-8 file ({brief(error)})", "save it as JSON Lines") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in enumerate(content.rstrip().split("\n"), 1):  # not splitlines: text may hold its other ends
         place = f"{path}, row {number}"
         try:
             row = json.loads(line)

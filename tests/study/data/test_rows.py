@@ -84,6 +84,7 @@ def test_what_is_not_text_is_named(tmp_path, name):
     ("line", "words"),
     [
         ("{'prompts'", "row 3: not JSON ("),
+        ("", "row 3: not JSON ("),
         ("[1]", "row 3: a value of type list, not an object"),
         ("[" * 100_000, "row 3: not JSON ("),
         ('{"prompts": "a", "response": "b"}', "row 3: no column 'variation' (found prompts, response)"),
@@ -92,8 +93,20 @@ def test_what_is_not_text_is_named(tmp_path, name):
 )
 def test_a_bad_line_of_json_is_named_by_its_number_in_the_file(tmp_path, line, words):
     good = json.dumps(dict(zip(COLUMNS, "abc", strict=True)))
-    (tmp_path / "x.jsonl").write_text(f"{good}\n\n{line}\n{good}\n")
+    (tmp_path / "x.jsonl").write_text(f"{good}\n{good}\n{line}\n{good}\n\n")
     assert words in complaint(tmp_path / "x.jsonl")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x"])
+def test_a_table_without_rows_is_refused(tmp_path, name):
+    path = write(tmp_path / name)
+    if path.suffix == ".csv":
+        path.write_text(",".join(COLUMNS))
+    elif path.suffix:
+        parquet.write_table(table()[:0], path)
+    else:
+        save_to_disk(path, table()[:0])
+    assert complaint(path) == f"{path}: no rows; give one that has some"
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):
