@@ -125,7 +125,7 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
     header = f"{'Data set':<14}{'classes':>8}{'train':>7}{'val':>6}{'tokens/epoch':>14}{'longest':>9}"
     lines = [f"{header}  train + val of each class"]
     for name, size in sizes.items():
-        classes = len(data.classes(name, run.source(name)))
+        classes = len(data.labels(name, run.source(name)))
         cells = f"{name:<14}{classes:>8}{size.train:>7}{size.val:>6}{size.epoch:>14,}{size.longest:>9,}"
         lines.append(f"{cells}  {_a_class(run, name)}")
     lines.append(
@@ -230,7 +230,7 @@ def _bytes(size: float) -> str:
 
 
 def _a_class(run: Run, name: str) -> str:
-    counts, labels = run.profile.datasets[name], data.classes(name, run.source(name))
+    counts, labels = run.profile.datasets[name], data.labels(name, run.source(name))
     pairs = [
         tuple(part.get(label, 0) if isinstance(part, dict) else part for part in (counts.train, counts.val))
         for label in labels

@@ -1,7 +1,7 @@
 """The examples of each data set of the study, by name.
 
 `load("mixed_small", train=20, val={"harmful": 40}, seed=0)` gives a `Split`: lists of `Example` that share no prompt,
-in blocks of one class in the order of `classes`. The same arguments give the same examples on every
+in blocks of one class in the order of `labels`. The same arguments give the same examples on every
 machine.
 """
 
@@ -44,10 +44,10 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
-def classes(name: str, source: str | None = None) -> tuple[str, ...]:
+def labels(name: str, source: str | None = None) -> tuple[str, ...]:
     """The classes of a data set in the order of their blocks: its family's, or those of a `source` (see `released`)."""
-    known = family(name)
-    return known.classes if source is None else released.classes(source, known.fixed)
+    made = family(name)
+    return made.classes if source is None else released.classes(source, made.fixed)
 
 
 def load(
@@ -68,10 +68,10 @@ def load(
     that cannot be had, and for a source that cannot be used.
     """
     asked = {"train": train, "val": val, "dev": dev}
-    labels = classes(name, source)
-    parts = [_counts(name, part, each, labels) for part, each in asked.items()]
+    known = labels(name, source)
+    parts = [_counts(name, part, each, known) for part, each in asked.items()]
     if not any(parts[0].values()):
-        raise ValueError(f"{name}: train asks for no examples; ask for at least one of {', '.join(labels)}")
+        raise ValueError(f"{name}: train asks for no examples; ask for at least one of {', '.join(known)}")
     if source is not None:
         return Split(*released.load(source, parts))
     rng = Random(f"{name}-{seed}")  # a string seeds by SHA-512: the same on every machine

@@ -38,7 +38,7 @@ def test_train_is_the_first_rows_of_each_class_dev_those_after_and_val_is_from_t
     folder = write_source(tmp_path / "grammars", rule_rows(5)[::-1], rule_rows(3, start=100), suffix)
     (tmp_path / "grammars" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     split = data.load("grammars", 2, 1, seed=0, dev=1, source=folder)
-    assert data.classes("grammars", folder) == RULES[::-1]
+    assert data.labels("grammars", folder) == RULES[::-1]
     number = {"train": [4, 3], "dev": [2], "val": [100]}
     for part, expected in number.items():
         found = getattr(split, part)
