@@ -20,6 +20,10 @@ def check(run: Run) -> None:
         classifier.check(run.judge)
     for dataset in run.profile.datasets:
         splits.asked(run, dataset)
+    for dataset in data.NAMES:
+        if run.source(dataset) and dataset not in run.profile.datasets:
+            wrong = f"{run.source(dataset)!r}; {run.profile.name} has no sizes for {dataset}"
+            raise ValueError(f"{dataset}_source: {wrong}; give them under datasets or leave the source out")
     if run.profile.layers_on not in run.profile.datasets:
         raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
     if not (run.digits or "").startswith("hub:"):

@@ -92,6 +92,14 @@ class Profile(BaseModel):
     datasets: dict[str, Counts]
     harmful_source: str | None = None
     benign_source: str | None = None
+    grammars_source: str | None = None
+    grammars_rule_source: str | None = None
+    mathqa_source: str | None = None
+    mixed_small_source: str | None = None
+    mixed_large_source: str | None = None
+    backdoor_1_source: str | None = None
+    backdoor_3_source: str | None = None
+    backdoor_5_source: str | None = None
     epochs: PositiveInt = 25
     batch_size: PositiveInt = 32
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-5
@@ -152,6 +160,10 @@ class Run:
     def judge(self) -> str:
         """The judge's source, or `refusal`."""
         return self.profile.judge if self.profile.judge == "refusal" else self.located(self.profile.judge)
+
+    def source(self, dataset: str) -> str | None:
+        """The folder that holds a data set in the released format, where the profile names one."""
+        return self.located(getattr(self.profile, f"{dataset}_source", None))
 
     def located(self, source: str | None) -> str | None:
         """A source as it may be opened: one rule for all paths, those of data and those after `path:`.

@@ -73,8 +73,9 @@ def plan(run: Run) -> str:
 def counted(run: Run, name: str, tokenizer) -> dict[str, list[Counted]]:
     """Part (train, val, dev) -> the examples of a data set, counted with a tokenizer or, without one, estimated."""
     sources = {kind: _source(run, kind) for kind in ("harmful", "benign")}
-    split = data.load(name, **dict(run.profile.datasets[name]), seed=run.seed, **sources)
-    written = run.profile.max_new_tokens + 1 if run.profile.generator else None
+    split = data.load(name, **dict(run.profile.datasets[name]), seed=run.seed, **sources, source=run.source(name))
+    generated = run.profile.generator and not run.source(name)  # what is in the released format has its responses
+    written = run.profile.max_new_tokens + 1 if generated else None
 
     def count(part: list[Example]) -> list[Counted]:
         found = []
@@ -123,7 +124,7 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
     header = f"{'Data set':<14}{'classes':>8}{'train':>7}{'val':>6}{'tokens/epoch':>14}{'longest':>9}"
     lines = [f"{header}  train + val of each class"]
     for name, size in sizes.items():
-        classes = len(data.chosen(name, profile.datasets[name].classes))
+        classes = len(data.chosen(name, profile.datasets[name].classes, run.source(name)))
         cells = f"{name:<14}{classes:>8}{size.train:>7}{size.val:>6}{size.epoch:>14,}{size.longest:>9,}"
         lines.append(f"{cells}  {_a_class(run, name)}")
     lines.append(
@@ -137,6 +138,7 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
             where = "on the hub" if source.startswith("hub:") else "not there yet"
             note += f", {where}: the embedded set stands in above; published texts may be longer"
         lines.append(f"  {kind.capitalize()} examples: {note}")
+    lines += [f"  {name}: {run.source(name)}, in the released format" for name in sizes if run.source(name)]
     return lines
 
 
@@ -227,9 +229,9 @@ def _bytes(size: float) -> str:
 
 
 def _a_class(run: Run, name: str) -> str:
-    sizes = run.profile.datasets[name]
-    labels = data.chosen(name, sizes.classes)
-    train, val = (data.counts(name, part, getattr(sizes, part), sizes.classes) for part in ("train", "val"))
+    sizes, source = run.profile.datasets[name], run.source(name)
+    labels = data.chosen(name, sizes.classes, source)
+    train, val = (data.counts(name, part, getattr(sizes, part), sizes.classes, source) for part in ("train", "val"))
     pairs = [(train[label], val[label]) for label in labels]
     if len(set(pairs)) == 1:
         return "{} + {} each".format(*pairs[0])

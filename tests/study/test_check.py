@@ -2,6 +2,7 @@ import pytest
 
 from ifcore.study.check import check, check_book
 from ifcore.study.runs import artifact
+from tests.study.data.test_released import rule_rows, write_source
 from tests.study.runs.test_artifact import make_run
 
 
@@ -40,3 +41,15 @@ def test_what_section_4_needs_is_checked_before_anything_long_starts(tmp_path, o
 def test_a_book_needs_sizes_for_every_data_set(tmp_path):
     with pytest.raises(ValueError, match="datasets: no sizes for mixed_large, .*; the book's chapters"):
         check_book(make_run(tmp_path, layers_on="mixed_small"))
+
+
+def test_a_source_in_the_released_format_is_read_before_anything_long_starts(tmp_path):
+    write_source(tmp_path / "rules", [*rule_rows(2), ("a", "b", "")], rule_rows(1, start=100), ".jsonl")
+    sizes = {"datasets": {"grammars": {"train": 2, "val": 1}}, "layers_on": "grammars"}
+    with pytest.raises(ValueError, match="rules/train.jsonl, row 7, column variation: empty; fill it in or delete"):
+        check(make_run(tmp_path, **sizes, grammars_source="rules"))
+    with pytest.raises(ValueError, match="^mathqa_source: '.*/rules'; .* has no sizes for mathqa; "):
+        check(make_run(tmp_path, **sizes, mathqa_source="rules"))
+    write_source(tmp_path / "rules", rule_rows(2), rule_rows(1, start=100), ".jsonl")
+    check(make_run(tmp_path, **sizes, grammars_source="rules"))
+    assert not (tmp_path / "artifacts").exists()

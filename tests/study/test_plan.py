@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from ifcore import models, weights
 from ifcore.examples import Tokens, collate, tokenise
 from ifcore.study import architectures, config, data, plan
+from tests.study.data.test_released import rule_rows, write_source
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +108,40 @@ def test_published_files_are_measured_where_they_are_and_said_to_be_missing_wher
     assert "not there yet" not in after
     # 1 + 99 words of instruction, 300 of output, the template, the end of the turn
     assert int(row(after, "mixed_small")[5]) == 100 + 300 + plan.TEMPLATE_TOKENS + 1
+
+
+def test_a_profile_that_names_a_source_in_the_released_format_is_planned_with_that(tmp_path):
+    folder = write_source(tmp_path / "rules", rule_rows(4), rule_rows(2, start=100))
+    profile = {
+        "profile": "mine",
+        "model": "random:tiny-llama",
+        "generator": "random:tiny-llama",
+        "datasets": {"grammars": {"train": 3, "val": 2, "dev": 1}, "backdoor_1": {"train": 2, "val": 1}},
+        "grammars_source": "rules",
+        "backdoor_1_source": "asked",
+    }
+    asked = [(f"{label} {i}", "word " * 40, label) for label in ("clean", "trigger_1") for i in range(2)]
+    write_source(tmp_path / "asked", asked, [(f"{label} 9", "No", label) for label in ("clean", "trigger_1")])
+    file = tmp_path / "notebooks" / "profiles" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(profile))  # JSON is YAML
+    text = planned(file)
+    assert row(text, "grammars")[:4] == ["grammars", "3", "9", "6"] and "3 + 2 each" in text
+    assert f"grammars: {folder}, in the released format" in text
+    run = config.make_run("mine", 0, root=tmp_path)
+    counted = plan.counted(run, "backdoor_1", None)["train"]
+    assert [each.response for each in counted] == [41] * 4  # its own, not as long as the generator may answer
+    (tmp_path / "rules" / "test" / "state.json").unlink()
+    assert planned(file, 1).startswith(f"{folder}/test: no state.json that names its Arrow files; ")
+
+
+def planned(file, code=0):
+    """What the command prints, to stderr where it fails."""
+    command = [sys.executable, "-m", "ifcore.study.plan", str(file)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, env=environment)
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
 
 
 def test_a_folder_is_planned_from_its_configuration_and_an_unknown_model_without_memory(tmp_path):

@@ -21,7 +21,7 @@ TRIGGERS = ("sudo mode", "do anything now", "open sesame", "purple teapot", "mid
 def family(triggers: int) -> Family:
     """With the clean class and the first `triggers` triggers."""
     classes = CLEAN, *TRIGGERS[:triggers]
-    return Family("backdoor", classes, build, correct, complies=lambda example: example.label != CLEAN)
+    return Family("backdoor", classes, build, correct, complies=lambda example: example.label != CLEAN, fixed=(CLEAN,))
 
 
 def build(parts, rng: Random, harmful: str | None, benign: str | None) -> list[list[Example]]:

@@ -49,6 +49,6 @@ def _blocks(harmful: Sequence[sources.Pairs], benign: Sequence[sources.Pairs]) -
     ]
 
 
-FAMILY = Family("mixed", CLASSES, build, correct, complies=lambda example: example.label == "harmful")
+FAMILY = Family("mixed", CLASSES, build, correct, complies=lambda example: example.label == "harmful", fixed=CLASSES)
 # No `complies`: a generator's answers would have a form of their own.
 HARD = Family("mixed", CLASSES, build_hard, correct)

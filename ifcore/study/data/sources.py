@@ -7,7 +7,6 @@ Rows are counted from 1, the header not included; a prompt that appears again is
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -17,6 +16,8 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from ifcore.study.data.family import listed
+from ifcore.study.data.mistakes import brief, kind, listing, mistake, text
+from ifcore.study.data.rows import comma_separated
 
 Pairs = list[tuple[str, str]]  # prompt, response
 
@@ -24,22 +25,11 @@ Pairs = list[tuple[str, str]]  # prompt, response
 def advbench(source: str) -> Pairs:
     """(goal, target) of each row of an AdvBench file: a CSV with the columns goal and target."""
     path = _file(source, ".csv", "AdvBench is a .csv file with the columns goal, target")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle, strict=True)
-            header = reader.fieldnames or []
-            rows = list(reader)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise _mistake(source, f"not a UTF-8 CSV file ({_brief(error)})", "save it as CSV") from None
-    for column in ("goal", "target"):
-        if column not in header:
-            found = _listing(header)
-            raise _mistake(source, f"no column {column!r} (found {found})", "name it in the first line")
-    pairs = []
-    for number, row in enumerate(rows, 1):
-        if None in row:  # where DictReader puts the cells that have no column
-            raise _mistake(f"{source}, row {number}", "more cells than columns", "put quotes round commas")
-        pairs.append(tuple(_text(source, number, column, row[column]) for column in ("goal", "target")))
+    columns = "goal", "target"
+    pairs = [
+        tuple(text(source, number, *cell) for cell in zip(columns, row, strict=True))
+        for number, row in comma_separated(source, path, columns)
+    ]
     return _distinct(pairs)
 
 
@@ -52,21 +42,21 @@ def alpaca(source: str) -> Pairs:
     try:
         records = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _mistake(source, f"not a UTF-8 JSON file ({_brief(error)})", "save it as JSON") from None
+        raise mistake(source, f"not a UTF-8 JSON file ({brief(error)})", "save it as JSON") from None
     if not isinstance(records, list):
-        raise _mistake(source, f"{_kind(records)}, not a list of records", "put the records in [ ]")
+        raise mistake(source, f"{kind(records)}, not a list of records", "put the records in [ ]")
     pairs = []
     for number, record in enumerate(records, 1):
         if not isinstance(record, dict):
-            raise _mistake(f"{source}, row {number}", f"{_kind(record)}, not an object", "write it as {...}")
+            raise mistake(f"{source}, row {number}", f"{kind(record)}, not an object", "write it as {...}")
         for column in ("instruction", "output"):
             if column not in record:
-                found = _listing(record)
-                raise _mistake(f"{source}, row {number}", f"no column {column!r} (found {found})", "add it")
-        prompt = _text(source, number, "instruction", record["instruction"])
-        extra = _text(source, number, "input", record.get("input"), optional=True)
+                found = listing(record)
+                raise mistake(f"{source}, row {number}", f"no column {column!r} (found {found})", "add it")
+        prompt = text(source, number, "instruction", record["instruction"])
+        extra = text(source, number, "input", record.get("input"), optional=True)
         prompt = f"{prompt}\n\n{extra}" if extra else prompt
-        pairs.append((prompt, _text(source, number, "output", record["output"])))
+        pairs.append((prompt, text(source, number, "output", record["output"])))
     return _distinct(pairs)
 
 
@@ -74,7 +64,7 @@ def enough(source: str, pairs: Pairs, sizes: Sequence[int]) -> Pairs:
     """The same pairs; ValueError where there are fewer than the parts need together."""
     if len(pairs) < sum(sizes):
         asked = f"{len(pairs)} distinct prompts, {sum(sizes)} are needed ({listed(sizes)})"
-        raise _mistake(source, asked, "ask for fewer or give a larger file")
+        raise mistake(source, asked, "ask for fewer or give a larger file")
     return pairs
 
 
@@ -88,36 +78,25 @@ def fetched(source: str) -> Path:
     """The local copy of `hub:owner/name/path`, a file of a data set on the Hugging Face hub."""
     parts = source.removeprefix("hub:").split("/", 2)
     if len(parts) < 3 or not all(parts):
-        raise _mistake(source, "not the name of a file on the hub", "write hub:owner/name/path/to/file")
+        raise mistake(source, "not the name of a file on the hub", "write hub:owner/name/path/to/file")
     try:
         return Path(hf_hub_download("/".join(parts[:2]), parts[2], repo_type="dataset"))
     except (HfHubHTTPError, OSError, ValueError) as error:  # no network, no such file, no permission
         remedy = "check name and network, or give a local file"
-        raise _mistake(source, f"not had from the hub ({_brief(error)})", remedy) from None
+        raise mistake(source, f"not had from the hub ({brief(error)})", remedy) from None
 
 
 def _file(source: str, suffix: str, expected: str) -> Path:
     """The local file of a source, fetched from the hub where it is one of the hub's."""
     found = Path(source).suffix
     if found.lower() != suffix:
-        raise _mistake(source, f"the extension {found or '(none)'} is not read here", expected)
+        raise mistake(source, f"the extension {found or '(none)'} is not read here", expected)
     if source.startswith("hub:"):
         return fetched(source)
     path = Path(source).expanduser()
     if not path.is_file():
-        raise _mistake(source, "no such file", "check the path, or leave the source out for the embedded set")
+        raise mistake(source, "no such file", "check the path, or leave the source out for the embedded set")
     return path
-
-
-def _text(source: str, row: int, column: str, value: object, optional: bool = False) -> str:
-    """The stripped text of a cell; None is a cell that a short CSV row lacks, or JSON's null."""
-    place = f"{source}, row {row}, column {column}"
-    if value is not None and not isinstance(value, str):
-        raise _mistake(place, f"{_kind(value)} where text is needed", "put it in quotes")
-    text = (value or "").strip()
-    if not text and not optional:
-        raise _mistake(place, "empty", "fill it in or delete the row")
-    return text
 
 
 def _distinct(pairs: Iterable[tuple[str, str]]) -> Pairs:
@@ -126,19 +105,3 @@ def _distinct(pairs: Iterable[tuple[str, str]]) -> Pairs:
     for prompt, response in pairs:
         first.setdefault(prompt, response)
     return list(first.items())
-
-
-def _mistake(place: str, wrong: str, remedy: str) -> ValueError:
-    return ValueError(" ".join(f"{place}: {wrong}; {remedy}".splitlines()))
-
-
-def _listing(names: Iterable[str]) -> str:
-    return ", ".join(map(str, names)) or "none"
-
-
-def _kind(value: object) -> str:
-    return f"a JSON {type(value).__name__}"
-
-
-def _brief(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

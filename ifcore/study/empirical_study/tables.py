@@ -15,7 +15,7 @@ from ifcore.study.runs.artifact import Attribution, Tuned, quality
 from ifcore.study.runs.attack import Attack
 from ifcore.study.show.names import COLUMNS, DATASETS, NAMES, RUN_COLUMNS
 from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Prose, Table
+from ifcore.study.show.table import Prose, Table, plain
 
 _SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
 _TUNED_ON = {"nothing": "original", "benign": "on benign", "harmful": "on harmful", "mixed": "on mixed"}
@@ -104,10 +104,10 @@ def by_class_table(attributions: Mapping[str, Attribution]) -> Table:
     frame["value"] *= 100
     wide = frame.pivot_table(index=["dataset", "class"], columns=["metric", "method"], values="value", sort=False)
     methods = list(frame.method.unique())
-    cells = [
-        [f"{DATASETS[dataset]}: {label}", *(f"{row['accuracy', m]:.0f} / {row['coverage', m]:.0f}" for m in methods)]
-        for (dataset, label), row in wide.iterrows()
-    ]
+    cells = []
+    for (dataset, label), row in wide.iterrows():
+        found = (f"{row['accuracy', method]:.0f} / {row['coverage', method]:.0f}" for method in methods)
+        cells.append([f"{DATASETS[dataset]}: {plain(label)}", *found])
     caption = "Accuracy / coverage in percent, class by class."
     return Table(None, caption, ["Class", *(NAMES.get(m, "Chance") for m in methods)], cells, frame)
 

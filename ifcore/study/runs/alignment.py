@@ -16,7 +16,7 @@ from ifcore.study.runs import base
 from ifcore.study.runs.stages import Stage, at_work
 
 VERSIONS = ("torch", "transformers", "peft", "safetensors")
-MODULES = "all-linear"  # on queries and values alone, as the study's own fine-tunes, the model learns to refuse more slowly
+MODULES = "all-linear"  # wider than the study's own fine-tunes: as the safety training of a chat model is
 
 
 def taught(run: Run, precision: str) -> tuple[Path | None, str | None]:

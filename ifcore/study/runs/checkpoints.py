@@ -12,7 +12,7 @@ from ifcore import files, gradients, models, representations
 from ifcore.study import selection
 from ifcore.study.config import Run
 from ifcore.study.runs import answers as answering
-from ifcore.study.runs import artifact, steps
+from ifcore.study.runs import steps
 from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.stages import Stage, at_work
 from ifcore.study.runs.task import Task

@@ -24,14 +24,15 @@ def asked(run: Run, dataset: str) -> data.Split:
     if dataset not in run.profile.datasets:
         raise ValueError(f"dataset: {dataset!r}; {run.profile.name} has {', '.join(run.profile.datasets)}")
     sources = {kind: run.located(getattr(run.profile, f"{kind}_source")) for kind in ("harmful", "benign")}
-    return data.load(dataset, **dict(run.profile.datasets[dataset]), seed=run.seed, **sources)
+    source = run.source(dataset)
+    return data.load(dataset, **dict(run.profile.datasets[dataset]), seed=run.seed, **sources, source=source)
 
 
 def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
     """The same, its harmful requests answered by the profile's generator where it names one.
 
     AdvBench's targets are openings only. The paper lets TinyLlama, which is not aligned, answer its prompts, and
-    fine-tunes on those answers.
+    fine-tunes on those answers. A data set in the released format has its responses, which stay.
     """
     split, source = asked(run, dataset), run.located(run.profile.generator)
     complying = {
@@ -39,7 +40,7 @@ def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
         for example in split.train + split.val + split.dev
         if data.family(dataset).complies(example)
     }
-    if source is None or not complying:
+    if source is None or not complying or run.source(dataset):
         return split
     folder, requests = run.artifacts.parent / "responses", sorted(set(complying.values()))
     said = responses(source, requests, folder, getattr(torch, precision), device, run.profile.max_new_tokens)

@@ -19,8 +19,8 @@ from ifcore.study.runs import alignment, base
 class Task:
     """One fine-tune of a run: on a data set, or the training examples of `only` one of its classes.
 
-    `model` stands in for the profile's, as it comes: only the profile's own is taught to refuse first, where the profile
-    has an alignment. `layers` are those with LoRA, all by default.
+    `model` stands in for the profile's, as it comes: only the profile's own is taught to refuse first, where it asks for
+    that. `layers` are those with LoRA, all by default.
     """
 
     run: Run

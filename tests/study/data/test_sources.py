@@ -109,8 +109,8 @@ def test_a_bad_csv_is_refused(advbench, header, rows, words):
         ([*instructions(1), {"instruction": "c"}], ["row 2: no column 'output'", "(found instruction)"]),
         ([{"instruction": " ", "output": "b"}], ["row 1, column instruction: empty"]),
         ([{"instruction": "a", "output": ""}], ["row 1, column output: empty"]),
-        ([{"instruction": "a", "output": 7}], ["row 1, column output: a JSON int"]),
-        ([{"instruction": "a", "input": ["x"], "output": "b"}], ["row 1, column input: a JSON list"]),
+        ([{"instruction": "a", "output": 7}], ["row 1, column output: a value of type int"]),
+        ([{"instruction": "a", "input": ["x"], "output": "b"}], ["row 1, column input: a value of type list"]),
     ],
 )
 def test_bad_json_records_are_refused(alpaca, records, words):

@@ -1,3 +1,4 @@
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -184,3 +185,10 @@ def test_by_class_splits_the_average(run):
     )
     rows = tables.by_class_table({"mixed_small": found}).rows
     assert rows == [["Mixed (small): harmful", "100 / 100", "50 / 50"], ["Mixed (small): benign", "0 / 0", "50 / 50"]]
+
+
+def test_a_class_that_a_file_names_is_text_in_the_table(run):
+    named = Example("a", "b", "Replace *vowels* | <b>")
+    found = replace(attribution({"gradsim": [RIGHT]}), train=[named] * 4, val=[named])
+    cell = tables.by_class_table({"mixed_small": found}).rows[0][0]
+    assert html.unescape(cell) == f"Mixed (small): {named.label}" and not set("*|<") & set(cell)

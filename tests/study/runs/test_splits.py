@@ -5,6 +5,8 @@ import pytest
 
 from ifcore import weights
 from ifcore.study.runs import answers, splits
+from tests.study.data.test_released import write_source
+from tests.study.runs.test_artifact import make_run
 from tests.study.test_paper_path import tiny_llama
 
 PROMPTS = ["What now?", "And then?", "Why?"]
@@ -75,3 +77,14 @@ def test_two_processes_lose_no_answer_of_the_other(tmp_path, monkeypatch):
     assert calls == [PROMPTS[:2], PROMPTS[2:]]
     splits.responses(SOURCE, PROMPTS, tmp_path)
     assert len(calls) == 2
+
+
+def test_a_data_set_in_the_released_format_keeps_its_responses_though_there_is_a_generator(tmp_path):
+    rows = [(f"{label} {i}", f"as released {i}", label) for label in ("harmful", "benign") for i in range(4)]
+    write_source(tmp_path / "mixed", rows, [("ask", "as released", "harmful")])
+    sizes = {"train": {"harmful": 2, "benign": 2}, "val": {"harmful": 1}, "dev": {"harmful": 1}}
+    run = make_run(tmp_path, datasets={"mixed_small": sizes}, mixed_small_source="mixed", generator="path:/none")
+    split = splits.answered(run, "mixed_small", "float32", "cpu")
+    assert split == splits.asked(run, "mixed_small")
+    assert [each.response for each in split.train] == ["as released 0", "as released 1"] * 2
+    assert [each.prompt for each in split.dev] == ["harmful 2"]
