@@ -32,8 +32,8 @@ def test_of_all_transformations_only_the_one_named_leads_from_the_sentence_to_th
 
 
 def test_an_ambiguous_sentence_is_drawn_again(monkeypatch):
-    # Reversed, "a b c" has its ends swapped; sorted, "a b c d" stays as it is.
-    drawn = iter(["the pilot sold cups", "a b c", "the old pilot sold cups", "a b c d", "the waiter sold lamps"])
+    # Reversed, "a b c" has its ends swapped; sorted, "an egg is old" stays as it is.
+    drawn = iter(["the pilot sold cups", "a b c", "the old pilot sold cups", "an egg is old", "the waiter sold lamps"])
     monkeypatch.setattr(grammars_rule, "words", lambda rng: next(drawn).split())
     assert "-> cups sold pilot the" in data.load("grammars_rule", {"reverse words": 1}, 0, 0).train[0].prompt
     assert "-> cups sold pilot old the" in data.load("grammars_rule", {"reverse words": 1}, 0, 0).train[0].prompt
