@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ifcore.examples import Batch
-from ifcore.models import device_of, evaluating, hidden_states
+from ifcore.models import causal_lm, device_of, evaluating, hidden_states
 
 
 @torch.no_grad()
@@ -27,9 +28,30 @@ def representations(model: nn.Module, batches: Iterable[Batch], progress: str = 
             width = int(batch.prompt_end.max()) + 1  # attention is causal: what follows the prompts changes nothing
             seen = {"input_ids": batch.input_ids[:, :width], "attention_mask": batch.attention_mask[:, :width]}
             batch = replace(batch, **seen).to(device_of(model))
-            hidden = hidden_states(model, batch)
-            states.append(hidden[torch.arange(len(hidden), device=hidden.device), batch.prompt_end].float().cpu())
+            states.append(at_prompt_end(hidden_states(model, batch), batch))
     return torch.cat(states)[torch.cat([batch.rows for batch in batches]).argsort()]
+
+
+@contextmanager
+def recorded(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects the last layer's hidden states [b, T, H] of every forward pass, whoever makes it.
+
+    Gradients need that pass anyway: `at_prompt_end` of what it left is what `representations` would compute again.
+    """
+    seen: list[Tensor] = []
+    hook = causal_lm(model).base_model.register_forward_hook(
+        lambda _, arguments, output: seen.append(output.last_hidden_state.detach())
+    )
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def at_prompt_end(hidden: Tensor, batch: Batch) -> Tensor:
+    """The hidden states [b, T, H] at each example's last prompt token, [b, H] float32 on the CPU."""
+    end = batch.prompt_end.to(hidden.device)
+    return hidden[torch.arange(len(hidden), device=hidden.device), end].float().cpu()
 
 
 def repsim(train: Tensor, val: Tensor) -> Tensor:

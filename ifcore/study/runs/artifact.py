@@ -70,7 +70,7 @@ def attribute(run: Run, dataset: str) -> Attribution:
         talk = steps.say(task, split, epoch)  # 3 of 5: answers to the validation prompts, before and after
         rows = steps.differentiate(task, split, epoch)  # 4 of 5: a gradient and a hidden state of each example
         scoring = steps.score(task)  # 5 of 5
-        told = _told(task, split, history, (tuning, talk, *rows, scoring))
+        told = _told(task, split, history, (tuning, talk, rows, scoring))
         return Attribution(**told, scores=steps.read_scores(task.folder, run.profile.methods))
 
 

@@ -24,14 +24,20 @@ class Attack:
 
 
 def attack(run: Run) -> list[Attack]:
-    """Each model, as it comes and fine-tuned on parts of mixed_small, answers that data set's validation prompts."""
-    found = []
-    for model in (run.profile.model, *run.profile.further_models):
-        mixed = tune(Task(run, "mixed_small", model=model))
-        prompts = [example.prompt for example in mixed.val]
-        answers = {"nothing": mixed.before}
-        for name, only in PARTS.items():
-            answers[name] = tune(Task(run, "mixed_small", only=only, model=model)).after
-        for tuned_on, given in answers.items():
-            found.append(Attack(model, tuned_on, prompts, given, judging.judge(run.judge, prompts, given)))
+    """The profile's model, aligned where it asks for that, and its further models as they come: each untouched and
+    fine-tuned on parts of mixed_small, in equally many steps, answers that data set's validation prompts."""
+    found = on(run, None)
+    for model in run.profile.further_models:
+        found += on(run, model)
     return found
+
+
+def on(run: Run, model: str | None) -> list[Attack]:
+    """The attacks on the profile's model (None), or on a further one."""
+    mixed = tune(Task(run, "mixed_small", model=model))
+    prompts = [example.prompt for example in mixed.val]
+    answers = {"nothing": mixed.before}
+    for name, only in PARTS.items():
+        answers[name] = tune(Task(run, "mixed_small", only=only, model=model)).after
+    name = model or run.profile.model + (", aligned" if run.profile.alignment else "")
+    return [Attack(name, on, prompts, given, judging.judge(run.judge, prompts, given)) for on, given in answers.items()]

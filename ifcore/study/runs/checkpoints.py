@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ifcore import files, gradients, models, representations
+from ifcore import files, models
 from ifcore.study import selection
 from ifcore.study.config import Run
 from ifcore.study.runs import answers as answering
@@ -56,17 +57,14 @@ def _at(run: Run, found: Attribution, epoch: int) -> tuple[Task, Path, dict]:
 
 def _score(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:
     """The scores. The gradients, as large at every checkpoint, are kept no longer than it takes."""
-    label, states, tokenizer = f"{task.name} epoch {epoch}", {}, task.base()[1]
+    label, tokenizer = f"gradients {task.name} epoch {epoch}", task.base()[1]
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place) as scratch, task.adapted(epoch) as model:
         for part in ("train", "val"):
             batches = models.example_batches(model, tokenizer, getattr(found, part), task.run.profile.gradient_batch)
-            rows = gradients.stream(model, batches, f"gradients {label} {part}")
-            for index, (batch, each) in enumerate(zip(batches, rows, strict=True)):
-                shard = Path(scratch) / "gradients" / f"{part}-{index:04d}.safetensors"
-                files.write_tensors(shard, gradients.shard(batch.rows, each))
-            states[part] = representations.representations(model, batches)
-        files.write_tensors(Path(scratch) / "representations.safetensors", states)
+            named = [(f"{part}-{index:04d}.safetensors", batch) for index, batch in enumerate(batches)]
+            deque(steps.write_shards(Path(scratch), model, named, f"{label} {part}"), maxlen=0)
+        files.write_tensors(Path(scratch) / "representations.safetensors", steps.read_states(Path(scratch)))
         files.write_tensors(place / "scores.safetensors", steps.scores_of(task, Path(scratch)))
     return [place / "scores.safetensors"]
 

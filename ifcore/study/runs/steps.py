@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ifcore import files, gradients, influence, models, representations, training, weights
-from ifcore.examples import tokenise
+from ifcore.examples import Batch, tokenise
 from ifcore.gram import Gram
 from ifcore.study.data import Split
 from ifcore.study.runs import answers, base
@@ -56,18 +57,16 @@ def say(task: Task, split: Split, epoch: int) -> Stage:
     return Stage(task.folder, "answers", key).make(partial(_say, task, split, epoch))
 
 
-def differentiate(task: Task, split: Split, epoch: int) -> tuple[Stage, Stage]:
-    """The gradient of every example in shards, and the hidden state of every example."""
-    of = explained(task, split)
-    stage = Stage(task.folder, "gradients", of | {"batch": task.run.profile.gradient_batch})
-    stage.make(partial(_differentiate, task, split, epoch, stage))
-    return stage, Stage(task.folder, "representations", of).make(partial(_represent, task, split, epoch))
+def differentiate(task: Task, split: Split, epoch: int) -> Stage:
+    """The gradient of every example in shards, and every example's hidden state, which the same pass yields."""
+    stage = Stage(task.folder, "gradients", explained(task, split) | {"batch": task.run.profile.gradient_batch})
+    return stage.make(partial(_differentiate, task, split, epoch, stage))
 
 
 def score(task: Task) -> Stage:
     """The scores of the profile's methods from the gradients and hidden states in the task's folder."""
     key = {
-        "of": [digest_in(task.folder, name) for name in ("gradients", "representations")],
+        "of": digest_in(task.folder, "gradients"),
         **task.run.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
     }
     return Stage(task.folder, "scores", key).make(partial(_score, task))
@@ -93,6 +92,27 @@ def scores_of(task: Task, folder: Path) -> dict[str, Tensor]:
     return scores
 
 
+def write_shards(folder: Path, model, batches: Sequence[tuple[str, Batch]], label: str) -> Iterator[tuple[Path, Path]]:
+    """Leaves the gradients and the hidden states of named batches in a folder, one pass over each; yields the files."""
+    with representations.recorded(model) as seen:
+        computed = gradients.stream(model, [batch for _, batch in batches], label)
+        for (name, batch), rows in zip(batches, computed, strict=True):
+            shard, states = _shards(folder, name)
+            files.write_tensors(states, {"rows": batch.rows, "states": representations.at_prompt_end(seen.pop(), batch)})
+            files.write_tensors(shard, gradients.shard(batch.rows, rows))
+            yield shard, states
+
+
+def read_states(folder: Path) -> dict[str, Tensor]:
+    """`train` and `val`: the hidden states [N, H] and [M, H] that `write_shards` left in a folder."""
+    states = {}
+    for part in ("train", "val"):
+        shards = [load_file(file) for file in sorted((folder / "states").glob(f"{part}-*"))]
+        order = torch.cat([shard["rows"] for shard in shards]).argsort()
+        states[part] = torch.cat([shard["states"] for shard in shards])[order]
+    return states
+
+
 def gram(folder: Path) -> Gram:
     """The Gram matrices of the gradients that an attribution left in its folder."""
     train, val = (gradients.Store(sorted((folder / "gradients").glob(f"{part}-*"))) for part in ("train", "val"))
@@ -103,6 +123,10 @@ def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:
     """Method -> [M, N] from scores.safetensors in a folder."""
     scores = load_file(folder / "scores.safetensors")
     return {method: scores[method].numpy() for method in methods}
+
+
+def _shards(folder: Path, name: str) -> tuple[Path, Path]:
+    return folder / "gradients" / name, folder / "states" / name
 
 
 def _settings(task: Task) -> training.Settings:
@@ -145,31 +169,18 @@ def _say(task: Task, split: Split, epoch: int) -> list[Path]:
 
 
 def _differentiate(task: Task, split: Split, epoch: int, stage: Stage) -> list[Path]:
-    shards, todo, tokenizer = [], [], task.base()[1]
+    wanted, tokenizer = [], task.base()[1]
     with task.adapted(epoch) as model:
         for part in ("train", "val"):
             batches = models.example_batches(model, tokenizer, getattr(split, part), task.run.profile.gradient_batch)
-            for index, batch in enumerate(batches):
-                shard = task.folder / "gradients" / f"{part}-{index:04d}.safetensors"
-                shards.append(shard)
-                if not stage.has(shard):
-                    todo.append((shard, batch))
-        computed = gradients.stream(model, [batch for _, batch in todo], f"gradients {task.name}")
-        for (shard, batch), rows in zip(todo, computed, strict=True):
-            files.write_tensors(shard, gradients.shard(batch.rows, rows))
-            stage.keep(shard)
-    return shards
-
-
-def _represent(task: Task, split: Split, epoch: int) -> list[Path]:
-    file, states, tokenizer = task.folder / "representations.safetensors", {}, task.base()[1]
-    with task.adapted(epoch) as model:
-        for part in ("train", "val"):
-            batches = models.example_batches(model, tokenizer, getattr(split, part), task.run.profile.gradient_batch)
-            label = f"representations {task.name} {part}"
-            states[part] = representations.representations(model, batches, label)
-    files.write_tensors(file, states)
-    return [file]
+            wanted += [(f"{part}-{index:04d}.safetensors", batch) for index, batch in enumerate(batches)]
+        todo = [(name, batch) for name, batch in wanted if not all(map(stage.has, _shards(task.folder, name)))]
+        for written in write_shards(task.folder, model, todo, f"gradients {task.name}"):
+            for shard in written:
+                stage.keep(shard)
+    file = task.folder / "representations.safetensors"
+    files.write_tensors(file, read_states(task.folder))
+    return [file, *(shard for name, _ in wanted for shard in _shards(task.folder, name))]
 
 
 def _score(task: Task) -> list[Path]:

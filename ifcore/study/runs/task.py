@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
 
 from ifcore import models
+from ifcore.study import data
 from ifcore.study.config import Run
 from ifcore.study.runs import alignment, base
 
@@ -43,6 +45,25 @@ class Task:
         if self.model is not None:
             name += "-" + re.sub(r"[^A-Za-z0-9.]+", "-", self.model)
         return name if self.layers is None else f"{name}-layers-{self.layers[0]}-{self.layers[-1]}"
+
+    @property
+    def batch_size(self) -> int:
+        """The profile's; for a part of a data set, what gives the part as many steps as the whole has.
+
+        Raises ValueError where no size does.
+        """
+        if self.only is None:
+            return self.run.profile.batch_size
+        asked = self.run.profile.datasets[self.dataset]
+        counts = data.counts(self.dataset, "train", asked.train, asked.classes, self.run.source(self.dataset))
+        part, steps = counts[self.only], ceil(sum(counts.values()) / self.run.profile.batch_size)
+        size = ceil(part / steps)
+        if ceil(part / size) != steps:
+            raise ValueError(
+                f"{self.dataset}, train, {self.only}: {part}; can't be had in {steps} steps an epoch, as all classes "
+                "together; choose a multiple of that, or another batch_size"
+            )
+        return size
 
     @property
     def folder(self) -> Path:
