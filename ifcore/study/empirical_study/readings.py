@@ -77,22 +77,25 @@ def parts_text(table4: Table) -> Prose:
     """What the mean of Table 4 hides: for each data set, whose coverage differs between triggered and clean prompts."""
     frame, lines = table4.frame, []
     for dataset in frame[frame.metric.isin(PARTS)].dataset.unique():
-        told: dict[bool, list[str]] = {True: [], False: []}
+        words = ("the intervals are apart", "the intervals overlap", "there are too few prompts to tell")
+        told: dict[str, list[str]] = {each: [] for each in words}
         for method in (name for name in NAMES if name in set(frame.method)):
             ends = [_percent(frame, dataset, metric, method) for metric in PARTS]
             if any(pd.isna(end[0]) for end in ends):  # validated on one kind alone
                 continue
             (triggered, *one), (clean, *other) = ends
-            apart = one[0] > other[1] or other[0] > one[1]
-            told[apart].append(f"{NAMES[method]} ({triggered:.0f} and {clean:.0f} %)")
-        parts = [f"{words} for {', '.join(told[apart])}" for apart, words in _APART.items() if told[apart]]
+            apart, overlap, few = told.values()
+            verdict = apart if one[0] > other[1] or other[0] > one[1] else overlap
+            verdict = few if pd.isna([*one, *other]).any() else verdict
+            verdict.append(f"{NAMES[method]} ({triggered:.0f} and {clean:.0f} %)")
+        parts = [f"{words} for {', '.join(names)}" for words, names in told.items() if names]
         if parts:
             lines.append(f"- {DATASETS[dataset]}: on triggered and clean prompts, {'; '.join(parts)}.")
     return Prose("\n".join(lines))
 
 
 _LEADS, _TIES, _OPEN, _TRAILS = "leads", "ties with", "is inconclusive against", "trails"
-_APART = {True: "the intervals are apart", False: "the intervals overlap"}
+_FEWEST = 6  # examples of which an interval is believed, as in `statistics.paired`
 
 
 def _difference(frame: pd.DataFrame, found: Attribution, metric: str, method: str) -> tuple[float, float, float]:
@@ -143,14 +146,16 @@ def _chance_text(table: Table, found: Attribution, methods: list[str]) -> str:
 def _percent(
     frame: pd.DataFrame, dataset: str, metric: str, method: str, less: str | None = None
 ) -> tuple[float, float, float]:
-    """A method's value with its interval, `less` another's; NaN where there is none."""
+    """A method's value with its interval, `less` another's; NaN where there is none, or too few examples for one."""
     part = frame[(frame.dataset == dataset) & (frame.metric == metric)].set_index("method")
     if method not in part.index:
         return (float("nan"),) * 3
     rows, base = part.loc[[method]], 0.0 if less is None else part.loc[[less]].value.to_numpy()
     values = rows.value.to_numpy() - base
     ends = (rows.ci_low.to_numpy() - base, rows.ci_high.to_numpy() - base)
-    low, high = statistics.interval_of_mean(values) if len(rows) > 1 else (float(end.item()) for end in ends)
+    low, high = (float(end[0]) if rows.n_val.iloc[0] >= _FEWEST else float("nan") for end in ends)
+    if len(rows) > 1:
+        low, high = statistics.interval_of_mean(values)
     return 100 * float(values.mean()), 100 * low, 100 * high
 
 

@@ -164,7 +164,7 @@ def _scores_table(run, attributions, name, label, what, about_paper, frame=None)
     those of `tidy`.
     """
     number = name.split("_")[0]  # table2, table3, table4
-    printed, words = paper().get(number), paper().get(f"{number}_prose")
+    printed, words = paper().get(number, {}), paper().get(f"{number}_prose")
     released = paper()["released"].get(number, {})
     seeds = publish(run, name, tidy(run, attributions) if frame is None else frame)
     columns = [(dataset, metric) for dataset in attributions for metric in ("accuracy", "coverage")]
@@ -175,13 +175,14 @@ def _scores_table(run, attributions, name, label, what, about_paper, frame=None)
         rows.append([NAMES[method], *(cells[column][method] for column in columns)])
         if words:
             rows[-1].append(words.get(method, "not in it"))
-        if printed and method in printed[columns[0][0]]:
-            rows.append([f"*{NAMES[method]}, the paper*", *(f"*{printed[d][method][m]:.1f}*" for d, m in columns)])
+        known = {"the paper": {d: each.get(method) for d, each in printed.items()}}
         for model in dict.fromkeys(model for each in released.values() for model in each["scores"]):
-            have = {d: each["scores"].get(model, {}).get(method) for d, each in released.items()}
-            if any(have.get(dataset) for dataset in attributions):
-                numbers = (f"*{have[d][m]:.1f}*" if have.get(d) else "" for d, m in columns)
-                rows.append([f"*{NAMES[method]}, released scores, {model}*", *numbers, ""])
+            scores = {d: each["scores"].get(model, {}).get(method) for d, each in released.items()}
+            known[f"released scores, {model}"] = scores
+        for source, of in known.items():
+            if any(of.get(dataset) for dataset in attributions):
+                numbers = (f"*{of[d][m]:.1f}*" if of.get(d) else "" for d, m in columns)
+                rows.append([f"*{NAMES[method]}, {source}*", *numbers])
     rows.append(["*Chance*", *(cells[column]["chance"] for column in columns)])
     counts = {
         "*Examples, training / validation*": {d: (len(f.train), len(f.val)) for d, f in attributions.items()},

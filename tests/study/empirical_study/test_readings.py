@@ -54,10 +54,12 @@ def test_chance_in_the_released_matrices_is_the_class_share_of_their_training_ex
 
 def test_what_the_mean_of_triggered_and_clean_prompts_hides_is_said_by_intervals():
     rows = [
-        ("backdoor_1", method, metric, value, value - 0.1, value + 0.1, 0)
+        ("backdoor_1", method, metric, value, value - 0.1, value + 0.1, 6, 0)
         for method, pair in (("gradsim", (0.6, 0.5)), ("repsim", (0.83, 0.46)))
         for metric, value in zip(tables.PARTS, pair, strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value", "ci_low", "ci_high", "seed"])
+    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_val", "seed"])
     found = readings.parts_text(tables.Table(None, "", [], [], frame)).text
     assert "apart for RepSim (83 and 46 %); the intervals overlap for GradSim (60 and 50 %)" in found
+    found = readings.parts_text(tables.Table(None, "", [], [], frame.assign(n_val=5))).text
+    assert "too few prompts to tell for GradSim (60 and 50 %), RepSim (83 and 46 %)" in found
