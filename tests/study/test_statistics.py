@@ -33,11 +33,6 @@ def test_a_slope_of_too_few_points_is_none_and_one_of_a_constant_is_flat():
     assert statistics.interval_of_slope([1, 2, 4], [5, 5, 5]) == (0, 0, 0)
 
 
-def test_the_mean_over_seeds_has_the_interval_of_a_mean_of_independent_estimates():
-    assert statistics.mean_over_seeds([1, 2], [0.7, 1.6], [1.3, 2.4]) == pytest.approx((1.5, 1.25, 1.75))
-    assert statistics.mean_over_seeds([1], [0.7], [1.3]) == pytest.approx((1, 0.7, 1.3))
-
-
 def test_a_paired_difference_is_scipys_t_interval_and_few_pairs_have_none():
     one, other = np.random.default_rng(0).normal(size=(2, 8))
     expected = stats.ttest_rel(one, other).confidence_interval()
@@ -53,3 +48,8 @@ def test_mcnemars_test_counts_only_the_pairs_that_changed():
     # 10 changed, 9 one way: 2 (1 + 10) / 2^10
     assert statistics.mcnemar(before, after) == pytest.approx(22 / 1024)
     assert statistics.mcnemar([1, 0], [1, 0]) == 1
+
+
+def test_the_mean_over_seeds_has_the_interval_of_a_mean_of_independent_estimates():
+    assert statistics.mean_over_seeds([1, 2], [0.7, 1.6], [1.3, 2.4]) == pytest.approx((1.5, 1.25, 1.75))
+    assert statistics.mean_over_seeds([1], [0.7], [1.3]) == pytest.approx((1, 0.7, 1.3))
