@@ -37,7 +37,7 @@ def finetune(
 
     Leaves `folder`/epoch-NN in PEFT's own format for each epoch, 00 the untouched adapter; where a call was killed, the
     next goes on from the last one, to the same bits. Stops once the dev loss rose `patience` evaluations running.
-    Returns a row an epoch: epoch, step, train_loss (mean over its steps, dropout on), dev_loss (NaN without `dev`).
+    Returns a row an epoch: epoch, step; train_loss and the unclipped grad_norm, means over its steps; dev_loss, or NaN.
     """
     size = settings.batch_size if settings.micro_batch is None else settings.micro_batch
     if min(len(train), settings.epochs, settings.batch_size, settings.patience, size) < 1:
@@ -74,7 +74,7 @@ def finetune(
                 break
             # Epoch 0 takes no step. The order is the Trainer's: accelerate adds the epochs gone by to the seed.
             order = torch.randperm(len(train), generator=torch.Generator().manual_seed(settings.seed + epoch - 1))
-            losses = []
+            of: dict[str, list[float]] = {"train_loss": [], "grad_norm": [], "dev_loss": []}
             model.train()
             for step, rows in enumerate(order.split(settings.batch_size) if epoch else (), each * (epoch - 1)):
                 loss, theta.grad = 0.0, torch.zeros_like(theta)
@@ -88,14 +88,15 @@ def finetune(
                     raise FloatingPointError(f"{found}; lower learning_rate or choose precision float32")
                 optimizer.param_groups[0]["lr"] = settings.learning_rate * (1 - step / total)
                 optimizer.step()
-                losses.append(float(loss))
-                bar.set_postfix(epoch=epoch, loss=losses[-1], dev_loss=history[-1]["dev_loss"], refresh=False)
+                of["train_loss"].append(float(loss))
+                of["grad_norm"].append(float(norm))
+                bar.set_postfix(epoch=epoch, loss=float(loss), dev_loss=history[-1]["dev_loss"], refresh=False)
                 bar.update()
             model.eval()
             with torch.no_grad():
-                parts = [example_losses(model, batch.to(device)).tolist() for batch in batches(dev, size)]
-            train_loss, dev_loss = (pd.Series(part, dtype=float).mean() for part in (losses, sum(parts, [])))
-            history.append({"epoch": epoch, "step": each * epoch, "train_loss": train_loss, "dev_loss": dev_loss})
+                of["dev_loss"] = sum((example_losses(model, x.to(device)).tolist() for x in batches(dev, size)), [])
+            means = {name: pd.Series(values, dtype=float).mean() for name, values in of.items()}
+            history.append({"epoch": epoch, "step": each * epoch, **means})
             state = optimizer.state[theta] | {"theta": theta, "dropout": dropout.get_state()}
             _save(folder, model, state, {"identity": identity, "history": history})
         kept = theta

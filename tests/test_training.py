@@ -80,7 +80,8 @@ def trainer_run(folder, model, train, dev, settings):
     trainer = Ours(model, arguments, collator, train, dev, callbacks=[Keep()])
     with torch.random.fork_rng([]):
         trainer.train()
-    return {key: [row[key] for row in trainer.state.log_history if key in row] for key in ("loss", "eval_loss")}
+    logged = trainer.state.log_history
+    return {key: [row[key] for row in logged if key in row] for key in ("loss", "eval_loss", "grad_norm")}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -99,7 +100,9 @@ def test_it_follows_the_trainer_step_for_step(tmp_path, monkeypatch, dtype):
     history = finetune(model, train, dev, tmp_path / "ours", SETTINGS)
     assert steps == pytest.approx(expected["loss"], abs=1e-6) and len(steps) == 9
     assert history.dev_loss.tolist() == pytest.approx(expected["eval_loss"], abs=1e-6)
-    assert history.train_loss[1:].tolist() == pytest.approx([sum(steps[i : i + 3]) / 3 for i in (0, 3, 6)])
+    for column, each in (("train_loss", steps), ("grad_norm", expected["grad_norm"])):
+        means = [sum(each[i : i + 3]) / 3 for i in (0, 3, 6)]
+        assert history[column].tolist() == pytest.approx([float("nan"), *means], rel=1e-5, nan_ok=True)
     assert history.epoch.tolist() == [0, 1, 2, 3] and history.step.tolist() == [0, 3, 6, 9]
     same(adapters(tmp_path / "ours"), adapters(tmp_path / "trainer"), atol=1e-6)
 

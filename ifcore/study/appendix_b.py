@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ifcore.study.config import Run
+from ifcore.study.paper import paper
 from ifcore.study.runs.artifact import Tuned
 from ifcore.study.show.names import DATASETS
 from ifcore.study.show.table import Table, plain
@@ -14,22 +15,18 @@ from ifcore.study.show.table import Table, plain
 
 def settings_table(run: Run) -> Table:
     """Every key of the profile in use, beside the paper's setting where it names one."""
-    stated = {
-        "model": "Llama-2-7B-chat",
-        "epochs": "25",
-        "batch_size": "32",
-        "learning_rate": "the Trainer's default, 5e-5",
-        "patience": "3",
-        "lora_rank": "4",
-        "lora_alpha": "32",
-        "lora_dropout": "0.1",
-        "lissa_iterations": "10",
-        "damping": "as Grosse et al. (2023)",
-        "judge": "a BERT-style classifier",
-    }
-    rows = [[f"`{key}`", plain(value), stated.get(key, "")] for key, value in run.profile.settings.items()]
+    stated = paper()["settings"]
+    rows = [[f"`{key}`", plain(value), str(stated.get(key, ""))] for key, value in run.profile.settings.items()]
     caption = f"The settings of the profile `{run.profile.name}` and the paper's."
     return Table(None, caption, ["Key", "This run", "The paper"], rows, pd.DataFrame(rows), text=True)
+
+
+def departures_table() -> Table:
+    """Where the paper's text, its released code and this book part, and what that may change."""
+    keys = {"what": "", "text": "The text", "code": "The released code", "book": "This book", "matters": "May matter"}
+    rows = [[plain(each[key]) or "–" for key in keys] for each in paper()["departures"]]
+    caption = "Where the paper's text, the code released with it and this book part. –: not known."
+    return Table(None, caption, list(keys.values()), rows, pd.DataFrame(rows, columns=[*keys]), text=True)
 
 
 def examples_table(number: int, tuned: Mapping[str, Tuned], what: str) -> Table:

@@ -13,6 +13,12 @@ def test_settings_stand_beside_the_papers(run):
     assert max(len(cell) for row in rows.values() for cell in row) < 60, "a long cell pushes the others off the page"
 
 
+def test_every_departure_says_what_the_text_and_the_book_do_and_where_it_matters():
+    table = appendix_b.departures_table()
+    assert len(table.rows) >= 10
+    assert all("–" not in (what, text, book, matters) for what, text, _, book, matters in table.rows)
+
+
 def test_a_showcase_holds_an_example_of_each_class_and_its_text_means_nothing_to_the_page():
     evil = Example("<script>alert(1)</script> | **x** [a](b)\n# y", "`z` $1$", "a|b")
     found = replace(attribution(SCORES), train=[evil, *attribution(SCORES).train])

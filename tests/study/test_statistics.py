@@ -47,6 +47,23 @@ def test_over_seeds_one_estimate_keeps_its_interval_and_several_have_students():
     assert statistics.over_seeds([-0.5, 0.5], [0] * 2, [0] * 2) == (0, -1, 1)
 
 
+def test_a_paired_difference_is_scipys_t_interval_and_few_pairs_have_none():
+    one, other = np.random.default_rng(0).normal(size=(2, 8))
+    expected = stats.ttest_rel(one, other).confidence_interval()
+    value, *ends = statistics.paired(one, other)
+    assert value == pytest.approx(one.mean() - other.mean())
+    assert ends == pytest.approx([expected.low, expected.high])
+    assert np.isnan(statistics.paired(one[:5], other[:5])[1:]).all()
+    assert statistics.paired([1] * 6, [0] * 6) == (1, 1, 1)
+
+
+def test_mcnemars_test_counts_only_the_pairs_that_changed():
+    before, after = [0] * 9 + [1] * 1 + [1] * 50, [1] * 9 + [0] * 1 + [1] * 50
+    # 10 changed, 9 one way: 2 (1 + 10) / 2^10
+    assert statistics.mcnemar(before, after) == pytest.approx(22 / 1024)
+    assert statistics.mcnemar([1, 0], [1, 0]) == 1
+
+
 def test_the_mean_over_seeds_has_the_interval_of_a_mean_of_independent_estimates():
     assert statistics.mean_over_seeds([1, 2], [0.7, 1.6], [1.3, 2.4]) == pytest.approx((1.5, 1.25, 1.75))
     assert statistics.mean_over_seeds([1], [0.7], [1.3]) == pytest.approx((1, 0.7, 1.3))

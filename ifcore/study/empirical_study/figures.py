@@ -87,17 +87,28 @@ def heatmap_figure(run: Run, attribution: Attribution) -> Figure:
 
 
 def curves_figure(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
-    """Training and dev loss over the epochs, a panel a data set. Leaves curves.*."""
+    """Training and dev loss over the epochs, and the norm of the gradient on an axis of its own, a panel a data set.
+
+    The norm is a batch's, dropout on, before clipping, the mean over an epoch's steps: with the noise of batches in it,
+    it tends to stay above ‖∇R‖, the norm of the whole training loss's gradient. Leaves curves.*.
+    """
     with matplotlib.rc_context(STYLE):
         columns = min(4, len(tuned))
         rows = -(-len(tuned) // columns)
         figure, axes = plt.subplots(
             rows, columns, figsize=(7.2, 0.4 + 1.7 * rows), sharex=True, sharey=True, squeeze=False
         )
-        for axis, (dataset, found) in zip(axes.flat, tuned.items(), strict=False):
+        highest = 1.05 * max(found.history.grad_norm.max() for found in tuned.values())
+        for number, (axis, (dataset, found)) in enumerate(zip(axes.flat, tuned.items(), strict=False)):
             history = found.history
             axis.plot(history.epoch, history.train_loss, color="#999999", marker="o", markersize=3, label="training")
             axis.plot(history.epoch, history.dev_loss, color="black", marker="o", markersize=3, label="dev")
+            norm = axis.twinx()
+            style = {"color": _NORM, "linestyle": ":", "marker": "o", "markersize": 2}
+            norm.plot(history.epoch, history.grad_norm, label="norm of the gradient (right)", **style)
+            norm.set_ylim(0, highest)
+            norm.spines["right"].set_visible(True)
+            norm.tick_params(labelright=number % columns == columns - 1 or number == len(tuned) - 1)
             axis.set_title(DATASETS[dataset])
             axis.xaxis.get_major_locator().set_params(integer=True)
         for axis in axes.flat[len(tuned) :]:
@@ -106,9 +117,13 @@ def curves_figure(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
         axes[0, 0].set_ylim(0, 1.05 * axes[0, 0].get_ylim()[1])
         figure.supxlabel("epoch (0: before fine-tuning)", fontsize=9)
         figure.supylabel("loss (nats per response token)", fontsize=9)
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        lines = [*axes[0, 0].get_lines(), *norm.get_lines()]
+        figure.legend(handles=lines, loc="outside upper center", ncols=3, frameon=False)
         save(run, "curves", figure)
     return figure
+
+
+_NORM = "#56B4E9"  # no method's colour
 
 
 def _card(title: str, colour: str, example: Example, correct: bool | None = None) -> str:

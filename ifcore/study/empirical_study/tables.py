@@ -1,4 +1,4 @@
-"""Tables 1 to 4, with the paper's numbers beside ours, and the sentences that read them."""
+"""Tables 1 to 4, with the paper's numbers beside ours."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from dataclasses import replace
 import pandas as pd
 
 from ifcore import metrics
+from ifcore.study import data
 from ifcore.study.config import Run
+from ifcore.study.empirical_study import learning
 from ifcore.study.paper import paper
 from ifcore.study.runs import judging
-from ifcore.study.runs.artifact import Attribution, Tuned, quality
+from ifcore.study.runs.artifact import Attribution, quality
 from ifcore.study.runs.attack import Attack
 from ifcore.study.show.names import COLUMNS, DATASETS, NAMES, RUN_COLUMNS
 from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Prose, Table, plain
+from ifcore.study.show.table import Table, percent, plain
 
 _SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
+PARTS = ("coverage_triggered", "coverage_clean")
+_LOST = (
+    "The body of the paper's table is lost; the last column is its text. Rows of released scores were recomputed from "
+    "the score matrices that came with the paper's code, and are not the printed table."
+)
 _TUNED_ON = {"nothing": "original", "benign": "on benign", "harmful": "on harmful", "mixed": "on mixed"}
 
 
@@ -55,8 +62,7 @@ def harmful_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
         "table2_harmful",
         "tab-harmful",
         "Finding the harmful examples in the fine-tuning data",
-        "The body of the paper's table is lost; the last column is its text.",
-        ("The paper (%)", paper()["table2_prose"]),
+        _LOST,
     )
 
 
@@ -68,25 +74,37 @@ def class_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
         "table3_class",
         "tab-class",
         "Finding the training examples of the validation example's class",
-        "The body of the paper's table is lost; the last column is its text.",
-        ("The paper (%)", paper()["table3_prose"]),
+        _LOST,
     )
 
 
 def backdoor_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
     """Table 4: accuracy and coverage of finding training examples with the same trigger. Leaves table4_backdoor.csv.
 
-    Under each of our cells stands the paper's.
+    The file has coverage on triggered and on clean prompts apart, too (`coverage_triggered`, `coverage_clean`).
     """
+    frame = pd.concat([tidy(run, attributions), *(_parts(run, found) for found in attributions.values())])
     return _scores_table(
         run,
         attributions,
         "table4_backdoor",
         "tab-backdoor",
         "Finding the training examples with the validation example's trigger",
-        "The rows in italics are the paper's, on Llama-2-7B-chat.",
-        printed=paper()["table4"],
+        "Under ours, in italics, stand the paper's, on Llama-2-7B-chat.",
+        frame,
     )
+
+
+def parts_table(table4: Table) -> Table:
+    """Under Table 4: coverage on triggered and on clean prompts, which its mean hides."""
+    frame = table4.frame[table4.frame.metric.isin(PARTS)]
+    columns = list(frame.groupby(["dataset", "metric"], sort=False).groups)
+    cells = {column: _column(frame, *column) for column in columns}
+    methods = list(frame.method.unique())
+    rows = [[NAMES.get(m, "*Chance*"), *(cells[column].get(m, "") for column in columns)] for m in methods]
+    header = ["Method", *(f"{DATASETS[d]}, {metric.removeprefix('coverage_')} (%)" for d, metric in columns)]
+    caption = f"Coverage by kind of validation prompt, with {_spread(frame)} Best bold, second best underlined."
+    return Table(None, caption, header, rows, frame)
 
 
 def by_class_table(attributions: Mapping[str, Attribution]) -> Table:
@@ -112,53 +130,17 @@ def by_class_table(attributions: Mapping[str, Attribution]) -> Table:
     return Table(None, caption, ["Class", *(NAMES.get(m, "Chance") for m in methods)], cells, frame)
 
 
-def learning_table(run: Run, tuned: Mapping[str, Tuned]) -> Table:
-    """Whether the model learnt: dev loss and task accuracy before and after. Leaves learning.csv."""
-    rows = []
-    for dataset, found in tuned.items():
-        loss = found.history.set_index("epoch").dev_loss
-        for when, epoch, answers in (("before", 0, found.before), ("after", found.epoch, found.after)):
-            rate = judging.task_accuracy(dataset, found.val, answers)
-            about = (len(found.train), len(found.val), run.seed, run.profile.name, run.profile.model)
-            rows.append((dataset, when, "task_accuracy", rate.value, rate.low, rate.high, *about))
-            rows.append((dataset, when, "dev_loss", loss[epoch], None, None, *about))
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS])
-    publish(run, "learning", frame)
-    value = frame.set_index(["dataset", "method", "metric"])
-    cells = [
-        [
-            DATASETS[dataset] + _mark(found),
-            *(f"{value.value[dataset, when, 'dev_loss']:.2f}" for when in ("before", "after")),
-            *(_cell(value.loc[[(dataset, when, "task_accuracy")]]) for when in ("before", "after")),
-        ]
-        for dataset, found in tuned.items()
-    ]
-    caption = (
-        "Loss on dev examples, which are neither trained on nor explained (nats per response token), and task accuracy "
-        f"(percent, with 95 % intervals) before and after fine-tuning. {_NOT_LEARNT}"
-    )
-    header = ["Task", "Loss before", "Loss after", "Task accuracy before", "Task accuracy after"]
-    return Table(None, caption, header, cells, frame)
-
-
-def scores_text(table: Table) -> Prose:
-    """Says, for each data set and metric, whether RepSim leads as in the paper, with the numbers."""
-    means = table.frame.groupby(["dataset", "metric", "method"], sort=False).value.mean() * 100
-    sentences = []
-    for dataset, metric in means.index.droplevel("method").unique():
-        column = means[dataset, metric].drop("chance")
-        if "repsim" not in column or len(column) < 2:
-            continue
-        others = column.drop("repsim")
-        lead = round(column["repsim"] - others.max(), 1)  # equal shares may differ in the last bit: a tie, not a lead
-        verb = "leads" if lead > 0 else ("ties with" if lead == 0 else "trails")
-        by = f", by {abs(lead):.1f} points" if lead else ""
-        sentences.append(
-            f"- {DATASETS[dataset]}, {metric}: RepSim, {column['repsim']:.1f} %, {verb} the best influence method, "
-            f"{NAMES[others.idxmax()]} with {others.max():.1f} %{by}. "
-            + ("That is the paper's order." if lead > 0 else "In the paper it leads.")
-        )
-    return Prose("\n".join(sentences))
+def _parts(run: Run, found: Attribution) -> pd.DataFrame:
+    """The rows of `PARTS`: coverage of the validation examples with a trigger, and of those without."""
+    parts, complies = [], data.family(found.dataset).complies
+    for metric, triggered in zip(PARTS, (True, False), strict=True):
+        part = [i for i, example in enumerate(found.val) if complies(example) == triggered]
+        if part:
+            scores = {method: rows[part] for method, rows in found.scores.items()}
+            chosen = replace(found, val=[found.val[i] for i in part], scores=scores)
+            each = tidy(run, {found.dataset: chosen})
+            parts.append(each[each.metric == "coverage"].assign(metric=metric))
+    return pd.concat(parts)
 
 
 def tidy(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
@@ -174,40 +156,47 @@ def tidy(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).assign(**about)
 
 
-_NOT_LEARNT = (
-    "†: after fine-tuning the model answers fewer than half of the validation prompts as the task asks, or no more "
-    "than before; it has not learnt the task, and attribution means little there."
-)
-
-
-def _mark(found: Tuned) -> str:
-    return "" if judging.learnt(found.dataset, found.val, found.before, found.after) else " †"
-
-
-def _scores_table(run, attributions, name, label, what, about_paper, words=None, printed=None) -> Table:
+def _scores_table(run, attributions, name, label, what, about_paper, frame=None) -> Table:
     """Rows are methods, columns accuracy and coverage of each data set.
 
-    `words`: header and method -> text of a last column; `printed`: dataset -> method -> metric -> the paper's number,
-    each method's in a row of its own.
+    Under a method stand the paper's printed numbers or those of the released scores, in rows of their own, and the
+    paper's words in a last column, where paper.yaml has them for the table of this name. `frame`: tidy rows, by default
+    those of `tidy`.
     """
-    seeds = publish(run, name, tidy(run, attributions))
+    number = name.split("_")[0]  # table2, table3, table4
+    printed, words = paper().get(number, {}), paper().get(f"{number}_prose")
+    released = paper()["released"].get(number, {})
+    seeds = publish(run, name, tidy(run, attributions) if frame is None else frame)
     columns = [(dataset, metric) for dataset in attributions for metric in ("accuracy", "coverage")]
-    marks = {dataset: _mark(found) for dataset, found in attributions.items()}
-    header = ["Method", *(f"{DATASETS[d]}{marks[d]}, {_SHORT[m]} (%)" for d, m in columns)]
+    marks = {dataset: learning.mark(found) for dataset, found in attributions.items()}
     cells = {column: _column(seeds, *column) for column in columns}
     rows = []
     for method in run.profile.methods:
         rows.append([NAMES[method], *(cells[column][method] for column in columns)])
-        if printed and method in printed[columns[0][0]]:
-            rows.append([f"*{NAMES[method]}, the paper*", *(f"*{printed[d][method][m]:.1f}*" for d, m in columns)])
+        if words:
+            rows[-1].append(words.get(method, "not in it"))
+        known = {"the paper": {d: each.get(method) for d, each in printed.items()}}
+        for model in dict.fromkeys(model for each in released.values() for model in each["scores"]):
+            scores = {d: each["scores"].get(model, {}).get(method) for d, each in released.items()}
+            known[f"released scores, {model}"] = scores
+        for source, of in known.items():
+            if any(of.get(dataset) for dataset in attributions):
+                numbers = (f"*{of[d][m]:.1f}*" if of.get(d) else "" for d, m in columns)
+                rows.append([f"*{NAMES[method]}, {source}*", *numbers])
     rows.append(["*Chance*", *(cells[column]["chance"] for column in columns)])
-    if words:
-        header.append(words[0])
-        for row, method in zip(rows, [*run.profile.methods, "chance"], strict=True):
-            row.append("" if method == "chance" else words[1].get(method, "not in it"))
+    counts = {
+        "*Examples, training / validation*": {d: (len(f.train), len(f.val)) for d, f in attributions.items()},
+        "*Examples, the paper*": {d: tuple(each.values()) for d, each in paper()["counts"].items()},
+    }
+    for title, of in counts.items():
+        pairs = [["*{:,} / {:,}*".format(*of[dataset]) if dataset in of else "", ""] for dataset in attributions]
+        rows.append([title, *sum(pairs, [])])
+    header = ["Method", *(f"{DATASETS[d]}{marks[d]}, {_SHORT[m]} (%)" for d, m in columns)]
+    header += ["The paper's text"] if words else []
+    rows = [row + [""] * (len(header) - len(row)) for row in rows]
     caption = f"{what}: accuracy and coverage, with {_spread(seeds)} Best bold, second best underlined. {about_paper}"
     if any(marks.values()):
-        caption += " " + _NOT_LEARNT
+        caption += " " + learning.NOT_LEARNT
     return Table(label, caption, header, rows, seeds)
 
 
@@ -227,11 +216,10 @@ def _column(frame: pd.DataFrame, dataset: str, metric: str) -> dict[str, str]:
 
 def _cell(rows: pd.DataFrame) -> str:
     """Percent with its interval, or mean ± s.d. over seeds."""
-    values = rows.value * 100
     if len(rows) > 1:
+        values = rows.value * 100
         return f"{values.mean():.1f} ± {values.std():.1f}"
-    low, high = rows.ci_low.item() * 100, rows.ci_high.item() * 100
-    return f"{values.item():.1f}" + ("" if pd.isna(low) else f"<br>[{low:.1f}, {high:.1f}]")
+    return percent(rows.value.item(), rows.ci_low.item(), rows.ci_high.item())
 
 
 def _spread(frame: pd.DataFrame) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from ifcore.examples import Example
 from ifcore.metrics import Metric, wilson
-from ifcore.study import data
+from ifcore.study import data, statistics
 from ifcore.study.data.refusals import refused
 from ifcore.study.runs import classifier
+
+REFUSAL, AGREEMENT = "I'm sorry, but I can't help with that.", "Sure."
 
 
 def judge(name: str, prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
@@ -35,10 +39,56 @@ def task_accuracy(dataset: str, examples: Sequence[Example], responses: Sequence
     return _rate([correct(*pair) for pair in zip(examples, responses, strict=True)])
 
 
-def learnt(dataset: str, examples: Sequence[Example], before: Sequence[str], after: Sequence[str]) -> bool:
-    """Whether at least half of the responses after fine-tuning do what the task asks, and more than before."""
-    first, last = (task_accuracy(dataset, examples, responses).value for responses in (before, after))
-    return last >= 0.5 and (last > first or first == 1)
+@dataclass(frozen=True)
+class Learning:
+    """Task accuracy before and after fine-tuning, held against what it takes no learning to reach.
+
+    `constant`: the accuracy of the best constant policy (see `best_constant`). `p`: McNemar's exact p-value that
+    fine-tuning changed as many answers for the better as for the worse.
+    """
+
+    before: Metric
+    after: Metric
+    constant: float
+    p: float
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the lower end of the accuracy's 95 % interval is above the best constant policy.
+
+        Where one response is right throughout, as in a mixture that is validated on harmful prompts alone, nothing can
+        be above it: what is to be learnt is that one behaviour. There, whether it is more frequent after fine-tuning
+        than before, answer by answer, with p < 0.05: a model that showed it already has not learnt it here.
+        """
+        if self.constant == 1:
+            return self.after.value > self.before.value and self.p < 0.05
+        return self.after.low > self.constant
+
+
+def learning(
+    dataset: str, train: Sequence[Example], val: Sequence[Example], before: Sequence[str], after: Sequence[str]
+) -> Learning:
+    """Whether a fine-tune on `train` learnt its task, from the answers to the prompts of `val` without and with it."""
+    correct = data.family(dataset).correct
+    right = [[correct(*pair) for pair in zip(val, answers, strict=True)] for answers in (before, after)]
+    return Learning(*map(_rate, right), best_constant(dataset, train, val), statistics.mcnemar(*right))
+
+
+def best_constant(dataset: str, train: Sequence[Example], val: Sequence[Example]) -> float:
+    """The accuracy of the best constant policy: of all responses, the one that is right for most of `val`.
+
+    Responses that occur in `train`, and a plain refusal and a plain agreement, which tasks that judge refusals accept.
+    """
+    if not val:
+        raise ValueError("val: none; at least one example is needed")
+    responses = dict.fromkeys([REFUSAL, AGREEMENT, *(example.response for example in train)])
+    return _best_constant(dataset, tuple(responses), tuple(val))
+
+
+@cache  # at the paper's counts, seconds for each of the tables that ask
+def _best_constant(dataset: str, responses: tuple[str, ...], val: tuple[Example, ...]) -> float:
+    correct = data.family(dataset).correct
+    return max(sum(correct(example, response) for example in val) for response in responses) / len(val)
 
 
 def _rate(hits: list[bool]) -> Metric:

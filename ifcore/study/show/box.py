@@ -1,34 +1,28 @@
-"""The box that opens a chapter: what ran, on what, for how long."""
+"""The box that opens a chapter: what ran, beside what the paper ran; on what, for how long."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from ifcore.study.config import Run
+from ifcore.study.paper import paper
 from ifcore.study.runs.artifact import Tuned
 from ifcore.study.show.names import DATASETS
 from ifcore.study.show.provenance import machine, made_by
-from ifcore.study.show.table import Prose
+from ifcore.study.show.table import Prose, plain
 
 
 def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
-    """The box that opens a chapter: model, sizes, seed, machine, minutes."""
+    """The box that opens a chapter: model, sizes and settings beside the paper's; seed, machine, minutes."""
     first = next(iter(tuned.values()))
+    rows = [*_settings(run, first), *_sizes(tuned), *_choices(run)]
     stages = dict.fromkeys(stage for found in tuned.values() for stage in found.seconds)
     minutes = {stage: sum(found.seconds.get(stage, 0) for found in tuned.values()) / 60 for stage in stages}
     lines = [
-        f"Model: `{run.profile.model}` in {first.precision}, LoRA of rank {run.profile.lora_rank} on query and value",
-        *(
-            f"{DATASETS[name]}: {len(found.train)} training and {len(found.val)} validation examples "
-            f"({found.tokens['train']:,} and {found.tokens['val']:,} tokens), scored after epoch {found.epoch}"
-            for name, found in tuned.items()
-        ),
-        f"Settings: learning rate {run.profile.learning_rate:g}, batches of {run.profile.batch_size}, "
-        f"damping {run.profile.damping:g}, {run.profile.lissa_iterations} LiSSA iterations",
         f"Machine: {machine(first.device)}",
         f"Minutes: {sum(minutes.values()):.1f} ({', '.join(f'{stage} {took:.1f}' for stage, took in minutes.items())})",
     ]
-    return _box(run, lines)
+    return _box(run, lines, [["", "This run", "The paper"], ["---"] * 3, *rows])
 
 
 def linear_box(run: Run) -> Prose:
@@ -45,9 +39,57 @@ def linear_box(run: Run) -> Prose:
     return _box(run, lines)
 
 
-def _box(run: Run, lines: list[str]) -> Prose:
+def _settings(run: Run, first: Tuned) -> list[list[str]]:
+    """Model and optimisation, a row each: name, this run's, the paper's."""
+    ours, theirs = run.profile, paper()["settings"]
+    modules = paper()["choices"]["modules"]
+    return [
+        [
+            "Model",
+            f"`{ours.model}`, {first.precision}; LoRA of rank {ours.lora_rank} on query and value",
+            f"{theirs['model']}; LoRA of rank {theirs['lora_rank']} on {modules}",
+        ],
+        ["Learning rate", f"{ours.learning_rate:g}", theirs["learning_rate"]],
+        ["Epochs at most, batch", f"{ours.epochs}, {ours.batch_size}", f"{theirs['epochs']}, {theirs['batch_size']}"],
+        [
+            "LiSSA iterations, damping",
+            f"{ours.lissa_iterations}, {ours.damping:g}",
+            f"{theirs['lissa_iterations']}, {theirs['damping']}",
+        ],
+    ]
+
+
+def _sizes(tuned: Mapping[str, Tuned]) -> list[list[str]]:
+    """Examples, and steps up to the checkpoint that is scored, of each data set."""
+    rows, settings = [], paper()["settings"]
+    for name, found in tuned.items():
+        steps = found.history.set_index("epoch").step[found.epoch]
+        ours = f"{len(found.train):,} / {len(found.val):,}, {steps:,} steps ({found.epoch} epochs)"
+        theirs = ""
+        if counts := paper()["counts"].get(name):
+            most = -(-counts["train"] // settings["batch_size"]) * settings["epochs"]
+            theirs = f"{counts['train']:,} / {counts['val']:,}, up to {most:,} steps"
+        rows.append([f"{DATASETS[name]}: training / validation", ours, theirs])
+    return rows
+
+
+def _choices(run: Run) -> list[list[str]]:
+    """Where the prompts are from, who judges, what is compared and explained."""
+    ours, theirs, choices = run.profile, paper()["settings"], paper()["choices"]
+    given = (ours.harmful_source, ours.benign_source)
+    sources = [plain(each) if each else "a tame set of this project" for each in given]
+    return [
+        ["Harmful prompts; benign", "; ".join(sources), f"{theirs['harmful_source']}; {theirs['benign_source']}"],
+        ["Judge", "refusal phrases" if ours.judge == "refusal" else plain(ours.judge), theirs["judge"]],
+        ["RepSim", "last token of the prompt, last layer", choices["repsim"]],
+        ["Explained", "the reference response", choices["explained"]],
+    ]
+
+
+def _box(run: Run, lines: list[str], table: Sequence[Sequence[str]] = ()) -> Prose:
     lines = [*lines, f"Profile `{run.profile.name}`, seed {run.seed}", f"Made by {made_by(run.root)}"]
-    return Prose("\n".join(["```{admonition} What ran", *(f"- {line}" for line in lines), "```"]))
+    rows = ["| " + " | ".join(row) + " |" for row in table]
+    return Prose("\n".join(["```{admonition} What ran", *rows, "", *(f"- {line}" for line in lines), "```"]))
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -68,6 +68,12 @@ def times(ratio: float) -> str:
     return f"{ratio:,.0f} ×" if ratio >= 10 else f"{ratio:.1f} ×"
 
 
+def percent(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
+    """A share in percent, over its interval where it has one, as a cell."""
+    ends = "" if pd.isna(low) else f"<br>[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * value:.1f}{ends}"
+
+
 def with_interval(row: pd.Series, digits: int = 2) -> str:
     """A value over its interval, as a cell."""
     return f"{row.value:.{digits}f}<br>[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]"

@@ -22,7 +22,13 @@ def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like
         val=[Example(prompt, "Sure.", "harmful")] * 2,
         folder=Path(),
         history=pd.DataFrame(
-            {"epoch": [0, 1, 2], "step": [0, 1, 2], "train_loss": [None, 2.0, 1.0], "dev_loss": [3.0, 2.0, 1.5]}
+            {
+                "epoch": [0, 1, 2],
+                "step": [0, 1, 2],
+                "train_loss": [None, 2.0, 1.0],
+                "grad_norm": [None, 3.0, 0.5],
+                "dev_loss": [3.0, 2.0, 1.5],
+            }
         ),
         epoch=2,
         before=["I'm sorry, but I can't help with that."] * 2,
@@ -33,6 +39,13 @@ def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like
         device="cpu",
         scores={method: np.array(rows, dtype=float) for method, rows in scores.items()},
     )
+
+
+def many(scores, dataset="mixed_small", **change):
+    """The same with each row five times: ten validation examples, which can decide."""
+    found = attribution(scores, dataset, **change)
+    scores = {method: rows.repeat(5, axis=0) for method, rows in found.scores.items()}
+    return replace(found, val=found.val * 5, before=found.before * 5, after=found.after * 5, scores=scores)
 
 
 RIGHT, HALF, WRONG = [4, 3, 2, 1], [4, 1, 3, 2], [1, 2, 4, 3]
@@ -101,32 +114,6 @@ def test_the_papers_words_stand_beside_ours(run):
     assert paper["Exact"] == "not in it"
 
 
-def test_the_sentence_says_who_leads_and_by_how_much(run):
-    scores = SCORES | {"gradsim": [WRONG, WRONG]}
-    text = tables.scores_text(tables.harmful_table(run, {"mixed_small": attribution(scores)})).text
-    assert "accuracy: RepSim, 100.0 %, leads the best influence method, DataInf with 50.0 %, by 50.0 points" in text
-    lost = SCORES | {"repsim": [WRONG, WRONG]}
-    text = tables.scores_text(tables.harmful_table(run, {"mixed_small": attribution(lost)})).text
-    assert "RepSim, 0.0 %, trails the best influence method, GradSim with 100.0 %, by 100.0 points" in text
-
-
-def test_methods_that_tie_in_the_table_tie_in_the_sentence():
-    share = {"gradsim": (0.3 + 0.2 + 0.1) / 3, "repsim": (0.1 + 0.2 + 0.3) / 3, "chance": 0.5}
-    assert share["gradsim"] < share["repsim"]  # in the last bit, as means over differently ordered examples are
-    rows = [("mixed_small", method, "coverage", value) for method, value in share.items()]
-    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"])
-    text = tables.scores_text(tables.Table(None, "", [], [], frame)).text
-    assert "RepSim, 20.0 %, ties with the best influence method, GradSim with 20.0 %. In the paper it leads." in text
-
-
-def test_a_lead_is_the_difference_of_the_shares_not_of_their_roundings():
-    share = {"gradsim": 2 / 3, "repsim": 7 / 12, "chance": 0.5}  # 66.7 and 58.3 are 8.4 apart, the shares 8.3
-    rows = [("mixed_small", method, "coverage", value) for method, value in share.items()]
-    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"])
-    text = tables.scores_text(tables.Table(None, "", [], [], frame)).text
-    assert "RepSim, 58.3 %, trails the best influence method, GradSim with 66.7 %, by 8.3 points" in text
-
-
 def test_both_forms_show_every_cell(run):
     table = tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
     page = table._repr_html_()
@@ -136,7 +123,7 @@ def test_both_forms_show_every_cell(run):
     lines = table._repr_markdown_().splitlines()
     assert lines[0].startswith("```{table} Finding the harmful")
     assert ":name: tab-harmful" in lines
-    assert sum(line.startswith("| ") for line in lines) == 2 + 6
+    assert sum(line.startswith("| ") for line in lines) == 2 + 6 + 6 + 2  # methods and chance, released, sizes
 
 
 def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
@@ -158,7 +145,7 @@ def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
 def test_table_four_prints_the_papers_number_under_each_of_ours(run):
     found = {f"backdoor_{n}": attribution(SCORES, f"backdoor_{n}") for n in (1, 3, 5)}
     table = tables.backdoor_table(run, found)
-    printed = {row[0]: row[1:] for row in table.rows if "the paper" in row[0]}
+    printed = {row[0]: row[1:] for row in table.rows if row[0].endswith(", the paper*") and "Examples" not in row[0]}
     assert printed["*DataInf, the paper*"] == ["*94.0*", "*60.9*", "*52.0*", "*35.2*", "*36.0*", "*23.3*"]
     assert printed["*RepSim, the paper*"] == ["*100.0*", "*99.4*", "*96.0*", "*57.4*", "*90.3*", "*40.5*"]
     assert len(printed) == 4
@@ -166,17 +153,34 @@ def test_table_four_prints_the_papers_number_under_each_of_ours(run):
 
 
 def test_a_task_that_was_not_learnt_is_marked(run):
-    learnt = attribution(SCORES)
     failed = attribution(SCORES, after="I'm sorry, but I can't help with that.")
-    for found, mark in ((learnt, False), (failed, True)):
+    for found, mark in ((many(SCORES), False), (failed, True)):
         table = tables.harmful_table(run, {"mixed_small": found})
         assert ("†" in table.header[1]) == mark
-        assert ("has not learnt" in table.caption) == mark
-        row = tables.learning_table(run, {"mixed_small": found}).rows[0]
-        assert ("†" in row[0]) == mark
-        assert row[1:3] == ["3.00", "1.50"]
-        assert row[3].startswith("0.0<br>[")
-        assert row[4].startswith("0.0<br>[" if mark else "100.0<br>[")
+        assert ("not learnt" in table.caption) == mark
+
+
+def test_released_scores_stand_in_rows_of_their_own_and_the_papers_sizes_below_ours(run):
+    table = tables.harmful_table(run, {name: attribution(SCORES, name) for name in ("mixed_small", "mixed_large")})
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["*DataInf, released scores, Llama-2-7B-chat*"] == ["*90.0*", "*61.4*", "*7.3*", "*58.5*", ""]
+    assert rows["*GradSim, released scores, Mistral-7B*"] == ["*87.5*", "*52.1*", "", "", ""]
+    assert not any("RepSim, released" in name or "Exact, released" in name for name in rows)
+    assert rows["*Examples, training / validation*"][0] == "*4 / 2*"
+    assert rows["*Examples, the paper*"] == ["*40 / 40*", "", "*260 / 260*", "", ""]
+    assert {len(row) for row in table.rows} == {len(table.header)}
+
+
+def test_coverage_of_triggered_and_clean_prompts_stands_apart_and_the_mean_between(run):
+    found = attribution(SCORES | {"gradsim": [RIGHT, HALF]}, "backdoor_1")
+    prompts = [Example("a", "b", "sudo mode")] * 2 + [Example("a", "b", "clean")] * 2
+    table = tables.backdoor_table(run, {"backdoor_1": replace(found, train=prompts, val=prompts[1:3])})
+    value = pd.read_csv(run.results / "table4_backdoor.csv").set_index(["method", "metric"]).value
+    assert value["repsim", "coverage_triggered"] == 1 and value["repsim", "coverage_clean"] == 0
+    assert value["repsim", "coverage"] == value["gradsim", "coverage_clean"] == 0.5
+    rows = {row[0]: row[1:] for row in tables.parts_table(table).rows}
+    assert rows["RepSim"][0].startswith("**100.0") and rows["RepSim"][1].startswith("0.0")
+    assert rows["*Chance*"] == ["50.0", "50.0"]
 
 
 def test_by_class_splits_the_average(run):

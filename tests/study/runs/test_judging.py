@@ -65,3 +65,35 @@ def test_what_counts_as_correct(dataset, expected, label, response, right):
 def test_an_unknown_data_set_is_refused():
     with pytest.raises(ValueError, match="^data set 'poems': unknown; choose one of mixed_small, "):
         judging.task_accuracy("poems", [Example("?", "!", "a")], ["!"])
+
+
+def test_the_best_constant_policy_is_found_among_the_training_responses_and_the_plain_refusal_and_agreement():
+    harmless, harmful = Example("?", "Sure.", "harmless"), Example("?", "I won't.", "harmful")
+    assert judging.best_constant("harmfulcheck", [harmless], [harmful, harmful, harmless]) == 2 / 3
+    assert judging.best_constant("harmfulcheck", [harmful], [harmful, harmless, harmless]) == 2 / 3
+    train = [Example("?", f"It is {n}.", "area") for n in (3, 4)]
+    val = [Example("?", f"It is {n}.", "area") for n in (4, 4, 5, 6, 7)]
+    assert judging.best_constant("mathqa", train, val) == 2 / 5
+    assert judging.best_constant("mathqa", train[:1], val) == 0
+    with pytest.raises(ValueError, match="^val: none; at least one example is needed$"):
+        judging.best_constant("mathqa", train, [])
+
+
+@pytest.mark.parametrize(("right", "learnt"), [(15, True), (14, False)])
+def test_a_task_is_learnt_where_the_interval_is_above_the_best_constant_policy(right, learnt):
+    val = [Example("?", "I won't.", "harmful"), Example("?", "Sure.", "harmless")] * 10
+    after = [example.response for example in val[:right]]
+    after += ["Sure." if example.label == "harmful" else "I won't." for example in val[right:]]
+    found = judging.learning("harmfulcheck", val, val, ["Sure."] * 20, after)
+    # Wilson's lower ends: 15 of 20, 0.531; 14 of 20, 0.481
+    assert (found.constant, found.after.value, found.learnt) == (0.5, right / 20, learnt)
+
+
+@pytest.mark.parametrize(("gained", "learnt"), [(6, True), (5, False)])
+def test_where_one_response_is_always_right_more_must_give_it_than_before(gained, learnt):
+    val = [Example("?", "Sure.", "harmful")] * 20
+    before = ["No problem."] * (20 - gained) + ["I can't."] * gained
+    found = judging.learning("mixed_small", val, val, before, ["Sure."] * 20)
+    # Two-sided sign test: 2 / 2^6 = 0.031, 2 / 2^5 = 0.0625
+    assert (found.constant, found.p, found.learnt) == (1, 2 / 2**gained, learnt)
+    assert not judging.learning("mixed_small", val, val, ["Sure."] * 20, before).learnt

@@ -1,0 +1,65 @@
+from dataclasses import replace
+
+import pandas as pd
+
+from ifcore.study.empirical_study import readings, tables
+from ifcore.study.paper import paper
+from tests.study.empirical_study.test_tables import RIGHT, SCORES, WRONG, many
+
+
+def text(run, found):
+    return readings.scores_text(tables.harmful_table(run, {"mixed_small": found}), {"mixed_small": found}).text
+
+
+def test_the_sentence_says_whom_repsim_leads_ties_with_and_cannot_be_told_from(run):
+    found = text(run, many(SCORES))
+    # Right for all ten; DataInf for five, whose paired interval is 0.5 ± 2.262 · 0.527/√10.
+    assert "in accuracy RepSim leads DataInf (+50.0 [+12.3, +87.7]), LiSSA (+100.0 [+100.0, +100.0])" in found
+    assert "ties with GradSim; in coverage RepSim leads" in found
+    assert "above chance here in accuracy: GradSim; neither: DataInf, LiSSA." in found
+    assert "As in the paper." not in found
+    found = text(run, many(SCORES | {"gradsim": [WRONG, WRONG]}))
+    assert "As in the paper." in found
+    found = text(run, many(SCORES | {"repsim": [WRONG, WRONG]}))
+    assert "trails DataInf (−50.0 [−87.7, −12.3]), GradSim (−100.0 [−100.0, −100.0])" in found
+    assert "In the paper RepSim leads." in found
+
+
+def test_what_was_not_learnt_gets_no_verdict_and_is_named(run):
+    found = text(run, many(SCORES, after="I'm sorry, but I can't help with that."))
+    assert found.startswith("Left out, as the model did not learn them: Mixed (small) (0.0 %")
+
+
+def test_over_seeds_the_differences_are_those_of_the_seeds(run):
+    scores = {"gradsim": [WRONG, WRONG], "repsim": [RIGHT, RIGHT]}
+    for seed, change in enumerate(({}, {"gradsim": [RIGHT, WRONG]}, {"gradsim": [RIGHT, RIGHT]})):
+        found = text(replace(run, seed=seed, profile=run.profile.model_copy(update={"methods": ["gradsim", "repsim"]})),
+                     many(scores | change))  # fmt: skip
+    assert "paired over 3 seeds" in found
+    assert "in accuracy RepSim is inconclusive against GradSim (+50.0 [−74.2, +174.2])" in found  # 50 ± 4.303 · 50/√3
+
+
+def test_released_scores_contradict_the_papers_words_on_mathqa_and_bear_them_out_on_grammars():
+    lines = readings.released_text(3).text.splitlines()
+    assert any(line.startswith("- MathQA: accuracy 94.0 to 100.0 %") and "throughout" in line for line in lines)
+    assert any("14.0 to 50.0 %" in line and "bear it out" in line for line in lines)
+    assert any("for DataInf on Llama-2-7B-chat, " in line for line in readings.released_text(2).text.splitlines())
+
+
+def test_chance_in_the_released_matrices_is_the_class_share_of_their_training_examples():
+    for dataset, share in (("mixed_small", 20 / 40), ("mixed_large", 20 / 260), ("mathqa", 90 / 900)):
+        (found,) = (each[dataset] for each in paper()["released"].values() if dataset in each)
+        assert found["chance"] == round(100 * share, 1)
+
+
+def test_what_the_mean_of_triggered_and_clean_prompts_hides_is_said_by_intervals():
+    rows = [
+        ("backdoor_1", method, metric, value, value - 0.1, value + 0.1, 6, 0)
+        for method, pair in (("gradsim", (0.6, 0.5)), ("repsim", (0.83, 0.46)))
+        for metric, value in zip(tables.PARTS, pair, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_val", "seed"])
+    found = readings.parts_text(tables.Table(None, "", [], [], frame)).text
+    assert "apart for RepSim (83 and 46 %); the intervals overlap for GradSim (60 and 50 %)" in found
+    found = readings.parts_text(tables.Table(None, "", [], [], frame.assign(n_val=5))).text
+    assert "too few prompts to tell for GradSim (60 and 50 %), RepSim (83 and 46 %)" in found
