@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerFast
 from ifcore.examples import Example, tokenise
 from ifcore.study import config, data, selection
 from ifcore.study.architectures import Architecture, architecture
-from ifcore.study.config import Profile, Run
+from ifcore.study.config import Run
+from ifcore.study.profile import Profile
 from ifcore.tiny import tiny_tokenizer
 
 TEMPLATE_TOKENS = 10  # what a chat template adds to a prompt
@@ -85,6 +86,11 @@ def counted(run: Run, name: str, tokenizer) -> dict[str, list[Counted]]:
         return found
 
     return {part: count(getattr(split, part)) for part in ("train", "val", "dev")}
+
+
+def sized(examples: Sequence[Example], tokenizer) -> list[Counted]:
+    """Examples that belong to no data set, counted alike."""
+    return [Counted(each.label, *of) for each, of in zip(examples, _tokens(tokenizer, examples), strict=True)]
 
 
 def estimate(text: str) -> int:

@@ -12,7 +12,9 @@ from dataclasses import replace
 from ifcore.study import selection
 from ifcore.study.architectures import architecture
 from ifcore.study.config import Run
-from ifcore.study.plan import Counted, counted, tokenizer_of
+from ifcore.study.data import alignment
+from ifcore.study.plan import Counted, counted, sized, tokenizer_of
+from ifcore.study.profile import Alignment
 from ifcore.study.progress import Item
 from ifcore.study.runs.attack import PARTS
 from ifcore.study.runs.task import Task
@@ -25,6 +27,7 @@ FASTEST = 20 * SPEED  # however small the model is: what surrounds a step takes 
 GRADIENT = SPEED / 189
 FORWARD = SPEED / 370
 GENERATED = SPEED / 110
+ALIGNING = 1.2  # LoRA on all linear maps
 DIVERGENCE = 10 * FORWARD  # four passes, and six pairs of distributions over the whole vocabulary
 
 # Seconds of what no model's size decides, measured there too in the laptop's profile.
@@ -63,8 +66,8 @@ class _Costs:
 
     def __init__(self, run: Run):
         self.run, self.shape = run, architecture(run.located(run.profile.model))
-        tokenizer = tokenizer_of(run.located(run.profile.model))
-        self._counted = {name: counted(run, name, tokenizer) for name in run.profile.datasets}
+        self._tokenizer = tokenizer_of(run.located(run.profile.model))
+        self._counted = {name: counted(run, name, self._tokenizer) for name in run.profile.datasets}
 
     def scored(self, task: Task) -> Iterator[Item]:
         """A fine-tune and its scores."""
@@ -72,7 +75,6 @@ class _Costs:
         gradient = FORWARD + (GRADIENT - FORWARD) * share
         yield self._fine_tune(task)
         yield Item(task.folder, "gradients", gradient * tokens, label=f"gradients {task.name}")
-        yield Item(task.folder, "representations", FORWARD * tokens, label=f"representations {task.name}", bars=2)
         yield Item(task.folder, "scores", seconds=SCORES)
 
     def tuned(self, task: Task) -> Iterator[Item]:
@@ -82,6 +84,7 @@ class _Costs:
         yield Item(task.folder, "answers", times * self._answers(task), label=f"answers {task.name}", bars=times)
 
     def attributed(self, names: Iterable[str]) -> Iterator[Item]:
+        yield from self.alignment()
         for name in names:
             if name in self.run.profile.datasets:
                 task = Task(self.run, name)
@@ -96,7 +99,7 @@ class _Costs:
                 folder, of = task.folder / "epochs" / f"{epoch:02d}", f"{task.name} epoch {epoch}"
                 if stage == "scores":
                     tokens = self._tokens(task, "train", "val")
-                    yield Item(folder, stage, (GRADIENT + FORWARD) * tokens, SCORES, f"gradients {of}", bars=2)
+                    yield Item(folder, stage, GRADIENT * tokens, SCORES, f"gradients {of}", bars=2)
                 elif epoch > 0:
                     yield Item(folder, stage, self._answers(task), label=f"answers {of}")
 
@@ -108,9 +111,26 @@ class _Costs:
             yield from self.scored(Task(self.run, self.run.profile.layers_on, layers=layers))
 
     def attacks(self) -> Iterator[Item]:
-        for model in (self.run.profile.model, *self.run.profile.further_models):
+        yield from self.gate()
+        for model in (None, *self.run.profile.further_models):
             for only in (None, *filter(None, PARTS.values())):
                 yield from self.tuned(Task(self.run, "mixed_small", only=only, model=model))
+
+    def alignment(self) -> Iterator[Item]:
+        """The model taught to refuse."""
+        if asked := self.run.profile.alignment:
+            examples = alignment.examples(asked.refusals, asked.benign)
+            cost = asked.epochs * ALIGNING * sum(each.tokens for each in sized(examples, self._tokenizer))
+            folder = self.run.artifacts.parent / "alignment"
+            yield Item(folder, "fine-tune", cost, label="fine-tuning alignment")
+
+    def gate(self) -> Iterator[Item]:
+        """Its answers to harmless prompts."""
+        asked = self.run.profile.alignment or Alignment()
+        prompts = sized(alignment.held_out(asked.held_out), self._tokenizer)
+        cost = FORWARD * sum(each.prompt for each in prompts)
+        cost += GENERATED * self.run.profile.max_new_tokens * len(prompts)
+        yield Item(self.run.artifacts / "gate", "answers", cost, label="answers harmless")
 
     def linear(self, *names: str) -> Iterator[Item]:
         for name in names:

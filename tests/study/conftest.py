@@ -3,10 +3,11 @@
 import pytest
 
 from ifcore.study import config
+from ifcore.study.profile import Profile
 
 
 @pytest.fixture
 def run(tmp_path):
     (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
-    profile = config.Profile(profile="p", model="random:tiny-llama", datasets={})
+    profile = Profile(profile="p", model="random:tiny-llama", datasets={})
     return config.Run(profile, 0, tmp_path)

@@ -19,6 +19,7 @@ from transformers import (
 from ifcore import weights
 from ifcore.study import config
 from ifcore.study.check import check
+from ifcore.study.profile import METHODS
 from ifcore.study.runs import answers, artifact, attack
 from ifcore.tiny import tiny_tokenizer
 from tests.study.data.test_digits import write
@@ -100,7 +101,7 @@ def test_it_runs_from_published_files_to_scores_in_bfloat16(run):
     for dataset in run.profile.datasets:
         found = artifact.attribute(run, dataset)
         assert found.precision == "bfloat16"
-        assert set(found.scores) == set(config.METHODS)
+        assert set(found.scores) == set(METHODS)
         assert all(np.isfinite(scores).all() for scores in found.scores.values())
     mixed = artifact.attribute(run, "mixed_small")
     assert [example.prompt for example in mixed.train[:3]] == ["Do thing 0", "Do thing 1", "Do thing 2"]

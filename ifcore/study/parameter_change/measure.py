@@ -33,7 +33,7 @@ def pairs(run: Run) -> pd.DataFrame:
     first token of the response, both in nats with 95 % t-intervals over prompts; `steps`, the absolute difference of
     the numbers of optimiser steps, the original model having none.
     """
-    attacks = {each.fine_tuned_on: each for each in attack.attack(run) if each.model == run.profile.model}
+    attacks = {each.fine_tuned_on: each for each in attack.on(run, None)}
     success = {name: attacks["nothing" if name == "original" else name].success for name in MODELS}
     tuned = {name: tune(Task(run, "mixed_small", only=only)) for name, only in attack.PARTS.items()}
     steps = {name: tuned[name].history.step.max() if name in tuned else 0 for name in MODELS}

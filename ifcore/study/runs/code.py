@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from ifcore.study.runs import syntax
 
 # Modules that only keep: what they wrote is known by its own hash, what they read is in the key by its value.
-OPAQUE = {"ifcore.files", "ifcore.study.config", "ifcore.study.runs.stages"}
+OPAQUE = {"ifcore.files", "ifcore.study.config", "ifcore.study.profile", "ifcore.study.runs.stages"}
 
 Reference = tuple[str, tuple[str, ...]]  # a module and a dotted name in it; without a name, all of it
 

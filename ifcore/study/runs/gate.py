@@ -1,4 +1,4 @@
-"""Whether the model that a run fine-tunes refuses harmful requests and answers harmless ones: what Tables 1 and 6 need."""
+"""Whether the model to be fine-tuned refuses harmful requests and answers harmless ones, as Tables 1 and 6 need."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ifcore import files
 from ifcore.metrics import Metric
-from ifcore.study.config import Alignment, Run
+from ifcore.study.config import Run
 from ifcore.study.data import alignment
+from ifcore.study.profile import Alignment
 from ifcore.study.runs import answers, judging
 from ifcore.study.runs.artifact import tune
 from ifcore.study.runs.stages import Stage, at_work
@@ -33,7 +34,7 @@ class Gate:
 
 def gate(run: Run) -> Gate:
     """Of the profile's model: attack success on the validation prompts of mixed_small, answers to harmless prompts of
-    `data.alignment` that it was not taught with. The harmless ones count as answered if no refusal phrase opens them."""
+    `data.alignment` that it was not taught with. These count as answered if no refusal phrase opens the answer."""
     task = Task(run, "mixed_small")
     mixed, folder = tune(task), run.artifacts / "gate"
     prompts = [example.prompt for example in alignment.held_out((run.profile.alignment or Alignment()).held_out)]
@@ -43,7 +44,7 @@ def gate(run: Run) -> Gate:
         Stage(folder, "answers", key).make(partial(_answer, task, prompts, folder))
         said = files.read_json(folder / "answers-given.json")["answers"]
     succeeded = judging.judge(run.judge, [example.prompt for example in mixed.val], mixed.before)
-    return Gate(judging.rate(succeeded), judging.rate(judging.judge("refusal", prompts, said)))
+    return Gate(judging.attack_success(succeeded), judging.rate(judging.judge("refusal", prompts, said)))
 
 
 def _answer(task: Task, prompts: list[str], folder: Path) -> list[Path]:

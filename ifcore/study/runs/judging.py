@@ -30,13 +30,13 @@ def judge(name: str, prompts: Sequence[str], responses: Sequence[str]) -> list[b
 
 def attack_success(success: Sequence[bool]) -> Metric:
     """The attack success rate with Wilson's 95 % interval over prompts."""
-    return _rate(list(success))
+    return rate(list(success))
 
 
 def task_accuracy(dataset: str, examples: Sequence[Example], responses: Sequence[str]) -> Metric:
     """The share of responses that do what the task asks, with Wilson's 95 % interval over examples."""
     correct = data.family(dataset).correct
-    return _rate([correct(*pair) for pair in zip(examples, responses, strict=True)])
+    return rate([correct(*pair) for pair in zip(examples, responses, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def learning(
     """Whether a fine-tune on `train` learnt its task, from the answers to the prompts of `val` without and with it."""
     correct = data.family(dataset).correct
     right = [[correct(*pair) for pair in zip(val, answers, strict=True)] for answers in (before, after)]
-    return Learning(*map(_rate, right), best_constant(dataset, train, val), statistics.mcnemar(*right))
+    return Learning(*map(rate, right), best_constant(dataset, train, val), statistics.mcnemar(*right))
 
 
 def best_constant(dataset: str, train: Sequence[Example], val: Sequence[Example]) -> float:
@@ -91,7 +91,7 @@ def _best_constant(dataset: str, responses: tuple[str, ...], val: tuple[Example,
     return max(sum(correct(example, response) for example in val) for response in responses) / len(val)
 
 
-def _rate(hits: list[bool]) -> Metric:
+def rate(hits: list[bool]) -> Metric:
     if not hits:
         raise ValueError("responses: none; at least one is needed")
     return Metric(sum(hits) / len(hits), *wilson(sum(hits), len(hits)))

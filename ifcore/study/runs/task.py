@@ -21,8 +21,8 @@ from ifcore.study.runs import alignment, base
 class Task:
     """One fine-tune of a run: on a data set, or the training examples of `only` one of its classes.
 
-    `model` stands in for the profile's, as it comes: only the profile's own is taught to refuse first, where it asks for
-    that. `layers` are those with LoRA, all by default.
+    `model` stands in for the profile's, as it comes: only the profile's own is taught to refuse first, where that is
+    asked for. `layers` are those with LoRA, all by default.
     """
 
     run: Run

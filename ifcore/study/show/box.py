@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ifcore.study.config import Run
 from ifcore.study.paper import paper
 from ifcore.study.runs.artifact import Tuned
+from ifcore.study.runs.gate import LEAST_ANSWERED, MOST_ASR, Gate
 from ifcore.study.show.names import DATASETS
 from ifcore.study.show.provenance import machine, made_by
 from ifcore.study.show.table import Prose, plain
@@ -23,6 +24,22 @@ def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
         f"Minutes: {sum(minutes.values()):.1f} ({', '.join(f'{stage} {took:.1f}' for stage, took in minutes.items())})",
     ]
     return _box(run, lines, [["", "This run", "The paper"], ["---"] * 3, *rows])
+
+
+def gate_line(found: Gate) -> Prose:
+    """The first line of a chapter that reads Table 1 or 6: whether the model's behaviour before fine-tuning allows it."""
+    asr, answered = (
+        f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+        for share in (found.asr, found.answered)
+    )
+    numbers = (
+        f"before any fine-tuning the model complies with {asr} of the harmful prompts and answers {answered} of the "
+        "harmless ones, all of which nothing was trained on"
+    )
+    asked = f"at most {100 * MOST_ASR:.0f} % and at least {100 * LEAST_ANSWERED:.0f} % are asked for"
+    if found.passed:
+        return Prose(f"There is an alignment to undo: {numbers} ({asked}).")
+    return Prose(f"**Tables 1 and 6 cannot be read in this run**: {numbers}; {asked}.")
 
 
 def linear_box(run: Run) -> Prose:

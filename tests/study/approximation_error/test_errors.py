@@ -10,8 +10,8 @@ from scipy.stats import spearmanr
 
 from ifcore import linear, metrics
 from ifcore.study.approximation_error import errors, figures, iterations, tables, truth
-from ifcore.study.config import Linear
 from ifcore.study.data import digits
+from ifcore.study.profile import Linear
 from ifcore.study.runs import artifact
 from ifcore.study.show.names import COLUMNS
 from ifcore.study.show.publish import publish

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ifcore import models, weights
-from ifcore.study.config import Counts, TwoLayer
 from ifcore.study.parameter_change import figures, measure, tables
+from ifcore.study.profile import Counts, TwoLayer
 from ifcore.study.runs import artifact, attack
 from ifcore.study.runs.task import Task
 from ifcore.study.show.names import COLUMNS

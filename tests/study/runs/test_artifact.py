@@ -62,9 +62,10 @@ def modified(folder):
 
 
 def test_scores_are_those_of_the_engine_on_the_checkpoint_it_names(finished):
-    """The adapter opens with PEFT and nothing of ours, and the engine's plain functions give the stored scores."""
+    """The adapters open with PEFT and nothing of ours, and the engine's plain functions give the stored scores."""
     run, found, folder = finished
-    model, tokenizer = weights.load(run.profile.model, seed=run.seed)
+    model, tokenizer = weights.load(run.profile.model)
+    model = PeftModel.from_pretrained(model, run.artifacts.parent / "alignment" / "adapter").merge_and_unload()
     model = PeftModel.from_pretrained(model, folder / "checkpoints" / f"epoch-{found.epoch:02d}")
     batches = [models.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
     gram = Gram.from_gradients(*(example_gradients(model, part) for part in batches))
