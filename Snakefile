@@ -2,12 +2,13 @@
 #
 # config: profile, seed (the one the book shows), seeds (those of a sweep), jobs (runs at a time)
 
+import re
 from pathlib import Path
 
 PROFILE = config.get("profile", "laptop")
 SEED = int(config.get("seed", 0))
 SWEPT = [int(seed) for seed in str("" if config.get("seeds") is None else config["seeds"]).split()]
-NOTEBOOKS = ["empirical_study", "approximation_error", "convergence", "parameter_change", "appendix_b"]
+NOTEBOOKS = re.findall(r"book/executed/(\w+)", Path("_toc.yml").read_text(encoding="utf-8"))
 
 ENGINE = sorted(str(path) for pattern in ("**/*.py", "**/*.yaml") for path in Path("ifcore").glob(pattern))
 PAGES = ["_config.yml", "_toc.yml", *sorted(str(path) for path in Path("book").glob("*.*"))]

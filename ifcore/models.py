@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -58,6 +59,23 @@ def adapted(model: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
         yield peft
     finally:
         peft.unload()
+
+
+@contextmanager
+def merged(model: PeftModel) -> Iterator[None]:
+    """`with merged(model)`: its adapter is in the weights, which spares its products; afterwards all is as it was.
+
+    For decoding, where a token costs as many calls as a batch of sequences does.
+    """
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    kept = [layer.get_base_layer().weight.detach().clone() for layer in layers]
+    model.merge_adapter()
+    try:
+        yield
+    finally:
+        model.unmerge_adapter()
+        for layer, weight in zip(layers, kept, strict=True):
+            layer.get_base_layer().weight.data.copy_(weight)
 
 
 def example_losses(model: nn.Module, batch: Batch) -> Tensor:

@@ -34,3 +34,15 @@ def test_an_adapter_is_drawn_from_its_seed_and_no_other_generator():
         drawn.append(torch.cat([value.flatten() for name, value in peft.named_parameters() if "lora_A" in name]))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+def test_a_merged_adapter_says_the_same_and_leaves_the_weights_as_they_were(tiny, examples):
+    peft, tokenizer = tiny
+    (batch,) = models.example_batches(peft, tokenizer, examples)
+    before = {name: value.clone() for name, value in peft.state_dict().items()}
+    expected = models.example_losses(peft.eval(), batch)
+    with models.merged(peft):
+        assert not all(torch.equal(value, before[name]) for name, value in peft.state_dict().items())
+        torch.testing.assert_close(models.example_losses(peft, batch), expected)
+    assert all(torch.equal(value, before[name]) for name, value in peft.state_dict().items())
+    assert torch.equal(models.example_losses(peft, batch), expected)

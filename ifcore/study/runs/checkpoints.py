@@ -71,7 +71,7 @@ def _score(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path
 
 def _answer(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:
     prompts, file = [example.prompt for example in found.val], place / "answers-given.json"
-    with task.adapted(epoch) as model:
+    with task.adapted(epoch) as model, models.merged(model):
         label = f"answers {task.name} epoch {epoch}"
         said = answering.generate(model, task.base()[1], prompts, task.run.profile.max_new_tokens, progress=label)
     files.write_json(file, {"answers": said})

@@ -162,7 +162,8 @@ def _say(task: Task, split: Split, epoch: int) -> list[Path]:
         if task.only is None:  # a part of a data set has the whole one's prompts, which are answered already
             with model.disable_adapter():
                 said["before"] = ask(progress=f"answers {task.name} before")
-        said["after"] = ask(progress=f"answers {task.name} after")
+        with models.merged(model):
+            said["after"] = ask(progress=f"answers {task.name} after")
     tokens = {"val": sum(map(len, tokenise(tokenizer, split.val)))}
     told = {"val": list(map(vars, split.val)), "answers": said, "tokens": tokens}
     files.write_json(task.folder / "responses.json", told)

@@ -27,7 +27,7 @@ def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
 
 
 def gate_line(found: Gate) -> Prose:
-    """The first line of a chapter that reads Table 1 or 6: whether the model's behaviour before fine-tuning allows it."""
+    """The first line of a chapter with Table 1 or 6: whether the model's behaviour before fine-tuning allows them."""
     asr, answered = (
         f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
         for share in (found.asr, found.answered)
