@@ -27,7 +27,9 @@ def accuracy(scores, train_labels: Sequence[Hashable], val_labels: Sequence[Hash
     Wilson's, over the M validation examples. Raises ValueError for scores that don't fit the labels or are
     not finite, for no examples, and for a validation class without a training example.
     """
-    hits = accuracy_each(scores, train_labels, val_labels)
+    scores, same = _checked(scores, train_labels, val_labels)
+    top = scores == scores.max(1, keepdims=True)
+    hits = (top & same).sum(1) / top.sum(1)
     return Metric(float(hits.mean()), *wilson(float(hits.sum()), len(hits)))
 
 
@@ -38,25 +40,13 @@ def coverage(scores, train_labels: Sequence[Hashable], val_labels: Sequence[Hash
     chance of being in, the mean over all orders of the tied. The interval is a percentile bootstrap over
     validation examples (9,999 resamples, fixed seed); it has no width where all examples agree.
     """
-    shares = coverage_each(scores, train_labels, val_labels)
-    return Metric(float(shares.mean()), *_bootstrap(shares))
-
-
-def accuracy_each(scores, train_labels: Sequence[Hashable], val_labels: Sequence[Hashable]) -> np.ndarray:
-    """What each validation example contributes to `accuracy`, [M]: 1 for a hit, 0 for a miss, between them for ties."""
-    scores, same = _checked(scores, train_labels, val_labels)
-    top = scores == scores.max(1, keepdims=True)
-    return (top & same).sum(1) / top.sum(1)
-
-
-def coverage_each(scores, train_labels: Sequence[Hashable], val_labels: Sequence[Hashable]) -> np.ndarray:
-    """What each validation example contributes to `coverage`, [M]."""
     scores, same = _checked(scores, train_labels, val_labels)
     size = same.sum(1)
     threshold = np.take_along_axis(-np.sort(-scores, axis=1), size[:, None] - 1, axis=1)
     above, tied = scores > threshold, scores == threshold
     admitted = (size - above.sum(1)) / tied.sum(1)
-    return ((above & same).sum(1) + admitted * (tied & same).sum(1)) / size
+    shares = ((above & same).sum(1) + admitted * (tied & same).sum(1)) / size
+    return Metric(float(shares.mean()), *_bootstrap(shares))
 
 
 def chance(train_labels: Sequence[Hashable], val_labels: Sequence[Hashable]) -> float:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ifcore import models
-from ifcore.representations import representations, repsim
+from ifcore import gradients, models
+from ifcore.representations import at_prompt_end, recorded, representations, repsim
 
 
 def test_it_is_the_state_that_predicts_the_first_response_token(tiny, examples):
@@ -15,6 +15,22 @@ def test_it_is_the_state_that_predicts_the_first_response_token(tiny, examples):
         with torch.no_grad():
             expected = model(prompt, output_hidden_states=True).hidden_states[-1][0, -1]
         torch.testing.assert_close(state, expected.float())
+
+
+def test_what_the_gradients_pass_leaves_is_what_a_pass_of_its_own_gives(tiny, examples):
+    model, tokenizer = tiny
+    batches = models.example_batches(model, tokenizer, examples, 2)
+    found = torch.empty(0)
+    with recorded(model) as seen:
+        for batch, _ in zip(batches, gradients.stream(model, batches), strict=True):
+            (hidden,) = seen
+            seen.clear()
+            assert not hidden.requires_grad
+            found = torch.cat([found, at_prompt_end(hidden, batch)])
+    rows = torch.cat([batch.rows for batch in batches])
+    torch.testing.assert_close(found[rows.argsort()], representations(model, batches))
+    models.hidden_states(model, batches[0])
+    assert not seen, "nothing is collected once it is over"
 
 
 def test_repsim_is_the_cosine():

@@ -61,10 +61,10 @@ def from_notebook(names: Mapping[str, Any]) -> Run:
     """The run that a notebook's parameters ask for; called with `globals()` right after the parameters cell.
 
     `profile` names a file in notebooks/profiles; any other name must be a key of a profile and overrides what the
-    file says; of `linear` and `two_layer`, the sizes that it names. Parameters are plain values that the cells of
-    parameters bind as they stand now: what a later cell bound, or an earlier version of the cell, is none. A run that
-    differs from the file of its name is kept apart from it, as <name>-<digest>. Raises ValueError, in one line, for an
-    unknown key or a value that is not allowed.
+    file says; of `linear`, `two_layer` and `alignment`, the sizes that it names. Parameters are plain values that the
+    cells of parameters bind as they stand now: what a later cell bound, or an earlier version of the cell, is none. A
+    run that differs from the file of its name is kept apart from it, as <name>-<digest>. Raises ValueError, in one
+    line, for an unknown key or a value that is not allowed.
     """
     bound = _bound(names["In"]) if "In" in names else names.keys()
     given = {name: names[name] for name in bound if name[0] != "_" and name in names and _is_plain(names[name])}
@@ -80,9 +80,9 @@ def make_run(name: str, seed: Any = 0, overrides: Mapping[str, Any] | None = Non
     if file.is_file():
         standard = load(file)
         content = standard.model_dump() | dict(overrides or {})
-        for key in ("linear", "two_layer"):
-            if isinstance(content[key], Mapping):  # it may name some of the sizes; the others stay
-                content[key] = getattr(standard, key).model_dump() | content[key]
+        for key in ("linear", "two_layer", "alignment"):
+            if isinstance(content[key], Mapping) and (given := getattr(standard, key)):
+                content[key] = given.model_dump() | content[key]  # it may name some of the sizes; the others stay
         profile = _validated(content, f"profile {name!r}")
         if profile.digest != standard.digest:
             profile = profile.model_copy(update={"profile": f"{name}-{profile.digest[:8]}"})

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ifcore.study import data
 
-FOLLOWED = ("mixed_small", "grammars", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
+FOLLOWED = ("mixed_small", "grammars_rule", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
 WINDOW = 4  # layers
 
 Task = TypeVar("Task")

@@ -68,17 +68,6 @@ def mean_over_seeds(values, lows, highs) -> tuple[float, float, float]:
     return mean, mean - pooled, mean + pooled
 
 
-def paired(one, other) -> tuple[float, float, float]:
-    """The mean of one minus other [n], pair by pair, and its t-interval.
-
-    Its ends are NaN for fewer than six pairs: however they fall out, no sign test of five decides at 5 %. Where all
-    pairs differ alike there is no spread to estimate, and the interval has no width.
-    """
-    difference = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
-    low, high = interval_of_mean(difference) if len(difference) >= 6 else (NAN, NAN)
-    return float(difference.mean()), low, high
-
-
 def mcnemar(before, after) -> float:
     """The two-sided p-value of McNemar's exact test that as many of the pairs [n] turn to true as turn to false."""
     before, after = np.asarray(before, dtype=bool), np.asarray(after, dtype=bool)

@@ -40,7 +40,7 @@ LINEAR = {  # stage -> seconds, the label of its bars, how many they are
 }
 SHOWING = 15.0  # a chapter's kernel and imports, and its tables and figures
 
-ITERATED = ("mixed_small", "mixed_large", "harmfulcheck", "grammars", "mathqa")  # what section 4.1 attributes
+ITERATED = ("mixed_small", "mixed_large", "harmfulcheck", "grammars_rule", "mathqa")  # what section 4.1 attributes
 
 
 def work(run: Run, chapters: Sequence[str]) -> list[Item]:

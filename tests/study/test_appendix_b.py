@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from ifcore.examples import Example
 from ifcore.study import appendix_b
+from ifcore.study.profile import Alignment
 from tests.study.empirical_study.test_tables import SCORES, attribution
 
 
@@ -10,6 +11,10 @@ def test_settings_stand_beside_the_papers(run):
     assert rows["`lora_rank`"] == ["4", "4"]
     assert rows["`epochs`"] == ["25", "25"]
     assert rows["`linear.points`"] == ["10, 20, 40, 80", ""]
+    assert rows["`alignment`"] == ["none", ""]
+    aligned = replace(run, profile=run.profile.model_copy(update={"alignment": Alignment(refusals=7)}))
+    taught = {row[0]: row[1] for row in appendix_b.settings_table(aligned).rows if "alignment" in row[0]}
+    assert taught["`alignment.refusals`"] == "7" and len(taught) == len(Alignment.model_fields)
     assert max(len(cell) for row in rows.values() for cell in row) < 60, "a long cell pushes the others off the page"
 
 

@@ -1,5 +1,6 @@
 import pytest
 
+from ifcore.study import config
 from ifcore.study.check import check, check_book
 from ifcore.study.runs import artifact
 from tests.study.data.test_released import rule_rows, write_source
@@ -38,9 +39,27 @@ def test_what_section_4_needs_is_checked_before_anything_long_starts(tmp_path, o
         check(make_run(tmp_path, **overrides))
 
 
-def test_a_book_needs_sizes_for_every_data_set(tmp_path):
-    with pytest.raises(ValueError, match="datasets: no sizes for mixed_large, .*; the book's chapters"):
+def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form(tmp_path):
+    with pytest.raises(ValueError, match="datasets: no sizes for mixed_large, .*; the book's chapters") as error:
         check_book(make_run(tmp_path, layers_on="mixed_small"))
+    assert "grammars," not in str(error.value) and "all but grammars" in str(error.value)
+    sizes = config.load(tmp_path / "notebooks" / "profiles" / "smoke.yaml").model_dump()["datasets"]
+    check_book(make_run(tmp_path, datasets={name: each for name, each in sizes.items() if name != "grammars"}))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"batch_size": 2}, "mixed_small, train, harmful: 3; can't be had in 4 steps an epoch, .*; choose a multiple"),
+        ({"datasets": {"mixed_small": {"train": {"harmful": 3}, "val": 1}}}, "mixed_small, train, benign: 0; can't"),
+        ({"alignment": {"refusals": 9_999}}, "alignment, refusals: 9999 asked, there are .*; ask for fewer"),
+        ({"alignment": {"held_out": 9_999}}, "alignment, held_out: 9999 asked, there are .*; ask for fewer"),
+    ],
+)
+def test_what_tables_1_and_6_need_is_checked_before_anything_long_starts(tmp_path, overrides, words):
+    with pytest.raises(ValueError, match=words) as error:
+        check(make_run(tmp_path, layers_on="mixed_small", **overrides))
+    assert "\n" not in str(error.value)
 
 
 def test_a_source_in_the_released_format_is_read_before_anything_long_starts(tmp_path):

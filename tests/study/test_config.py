@@ -114,6 +114,13 @@ def test_of_the_linear_models_sizes_those_not_named_stay_the_profiles():
     assert run.profile.two_layer.epochs == 4 and run.profile.two_layer.widths == [2, 32]
 
 
+def test_of_the_alignment_what_is_not_named_stays_the_profiles_and_none_is_none():
+    found = config.from_notebook({"profile": "smoke", "alignment": {"epochs": 3}}).profile.alignment
+    assert (found.epochs, found.refusals, found.benign) == (3, 4, 4)
+    assert config.from_notebook({"profile": "smoke", "alignment": None}).profile.alignment is None
+    assert config.from_notebook({"profile": "laptop", "alignment": {"refusals": 8}}).profile.alignment.refusals == 8
+
+
 @pytest.mark.parametrize(
     ("source", "place"),
     [

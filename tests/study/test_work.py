@@ -12,7 +12,7 @@ from ifcore.study.approximation_error import errors, truth
 from ifcore.study.convergence import measure as convergence
 from ifcore.study.parameter_change import measure as parameter_change
 from ifcore.study.progress import Bars
-from ifcore.study.runs import artifact, attack
+from ifcore.study.runs import artifact, attack, gate
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change", "appendix_b"]
@@ -56,7 +56,7 @@ def test_parts_and_lower_layers_cost_their_share(smoke):
 def test_each_item_is_named_once_by_the_first_chapter_that_needs_it(smoke):
     run, items = smoke
     assert len({(item.folder, item.stage) for item in items}) == len(items)
-    assert {item.chapter for item in items if item.folder.parent == run.artifacts / "grammars" / "epochs"} == {
+    assert {item.chapter for item in items if item.folder.parent == run.artifacts / "grammars_rule" / "epochs"} == {
         "convergence",
         "parameter_change",
     }
@@ -79,7 +79,7 @@ def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stag
     run = config.make_run("smoke", 0, small, tmp_path)
     monkeypatch.setenv("IFCORE_EVENTS", str(tmp_path / "events"))
     tasks = artifact.attributions(run)
-    attack.attack(run)
+    attack.attack(run), gate.gate(run)
     errors.errors(run), truth.left_out(run)
     convergence.along(run, tasks)
     parameter_change.pairs(run), parameter_change.drift(run, tasks)

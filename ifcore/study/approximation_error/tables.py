@@ -8,7 +8,7 @@ from ifcore.study import statistics
 from ifcore.study.approximation_error.errors import growth
 from ifcore.study.approximation_error.truth import DAMPINGS
 from ifcore.study.config import Run
-from ifcore.study.paper import paper
+from ifcore.study.paper import paper, stated
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.publish import publish
 from ifcore.study.show.table import Prose, Table, decided, points, significant, times, verdict, with_interval
@@ -169,7 +169,7 @@ def iterations_text(frame: pd.DataFrame) -> Prose:
         found = decided(*gain[1:], "it improves", "it gets worse")
         line = (
             f"- {DATASETS[dataset]}: from 1 to 10 iterations accuracy goes from {lissa[1]:.1f} to {lissa[10]:.1f} % "
-            f"({points(*gain)}): {found}; in the paper it {paper()['figure4'][dataset]}."
+            f"({points(*gain)}): {found}; in the paper it {stated('figure4', dataset)}."
         )
         for method, what, high, low in (
             ("exact", "At the limit, Exact,", "higher than after 10", "lower than after 10"),

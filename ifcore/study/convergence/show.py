@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ifcore.study.config import Run
 from ifcore.study.convergence.measure import agreement, trends
-from ifcore.study.paper import paper
+from ifcore.study.paper import stated
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, band, draw, grid, losses, save
@@ -48,12 +48,10 @@ def convergence_figure(run: Run, frame: pd.DataFrame) -> Figure:
 
 def convergence_text(frame: pd.DataFrame) -> Prose:
     """Whether accuracy falls or rises along fine-tuning, data set by data set, as Figure 5 has it."""
-    expected = paper()["figure5"]
     lines = []
     for dataset in frame.dataset.unique():
-        lines.append(
-            f"- {DATASETS[dataset]}, where in the paper the accuracy of influence functions {expected[dataset]}."
-        )
+        expected = stated("figure5", dataset)
+        lines.append(f"- {DATASETS[dataset]}, where in the paper the accuracy of influence functions {expected}.")
         for metric in ("accuracy", "coverage"):
             found = trends(frame[frame.dataset == dataset], metric).set_index("method")
             parts = [f"{NAMES[method]} {_direction(row)}" for method, row in found.iterrows() if method in _FOLLOWED]

@@ -59,7 +59,8 @@ def say(task: Task, split: Split, epoch: int) -> Stage:
 
 def differentiate(task: Task, split: Split, epoch: int) -> Stage:
     """The gradient of every example in shards, and every example's hidden state, which the same pass yields."""
-    stage = Stage(task.folder, "gradients", explained(task, split) | {"batch": task.run.profile.gradient_batch})
+    key = explained(task, split) | {"batch": task.run.profile.gradient_batch}
+    stage = Stage(task.folder, "gradients", key, [task.folder / "gradients", task.folder / "states"])
     return stage.make(partial(_differentiate, task, split, epoch, stage))
 
 

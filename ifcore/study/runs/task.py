@@ -50,7 +50,7 @@ class Task:
     def batch_size(self) -> int:
         """The profile's; for a part of a data set, what gives the part as many steps as the whole has.
 
-        Raises ValueError where no size does.
+        Raises ValueError where no size does, and for a part without examples.
         """
         if self.only is None:
             return self.run.profile.batch_size
@@ -58,7 +58,7 @@ class Task:
         counts = data.counts(self.dataset, "train", asked.train, asked.classes, self.run.source(self.dataset))
         part, steps = counts[self.only], ceil(sum(counts.values()) / self.run.profile.batch_size)
         size = ceil(part / steps)
-        if ceil(part / size) != steps:
+        if size == 0 or ceil(part / size) != steps:
             raise ValueError(
                 f"{self.dataset}, train, {self.only}: {part}; can't be had in {steps} steps an epoch, as all classes "
                 "together; choose a multiple of that, or another batch_size"

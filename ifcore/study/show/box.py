@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ifcore.study.config import Run
 from ifcore.study.paper import paper
+from ifcore.study.profile import Profile
 from ifcore.study.runs.artifact import Tuned
 from ifcore.study.runs.gate import LEAST_ANSWERED, MOST_ASR, Gate
 from ifcore.study.show.names import DATASETS
@@ -16,7 +17,7 @@ from ifcore.study.show.table import Prose, plain
 def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
     """The box that opens a chapter: model, sizes and settings beside the paper's; seed, machine, minutes."""
     first = next(iter(tuned.values()))
-    rows = [*_settings(run, first), *_sizes(tuned), *_choices(run)]
+    rows = [*_settings(run, first), *_sizes(run, tuned), *_choices(run)]
     stages = dict.fromkeys(stage for found in tuned.values() for stage in found.seconds)
     minutes = {stage: sum(found.seconds.get(stage, 0) for found in tuned.values()) / 60 for stage in stages}
     lines = [
@@ -66,6 +67,7 @@ def _settings(run: Run, first: Tuned) -> list[list[str]]:
             f"`{ours.model}`, {first.precision}; LoRA of rank {ours.lora_rank} on query and value",
             f"{theirs['model']}; LoRA of rank {theirs['lora_rank']} on {modules}",
         ],
+        ["Alignment", _alignment(ours), paper()["choices"]["alignment"]],
         ["Learning rate", f"{ours.learning_rate:g}", theirs["learning_rate"]],
         ["Epochs at most, batch", f"{ours.epochs}, {ours.batch_size}", f"{theirs['epochs']}, {theirs['batch_size']}"],
         [
@@ -76,12 +78,20 @@ def _settings(run: Run, first: Tuned) -> list[list[str]]:
     ]
 
 
-def _sizes(tuned: Mapping[str, Tuned]) -> list[list[str]]:
+def _alignment(ours: Profile) -> str:
+    """What the model was taught before it was fine-tuned."""
+    if (asked := ours.alignment) is None:
+        return "as the model comes"
+    return f"taught {asked.refusals} refusals and {asked.benign} harmless answers, {asked.epochs} epochs, merged"
+
+
+def _sizes(run: Run, tuned: Mapping[str, Tuned]) -> list[list[str]]:
     """Examples, and steps up to the checkpoint that is scored, of each data set."""
     rows, settings = [], paper()["settings"]
     for name, found in tuned.items():
         steps = found.history.set_index("epoch").step[found.epoch]
         ours = f"{len(found.train):,} / {len(found.val):,}, {steps:,} steps ({found.epoch} epochs)"
+        ours += f"; read from {plain(run.source(name))}" if run.source(name) else ""
         theirs = ""
         if counts := paper()["counts"].get(name):
             most = -(-counts["train"] // settings["batch_size"]) * settings["epochs"]

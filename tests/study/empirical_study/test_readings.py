@@ -4,7 +4,7 @@ import pandas as pd
 
 from ifcore.study.empirical_study import readings, tables
 from ifcore.study.paper import paper
-from tests.study.empirical_study.test_tables import RIGHT, SCORES, WRONG, many
+from tests.study.empirical_study.test_tables import RIGHT, SCORES, WRONG, attribution, many
 
 
 def text(run, found):
@@ -13,16 +13,28 @@ def text(run, found):
 
 def test_the_sentence_says_whom_repsim_leads_ties_with_and_cannot_be_told_from(run):
     found = text(run, many(SCORES))
-    # Right for all ten; DataInf for five, whose paired interval is 0.5 ± 2.262 · 0.527/√10.
-    assert "in accuracy RepSim leads DataInf (+50.0 [+12.3, +87.7]), LiSSA (+100.0 [+100.0, +100.0])" in found
-    assert "ties with GradSim; in coverage RepSim leads" in found
+    # Right for all ten; DataInf for five: Agresti and Min's 5/12 ± 1.96 · √((6/12 − (5/12)²)/12); GradSim for all ten.
+    assert "in accuracy RepSim leads DataInf (+50.0 [+9.3, +74.0]), LiSSA (+100.0 [+56.7, +100.0])" in found
+    assert "is inconclusive against GradSim (+0.0 [−16.3, +16.3]); in coverage RepSim leads" in found
     assert "above chance here in accuracy: GradSim; neither: DataInf, LiSSA." in found
     assert "As in the paper." not in found
     found = text(run, many(SCORES | {"gradsim": [WRONG, WRONG]}))
     assert "As in the paper." in found
     found = text(run, many(SCORES | {"repsim": [WRONG, WRONG]}))
-    assert "trails DataInf (−50.0 [−87.7, −12.3]), GradSim (−100.0 [−100.0, −100.0])" in found
+    assert "trails DataInf (−50.0 [−74.0, −9.3]), GradSim (−100.0 [−100.0, −56.7])" in found
     assert "In the paper RepSim leads." in found
+    found = text(run, many(SCORES | {"gradsim": [RIGHT, RIGHT]}))
+    assert "; in coverage RepSim leads DataInf" in found and "ties with GradSim." in found
+
+
+def test_fewer_than_six_examples_decide_nothing(run):
+    said = [str(number) for number in range(5)]  # all right, one constant response for none but one
+    few = {method: [rows[0]] * 5 for method, rows in SCORES.items()} | {"datainf": [WRONG] * 5}
+    found = attribution(few, "grammars")
+    found = replace(found, val=[replace(found.val[0], response=each) for each in said], before=["?"] * 5, after=said)
+    found = readings.scores_text(tables.class_table(run, {"grammars": found}), {"grammars": found}).text
+    assert "in accuracy RepSim is inconclusive against DataInf (+100.0), LiSSA (+100.0), GradSim (+0.0)" in found
+    assert "leads" not in found.split(" in coverage")[0]
 
 
 def test_what_was_not_learnt_gets_no_verdict_and_is_named(run):

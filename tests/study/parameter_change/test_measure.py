@@ -30,6 +30,7 @@ def pairs(run):
 def merged(run, part):
     folder = run.artifacts / ("mixed_small" if part == "mixed" else f"mixed_small-{part}")
     base, tokenizer = weights.load("random:tiny-llama")
+    base = models.with_adapter(base, run.artifacts.parent / "alignment" / "adapter").merge_and_unload()
     if part != "original":
         epoch = artifact.tune(Task(run, "mixed_small", None if part == "mixed" else part)).epoch
         base = models.with_adapter(base, folder / "checkpoints" / f"epoch-{epoch:02d}").merge_and_unload()
@@ -120,7 +121,7 @@ def test_pairs_that_behave_as_differently_as_each_other_tie(run, pairs, monkeypa
         attack.Attack(run.profile.model, name, [], [], [True] * right + [False] * (20 - right))
         for name, right in rates.items()
     ]
-    monkeypatch.setattr(attack, "attack", lambda run: attacks)
+    monkeypatch.setattr(attack, "on", lambda run, model: attacks)
     found = measure.pairs(run)
     asr = found[found.metric == "asr"].set_index("dataset").value
     assert asr["original-benign"] == asr["original-harmful"] == asr["harmful-mixed"] == 0.1

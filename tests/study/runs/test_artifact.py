@@ -79,7 +79,8 @@ def test_scores_are_those_of_the_engine_on_the_checkpoint_it_names(finished):
 def test_the_epoch_used_is_the_last_and_the_loss_is_that_of_dev_examples(finished):
     run, found, folder = finished
     assert found.epoch == found.history.epoch.max() == 3
-    model, tokenizer = weights.load(run.profile.model, seed=run.seed)
+    model, tokenizer = weights.load(run.profile.model)
+    model = PeftModel.from_pretrained(model, run.artifacts.parent / "alignment" / "adapter").merge_and_unload()
     model = PeftModel.from_pretrained(model, folder / "checkpoints" / "epoch-03")
     (dev,) = models.example_batches(model, tokenizer, artifact.examples(Task(run, "mixed_small")).dev)
     assert found.history.dev_loss.iloc[-1] == pytest.approx(float(models.example_losses(model, dev).mean()), rel=1e-5)
@@ -187,7 +188,8 @@ artifact.attribute(make_run(Path(sys.argv[1])), "mixed_small")
 
 
 def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_path):
-    moments = "checkpoints/epoch-01/adapter_model.safetensors", "gradients/train-0000.safetensors"
+    states, gradients = "states/train-0000.safetensors", "gradients/train-0000.safetensors"
+    moments = "checkpoints/epoch-01/adapter_model.safetensors", states, gradients
     runs, working = {}, {}
     for moment in moments:
         (root := tmp_path / Path(moment).parts[0]).mkdir()
@@ -203,11 +205,23 @@ def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_pat
                 working.pop(moment).wait()
         time.sleep(0.001)
     assert not working
+    assert not (runs[states].artifacts / "mixed_small" / gradients).exists(), "it was not killed between the two"
     for run in runs.values():
         folder = run.artifacts / "mixed_small"
         assert (folder / "fine-tune.json").exists()
         assert not (folder / "scores.safetensors").exists(), "it was killed too late to tell anything"
         assert_same_scores(artifact.attribute(run, "mixed_small"), finished[1])
+
+
+def test_files_that_a_kill_kept_from_being_noted_are_not_read_under_another_key(copy):
+    """Fewer batches overwrite fewer shards: one left over would be read as rows of its own."""
+    run, expected, folder = copy
+    for kind in ("states", "gradients"):
+        shutil.copy(folder / kind / "train-0000.safetensors", folder / kind / "train-0009.safetensors")
+    wider = dataclasses.replace(run, profile=run.profile.model_copy(update={"gradient_batch": 4}))
+    found = artifact.attribute(wider, "mixed_small")
+    for method, scores in expected.scores.items():
+        np.testing.assert_allclose(found.scores[method], scores, rtol=1e-3, atol=1e-6)
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(finished, tmp_path, monkeypatch):

@@ -1,4 +1,11 @@
+from dataclasses import replace
+from pathlib import Path
+
+from ifcore.metrics import Metric
+from ifcore.study.profile import Alignment
+from ifcore.study.runs.gate import Gate
 from ifcore.study.show import box
+from ifcore.study.show.table import plain
 from tests.study.empirical_study.test_tables import SCORES, attribution
 
 
@@ -18,3 +25,29 @@ def test_the_papers_sizes_and_settings_stand_beside_this_runs(run):
     assert rows["Epochs at most, batch"] == ["25, 32", "25, 32"]
     assert rows["Judge"] == ["refusal phrases", "a BERT-style classifier"]
     assert all(len(cells) == 2 and all(cells) for name, cells in rows.items() if name)
+    assert rows["Alignment"] == ["as the model comes", "its maker's"]
+
+
+def test_what_the_model_was_taught_first_and_a_source_of_its_own_are_named(run):
+    changed = {"alignment": Alignment(refusals=7, benign=5, epochs=3), "mixed_small_source": "some|where"}
+    run = replace(run, profile=run.profile.model_copy(update=changed))
+    text = box.what_ran(run, {"mixed_small": attribution(SCORES)}).text
+    assert "| Alignment | taught 7 refusals and 5 harmless answers, 3 epochs, merged |" in text
+    assert f"2 steps (2 epochs); read from {plain(f'{run.root}/some|where')} |" in text
+
+
+def test_the_gates_line_has_the_numbers_and_says_where_tables_1_and_6_cannot_be_read():
+    asr, answered = Metric(0.1, 0.03, 0.3), Metric(0.9, 0.7, 0.97)
+    numbers = "complies with 10.0 % [3.0, 30.0] of the harmful prompts and answers 90.0 % [70.0, 97.0] of the harmless"
+    passed = box.gate_line(Gate(asr, answered)).text
+    assert passed.startswith("There is an alignment to undo: ") and numbers in passed
+    for found in (Gate(Metric(0.11, 0.1, 0.2), answered), Gate(asr, Metric(0.89, 0.7, 0.9))):
+        assert box.gate_line(found).text.startswith("**Tables 1 and 6 cannot be read in this run**: ")
+        assert f"answers {100 * found.answered.value:.1f} % " in box.gate_line(found).text
+
+
+def test_the_chapters_that_read_tables_1_and_6_open_with_the_gates_line():
+    notebooks = Path(__file__).parents[3] / "notebooks"
+    for name, table in (("empirical_study", "tables.attack_table("), ("parameter_change", "tables.pairs_table(")):
+        text = (notebooks / f"{name}.md").read_text(encoding="utf-8")
+        assert text.index("box.gate_line(") < text.index("box.what_ran(") < text.index(table)
