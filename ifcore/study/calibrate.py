@@ -1,4 +1,4 @@
-"""How fast this machine is at a profile's model: timed in five seconds on two layers of its shapes, nothing downloaded."""
+"""How fast this machine is at a profile's model: five seconds with two layers of its shapes, and no download."""
 
 from __future__ import annotations
 
@@ -40,13 +40,16 @@ def rates(run: Run, clock: Callable[[], float] = perf_counter) -> Rates | None:
     model = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout).train()
     model.enable_input_require_grads()  # all layers but the real model's first are differentiated by their input
     batch = min(profile.batch_size, profile.micro_batch or profile.batch_size)
-    steps = [(step, rows) for rows in (FEW, MANY) for step in (_decode, _next)]
-    steps += [(partial(step, training=training), batch) for training in (False, True) for step in (_read, _predict)]
-    rows_a_second = []
+    steps: list[tuple[Callable[[int], None], int]] = []  # layers and head in turn, with at most so many rows
+    for most in (FEW, MANY):
+        steps += [(partial(_decode, model), most), (partial(_predict, model, 1, False), most)]
+    for training in (False, True):
+        steps += [(partial(_read, model, training), batch), (partial(_predict, model, RESPONSE, training), batch)]
+    taken = []
     for left, (step, most) in zip(range(len(steps), 0, -1), steps, strict=True):
-        rows_a_second.append(1 / _seconds(partial(step, model), most, (end - clock()) / left, clock))
-    pairs = zip(rows_a_second[::2], rows_a_second[1::2], strict=True)
-    few, many, forward, training = (1 / (shape.layers / LAYERS / layers + 1 / head) for layers, head in pairs)
+        taken.append(_seconds(step, most, (end - clock()) / left, clock))
+    rows = [1 / (shape.layers / LAYERS * layers + head) for layers, head in zip(taken[::2], taken[1::2], strict=True)]
+    few, many, forward, training = rows  # a second
     return Rates((PROMPT + RESPONSE) * training, (PROMPT + RESPONSE) * forward, few, many)
 
 
@@ -56,6 +59,8 @@ def _seconds(step: Callable[[int], None], most: int, budget: float, clock: Calla
     while True:
         start = clock()
         step(rows)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         times.append(clock() - start)
         grown = min(2 * rows, most)
         if len(times) == REPEATS or clock() + times[-1] * grown / rows > end:
@@ -79,6 +84,7 @@ def _model(shape: Architecture, dtype: torch.dtype, device: str) -> LlamaForCaus
     with torch.device("meta"):
         model = LlamaForCausalLM(config).to(dtype)
     model = model.to_empty(device=device).requires_grad_(False)
+    model.tie_weights()
     model.model.rotary_emb = LlamaRotaryEmbedding(config).to(device)
     for weight in model.parameters():
         weight.fill_(0.01)
@@ -87,50 +93,32 @@ def _model(shape: Architecture, dtype: torch.dtype, device: str) -> LlamaForCaus
     return model
 
 
-def _read(model: PeftModel, rows: int, training: bool) -> None:
+def _read(model: PeftModel, training: bool, rows: int) -> None:
     """The layers, over whole sequences."""
     batch = collate([Tokens((0,) * PROMPT, (0,) * RESPONSE)] * rows, range(rows)).to(model.device)
     with torch.set_grad_enabled(training):
         states = models.hidden_states(model, batch)
     if training:
         states.sum().backward()
-    _wait(model)
 
 
-def _predict(model: PeftModel, rows: int, training: bool) -> None:
-    """The head and the loss, at the positions of the responses."""
+def _decode(model: PeftModel, rows: int) -> None:
+    """The layers, for one more token of each sequence."""
+    decoder, cache = models.causal_lm(model).model, DynamicCache()
+    shape = (rows, decoder.config.num_key_value_heads, PROMPT + RESPONSE, decoder.layers[0].self_attn.head_dim)
+    for layer in range(LAYERS):
+        past = torch.zeros(shape, dtype=decoder.dtype, device=model.device)
+        cache.update(past, past, layer)
+    with torch.no_grad(), model.disable_adapter():
+        decoder(torch.zeros(rows, 1, dtype=torch.long, device=model.device), past_key_values=cache, use_cache=True)
+
+
+def _predict(model: PeftModel, tokens: int, training: bool, rows: int) -> None:
+    """The head and the loss, for so many tokens of each sequence."""
     head = models.causal_lm(model).lm_head
-    states = torch.zeros(rows * RESPONSE, head.in_features, dtype=head.weight.dtype, device=model.device)
+    states = torch.zeros(rows * tokens, head.in_features, dtype=head.weight.dtype, device=model.device)
     with torch.set_grad_enabled(training):
         logits = head(states.requires_grad_(training)).float()
         loss = nn.functional.cross_entropy(logits, torch.zeros(len(states), dtype=torch.long, device=model.device))
     if training:
         loss.backward()
-    _wait(model)
-
-
-@torch.no_grad()
-def _decode(model: PeftModel, rows: int) -> None:
-    """The layers, for one more token of each sequence."""
-    decoder, cache = models.causal_lm(model).model, DynamicCache()
-    attention = decoder.layers[0].self_attn
-    past = torch.zeros(rows, attention.config.num_key_value_heads, PROMPT + RESPONSE, attention.head_dim)
-    past = past.to(model.device, decoder.dtype)
-    for layer in range(LAYERS):
-        cache.update(past, past, layer)
-    with model.disable_adapter():
-        decoder(torch.zeros(rows, 1, dtype=torch.long, device=model.device), past_key_values=cache, use_cache=True)
-    _wait(model)
-
-
-@torch.no_grad()
-def _next(model: PeftModel, rows: int) -> None:
-    """The head, for one more token of each sequence."""
-    head = models.causal_lm(model).lm_head
-    head(torch.zeros(rows, head.in_features, dtype=head.weight.dtype, device=model.device)).argmax(-1)
-    _wait(model)
-
-
-def _wait(model: PeftModel) -> None:
-    if model.device.type == "cuda":
-        torch.cuda.synchronize()
