@@ -21,7 +21,7 @@ from ifcore.study.config import Run
 from ifcore.study.runs import base
 from ifcore.study.work import FEW, MANY, Rates
 
-BUDGET = 5.0  # seconds
+BUDGET = 4.5  # seconds, so that five are enough though a step can't be cut short
 REPEATS = 7
 LAYERS = 2
 PROMPT, RESPONSE = 24, 20  # tokens: the mean of the study's data
@@ -40,22 +40,24 @@ def rates(run: Run, clock: Callable[[], float] = perf_counter) -> Rates | None:
     model = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout).train()
     model.enable_input_require_grads()  # all layers but the real model's first are differentiated by their input
     batch = min(profile.batch_size, profile.micro_batch or profile.batch_size)
-    steps: list[tuple[Callable[[int], None], int]] = []  # layers and head in turn, with at most so many rows
-    for most in (FEW, MANY):
-        steps += [(partial(_decode, model), most), (partial(_predict, model, 1, False), most)]
+    # Layers and head in turn, with as many rows as are tried first and at most: MANY tokens are about a sequence.
+    steps: list[tuple[Callable[[int], None], int, int]] = []
+    for rows in (FEW, MANY):
+        steps += [(partial(_decode, model), rows, rows), (partial(_predict, model, 1, False), rows, rows)]
     for training in (False, True):
-        steps += [(partial(_read, model, training), batch), (partial(_predict, model, RESPONSE, training), batch)]
+        steps += [(partial(_read, model, training), 1, batch), (partial(_predict, model, RESPONSE, training), 1, batch)]
     taken = []
-    for left, (step, most) in zip(range(len(steps), 0, -1), steps, strict=True):
-        taken.append(_seconds(step, most, (end - clock()) / left, clock))
-    rows = [1 / (shape.layers / LAYERS * layers + head) for layers, head in zip(taken[::2], taken[1::2], strict=True)]
-    few, many, forward, training = rows  # a second
+    for left, (step, rows, most) in zip(range(len(steps), 0, -1), steps, strict=True):
+        taken.append(_seconds(step, rows, most, (end - clock()) / left, clock))
+    pairs = zip(taken[::2], taken[1::2], strict=True)
+    rows_a_second = [1 / (shape.layers / LAYERS * layers + head) for layers, head in pairs]
+    few, many, forward, training = rows_a_second
     return Rates((PROMPT + RESPONSE) * training, (PROMPT + RESPONSE) * forward, few, many)
 
 
-def _seconds(step: Callable[[int], None], most: int, budget: float, clock: Callable[[], float]) -> float:
-    """What `step` takes a row, with as many rows as the budget allows, up to `most`: the median of a few times."""
-    end, rows, times = clock() + budget, 1, []
+def _seconds(step: Callable[[int], None], rows: int, most: int, budget: float, clock: Callable[[], float]) -> float:
+    """What `step` takes a row, with `rows` or more of them as the budget allows: the median of a few times."""
+    end, times = clock() + budget, []
     while True:
         start = clock()
         step(rows)

@@ -1,3 +1,4 @@
+import functools
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -24,13 +25,17 @@ def test_what_is_timed_has_the_shapes_of_the_model(source):
 
 
 class Machine:
-    """A clock that only steps move: `layers` and `head` take so many seconds a row."""
+    """A clock that only steps move: two layers and the head take so many seconds a sequence of 44 tokens, 20 of them a
+    response's, and their share of that a token."""
 
     def __init__(self, monkeypatch, layers, head):
         self.now = 0.0
         monkeypatch.setattr(calibrate, "_read", lambda model, training, rows: self.spend(layers * rows))
-        monkeypatch.setattr(calibrate, "_decode", lambda model, rows: self.spend(layers * rows))
-        monkeypatch.setattr(calibrate, "_predict", lambda model, tokens, training, rows: self.spend(head * rows))
+        monkeypatch.setattr(calibrate, "_decode", lambda model, rows: self.spend(layers * rows / 44))
+        monkeypatch.setattr(calibrate, "_predict", functools.partial(self.predict, head))
+
+    def predict(self, head, model, tokens, training, rows):
+        self.spend(head * rows * tokens / 20)
 
     def spend(self, seconds):
         self.now += seconds
@@ -39,12 +44,12 @@ class Machine:
 def test_two_layers_stand_for_all_and_the_head_for_itself(monkeypatch):
     machine = Machine(monkeypatch, layers=0.004, head=0.02)
     found = calibrate.rates(config.make_run("laptop", root=ROOT), lambda: machine.now)
-    rows = 1 / (15 * 0.004 + 0.02)
-    assert astuple(found) == pytest.approx((44 * rows, 44 * rows, rows, rows))
+    read, written = 44 / (15 * 0.004 + 0.02), 1 / (15 * 0.004 / 44 + 0.02 / 20)
+    assert astuple(found) == pytest.approx((read, read, written, written))
 
 
-@pytest.mark.parametrize("slowness", [1e-6, 1e-3, 0.03, 0.2, 0.6])  # seconds a row
-def test_five_seconds_are_enough_however_slow_the_machine(monkeypatch, slowness):
+@pytest.mark.parametrize("slowness", [1e-6, 1e-3, 0.03, 0.2, 0.4])  # seconds a sequence
+def test_five_seconds_are_enough_on_a_slow_machine_and_on_a_fast_one(monkeypatch, slowness):
     machine = Machine(monkeypatch, slowness, slowness)
     assert calibrate.rates(config.make_run("laptop", root=ROOT), lambda: machine.now)
     assert machine.now <= 5
