@@ -41,7 +41,7 @@ test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke pro
 	lint-imports --no-logo --no-cache
 	python -m pytest $(PYTEST_ARGS)
 
-plan: checked $(SETUP) ## what a profile would run: sizes, tokens, memory; nothing is downloaded (PROFILE)
+plan: checked $(SETUP) ## what a profile would run: tokens, memory, minutes on this machine; nothing is downloaded (PROFILE)
 	python -m ifcore.study.plan notebooks/profiles/$(PROFILE).yaml
 
 bench: $(SETUP) ## how fast fine-tuning is, against a bare forward and backward over the same tokens

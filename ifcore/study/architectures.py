@@ -40,6 +40,11 @@ class Architecture:
         """P: parameters of LoRA of this rank on every query and value projection."""
         return self.layers * rank * (2 * self.hidden + self.hidden + self.kv_width)
 
+    def wide_lora(self, rank: int) -> int:
+        """Parameters of LoRA of this rank on every linear map but the head: what the alignment trains."""
+        attention = 4 * self.hidden + 2 * (self.hidden + self.kv_width)
+        return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
+
     def activations(self, batch: int, tokens: int, responses: int, precision: str) -> float:
         """Bytes kept for the backward pass of `batch` sequences of `tokens` each, with `responses` in all predicted."""
         return batch * tokens * self.layers * self.hidden * KEPT[precision] + responses * self.vocabulary * LOGIT_BYTES

@@ -55,7 +55,7 @@ def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[lis
         for each in seeds if what == "sweep" else ():
             found += planned(each, names, f"results/{name}/seed-{each}", f"seed {each}", f", seed {each}")
         found += planned(seed, names, "book/executed", None)
-    return found, work.speed(config.make_run(name, seed))
+    return found, work.expected(config.make_run(name, seed)).training
 
 
 def build(name: str, seed: int, what: str, seeds: Sequence[int], jobs: int, further: Sequence[str]) -> int:

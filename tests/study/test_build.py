@@ -31,7 +31,9 @@ def carry_out(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "TICK", 0.02)
 
     def run(*programs):
-        progress = Progress([Chapter("book/executed/convergence.ipynb", "Convergence", None, [], 5.0)], work.SPEED)
+        progress = Progress(
+            [Chapter("book/executed/convergence.ipynb", "Convergence", None, [], 5.0)], work.MEASURED.training
+        )
         return build.carry_out([[sys.executable, "-c", each] for each in programs], progress, Path("results", "p"))
 
     return run
@@ -120,7 +122,7 @@ def test_a_book_is_its_chapters_in_order_and_a_sweep_has_them_for_every_seed_bef
     assert [item.stage for each in book for item in each.items] == [
         item.stage for item in work.work(config.make_run("smoke", root=ROOT), names)
     ]
-    assert speed == work.speed(config.make_run("smoke", root=ROOT))
+    assert speed == work.expected(config.make_run("smoke", root=ROOT)).training
     sweep, _ = build.chapters("smoke", 0, "sweep", [0, 1])
     expected = [f"results/smoke/seed-{seed}/{name}.ipynb" for seed in (0, 1) for name in names]
     assert [each.output for each in sweep] == expected + [each.output for each in book]

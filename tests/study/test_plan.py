@@ -12,10 +12,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ifcore import models, weights
 from ifcore.examples import Tokens, collate, tokenise
-from ifcore.study import architectures, config, data, plan
+from ifcore.study import architectures, config, counting, data, plan, work
 from tests.study.data.test_released import rule_rows, write_source
 
 ROOT = Path(__file__).parents[2]
+CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change", "appendix_b"]
 
 
 def test_parameters_of_model_and_adapter_are_those_of_a_real_one():
@@ -24,6 +25,9 @@ def test_parameters_of_model_and_adapter_are_those_of_a_real_one():
     adapted = models.add_lora(model, rank=3)
     expected = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
     assert architectures.KNOWN["random:tiny-llama"].lora(3) == expected
+    wide = models.add_lora(weights.load("random:tiny-llama")[0], rank=3, modules="all-linear")
+    expected = sum(parameter.numel() for parameter in wide.parameters() if parameter.requires_grad)
+    assert architectures.KNOWN["random:tiny-llama"].wide_lora(3) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,6 +93,34 @@ def test_classes_that_a_profile_leaves_out_are_not_planned():
     assert found[1:4] == ["2", "16", "6"] and found[6:] == ["8", "+", "3", "each"]
 
 
+def test_the_minutes_of_the_parts_are_those_of_the_whole_book_and_halve_where_all_is_twice_as_fast():
+    run, rates = config.make_run("smoke", root=ROOT), work.Rates(50.0, 90.0, 20.0, 30.0)
+    parts = plan.seconds(run, rates)
+    items = work.work(run, CHAPTERS, rates)
+    own, fixed = 15 * len(CHAPTERS), sum(item.seconds for item in items)
+    assert sum(parts.values()) == pytest.approx(sum(item.tokens for item in items) / 50 + fixed + own)
+    assert all(parts.values())
+    *each, total = (float(line[39:47]) for line in plan.minutes(run, rates).replace(",", " ").splitlines()[2:-1])
+    assert sum(each) == pytest.approx(total, abs=0.05 * len(parts))
+    faster = plan.seconds(run, work.Rates(100.0, 180.0, 40.0, 60.0))
+    assert sum(parts.values()) - sum(faster.values()) == pytest.approx((sum(parts.values()) - fixed - own) / 2)
+
+
+def test_an_alignment_takes_memory_and_disk_and_none_takes_neither():
+    with_it, without = (plan.plan(config.make_run("smoke", 0, given, ROOT)) for given in ({}, {"alignment": None}))
+    parameters = architectures.KNOWN["random:tiny-llama"].wide_lora(8)
+    assert f"the alignment's adapter {4 * parameters / 1e6:.2f} MB" in " ".join(with_it.split())
+    assert "or alignment, with its adapter" in with_it
+    assert "or alignment" not in without and "the alignment's" not in without
+
+
+def test_help_says_what_a_plan_is(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["plan", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        plan.main()
+    assert "What a profile would run, and for how long" in capsys.readouterr().out
+
+
 def row(text, dataset):
     return next(line for line in text.splitlines() if line.startswith(f"{dataset} ")).split()
 
@@ -107,7 +139,7 @@ def test_published_files_are_measured_where_they_are_and_said_to_be_missing_wher
     after = plan.plan(run)
     assert "not there yet" not in after
     # 1 + 99 words of instruction, 300 of output, the template, the end of the turn
-    assert int(row(after, "mixed_small")[5]) == 100 + 300 + plan.TEMPLATE_TOKENS + 1
+    assert int(row(after, "mixed_small")[5]) == 100 + 300 + counting.TEMPLATE_TOKENS + 1
 
 
 def test_a_profile_that_names_a_source_in_the_released_format_is_planned_with_that(tmp_path):
@@ -128,8 +160,9 @@ def test_a_profile_that_names_a_source_in_the_released_format_is_planned_with_th
     text = planned(file)
     assert row(text, "grammars")[:4] == ["grammars", "3", "9", "6"] and "3 + 2 each" in text
     assert f"grammars: {folder}, in the released format" in text
+    assert "Minutes can't be told: the book's chapters need sizes for mixed_small, mixed_large, " in text
     run = config.make_run("mine", 0, root=tmp_path)
-    counted = plan.counted(run, "backdoor_1", None)["train"]
+    counted = counting.counted(run, "backdoor_1", None)["train"]
     assert [each.response for each in counted] == [41] * 4  # its own, not as long as the generator may answer
     (tmp_path / "rules" / "test" / "state.json").unlink()
     assert planned(file, 1).startswith(f"{folder}/test: no state.json that names its Arrow files; ")
@@ -152,6 +185,7 @@ def test_a_folder_is_planned_from_its_configuration_and_an_unknown_model_without
     for source in (f"path:{tmp_path / 'other'}", "hub:some/model"):
         run = config.make_run("smoke", 0, {"model": source}, ROOT)
         assert f"the sizes of {source} are not known here" in plan.plan(run)
+        assert plan.minutes(run, None) == f"Minutes can't be told: the sizes of {source} are not known here"
 
 
 def test_the_papers_profile_is_planned_from_the_command_line_without_a_model_at_hand():
@@ -159,6 +193,6 @@ def test_the_papers_profile_is_planned_from_the_command_line_without_a_model_at_
     code += "from ifcore.study.plan import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "P = 2,097,152" in done.stdout
+    assert "P = 2,097,152" in done.stdout and "Not counted: installation, downloads, the generator's " in done.stdout
     assert "fits in 24 GB. In 48 GB 4 at a time takes sequences of up to 1," in done.stdout
     assert "hub:meta-llama/Llama-2-7b-chat-hf is gated" in done.stdout

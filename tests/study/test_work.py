@@ -32,9 +32,11 @@ def test_a_data_sets_items_cost_what_counting_its_tokens_by_hand_gives(smoke, da
     split = data.load(dataset, **dict(counts), seed=0)
     train, val, dev = (sum(map(len, tokenise(tokenizer, part))) for part in (split.train, split.val, split.dev))
     asked = sum(len(tokenizer(chat(tokenizer, each.prompt))["input_ids"]) for each in split.val)
-    epochs, forward, generated = run.profile.epochs, 200 / 370, 200 / 110
-    expected = epochs * train + (epochs + 1) * forward * dev
-    expected += 2 * (forward * asked + generated * run.profile.max_new_tokens * len(split.val))
+    epochs, forward = run.profile.epochs, 200 / 370
+    expected = epochs * 1.13 * train + (epochs + 1) * forward * dev
+    one = (40 / 165 - 16 / 110) / 24  # seconds a sequence, in a step of 16 / 110 for 16 of them and 40 / 165 for 40
+    steps = sum(16 / 110 - one * (16 - len(split.val[i : i + 16])) for i in range(0, len(split.val), 16))
+    expected += 2 * (forward * asked + 200 * run.profile.max_new_tokens * steps)
     expected += 200 / 189 * (train + val)
     found = [item for item in items if item.folder == run.artifacts / dataset]
     assert [item.stage for item in found] == ["fine-tune", "answers", "gradients", "scores"]
@@ -106,7 +108,14 @@ def test_the_chapters_are_the_books_and_what_a_notebook_names_is_what_is_counted
     assert "runtimes(run)" in called
 
 
-def test_the_speed_expected_is_what_was_measured_on_the_default_model():
-    assert work.speed(config.make_run("laptop", root=ROOT)) == 200
-    assert work.speed(config.make_run("paper", root=ROOT)) < 10
-    assert work.speed(config.make_run("smoke", 0, {"model": "hub:some/model"}, ROOT)) == 200
+def test_the_rates_expected_are_what_was_measured_on_the_default_model():
+    assert work.expected(config.make_run("laptop", root=ROOT)) == work.Rates(200, 370, 110, 165)
+    assert work.expected(config.make_run("paper", root=ROOT)).training < 10
+    assert work.expected(config.make_run("smoke", 0, {"model": "hub:some/model"}, ROOT)).training == 200
+
+
+def test_measured_rates_change_what_decoding_costs_beside_training(smoke):
+    run, items = smoke
+    slow = work.work(run, CHAPTERS, work.Rates(200, 370, 11, 16.5))
+    for before, after in zip(items, slow, strict=True):
+        assert (after.tokens > 2 * before.tokens) == (before.stage == "answers")
