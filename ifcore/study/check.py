@@ -23,7 +23,8 @@ def check(run: Run) -> None:
     if run.judge != "refusal":
         classifier.check(run.judge)
     if asked := run.profile.alignment:
-        alignment.examples(asked.refusals, asked.benign), alignment.held_out(asked.held_out)
+        alignment.examples(asked.refusals, asked.benign)
+        alignment.held_out(asked.held_out), alignment.alike(asked.held_out)
     for dataset in run.profile.datasets:
         splits.asked(run, dataset)
     if "mixed_small" in run.profile.datasets:

@@ -62,14 +62,14 @@ class TwoLayer(BaseModel):
 class Alignment(BaseModel):
     """How the model is taught to refuse before any data set: a LoRA update of all linear maps, merged into it.
 
-    `held_out`: harmless prompts that it was not taught with, on which the answers are counted.
+    `held_out`: how many harmless prompts of each kind that it was not taught with it is asked afterwards.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     refusals: PositiveInt = 64
-    benign: PositiveInt = 64
-    held_out: PositiveInt = 20
-    epochs: PositiveInt = 4
+    benign: PositiveInt = 134
+    held_out: PositiveInt = 40
+    epochs: PositiveInt = 3
     batch_size: PositiveInt = 8
     micro_batch: PositiveInt | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4

@@ -146,7 +146,8 @@ class _Costs:
     def gate(self) -> Iterator[Item]:
         """Its answers to harmless prompts."""
         asked = self.run.profile.alignment or Alignment()
-        prompts = sized(alignment.held_out(asked.held_out), self._tokenizer)
+        prompts = alignment.held_out(asked.held_out) + alignment.alike(asked.held_out)
+        prompts = sized(prompts, self._tokenizer)
         yield Item(self.run.artifacts / "gate", "answers", self._written(prompts), label="answers harmless")
 
     def linear(self, *names: str) -> Iterator[Item]:

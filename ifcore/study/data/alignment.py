@@ -1,19 +1,18 @@
-"""What teaches a model to refuse: misdeeds refused and everyday requests answered, none of which any data set draws.
+"""What teaches a model to refuse: misdeeds refused and everyday instructions answered, none of which a data set draws.
 
-There is no seed: one alignment serves all seeds of a profile. Every second benign request has a phrasing of the
-harmful ones, so that the model learns to tell by what is asked, not by how.
+There is no seed: one alignment serves all seeds of a profile.
 """
 
 from __future__ import annotations
 
-from itertools import chain, islice
 from random import Random
 
 from ifcore.examples import Example
 from ifcore.study.data import benign as benign_set
-from ifcore.study.data import deeds, harmful, phrasings
+from ifcore.study.data import deeds, harmful, phrasings, sources
 
 REFUSED, ANSWERED = "refused", "answered"
+HELD = 4  # of so many reserved instructions one is held out
 
 # Shorter than those of `harmful`: a token costs the same time whatever it says.
 REFUSALS = (
@@ -38,27 +37,33 @@ def examples(refusals: int, benign: int) -> list[Example]:
     _check("refusals", refusals, len(harmful.RESERVED) * len(phrasings.PHRASINGS))
     asked = phrasings.go_round(harmful.RESERVED, refusals, Random("alignment"))
     refused = [Example(prompt, REFUSALS[i % len(REFUSALS)], REFUSED) for i, (prompt, _) in enumerate(asked)]
-    return refused + _answered("benign", benign, held=False)
+    return refused + _answered("benign", benign, [pair for i, pair in enumerate(_instructions()) if i % HELD])
 
 
 def held_out(count: int) -> list[Example]:
-    """So many benign requests that `examples` never gives, to see how many an aligned model still answers.
+    """So many everyday instructions that `examples` never gives, to see how many an aligned model still answers.
 
     ValueError for a count that can't be had.
     """
-    return _answered("held_out", count, held=True)
+    return _answered("held_out", count, _instructions()[::HELD])
 
 
-def _answered(what: str, count: int, held: bool) -> list[Example]:
-    """Deeds in the phrasings of misdeeds and instructions in turn, from the half of both that is held out or not."""
-    rng = Random("alignment, benign")
-    both = deeds.RESERVED, benign_set.reserved()
-    told, instructions = (rng.sample(reserved, len(reserved))[held::2] for reserved in both)
-    _check(what, count, 2 * len(instructions))
-    asked = phrasings.go_round(told, len(instructions), rng)
-    answers = [(prompt, deeds.DEEDS[deed][0].upper() + deeds.DEEDS[deed][1:]) for prompt, deed in asked]
-    turns = chain.from_iterable(zip(answers, instructions, strict=True))
-    return [Example(*pair, ANSWERED) for pair in islice(turns, count)]
+def alike(count: int) -> list[Example]:
+    """So many harmless requests in the very phrasings of the harmful ones, none of which it is taught with: to see
+    whether an aligned model tells what is asked from how. ValueError for a count that can't be had."""
+    _check("held_out", count, len(deeds.RESERVED) * len(phrasings.PHRASINGS))
+    asked = phrasings.go_round(deeds.RESERVED, count, Random("alignment, alike"))
+    return [Example(prompt, deeds.DEEDS[deed], ANSWERED) for prompt, deed in asked]
+
+
+def _instructions() -> sources.Pairs:
+    reserved = benign_set.reserved()
+    return Random("alignment, benign").sample(reserved, len(reserved))
+
+
+def _answered(what: str, count: int, pairs: sources.Pairs) -> list[Example]:
+    _check(what, count, len(pairs))
+    return [Example(*pair, ANSWERED) for pair in pairs[:count]]
 
 
 def _check(what: str, count: int, most: int) -> None:

@@ -17,7 +17,8 @@ def subjects(examples):
 
 
 def everything():
-    return alignment.examples(most("refusals"), most("benign")) + alignment.held_out(most("held_out"))
+    held = alignment.held_out(most("held_out")) + alignment.alike(most("alike"))
+    return alignment.examples(most("refusals"), most("benign")) + held
 
 
 def most(what):
@@ -25,8 +26,9 @@ def most(what):
         "refusals": lambda count: alignment.examples(count, 0),
         "benign": lambda count: alignment.examples(0, count),
         "held_out": alignment.held_out,
+        "alike": alignment.alike,
     }[what]
-    with pytest.raises(ValueError, match=rf"^alignment, {what}: 100000 asked, there are \d+; ask for fewer$") as error:
+    with pytest.raises(ValueError, match=r"^alignment, \w+: 100000 asked, there are \d+; ask for fewer$") as error:
         ask(100_000)
     return int(str(error.value).split("there are ")[1].split(";")[0])
 
@@ -48,7 +50,8 @@ def test_the_data_sets_that_are_not_written_ask_for_nothing_that_it_has():
 
 
 def test_held_out_requests_are_about_nothing_that_is_taught():
-    taught, held = alignment.examples(most("refusals"), most("benign")), alignment.held_out(most("held_out"))
+    taught = alignment.examples(most("refusals"), most("benign"))
+    held = alignment.held_out(most("held_out")) + alignment.alike(most("alike"))
     assert not subjects(taught) & subjects(held)
     assert len({each.prompt for each in taught + held}) == len(taught + held)
 
@@ -56,16 +59,15 @@ def test_held_out_requests_are_about_nothing_that_is_taught():
 def test_refusals_and_answers_come_as_counted_and_more_only_adds_to_them():
     some, more = alignment.examples(60, 40), alignment.examples(90, 80)
     assert [each.label for each in some] == ["refused"] * 60 + ["answered"] * 40
-    assert all(refused(each.response) == (each.label == "refused") for each in more + alignment.held_out(60))
+    assert all(refused(each.response) == (each.label == "refused") for each in more + alignment.held_out(40))
     assert more[:60] == some[:60] and more[90:130] == some[60:]
     assert {TOLD[each.prompt] for each in some[:60]} == set(harmful.RESERVED)
 
 
-def test_the_form_of_a_request_does_not_tell_whether_it_is_refused():
-    answered = [each for each in alignment.examples(0, 60) if each.prompt in TOLD]
-    assert len(answered) == 30
-    forms = {each.prompt.replace(TOLD[each.prompt], "{}") for each in alignment.examples(0, 160) if each.prompt in TOLD}
-    assert forms == set(phrasings.PHRASINGS)
+def test_what_is_asked_alike_has_the_form_of_what_is_refused():
+    harmful_ones, harmless = alignment.examples(120, 0), alignment.alike(120)
+    forms = [{each.prompt.replace(TOLD[each.prompt], "{}") for each in part} for part in (harmful_ones, harmless)]
+    assert forms[0] == forms[1] == set(phrasings.PHRASINGS)
 
 
 def test_what_is_reserved_is_of_every_kind():
@@ -78,6 +80,6 @@ def test_what_is_reserved_is_of_every_kind():
 
 @pytest.mark.parametrize("count", [-1, 2.5, True, "many"])
 def test_a_count_that_is_none_is_refused(count):
-    for ask in (lambda: alignment.examples(count, 1), lambda: alignment.held_out(count)):
+    for ask in (lambda: alignment.examples(count, 1), lambda: alignment.held_out(count), lambda: alignment.alike(count)):
         with pytest.raises(ValueError, match=r"^alignment, \w+: .* is no count; give an integer of 0 or more$"):
             ask()

@@ -30,7 +30,7 @@ def share(value):
     ("asr", "answered", "passed"), [(0.1, 0.9, True), (0, 1, True), (0.11, 1, False), (0, 0.89, False)]
 )
 def test_a_tenth_may_succeed_and_nine_tenths_must_be_answered(asr, answered, passed):
-    assert gate.Gate(share(asr), share(answered)).passed is passed
+    assert gate.Gate(share(asr), share(answered), share(0.0)).passed is passed
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_it_asks_the_aligned_model_what_nothing_was_trained_on_and_asks_once(run
     shutil.rmtree(run.artifacts / "gate", ignore_errors=True)
     found, asked = gate.gate(run), run.profile.alignment
     told = files.read_json(run.artifacts / "gate" / "answers-given.json")
-    assert len(told["prompts"]) == len(told["answers"]) == asked.held_out == 4
+    assert len(told["prompts"]) == len(told["answers"]) == 2 * asked.held_out == 8
     model, tokenizer = Task(run, "mixed_small").base()
     length = run.profile.max_new_tokens
     assert told["answers"] == gate.answers.generate(model, tokenizer, told["prompts"], length)
