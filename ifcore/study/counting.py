@@ -34,7 +34,7 @@ class Counted:
 def counted(run: Run, name: str, tokenizer) -> dict[str, list[Counted]]:
     """Part (train, val, dev) -> the examples of a data set, counted with a tokenizer or, without one, estimated."""
     sources = {kind: published(run, kind) for kind in ("harmful", "benign")}
-    split = data.load(name, **dict(run.profile.datasets[name]), seed=run.seed, **sources, source=run.source(name))
+    split = data.load(name, **run.profile.datasets[name].sizes, seed=run.seed, **sources, source=run.source(name))
     generated = run.profile.generator and not run.source(name)  # what is in the released format has its responses
     written = run.profile.max_new_tokens + 1 if generated else None
 

@@ -199,8 +199,8 @@ def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list
     for name, size in sizes.items():
         lines.append(f"{_line(name, stored[name])} {_bytes(8 * B * size.train * (size.train + size.val)):>10}")
     # Each model is fine-tuned on mixed_small three times, on all, the harmful and the benign examples, for Table 1.
-    tunes = len(sizes) + ("mixed_small" in sizes) * (3 * models - 1)
-    adapters = tunes * (profile.epochs + 1) * 4 * P
+    tuned = [*sizes, *["mixed_small"] * ("mixed_small" in sizes) * (3 * models - 1)]
+    tunes, adapters = len(tuned), 4 * P * sum((profile.datasets[name].epochs or profile.epochs) + 1 for name in tuned)
     lines += [_line("all gradients", sum(stored.values())), _line(f"adapters of {tunes} fine-tunes", adapters)]
     # Beside each gradient lies a hidden state, and all of them once more, in float32.
     examples = sum(size.train + size.val for size in sizes.values())
@@ -212,12 +212,15 @@ def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list
 
 def _section_4(profile: Profile, shape: Architecture) -> list[str]:
     tunes = {tuple(layers) for _, layers in selection.layers(shape.layers) if len(layers) < shape.layers}
-    epochs = ", ".join(map(str, selection.epochs(profile.epochs)))
-    followed = ", ".join(name for name in selection.FOLLOWED if name in profile.datasets)
+    followed = "; ".join(
+        f"{name} {', '.join(map(str, selection.epochs(profile.datasets[name].epochs or profile.epochs)))}"
+        for name in selection.FOLLOWED
+        if name in profile.datasets
+    )
     return [
         "Section 4, beside the linear models",
         f"  {len(tunes)} more fine-tunes of {profile.layers_on}, with LoRA on some of the layers",
-        f"  gradients and answers after epochs {epochs} of {followed}",
+        f"  gradients and answers after epochs: {followed}",
     ]
 
 

@@ -23,7 +23,8 @@ def _distinct(names: list[str]) -> list[str]:
 class Counts(BaseModel):
     """How many examples of each class: one number for every class, or a number a class.
 
-    `classes`: the names of those that have examples, or how many of the first; absent: all.
+    `classes`: the names of those that have examples, or how many of the first; absent: all. `epochs`: how long to
+    fine-tune on them; absent: the profile's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -31,6 +32,12 @@ class Counts(BaseModel):
     val: PositiveInt | dict[str, Count]
     dev: Count | dict[str, Count] = 0
     classes: PositiveInt | Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    epochs: PositiveInt | None = None
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What says which examples there are, as `data.load` takes it."""
+        return self.model_dump(exclude={"epochs"})
 
 
 Tens = Annotated[PositiveInt, Field(multiple_of=10)]  # ten classes have a weight for every pixel

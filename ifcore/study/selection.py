@@ -19,8 +19,8 @@ def of(tasks: Mapping[str, Task], *wanted: str) -> dict[str, Task]:
 
 
 def epochs(last: int) -> list[int]:
-    """0 (the untouched adapter), powers of two and the last."""
-    return sorted({0, last} | {2**k for k in range(last.bit_length()) if 2**k <= last})
+    """0 (the untouched adapter), powers of three and the last."""
+    return sorted({0, last} | {3**k for k in range(last.bit_length()) if 3**k <= last})
 
 
 def layers(total: int) -> list[tuple[str, list[int]]]:

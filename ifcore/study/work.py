@@ -114,7 +114,7 @@ class _Costs:
         """Scores of the data sets that are followed at each epoch but the last, or answers at each but both ends."""
         for name in (each for each in selection.FOLLOWED if each in self.run.profile.datasets):
             task = Task(self.run, name)
-            for epoch in selection.epochs(self.run.profile.epochs)[:-1]:
+            for epoch in selection.epochs(task.epochs)[:-1]:
                 folder, of = task.folder / "epochs" / f"{epoch:02d}", f"{task.name} epoch {epoch}"
                 if stage == "scores":
                     tokens = self._tokens(task, "train", "val")
@@ -162,7 +162,7 @@ class _Costs:
 
     def _fine_tune(self, task: Task) -> Item:
         """Every epoch over the training examples, and over the dev examples from before the first epoch on."""
-        epochs = self.run.profile.epochs
+        epochs = task.epochs
         step = self._forward + (1 - self._forward) * self._backward(task)
         cost = epochs * SHUFFLED * step * self._tokens(task, "train")
         cost += (epochs + 1) * self._forward * self._tokens(task, "dev")

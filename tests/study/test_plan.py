@@ -70,7 +70,7 @@ def test_tokens_are_exact_where_the_tokenizer_is_at_hand():
     _, tokenizer = weights.load(run.profile.model)
     text = plan.plan(run)
     for name, counts in run.profile.datasets.items():
-        split = data.load(name, **dict(counts), seed=0)
+        split = data.load(name, **counts.sizes, seed=0)
         train, val = (list(map(len, tokenise(tokenizer, part))) for part in (split.train, split.val))
         assert row(text, name)[4:6] == [f"{sum(train):,}", f"{max(train + val):,}"]
     assert "counted with the tokenizer" in text
@@ -81,7 +81,7 @@ def test_every_profile_is_planned_with_the_counts_that_its_data_sets_have(name):
     run = config.make_run(name, root=ROOT)
     text = plan.plan(run)
     for dataset, counts in run.profile.datasets.items():
-        split = data.load(dataset, **dict(counts), seed=0)
+        split = data.load(dataset, **counts.sizes, seed=0)
         sizes = len(data.chosen(dataset, counts.classes)), len(split.train), len(split.val)
         assert row(text, dataset)[1:4] == list(map(str, sizes))
     assert "harmful 4 + 4, benign 12 + 0" in text or "harmful 20 + 40, benign 240 + 0" in text

@@ -29,7 +29,7 @@ def test_a_data_sets_items_cost_what_counting_its_tokens_by_hand_gives(smoke, da
     run, items = smoke
     tokenizer = weights.load(run.profile.model)[1]
     counts = run.profile.datasets[dataset]
-    split = data.load(dataset, **dict(counts), seed=0)
+    split = data.load(dataset, **counts.sizes, seed=0)
     train, val, dev = (sum(map(len, tokenise(tokenizer, part))) for part in (split.train, split.val, split.dev))
     asked = sum(len(tokenizer(chat(tokenizer, each.prompt))["input_ids"]) for each in split.val)
     epochs, forward = run.profile.epochs, 200 / 370

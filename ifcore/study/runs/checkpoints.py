@@ -20,7 +20,7 @@ from ifcore.study.runs.task import Task
 
 
 def chosen(found: Attribution) -> list[int]:
-    """The epochs that are looked at: 0 (the untouched adapter), powers of two, and the last, which is the one used."""
+    """The epochs that are looked at: 0 (the untouched adapter), powers of three, and the last, which is used."""
     return selection.epochs(found.epoch)
 
 

@@ -25,7 +25,7 @@ def asked(run: Run, dataset: str) -> data.Split:
         raise ValueError(f"dataset: {dataset!r}; {run.profile.name} has {', '.join(run.profile.datasets)}")
     sources = {kind: run.located(getattr(run.profile, f"{kind}_source")) for kind in ("harmful", "benign")}
     source = run.source(dataset)
-    return data.load(dataset, **dict(run.profile.datasets[dataset]), seed=run.seed, **sources, source=source)
+    return data.load(dataset, **run.profile.datasets[dataset].sizes, seed=run.seed, **sources, source=source)
 
 
 def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:

@@ -132,9 +132,9 @@ def _shards(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _settings(task: Task) -> training.Settings:
-    given = {field.name for field in dataclasses.fields(training.Settings)} - {"seed", "batch_size"}
+    given = {field.name for field in dataclasses.fields(training.Settings)} - {"seed", "batch_size", "epochs"}
     settings = task.run.profile.model_dump(include=given)
-    return training.Settings(seed=task.run.seed, batch_size=task.batch_size, **settings)
+    return training.Settings(seed=task.run.seed, batch_size=task.batch_size, epochs=task.epochs, **settings)
 
 
 def _fine_tune(task: Task, split: Split) -> list[Path]:

@@ -47,6 +47,11 @@ class Task:
         return name if self.layers is None else f"{name}-layers-{self.layers[0]}-{self.layers[-1]}"
 
     @property
+    def epochs(self) -> int:
+        """The data set's, or the profile's."""
+        return self.run.profile.datasets[self.dataset].epochs or self.run.profile.epochs
+
+    @property
     def batch_size(self) -> int:
         """The profile's; for a part of a data set, what gives the part as many steps as the whole has.
 

@@ -80,6 +80,6 @@ def test_what_is_reserved_is_of_every_kind():
 
 @pytest.mark.parametrize("count", [-1, 2.5, True, "many"])
 def test_a_count_that_is_none_is_refused(count):
-    for ask in (lambda: alignment.examples(count, 1), lambda: alignment.held_out(count), lambda: alignment.alike(count)):
+    for ask in (lambda count: alignment.examples(count, 1), alignment.held_out, alignment.alike):
         with pytest.raises(ValueError, match=r"^alignment, \w+: .* is no count; give an integer of 0 or more$"):
-            ask()
+            ask(count)
