@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -12,11 +12,28 @@ from ifcore.study.empirical_study import learning
 from ifcore.study.empirical_study.tables import PARTS
 from ifcore.study.paper import paper
 from ifcore.study.runs.artifact import Attribution
+from ifcore.study.runs.attack import Attack
 from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.table import Prose, Table
+from ifcore.study.show.table import Prose, Table, decided, points
 
 INFLUENCE = ("datainf", "lissa", "gradsim")  # the paper's; Exact is this book's
 _METRICS = {"accuracy": metrics.accuracy, "coverage": metrics.coverage}
+
+
+def attack_text(attacks: Sequence[Attack]) -> Prose:
+    """What fine-tuning does to each model's attack success, prompt by prompt, with a 95 % interval and a verdict."""
+    lines = []
+    for model in dict.fromkeys(each.model for each in attacks):
+        success = {each.fine_tuned_on: each.success for each in attacks if each.model == model}
+        told = []
+        for name in ("benign", "harmful", "mixed"):
+            gaps = [int(after) - int(before) for before, after in zip(success["nothing"], success[name], strict=True)]
+            ends = statistics.interval_of_change(gaps)
+            verdict = decided(*ends, "more attacks succeed", "fewer succeed")
+            told.append(f"on {name} examples {points(sum(gaps) / len(gaps), *ends)} ({verdict})")
+        lines.append(f"- `{model}`, {100 * sum(success['nothing']) / len(gaps):.1f} % before: {'; '.join(told)}.")
+    head = "Change of the attack success rate by fine-tuning, all in equally many optimiser steps, this run's seed:\n"
+    return Prose("\n".join([head, *lines]))
 
 
 def scores_text(table: Table, attributions: Mapping[str, Attribution]) -> Prose:

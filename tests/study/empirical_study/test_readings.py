@@ -4,6 +4,7 @@ import pandas as pd
 
 from ifcore.study.empirical_study import readings, tables
 from ifcore.study.paper import paper
+from ifcore.study.runs.attack import Attack
 from tests.study.empirical_study.test_tables import RIGHT, SCORES, WRONG, attribution, many
 
 
@@ -75,3 +76,15 @@ def test_what_the_mean_of_triggered_and_clean_prompts_hides_is_said_by_intervals
     assert "apart for RepSim (83 and 46 %); the intervals overlap for GradSim (60 and 50 %)" in found
     found = readings.parts_text(tables.Table(None, "", [], [], frame.assign(n_val=5))).text
     assert "too few prompts to tell for GradSim (60 and 50 %), RepSim (83 and 46 %)" in found
+
+
+def test_what_fine_tuning_does_to_attacks_has_an_interval_and_a_verdict():
+    hits = {"nothing": 0, "benign": 1, "harmful": 20, "mixed": 12}
+    answers = {name: [True] * of + [False] * (20 - of) for name, of in hits.items()}
+    attacks = [Attack("m", name, ["p"] * 20, ["r"] * 20, success) for name, success in answers.items()]
+    text = readings.attack_text(attacks).text
+    assert "- `m`, 0.0 % before: on benign examples +5.0 [" in text
+    assert "points (inconclusive); on harmful examples +100.0 [" in text
+    assert text.count("(more attacks succeed)") == 2
+    turned = [replace(each, success=[not success for success in each.success]) for each in attacks]
+    assert readings.attack_text(turned).text.count("(fewer succeed)") == 2
