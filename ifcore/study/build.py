@@ -199,7 +199,8 @@ def main() -> int:
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given = parser.parse_args(sys.argv[1:cut])
     for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.default_int_handler)
+        if signal.getsignal(each) != signal.SIG_IGN:  # as under nohup
+            signal.signal(each, signal.default_int_handler)
     try:
         return build(given.profile.stem, given.seed, given.what, given.seeds, given.jobs, sys.argv[cut + 1 :])
     except KeyboardInterrupt:

@@ -40,6 +40,6 @@ def test_a_changed_value_counts_and_one_changed_back_gives_the_first_numbers_aga
     again = notebook('profile = "smoke"\nseed = 0')
     standard = checkout / "results" / "smoke"
     (changed,) = (file.parents[1] for file in standard.parent.glob("smoke-*/seed-0/fig5_convergence.csv"))
-    assert first == again == pytest.approx(stability(standard, 2), abs=1e-12)
+    assert first == again == pytest.approx(stability(standard, 3), abs=1e-12)
     assert other == pytest.approx(stability(changed, 2), abs=1e-12)
     assert other != first

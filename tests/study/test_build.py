@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -74,7 +75,8 @@ def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
     (tmp_path / "stub.py").write_text(STUB)
     command = [sys.executable, "stub.py", "notebooks/profiles/p.yaml", "0", "book", "--", "--more"]
     options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, **options)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background is born deaf to it
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heard, **options)
     family = wait_for(lambda: psutil.Process(running.pid).children(recursive=True), 2)
     assert family[0].cmdline()[3:] == ["--config", "profile=p", "seed=0", "jobs=1", "seeds=", "--more", "--", "book"]
     waiting = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
