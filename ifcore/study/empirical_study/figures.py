@@ -95,26 +95,21 @@ def curves_figure(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
     with matplotlib.rc_context(STYLE):
         columns = min(4, len(tuned))
         rows = -(-len(tuned) // columns)
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(7.2, 0.4 + 1.7 * rows), sharex=True, sharey=True, squeeze=False
-        )
-        highest = 1.05 * max(found.history.grad_norm.max() for found in tuned.values())
-        for number, (axis, (dataset, found)) in enumerate(zip(axes.flat, tuned.items(), strict=False)):
+        figure, axes = plt.subplots(rows, columns, figsize=(7.2, 0.4 + 1.7 * rows), sharex=True, squeeze=False)
+        for axis, (dataset, found) in zip(axes.flat, tuned.items(), strict=False):
             history = found.history
             axis.plot(history.epoch, history.train_loss, color="#999999", marker="o", markersize=3, label="training")
             axis.plot(history.epoch, history.dev_loss, color="black", marker="o", markersize=3, label="dev")
             norm = axis.twinx()
             style = {"color": _NORM, "linestyle": ":", "marker": "o", "markersize": 2}
             norm.plot(history.epoch, history.grad_norm, label="norm of the gradient (right)", **style)
-            norm.set_ylim(0, highest)
             norm.spines["right"].set_visible(True)
-            norm.tick_params(labelright=number % columns == columns - 1 or number == len(tuned) - 1)
+            for each in (axis, norm):
+                each.set_ylim(0, 1.1 * each.get_ylim()[1])
             axis.set_title(DATASETS[dataset])
             axis.xaxis.get_major_locator().set_params(integer=True)
         for axis in axes.flat[len(tuned) :]:
             axis.set_visible(False)
-        # Shared by all panels, so only after the last curve; the room above is for curves that are nearly flat.
-        axes[0, 0].set_ylim(0, 1.05 * axes[0, 0].get_ylim()[1])
         figure.supxlabel("epoch (0: before fine-tuning)", fontsize=9)
         figure.supylabel("loss (nats per response token)", fontsize=9)
         lines = [*axes[0, 0].get_lines(), *norm.get_lines()]
