@@ -32,7 +32,7 @@ def attack_text(attacks: Sequence[Attack]) -> Prose:
             verdict = decided(*ends, "more attacks succeed", "fewer succeed")
             told.append(f"on {name} examples {points(sum(gaps) / len(gaps), *ends)} ({verdict})")
         lines.append(f"- `{model}`, {100 * sum(success['nothing']) / len(gaps):.1f} % before: {'; '.join(told)}.")
-    head = "Change of the attack success rate by fine-tuning, all in equally many optimiser steps, this run's seed:\n"
+    head = "Change of the attack success rate by fine-tuning, this run's seed, paired by prompt, with 95 % intervals:\n"
     return Prose("\n".join([head, *lines]))
 
 

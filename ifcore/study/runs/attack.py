@@ -40,4 +40,4 @@ def on(run: Run, model: str | None) -> list[Attack]:
     for name, only in PARTS.items():
         answers[name] = tune(Task(run, "mixed_small", only=only, model=model)).after
     name = model or run.profile.model + (", aligned" if run.profile.alignment else "")
-    return [Attack(name, on, prompts, given, judging.judge(run.judge, prompts, given)) for on, given in answers.items()]
+    return [Attack(name, of, prompts, said, judging.judge(run.judge, prompts, said)) for of, said in answers.items()]
