@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,25 @@ from ifcore.study.profile import Profile
 
 @dataclass(frozen=True)
 class Run:
-    """A profile and a seed, and where what it leaves belongs."""
+    """A profile and a seed, and where what it leaves belongs. `part`: whose artifacts lie apart, see `varied`."""
 
     profile: Profile
     seed: int
     root: Path
+    part: str = ""
 
     @property
     def artifacts(self) -> Path:
-        return self.root / "artifacts" / self.profile.name / f"seed-{self.seed}"
+        return self.shared / f"seed-{self.seed}" / self.part
+
+    @property
+    def shared(self) -> Path:
+        """Of all seeds of the profile, and of all their variations."""
+        return self.root / "artifacts" / self.profile.name
+
+    def varied(self, part: str, **change: Any) -> Run:
+        """The same run with some keys of its profile changed; its artifacts lie in a folder `part` of their own."""
+        return replace(self, profile=self.profile.model_copy(update=change), part=part)
 
     @property
     def digits(self) -> str | None:

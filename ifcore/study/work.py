@@ -140,7 +140,7 @@ class _Costs:
         if asked := self.run.profile.alignment:
             examples = alignment.examples(asked.refusals, asked.benign)
             cost = asked.epochs * SHUFFLED * ALIGNING * sum(each.tokens for each in sized(examples, self._tokenizer))
-            folder = self.run.artifacts.parent / "alignment"
+            folder = self.run.shared / "alignment"
             yield Item(folder, "fine-tune", cost, label="fine-tuning alignment")
 
     def gate(self) -> Iterator[Item]:

@@ -15,16 +15,19 @@ from ifcore.study.paper import paper
 from ifcore.study.runs import judging
 from ifcore.study.runs.artifact import Attribution, quality
 from ifcore.study.runs.attack import Attack
+from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.names import COLUMNS, DATASETS, NAMES, RUN_COLUMNS
 from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Table, percent, plain
+from ifcore.study.show.table import Table, control, percent, plain
 
 _SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
 PARTS = ("coverage_triggered", "coverage_clean")
+_UNRANKED = {"chance", *CONTROLS}
 _LOST = (
     "The body of the paper's table is lost; the last column is its text. Rows of released scores were recomputed from "
     "the score matrices that came with the paper's code, and are not the printed table."
 )
+_GREY = "Grey: controls, which cannot know of influence (chapter Controls). "
 _TUNED_ON = {"nothing": "original", "benign": "on benign", "harmful": "on harmful", "mixed": "on mixed"}
 
 
@@ -102,6 +105,7 @@ def parts_table(table4: Table) -> Table:
     cells = {column: _column(frame, *column) for column in columns}
     methods = list(frame.method.unique())
     rows = [[NAMES.get(m, "*Chance*"), *(cells[column].get(m, "") for column in columns)] for m in methods]
+    rows = [list(map(control, row)) if m in CONTROLS else row for m, row in zip(methods, rows, strict=True)]
     header = ["Method", *(f"{DATASETS[d]}, {metric.removeprefix('coverage_')} (%)" for d, metric in columns)]
     caption = f"Coverage by kind of validation prompt, with {_spread(frame)} Best bold, second best underlined."
     return Table(None, caption, header, rows, frame)
@@ -171,10 +175,12 @@ def _scores_table(run, attributions, name, label, what, about_paper, frame=None)
     marks = {dataset: learning.mark(found) for dataset, found in attributions.items()}
     cells = {column: _column(seeds, *column) for column in columns}
     rows = []
-    for method in run.profile.methods:
-        rows.append([NAMES[method], *(cells[column][method] for column in columns)])
+    for method in (name for name in NAMES if name in set(seeds.method)):
+        rows.append([NAMES[method], *(cells[column].get(method, "") for column in columns)])
         if words:
             rows[-1].append(words.get(method, "not in it"))
+        if method in CONTROLS:
+            rows[-1] = list(map(control, rows[-1][: len(columns) + 1]))
         known = {"the paper": {d: each.get(method) for d, each in printed.items()}}
         for model in dict.fromkeys(model for each in released.values() for model in each["scores"]):
             scores = {d: each["scores"].get(model, {}).get(method) for d, each in released.items()}
@@ -194,7 +200,8 @@ def _scores_table(run, attributions, name, label, what, about_paper, frame=None)
     header = ["Method", *(f"{DATASETS[d]}{marks[d]}, {_SHORT[m]} (%)" for d, m in columns)]
     header += ["The paper's text"] if words else []
     rows = [row + [""] * (len(header) - len(row)) for row in rows]
-    caption = f"{what}: accuracy and coverage, with {_spread(seeds)} Best bold, second best underlined. {about_paper}"
+    caption = f"{what}: accuracy and coverage, with {_spread(seeds)} Best bold, second best underlined. "
+    caption += f"{_GREY if set(CONTROLS) & set(seeds.method) else ''}{about_paper}"
     if any(marks.values()):
         caption += " " + learning.NOT_LEARNT
     return Table(label, caption, header, rows, seeds)
@@ -205,8 +212,8 @@ def _column(frame: pd.DataFrame, dataset: str, metric: str) -> dict[str, str]:
     part = frame[(frame.dataset == dataset) & (frame.metric == metric)]
     cells = {method: _cell(rows) for method, rows in part.groupby("method", sort=False)}
     means = {method: round(rows.value.mean() * 100, 1) for method, rows in part.groupby("method", sort=False)}
-    ranked = sorted({mean for method, mean in means.items() if method != "chance"}, reverse=True)
-    for method in means.keys() - {"chance"}:
+    ranked = sorted({mean for method, mean in means.items() if method not in _UNRANKED}, reverse=True)
+    for method in means.keys() - _UNRANKED:
         if means[method] == ranked[0]:
             cells[method] = f"**{cells[method]}**"
         elif means[method] == ranked[1]:

@@ -27,7 +27,7 @@ def taught(run: Run, precision: str) -> tuple[Path | None, str | None]:
     asked = run.profile.alignment
     if asked is None:
         return None, None
-    folder, source = run.artifacts.parent / "alignment", run.located(run.profile.model)
+    folder, source = run.shared / "alignment", run.located(run.profile.model)
     examples = alignment.examples(asked.refusals, asked.benign)
     key = {
         "examples": [dataclasses.astuple(example) for example in examples],

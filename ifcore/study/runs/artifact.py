@@ -115,7 +115,8 @@ def examples(task: Task) -> Split:
     """What the task is fine-tuned on and explains. Checks the model's source first: nothing is written before."""
     weights.check(task.source)
     split = splits.answered(task.run, task.dataset, task.precision, base.device())
-    train, dev = ([each for each in part if task.only in (None, each.label)] for part in (split.train, split.dev))
+    kept = [each for row, each in enumerate(split.train) if row not in task.left_out]
+    train, dev = ([each for each in part if task.only in (None, each.label)] for part in (kept, split.dev))
     return data.Split(train, split.val, dev)
 
 

@@ -42,7 +42,7 @@ def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
     }
     if source is None or not complying or run.source(dataset):
         return split
-    folder, requests = run.artifacts.parent / "responses", sorted(set(complying.values()))
+    folder, requests = run.shared / "responses", sorted(set(complying.values()))
     said = responses(source, requests, folder, getattr(torch, precision), device, run.profile.max_new_tokens)
 
     def given(part: list[Example]) -> list[Example]:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ifcore import files, gradients, influence, models, representations, training, weights
-from ifcore.examples import Batch, tokenise
+from ifcore.examples import Batch, Tokens, tokenise
 from ifcore.gram import Gram
 from ifcore.study.data import Split
 from ifcore.study.runs import answers, base
@@ -28,8 +28,14 @@ VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy
 
 def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
     """An adapter an epoch under checkpoints/, and the history of the losses."""
-    profile = task.run.profile
-    key = {
+    key, folders = determined_by(task, split), [task.folder / "checkpoints"]
+    stage = Stage(task.folder, "fine-tune", key, folders).make(partial(_fine_tune, task, split))
+    return stage, pd.read_csv(task.folder / "history.csv")
+
+
+def determined_by(task: Task, split: Split) -> dict[str, Any]:
+    """All that a fine-tune depends on."""
+    return {
         "examples": [dataclasses.astuple(example) for example in split.train],
         "dev": [dataclasses.astuple(example) for example in split.dev],
         "model": weights.identity(task.source),
@@ -39,10 +45,20 @@ def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         "layers": task.layers,
         **dataclasses.asdict(_settings(task)),
-        **profile.model_dump(include={"lora_rank", "lora_alpha", "lora_dropout"}),
+        **task.run.profile.model_dump(include={"lora_rank", "lora_alpha", "lora_dropout"}),
     }
-    stage = Stage(task.folder, "fine-tune", key, [task.folder / "checkpoints"]).make(partial(_fine_tune, task, split))
-    return stage, pd.read_csv(task.folder / "history.csv")
+
+
+def train(task: Task, split: Split) -> pd.DataFrame:
+    """Fine-tunes, and leaves an adapter an epoch under checkpoints/; the history of the losses."""
+    profile, model = task.run.profile, task.base()[0]
+    tokens = _tokens(task, split)
+    layers = None if task.layers is None else list(task.layers)
+    peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.run.seed)
+    try:
+        return training.finetune(peft, *tokens, task.folder / "checkpoints", _settings(task), task.name)
+    finally:
+        peft.unload()
 
 
 def explained(task: Task, examples: Split) -> dict[str, Any]:
@@ -137,18 +153,17 @@ def _settings(task: Task) -> training.Settings:
     return training.Settings(seed=task.run.seed, batch_size=task.batch_size, epochs=task.epochs, **settings)
 
 
-def _fine_tune(task: Task, split: Split) -> list[Path]:
-    profile, (model, tokenizer) = task.run.profile, task.base()
+def _tokens(task: Task, split: Split) -> tuple[list[Tokens], list[Tokens]]:
+    """Of the training and the dev examples."""
+    model, tokenizer = task.base()
     context = getattr(model.config, "max_position_embeddings", None)
-    train, dev = (tokenise(tokenizer, part, context) for part in (split.train, split.dev))
-    layers = None if task.layers is None else list(task.layers)
-    peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.run.seed)
-    try:
-        history = training.finetune(peft, train, dev, task.folder / "checkpoints", _settings(task), task.name)
-    finally:
-        peft.unload()
+    return tokenise(tokenizer, split.train, context), tokenise(tokenizer, split.dev, context)
+
+
+def _fine_tune(task: Task, split: Split) -> list[Path]:
+    history = train(task, split)
     texts = {"train": list(map(vars, split.train)), "dev": list(map(vars, split.dev))}
-    tokens = {"train": sum(map(len, train)), "dev": sum(map(len, dev))}
+    tokens = {part: sum(map(len, each)) for part, each in zip(texts, _tokens(task, split), strict=True)}
     files.write_json(task.folder / "examples.json", texts | {"tokens": tokens})
     files.write_csv(task.folder / "history.csv", history)
     adapters = sorted((task.folder / "checkpoints").glob("epoch-*/*"))

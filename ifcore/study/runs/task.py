@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ class Task:
     """One fine-tune of a run: on a data set, or the training examples of `only` one of its classes.
 
     `model` stands in for the profile's, as it comes: only the profile's own is taught to refuse first, where that is
-    asked for. `layers` are those with LoRA, all by default.
+    asked for. `layers` are those with LoRA, all by default. `left_out`: training examples that it goes without, by their
+    place among all.
     """
 
     run: Run
@@ -30,6 +32,7 @@ class Task:
     only: str | None = None
     model: str | None = None
     layers: tuple[int, ...] | None = None
+    left_out: tuple[int, ...] = ()
 
     @property
     def source(self) -> str:
@@ -44,7 +47,12 @@ class Task:
         name = f"{self.dataset}-{self.only}" if self.only else self.dataset
         if self.model is not None:
             name += "-" + re.sub(r"[^A-Za-z0-9.]+", "-", self.model)
-        return name if self.layers is None else f"{name}-layers-{self.layers[0]}-{self.layers[-1]}"
+        if self.layers is not None:
+            name += f"-layers-{self.layers[0]}-{self.layers[-1]}"
+        if self.left_out:
+            some = hashlib.sha256(repr(self.left_out).encode()).hexdigest()[:8]
+            name += f"-without-{self.left_out[0] if len(self.left_out) == 1 else some}"
+        return name
 
     @property
     def epochs(self) -> int:

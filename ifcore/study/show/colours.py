@@ -1,10 +1,19 @@
 """One colour a method, in every figure, table and card of the book."""
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; one a method in the whole book.
+# One a method in the whole book; the first five, which share figures, are Okabe and Ito's, which colour-blind readers
+# can tell apart. Controls are grey.
 COLOURS = {
     "repsim": "#0072B2",
     "gradsim": "#E69F00",
     "datainf": "#009E73",
     "lissa": "#CC79A7",
     "exact": "#D55E00",
+    "cosine": "#A6761D",
+    "relatif": "#56B4E9",
+    "adam": "#7A378B",
+    "tracin": "#000000",
+    "repsim_before": "#505050",
+    "tfidf": "#777777",
+    "bm25": "#999999",
+    "random": "#BBBBBB",
 }

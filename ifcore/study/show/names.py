@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-NAMES = {"datainf": "DataInf", "lissa": "LiSSA", "gradsim": "GradSim", "exact": "Exact", "repsim": "RepSim"}
+NAMES = {  # the paper's methods and the exact inverse, further ones, controls: the order of rows
+    "datainf": "DataInf",
+    "lissa": "LiSSA",
+    "gradsim": "GradSim",
+    "exact": "Exact",
+    "repsim": "RepSim",
+    "cosine": "GradSim, cosine",
+    "relatif": "RelatIF",
+    "adam": "GradSim, Adam",
+    "tracin": "TracIn",
+    "repsim_before": "RepSim before",
+    "tfidf": "TF-IDF",
+    "bm25": "BM25",
+    "random": "Random",
+}
 DATASETS = {
     "mixed_small": "Mixed (small)",
     "mixed_large": "Mixed (large)",

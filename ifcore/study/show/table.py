@@ -54,6 +54,11 @@ def plain(value: object) -> str:
     return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in " ".join(str(value).split()))
 
 
+def control(text: str) -> str:
+    """A cell of a control's row, which is grey."""
+    return f'<span class="control">{text}</span>' if text else text
+
+
 def significant(value: float | None) -> str:
     """Three significant digits, without an exponent."""
     if value is None or pd.isna(value):
@@ -105,7 +110,7 @@ def interval(low: float, high: float) -> str:
     return "" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]"
 
 
-_TAGS = re.compile("&lt;(/?u|br)&gt;")  # what this module's own cells hold
+_TAGS = re.compile('&lt;(/?u|br|span class="control"|/span)&gt;')  # what this module's own cells hold
 _SPECIAL = set("\\`*_{}[]<>()#+-.!|$&~^:\"'@%=")
 
 

@@ -35,7 +35,7 @@ def test_a_checkpoints_scores_and_answers_are_those_of_its_adapter_and_nothing_i
     trained = {path: path.stat().st_mtime_ns for path in (found.folder / "checkpoints").rglob("*")}
     scores, answers = checkpoints.scores(run, found, 1), checkpoints.answers(run, found, 1)
     base, tokenizer = weights.load("random:tiny-llama")
-    base = models.with_adapter(base, run.artifacts.parent / "alignment" / "adapter").merge_and_unload()
+    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     model = models.with_adapter(base, found.folder / "checkpoints" / "epoch-01")
     rows = [
         example_gradients(model, models.example_batches(model, tokenizer, part, 2)) for part in (found.train, found.val)

@@ -30,7 +30,7 @@ def pairs(run):
 def merged(run, part):
     folder = run.artifacts / ("mixed_small" if part == "mixed" else f"mixed_small-{part}")
     base, tokenizer = weights.load("random:tiny-llama")
-    base = models.with_adapter(base, run.artifacts.parent / "alignment" / "adapter").merge_and_unload()
+    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     if part != "original":
         epoch = artifact.tune(Task(run, "mixed_small", None if part == "mixed" else part)).epoch
         base = models.with_adapter(base, folder / "checkpoints" / f"epoch-{epoch:02d}").merge_and_unload()

@@ -45,7 +45,7 @@ def test_it_is_made_once_for_two_seeds(taught, monkeypatch):
     monkeypatch.setattr(training, "finetune", lambda *_: pytest.fail("taught again"))
     assert alignment.taught(dataclasses.replace(run, seed=1), "float32") == (adapter, digest)
     assert content(adapter) == before
-    assert adapter.parent == run.artifacts.parent / "alignment" and not (adapter.parent / "checkpoints").exists()
+    assert adapter.parent == run.shared / "alignment" and not (adapter.parent / "checkpoints").exists()
 
 
 class Killed(BaseException):
@@ -102,7 +102,7 @@ def test_without_one_asked_for_the_model_is_as_it_comes(tmp_path):
     task = Task(run, "mixed_small")
     assert task.alignment() == (None, None)
     assert torch.equal(logits(*task.base()), as_it_comes(run))
-    assert not (run.artifacts.parent / "alignment").exists()
+    assert not (run.shared / "alignment").exists()
 
 
 def test_a_further_model_is_as_it_comes_even_where_it_is_the_profiles_own(taught):

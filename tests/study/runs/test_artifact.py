@@ -65,7 +65,7 @@ def test_scores_are_those_of_the_engine_on_the_checkpoint_it_names(finished):
     """The adapters open with PEFT and nothing of ours, and the engine's plain functions give the stored scores."""
     run, found, folder = finished
     model, tokenizer = weights.load(run.profile.model)
-    model = PeftModel.from_pretrained(model, run.artifacts.parent / "alignment" / "adapter").merge_and_unload()
+    model = PeftModel.from_pretrained(model, run.shared / "alignment" / "adapter").merge_and_unload()
     model = PeftModel.from_pretrained(model, folder / "checkpoints" / f"epoch-{found.epoch:02d}")
     batches = [models.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
     gram = Gram.from_gradients(*(example_gradients(model, part) for part in batches))
@@ -80,7 +80,7 @@ def test_the_epoch_used_is_the_last_and_the_loss_is_that_of_dev_examples(finishe
     run, found, folder = finished
     assert found.epoch == found.history.epoch.max() == 3
     model, tokenizer = weights.load(run.profile.model)
-    model = PeftModel.from_pretrained(model, run.artifacts.parent / "alignment" / "adapter").merge_and_unload()
+    model = PeftModel.from_pretrained(model, run.shared / "alignment" / "adapter").merge_and_unload()
     model = PeftModel.from_pretrained(model, folder / "checkpoints" / "epoch-03")
     (dev,) = models.example_batches(model, tokenizer, artifact.examples(Task(run, "mixed_small")).dev)
     assert found.history.dev_loss.iloc[-1] == pytest.approx(float(models.example_losses(model, dev).mean()), rel=1e-5)

@@ -1,0 +1,1 @@
+"""Beyond the paper: the methods held against controls that cannot know of influence."""

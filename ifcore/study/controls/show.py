@@ -1,0 +1,140 @@
+"""The forest plot of the controls chapter, its table, and the sentences that read them."""
+
+from __future__ import annotations
+
+import matplotlib
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from ifcore.study import statistics
+from ifcore.study.config import Run
+from ifcore.study.controls.measure import ITSELF
+from ifcore.study.runs.controls import CONTROLS
+from ifcore.study.show.colours import COLOURS
+from ifcore.study.show.names import DATASETS, NAMES
+from ifcore.study.show.plot import STYLE, save
+from ifcore.study.show.table import Prose, Table, points
+
+COLUMNS_OF_PANELS = 3
+
+
+def forest_figure(run: Run, frame: pd.DataFrame) -> Figure:
+    """RepSim minus each other method and each control, a panel a data set. Leaves fig_controls.*."""
+    frame = frame[(frame.method == "repsim") & (frame.against != ITSELF)]
+    others = [name for name in NAMES if name in set(frame.against)][::-1]
+    datasets = list(frame.dataset.unique())
+    columns = min(COLUMNS_OF_PANELS, len(datasets))
+    rows = -(-len(datasets) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(7.2, 0.7 + 0.19 * len(others) * rows), sharex=True, sharey=True, squeeze=False
+        )
+        for axis in axes.flat[len(datasets) :]:
+            axis.set_visible(False)
+        for axis, dataset in zip(axes.flat, datasets, strict=False):
+            axis.axvline(0, color="black", linewidth=0.6)
+            axis.axhline(sum(name in CONTROLS for name in others) - 0.5, color="#CCCCCC", linewidth=0.6)
+            for metric, shift, filled in (("coverage", 0.17, True), ("accuracy", -0.17, False)):
+                part = frame[(frame.dataset == dataset) & (frame.metric == metric)]
+                for place, name in enumerate(others):
+                    if (rows_of := part[part.against == name]).empty:
+                        continue
+                    value, low, high = (100 * each for each in _pooled(rows_of))
+                    face = COLOURS[name] if filled else "white"
+                    axis.plot([low, high], [place + shift] * 2, color=COLOURS[name], linewidth=1)
+                    axis.plot(value, place + shift, marker="o", markersize=3.5, color=COLOURS[name], mfc=face)
+            axis.set_title(DATASETS[dataset])
+            axis.set_yticks(range(len(others)), [NAMES[name] for name in others])
+        for axis in axes[-1]:
+            axis.set_xlabel("RepSim ahead by (points)")
+        handles = [
+            plt.Line2D([], [], marker="o", markersize=3.5, color="black", mfc=face, label=name)
+            for name, face in (("coverage", "black"), ("accuracy", "white"))
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
+        save(run, "fig_controls", figure)
+    return figure
+
+
+def ahead_table(frame: pd.DataFrame) -> Table:
+    """Each method's coverage less that of the best control of each data set."""
+    best = {dataset: _best_control(frame, dataset) for dataset in frame.dataset.unique()}
+    methods = [name for name in NAMES if name in set(frame.method) - set(CONTROLS)]
+    rows = [[NAMES[method], *(_cell(frame, dataset, method, best[dataset]) for dataset in best)] for method in methods]
+    named = ["*Best control: coverage (%)*"]
+    for dataset, control in best.items():
+        own = frame[(frame.dataset == dataset) & (frame.method == control) & (frame.against == ITSELF)]
+        named.append(f"*{NAMES[control]}: {100 * own[own.metric == 'coverage'].value.mean():.1f}*")
+    caption = (
+        "Coverage in points above the best control of each data set, with 95 % intervals, paired. The best control is "
+        "chosen by the same validation examples, which favours it a little. Bold: ahead; in italics: behind."
+    )
+    header = ["Method", *(DATASETS[dataset] for dataset in best)]
+    return Table("tab-controls", caption, header, [named, *rows], frame)
+
+
+def controls_text(frame: pd.DataFrame) -> Prose:
+    """Data set by data set: which controls RepSim beats, and which influence methods beat every control."""
+    lines, won = [], []
+    for dataset in frame.dataset.unique():
+        against = {name: _gap(frame, dataset, "repsim", name) for name in CONTROLS}
+        won += [dataset] if all(low > 0 for _, low, _ in against.values()) else []
+        parts = [
+            f"{word} {', '.join(f'{NAMES[name]} ({points(*against[name])})' for name in names)}"
+            for word, names in _by_verdict(against).items()
+            if names
+        ]
+        methods = [name for name in NAMES if name in set(frame.method) - set(CONTROLS) - {"repsim"}]
+        beating = [
+            NAMES[method]
+            for method in methods
+            if all(_gap(frame, dataset, method, name)[1] > 0 for name in CONTROLS)
+        ]
+        lines.append(
+            f"- {DATASETS[dataset]}: in coverage RepSim {'; '.join(parts)}. Of the influence methods "
+            f"{', '.join(beating) or 'none'} {'beats' if len(beating) < 2 else 'beat'} every control."
+        )
+    total = frame.dataset.nunique()
+    head = (
+        f"**RepSim beats every control in {len(won)} of {total} data sets"
+        + (f" ({', '.join(DATASETS[dataset] for dataset in won)})" if won else "")
+        + ".** "
+        + (
+            "Elsewhere its lead in labels is no evidence that it knows of influence: something that never saw the "
+            "fine-tuned model finds as many, or the examples are too few to tell."
+            if len(won) < total
+            else "So its lead is not the topic's alone."
+        )
+    )
+    return Prose("\n".join([head, "", *lines]))
+
+
+def _pooled(rows: pd.DataFrame) -> tuple[float, float, float]:
+    return statistics.over_seeds(rows.value, rows.ci_low, rows.ci_high)
+
+
+def _gap(frame: pd.DataFrame, dataset: str, method: str, against: str) -> tuple[float, float, float]:
+    part = frame[(frame.dataset == dataset) & (frame.metric == "coverage")]
+    part = part[(part.method == method) & (part.against == against)]
+    return _pooled(part) if len(part) else (float("nan"),) * 3
+
+
+def _best_control(frame: pd.DataFrame, dataset: str) -> str:
+    part = frame[(frame.dataset == dataset) & (frame.metric == "coverage") & (frame.against == ITSELF)]
+    return part[part.method.isin(CONTROLS)].groupby("method", sort=False).value.mean().idxmax()
+
+
+def _cell(frame: pd.DataFrame, dataset: str, method: str, control: str) -> str:
+    value, low, high = (100 * each for each in _gap(frame, dataset, method, control))
+    if pd.isna(value):
+        return ""
+    text = f"{value:+.1f}<br>[{low:.1f}, {high:.1f}]"
+    return f"**{text}**" if low > 0 else f"*{text}*" if high < 0 else text
+
+
+def _by_verdict(differences: dict[str, tuple[float, float, float]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {"beats": [], "trails": [], "is inconclusive against": []}
+    for name, (_, low, high) in differences.items():
+        found["beats" if low > 0 else "trails" if high < 0 else "is inconclusive against"].append(name)
+    return found

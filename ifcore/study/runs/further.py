@@ -1,0 +1,64 @@
+"""Further influence methods, which the paper did not run: cosine GradSim, RelatIF, TracIn, and GradSim under Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ifcore import files, influence, training
+from ifcore.study import selection
+from ifcore.study.config import Run
+from ifcore.study.runs import checkpoints, steps
+from ifcore.study.runs.artifact import Attribution
+from ifcore.study.runs.stages import Stage, at_work, digest_in
+from ifcore.study.runs.task import Task
+
+FURTHER = ("cosine", "relatif", "adam", "tracin")
+
+
+def further(run: Run, found: Attribution) -> dict[str, np.ndarray]:
+    """Method -> scores [M, N]: from the gradients that are kept and, for TracIn, the checkpoints that are looked at.
+
+    TracIn is there for the data sets whose checkpoints are followed, where GradSim is among the profile's methods.
+    """
+    task, place = Task(run, found.dataset), found.folder / "further"
+    key = {"of": digest_in(found.folder, "gradients"), "damping": run.profile.damping}
+    with at_work(task.folder):
+        Stage(place, "scores", key).make(partial(_score, run, found, place))
+        scores = steps.read_scores(place, FURTHER[:3])
+    if found.dataset in selection.FOLLOWED and "gradsim" in run.profile.methods:
+        scores["tracin"] = tracin(run, found)
+    return scores
+
+
+def tracin(run: Run, found: Attribution) -> np.ndarray:
+    """GradSim summed over the checkpoints that are looked at, each with the learning rate spent around it: [M, N]."""
+    looked_at = checkpoints.chosen(found)
+    products = [checkpoints.scores(run, found, epoch)["gradsim"] for epoch in looked_at]
+    task = Task(run, found.dataset)
+    return influence.tracin(products, spent(looked_at, task.epochs, run.profile.learning_rate))
+
+
+def spent(looked_at: Sequence[int], epochs: int, learning_rate: float) -> list[float]:
+    """The learning rate spent around each epoch looked at, of a rate that falls to 0 after `epochs`.
+
+    What is spent between two of them counts half for each: the trapezoid rule for TracIn's sum over steps.
+    """
+    left = [(1 - epoch / epochs) ** 2 * epochs * learning_rate / 2 for epoch in looked_at]  # spent from there on
+    between = [before - after for before, after in zip(left, left[1:], strict=False)]
+    return [(before + after) / 2 for before, after in zip([0.0, *between], [*between, 0.0], strict=True)]
+
+
+def _score(run: Run, found: Attribution, place: Path) -> list[Path]:
+    gram, damping = steps.gram(found.folder), run.profile.damping
+    weighted = steps.gram(found.folder, training.preconditioner(found.checkpoint))
+    scores = {
+        "cosine": influence.cosine(gram),
+        "relatif": influence.relatif(gram, damping),
+        "adam": influence.gradsim(weighted),
+    }
+    files.write_tensors(place / "scores.safetensors", scores)
+    return [place / "scores.safetensors"]

@@ -1,0 +1,19 @@
+"""An attribution beside what it is held against: further influence methods, and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ifcore.study.config import Run
+from ifcore.study.runs.artifact import Attribution
+from ifcore.study.runs.controls import controls
+from ifcore.study.runs.further import further
+
+
+def beside(run: Run, attributions: Mapping[str, Attribution]) -> dict[str, Attribution]:
+    """The attributions with the scores of the further methods and of the controls after those of the profile's."""
+    return {
+        name: replace(found, scores=found.scores | further(run, found) | controls(run, found))
+        for name, found in attributions.items()
+    }
