@@ -87,9 +87,7 @@ def controls_text(frame: pd.DataFrame) -> Prose:
         ]
         methods = [name for name in NAMES if name in set(frame.method) - set(CONTROLS) - {"repsim"}]
         beating = [
-            NAMES[method]
-            for method in methods
-            if all(_gap(frame, dataset, method, name)[1] > 0 for name in CONTROLS)
+            NAMES[method] for method in methods if all(_gap(frame, dataset, method, name)[1] > 0 for name in CONTROLS)
         ]
         lines.append(
             f"- {DATASETS[dataset]}: in coverage RepSim {'; '.join(parts)}. Of the influence methods "

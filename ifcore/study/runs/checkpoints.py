@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -24,18 +23,22 @@ def chosen(found: Attribution) -> list[int]:
     return selection.epochs(found.epoch)
 
 
-def scores(run: Run, found: Attribution, epoch: int) -> dict[str, np.ndarray]:
-    """Method -> [M, N] at the checkpoint of an epoch; fine-tunes nothing."""
-    if epoch == found.epoch:
-        return found.scores
+def scores(run: Run, found: Attribution, epoch: int, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Method -> [M, N] at the checkpoint of an epoch; fine-tunes nothing.
+
+    `names`: of what `steps.scores_of` gives; the profile's methods by default.
+    """
+    names = run.profile.methods if names is None else names
     task, place, key = _at(run, found, epoch)
+    if epoch == found.epoch:
+        return steps.read_scores(found.folder, names)
     key |= {
         "batch": run.profile.gradient_batch,
         **run.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
     }
     with at_work(task.folder):
         Stage(place, "scores", key).make(partial(_score, task, found, epoch, place))
-        return steps.read_scores(place, run.profile.methods)
+        return steps.read_scores(place, names)
 
 
 def answers(run: Run, found: Attribution, epoch: int) -> list[str]:
@@ -57,15 +60,10 @@ def _at(run: Run, found: Attribution, epoch: int) -> tuple[Task, Path, dict]:
 
 def _score(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:
     """The scores. The gradients, as large at every checkpoint, are kept no longer than it takes."""
-    label, tokenizer = f"gradients {task.name} epoch {epoch}", task.base()[1]
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place) as scratch, task.adapted(epoch) as model:
-        for part in ("train", "val"):
-            batches = models.example_batches(model, tokenizer, getattr(found, part), task.run.profile.gradient_batch)
-            named = [(f"{part}-{index:04d}.safetensors", batch) for index, batch in enumerate(batches)]
-            deque(steps.write_shards(Path(scratch), model, named, f"{label} {part}"), maxlen=0)
-        files.write_tensors(Path(scratch) / "representations.safetensors", steps.read_states(Path(scratch)))
-        files.write_tensors(place / "scores.safetensors", steps.scores_of(task, Path(scratch)))
+    parts, label = {"train": found.train, "val": found.val}, f"gradients {task.name} epoch {epoch}"
+    with steps.passing(task, parts, epoch, place, label) as folder:
+        files.write_tensors(folder / "representations.safetensors", steps.read_states(folder))
+        files.write_tensors(place / "scores.safetensors", steps.scores_of(task, folder))
     return [place / "scores.safetensors"]
 
 

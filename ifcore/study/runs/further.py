@@ -28,7 +28,7 @@ def further(run: Run, found: Attribution) -> dict[str, np.ndarray]:
     key = {"of": digest_in(found.folder, "gradients"), "damping": run.profile.damping}
     with at_work(task.folder):
         Stage(place, "scores", key).make(partial(_score, run, found, place))
-        scores = steps.read_scores(place, FURTHER[:3])
+        scores = steps.read_scores(found.folder, FURTHER[:1]) | steps.read_scores(place, FURTHER[1:3])
     if found.dataset in selection.FOLLOWED and "gradsim" in run.profile.methods:
         scores["tracin"] = tracin(run, found)
     return scores
@@ -53,12 +53,10 @@ def spent(looked_at: Sequence[int], epochs: int, learning_rate: float) -> list[f
 
 
 def _score(run: Run, found: Attribution, place: Path) -> list[Path]:
-    gram, damping = steps.gram(found.folder), run.profile.damping
-    weighted = steps.gram(found.folder, training.preconditioner(found.checkpoint))
+    weights = training.preconditioner(found.checkpoint)
     scores = {
-        "cosine": influence.cosine(gram),
-        "relatif": influence.relatif(gram, damping),
-        "adam": influence.gradsim(weighted),
+        "relatif": influence.relatif(steps.gram(found.folder), run.profile.damping),
+        "adam": influence.gradsim(steps.gram(found.folder, weights=weights)),
     }
     files.write_tensors(place / "scores.safetensors", scores)
     return [place / "scores.safetensors"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ifcore import files, gradients, influence, models, representations, training, weights
-from ifcore.examples import Batch, Tokens, tokenise
+from ifcore.examples import Batch, Example, Tokens, tokenise
 from ifcore.gram import Gram
 from ifcore.study.data import Split
 from ifcore.study.runs import answers, base
@@ -90,51 +93,84 @@ def score(task: Task) -> Stage:
 
 
 def scores_of(task: Task, folder: Path) -> dict[str, Tensor]:
-    """Method -> [M, N] from the gradients and representations in a folder."""
-    profile = task.run.profile
+    """Method -> [M, N] from the gradients and representations in a folder.
+
+    Beside the profile's methods: `cosine` [M, N]; the `norms` [N] of the training examples' gradients, and `losses` [N].
+    """
+    profile, kept, states = task.run.profile, gram(folder), load_file(folder / "representations.safetensors")
     options = {
         "gradsim": {},
         "datainf": {"damping": profile.damping},
         "exact": {"damping": profile.damping},
         "lissa": {"damping": profile.damping, "iterations": profile.lissa_iterations},
     }
-    scores = {}
     wanted = [method for method in profile.methods if method in options]
-    if wanted:
-        kept = gram(folder)
-        scores = {method: influence.METHODS[method](kept, **options[method]) for method in wanted}
+    scores = {method: influence.METHODS[method](kept, **options[method]) for method in wanted}
     if "repsim" in profile.methods:
-        states = load_file(folder / "representations.safetensors")
-        scores["repsim"] = representations.repsim(states["train"], states["val"])
-    return scores
+        scores["repsim"] = representations.repsim(states["train.prompt_end"], states["val.prompt_end"])
+    norms = kept.K.diagonal(dim1=1, dim2=2).sum(0).sqrt()
+    return scores | {"cosine": influence.cosine(kept), "norms": norms, "losses": states["train.losses"]}
 
 
 def write_shards(folder: Path, model, batches: Sequence[tuple[str, Batch]], label: str) -> Iterator[tuple[Path, Path]]:
-    """Leaves the gradients and the hidden states of named batches in a folder, one pass over each; yields the files."""
+    """Leaves of each named batch its gradients, hidden states and losses in a folder, by one pass; yields the files."""
     with representations.recorded(model) as seen:
         computed = gradients.stream(model, [batch for _, batch in batches], label)
         for (name, batch), rows in zip(batches, computed, strict=True):
             shard, states = _shards(folder, name)
-            at_end = representations.at_prompt_end(seen.pop(), batch)
-            files.write_tensors(states, {"rows": batch.rows, "states": at_end})
+            hidden, there = seen.pop(), batch.to(models.device_of(model))
+            kept = {each: representations.at(hidden, batch, each) for each in representations.POSITIONS}
+            with torch.no_grad():
+                kept["losses"] = models.losses_of(model, hidden, there).cpu()
+            files.write_tensors(states, {"rows": batch.rows, **kept})
             files.write_tensors(shard, gradients.shard(batch.rows, rows))
             yield shard, states
 
 
 def read_states(folder: Path) -> dict[str, Tensor]:
-    """`train` and `val`: the hidden states [N, H] and [M, H] that `write_shards` left in a folder."""
+    """What `write_shards` left in a folder beside gradients: `train.prompt_end` [N, H], …, `val.losses` [M]."""
     states = {}
     for part in ("train", "val"):
         shards = [load_file(file) for file in sorted((folder / "states").glob(f"{part}-*"))]
         order = torch.cat([shard["rows"] for shard in shards]).argsort()
-        states[part] = torch.cat([shard["states"] for shard in shards])[order]
+        for kind in shards[0].keys() - {"rows"}:
+            states[f"{part}.{kind}"] = torch.cat([shard[kind] for shard in shards])[order]
     return states
 
 
-def gram(folder: Path) -> Gram:
-    """The Gram matrices of the gradients that an attribution left in its folder."""
-    train, val = (gradients.Store(sorted((folder / "gradients").glob(f"{part}-*"))) for part in ("train", "val"))
-    return Gram.from_gradients(train, val)
+@contextmanager
+def passing(
+    task: Task, examples: Mapping[str, list[Example]], epoch: int, place: Path, label: str, loss_on: str = "response"
+) -> Iterator[Path]:
+    """`with passing(…) as folder`: gradients of parts (train, val) at a checkpoint, on disk no longer than it takes.
+
+    Hidden states and losses lie beside those of the response's loss. `loss_on`: see `examples.batches`.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    tokenizer, size = task.base()[1], task.run.profile.gradient_batch
+    with tempfile.TemporaryDirectory(dir=place) as scratch, task.adapted(epoch) as model:
+        everything = models.example_batches(model, tokenizer, sum(examples.values(), []), size)
+        length = max(batch.input_ids.shape[1] for batch in everything)
+        for part, each in examples.items():
+            batches = models.example_batches(model, tokenizer, each, size, loss_on, length)
+            named = [(f"{part}-{index:04d}.safetensors", batch) for index, batch in enumerate(batches)]
+            if loss_on == "response":
+                deque(write_shards(Path(scratch), model, named, f"{label} {part}"), maxlen=0)
+            else:
+                computed = gradients.stream(model, batches, f"{label} {part}")
+                for (name, batch), rows in zip(named, computed, strict=True):
+                    files.write_tensors(_shards(Path(scratch), name)[0], gradients.shard(batch.rows, rows))
+        yield Path(scratch)
+
+
+def gram(folder: Path, val: Path | None = None, weights: Mapping[str, Tensor] | None = None) -> Gram:
+    """The Gram matrices of the gradients that an attribution left in its folder, those of `val` from another one.
+
+    `weights`: see `Gram.from_gradients`.
+    """
+    folders = {"train": folder, "val": val or folder}
+    stores = (gradients.Store(sorted((of / "gradients").glob(f"{part}-*"))) for part, of in folders.items())
+    return Gram.from_gradients(*stores, weights=weights)
 
 
 def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:

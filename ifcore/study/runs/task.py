@@ -23,8 +23,8 @@ class Task:
     """One fine-tune of a run: on a data set, or the training examples of `only` one of its classes.
 
     `model` stands in for the profile's, as it comes: only the profile's own is taught to refuse first, where that is
-    asked for. `layers` are those with LoRA, all by default. `left_out`: training examples that it goes without, by their
-    place among all.
+    asked for. `layers` are those with LoRA, all by default. `left_out`: training examples that it goes without, by
+    their place among all.
     """
 
     run: Run

@@ -1,0 +1,1 @@
+"""Beyond the paper: what its result hangs on."""
