@@ -9,6 +9,7 @@ from ifcore.study.data import alignment, digits
 from ifcore.study.runs import classifier, splits
 from ifcore.study.runs.attack import PARTS
 from ifcore.study.runs.task import Task
+from ifcore.study.sensitivity import grid
 
 OPTIONAL = ("grammars",)  # the chapters show its released form, grammars_rule, and this one where it is sized
 
@@ -34,6 +35,8 @@ def check(run: Run) -> None:
         if run.source(dataset) and dataset not in run.profile.datasets:
             wrong = f"{run.source(dataset)!r}; {run.profile.name} has no sizes for {dataset}"
             raise ValueError(f"{dataset}_source: {wrong}; give them under datasets or leave the source out")
+    for dataset, _, _, varied in grid.variations(run) if run.profile.sensitivity else ():
+        splits.asked(varied, dataset)
     if run.profile.layers_on not in run.profile.datasets:
         raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
     if not (run.digits or "").startswith("hub:"):
@@ -48,3 +51,4 @@ def check_book(run: Run) -> None:
     if missing := [name for name in data.NAMES if name not in (*run.profile.datasets, *OPTIONAL)]:
         needed = f"the book's chapters need all but {', '.join(OPTIONAL)}"
         raise ValueError(f"datasets: no sizes for {', '.join(missing)}; {needed}")
+    next(grid.variations(run))

@@ -26,10 +26,16 @@ GATED = ("hub:meta-llama/",)
 
 # The parts of the work. What the first chapter needs is told by its stages, what is first needed later by its chapter.
 ALIGNMENT, LINEAR = "alignment and its gate", "linear models (4.1, 4.3)"
+CHECKPOINTS = "checkpoints (4.2)"
 BY_STAGE = {"fine-tune": "fine-tunes", "answers": "answers"} | dict.fromkeys(
     ("gradients", "scores"), "gradients, scores"
 )
-BY_CHAPTER = {"convergence": "checkpoints (4.2)", "parameter_change": "parameter change (4.3)"}
+BY_CHAPTER = {
+    "parameter_change": "parameter change (4.3)",
+    "controls": "controls",
+    "sensitivity": "sensitivity",
+    "facts": "facts",
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def minutes(run: Run, rates: Rates | None) -> str:
 
 def seconds(run: Run, rates: Rates) -> dict[str, float]:
     """Part of the book's work -> the seconds that it takes at these rates."""
-    found = {name: 0.0 for name in (ALIGNMENT, *BY_STAGE.values(), *BY_CHAPTER.values(), LINEAR)}
+    found = {name: 0.0 for name in (ALIGNMENT, *BY_STAGE.values(), CHECKPOINTS, *BY_CHAPTER.values(), LINEAR)}
     for item in work(run, tuple(NEEDS), rates):
         found[_part(item)] += item.tokens / rates.training + item.seconds
     return found | {"chapters' own time": SHOWING * len(NEEDS)}
@@ -99,6 +105,10 @@ def _part(item: Item) -> str:
         return ALIGNMENT
     if item.folder.name == "linear":
         return LINEAR
+    if item.folder.parent.name == "epochs" and item.stage == "scores":
+        return CHECKPOINTS
+    if item.folder.name in ("before", "further") and item.chapter != "facts":
+        return BY_CHAPTER["controls"]
     return BY_CHAPTER.get(item.chapter) or BY_STAGE[item.stage]
 
 

@@ -12,9 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 Method = Literal["datainf", "lissa", "gradsim", "exact", "repsim"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-def _distinct(names: list[str]) -> list[str]:
+def _distinct(names: list) -> list:
     if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
         raise ValueError(f"{twice!r} is named twice; name each once")
     return names
@@ -50,7 +51,7 @@ class Linear(BaseModel):
     points: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2)] = [10, 20, 40, 80]
     parameters: Annotated[list[Tens], Field(min_length=2)] = [1_000, 10_000, 100_000]
     draws: Annotated[int, Field(ge=2)] = 10
-    decay: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    decay: Positive = 0.1
     dense_limit: Tens = 10_000
     left_out: Annotated[int, Field(ge=10)] = 200
 
@@ -63,7 +64,7 @@ class TwoLayer(BaseModel):
     widths: Annotated[list[PositiveInt], Field(min_length=2)] = [2, 8, 32, 128]
     draws: Annotated[int, Field(ge=2)] = 5
     epochs: Annotated[int, Field(ge=2)] = 30
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    learning_rate: Positive = 0.1
 
 
 class Alignment(BaseModel):
@@ -79,9 +80,18 @@ class Alignment(BaseModel):
     epochs: PositiveInt = 3
     batch_size: PositiveInt = 8
     micro_batch: PositiveInt | None = None
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4
+    learning_rate: Positive = 5e-4
     lora_rank: PositiveInt = 8
     lora_alpha: PositiveInt = 16
+
+
+class Sensitivity(BaseModel):
+    """The fine-tunes of the sensitivity chapter: each data set, in sizes of its own, at each rate, for each length."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    datasets: Annotated[dict[str, Counts], Field(min_length=1)]
+    learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)] = [5e-5, 1e-3]
+    epochs: Annotated[list[PositiveInt], Field(min_length=1), AfterValidator(_distinct)] = [6, 25]
 
 
 class Profile(BaseModel):
@@ -104,7 +114,7 @@ class Profile(BaseModel):
     backdoor_5_source: str | None = None
     epochs: PositiveInt = 25
     batch_size: PositiveInt = 32
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-5
+    learning_rate: Positive = 5e-5
     micro_batch: PositiveInt | None = None
     activation_checkpointing: bool = False
     patience: PositiveInt = 3
@@ -112,7 +122,7 @@ class Profile(BaseModel):
     lora_alpha: PositiveInt = 32
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     methods: Annotated[list[Method], Field(min_length=1), AfterValidator(_distinct)] = list(METHODS)
-    damping: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    damping: Positive = 0.1
     lissa_iterations: PositiveInt = 10
     gradient_batch: PositiveInt = 8
     max_new_tokens: PositiveInt = 32
@@ -121,6 +131,8 @@ class Profile(BaseModel):
     further_models: list[str] = []
     generator: str | None = None
     layers_on: str = "harmfulcheck"
+    sensitivity: Sensitivity | None = None
+    facts_removed: PositiveInt = 4
     digits_source: str | None = None
     linear: Linear = Linear()
     two_layer: TwoLayer = TwoLayer()

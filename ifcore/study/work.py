@@ -18,6 +18,7 @@ from ifcore.study.profile import Alignment
 from ifcore.study.progress import Item
 from ifcore.study.runs.attack import PARTS
 from ifcore.study.runs.task import Task
+from ifcore.study.sensitivity import grid
 
 FEW, MANY = 16, 40  # sequences that are decoded at a time
 MEASURED_ON = 134_515_008  # parameters
@@ -87,6 +88,7 @@ class _Costs:
         self._forward = rates.training / rates.forward
         self._tokenizer = tokenizer_of(run.located(run.profile.model))
         self._counted = {name: counted(run, name, self._tokenizer) for name in run.profile.datasets}
+        self.studied = [name for name in run.profile.datasets if name in selection.STUDIED]
 
     def scored(self, task: Task) -> Iterator[Item]:
         """A fine-tune and its scores."""
@@ -121,6 +123,42 @@ class _Costs:
                     yield Item(folder, stage, GRADIENT * tokens, SCORES, f"gradients {of}", bars=2)
                 elif epoch > 0:
                     yield Item(folder, stage, self._answers(task), label=f"answers {of}")
+
+    def rivals(self, names: Iterable[str]) -> Iterator[Item]:
+        """Further methods and controls; the checkpoints that TracIn adds up are followed anyway."""
+        for name in names:
+            task = Task(self.run, name)
+            prompts = sum(each.prompt for part in ("train", "val") for each in self._examples(task, part))
+            label = f"states before {task.name}"
+            yield Item(task.folder / "before", "states", self._forward * prompts, label=label, bars=2)
+            yield Item(task.folder / "further", "scores", seconds=2 * SCORES)
+        yield from self.checkpoints("scores")
+
+    def options(self, name: str) -> Iterator[Item]:
+        """What each choice of the sensitivity chapter scores on one of its fine-tunes."""
+        task = Task(self.run, name)
+        examples = [each for part in ("train", "val") for each in self._examples(task, part)]
+        longest, tokens = max(each.tokens for each in examples), self._tokens(task, "train", "val")
+        passes = {
+            "response-reference": 0,
+            "response-own": self._tokens(task, "val"),
+            "all-reference": tokens,
+            "padded-reference": longest * len(examples),
+        }
+        for option, passed in passes.items():
+            label = f"gradients {task.name}, {option.replace('-', ' ')}"
+            bars = 0 if not passed else 1 if option == "response-own" else 2
+            yield Item(task.folder / "options" / option, "scores", GRADIENT * passed, 10 * SCORES, label, bars)
+
+    def removal(self) -> Iterator[Item]:
+        """Facts left out one at a time."""
+        task = Task(self.run, "facts")
+        lose = self._forward * self._tokens(task, "val")
+        yield Item(task.folder, "losses", lose)
+        for row in range(self.run.profile.facts_removed):
+            left = Task(self.run, "facts", left_out=(row,))
+            cost = self._fine_tune(task).tokens + lose
+            yield Item(left.folder, "losses", cost, label=f"fine-tuning {left.name}")
 
     def layers(self) -> Iterator[Item]:
         """Fine-tunes with LoRA on some layers; none for a model whose layers are not known here."""
@@ -195,7 +233,8 @@ class _Costs:
 
 
 def _empirical_study(costs: _Costs) -> Iterator[Item]:
-    yield from costs.attributed(costs.run.profile.datasets)
+    yield from costs.attributed(costs.studied)
+    yield from costs.rivals(costs.studied)
     yield from costs.attacks()
 
 
@@ -218,6 +257,26 @@ def _parameter_change(costs: _Costs) -> Iterator[Item]:
     yield from costs.layers()
 
 
+def _controls(costs: _Costs) -> Iterator[Item]:
+    yield from costs.attributed(costs.studied)
+    yield from costs.rivals(costs.studied)
+
+
+def _sensitivity(costs: _Costs) -> Iterator[Item]:
+    yield from costs.attributed(selection.FOLLOWED)
+    yield from costs.checkpoints("scores")
+    for dataset, _, _, varied in grid.variations(costs.run):
+        of = _Costs(varied, costs.rates)
+        yield from of.attributed([dataset])
+        yield from of.options(dataset)
+
+
+def _facts(costs: _Costs) -> Iterator[Item]:
+    yield from costs.attributed(["facts"])
+    yield from costs.rivals(["facts"])
+    yield from costs.removal()
+
+
 def _appendix_b(costs: _Costs) -> Iterator[Item]:
     yield from costs.attributed(costs.run.profile.datasets)
 
@@ -227,5 +286,8 @@ NEEDS: dict[str, Callable[[_Costs], Iterable[Item]]] = {
     "approximation_error": _approximation_error,
     "convergence": _convergence,
     "parameter_change": _parameter_change,
+    "controls": _controls,
+    "sensitivity": _sensitivity,
+    "facts": _facts,
     "appendix_b": _appendix_b,
 }

@@ -46,15 +46,22 @@ class Choice:
     position: str = ""
 
 
-def cells(run: Run) -> Iterator[Cell]:
-    """Every fine-tune that the profile's `sensitivity` asks for, made once and kept."""
+def variations(run: Run) -> Iterator[tuple[str, float, int, Run]]:
+    """Data set, learning rate, epochs, and the run that fine-tunes so, for all that the profile asks for."""
     asked = run.profile.sensitivity
+    if asked is None:
+        raise ValueError("sensitivity: none; its chapter needs data sets, as notebooks/profiles/laptop.yaml has them")
     for dataset, counts in asked.datasets.items():
         for rate in asked.learning_rates:
             for epochs in asked.epochs:
-                sized = {dataset: counts.model_copy(update={"epochs": epochs})}
-                varied = run.varied(f"sensitivity/{rate:g}-{epochs}", datasets=sized, learning_rate=rate)
-                yield Cell(varied, rate, epochs, artifact.attribute(varied, dataset))
+                sized, part = {dataset: counts.model_copy(update={"epochs": epochs})}, f"sensitivity/{rate:g}-{epochs}"
+                yield dataset, rate, epochs, run.varied(part, datasets=sized, learning_rate=rate)
+
+
+def cells(run: Run) -> Iterator[Cell]:
+    """Every fine-tune of the study, made once and kept."""
+    for dataset, rate, epochs, varied in variations(run):
+        yield Cell(varied, rate, epochs, artifact.attribute(varied, dataset))
 
 
 def scores(cell: Cell) -> dict[Choice, np.ndarray]:

@@ -68,14 +68,14 @@ def effects(run: Run, cells: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
 
 
 def hubs(run: Run, tasks: Mapping[str, Attribution], cells: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
-    """How far the largest gradients win every row: a tidy row for each (data set, epoch or fine-tune, method, metric).
+    """How far the largest gradients win every row: a row for each (data set, epoch or fine-tune, method, metric).
 
     Metric `hub`: the largest share of validation examples that one and the same training example tops, of GradSim and
     of its cosine. Of method `gradients`: `spread`, the largest norm over the median; `norm_loss`, Spearman's
     correlation of norm and loss over training examples; `loss`, their mean loss.
     """
     rows = []
-    for dataset, found in tasks.items():
+    for found in tasks.values():
         steps = found.history.set_index("epoch").step
         for epoch in checkpoints.chosen(found):
             kept = checkpoints.scores(run, found, epoch, ("gradsim", "cosine", "norms", "losses"))

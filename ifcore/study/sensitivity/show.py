@@ -151,8 +151,8 @@ def paper_text(frame: pd.DataFrame) -> Prose:
     )
     if len(near):
         verdict = (
-            f"**On this model {len(near)} of {len(above)} ways tried come as near to chance (at most a tenth of the way "
-            f"to 100 %, in both); the nearest is {told}.**"
+            f"**On this model {len(near)} of {len(above)} ways tried come as near to chance (a tenth of the way to 100 % "
+            f"at most, in both); the nearest is {told}.**"
         )
     else:
         verdict = (
@@ -206,8 +206,8 @@ def hubs_text(frame: pd.DataFrame) -> Prose:
         spread = [each["gradients", "spread"] for each in at]
         lines.append(
             f"- {DATASETS[dataset]}: from the first trained checkpoint to the last one training example tops "
-            f"{hub[0]:.0f} → {hub[1]:.0f} % of the validation examples for GradSim, {cosine[0]:.0f} → {cosine[1]:.0f} % "
-            f"for its cosine; the largest norm is {spread[0]:.1f} → {spread[1]:.1f} times the median; norm and loss "
+            f"{hub[0]:.0f} → {hub[1]:.0f} % of the validation examples for GradSim, {cosine[0]:.0f} → {cosine[1]:.0f} "
+            f"% for its cosine; the largest norm is {spread[0]:.1f} → {spread[1]:.1f} times the median; norm and loss "
             f"correlate with {at[1]['gradients', 'norm_loss']:.2f} at the last."
         )
     cells = frame[frame.learning_rate.notna()]

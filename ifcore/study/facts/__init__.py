@@ -1,0 +1,1 @@
+"""Beyond the paper: facts that one training example alone can have taught."""

@@ -1,0 +1,97 @@
+"""The tables of the facts chapter, and the sentences that read them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ifcore.study import statistics
+from ifcore.study.config import Run
+from ifcore.study.facts.measure import KINDS
+from ifcore.study.runs import judging
+from ifcore.study.runs.artifact import Attribution
+from ifcore.study.runs.controls import CONTROLS
+from ifcore.study.show.names import NAMES
+from ifcore.study.show.table import Prose, Table, control, percent
+
+LEARNT = 0.8  # of the questions answered right: below, there is little to attribute; fixed before any result
+
+
+def facts_table(frame: pd.DataFrame) -> Table:
+    """Who finds the cause, and what stands in its place. From facts.csv."""
+    rows = []
+    for method in (name for name in NAMES if name in set(frame.method)):
+        cells = [_cell(frame, method, "accuracy"), _cell(frame, method, "hard")]
+        cells += [f"{100 * _pooled(frame, method, f'top_{kind}')[0]:.0f}" for kind in KINDS]
+        row = [NAMES[method], *cells]
+        rows.append(list(map(control, row)) if method in CONTROLS else row)
+    rows.append(["*Chance*", _cell(frame, "chance", "accuracy"), _cell(frame, "chance", "hard"), *[""] * len(KINDS)])
+    caption = (
+        "The share of questions (percent) for which the training example on top is the one that states the fact; for "
+        "which that one outranks all others of its entity; and what stands on top: the cause, another fact of its "
+        "entity, of its relation, or one that shares neither. 95 % intervals over facts."
+    )
+    header = ["Method", "Cause on top", "Cause above its entity's others"]
+    header += ["Top: the cause", "its entity", "its relation", "neither"]
+    return Table("tab-facts", caption, header, rows, frame)
+
+
+def learnt_text(found: Attribution) -> Prose:
+    """Whether the facts were learnt, and whether they were known before."""
+    before, after = (
+        judging.task_accuracy(found.dataset, found.val, answers) for answers in (found.before, found.after)
+    )
+    told = (
+        f"{100 * after.value:.0f} % [{100 * after.low:.0f}, {100 * after.high:.0f}] of {len(found.val)} questions, none "
+        "of which is in the words of the training data, are answered right after fine-tuning, "
+        f"{100 * before.value:.0f} % before"
+    )
+    if after.value >= LEARNT:
+        return Prose(f"**The facts are learnt**: {told}.")
+    asked = f"{100 * LEARNT:.0f} % are asked for"
+    return Prose(
+        f"**The facts are not learnt well enough to attribute** ({asked}): {told}. What follows decides nothing."
+    )
+
+
+def facts_text(frame: pd.DataFrame) -> Prose:
+    """Which methods find the cause, and whether more than the words of the prompts do."""
+    limit = _pooled(frame, "chance", "hard")[0]
+    above, below, told = [], [], []
+    for method in (name for name in NAMES if name in set(frame.method)):
+        value, low, high = _pooled(frame, method, "hard")
+        told.append(f"{NAMES[method]} {100 * value:.0f} %")
+        (above if low > limit else below).append(NAMES[method])
+    return Prose(
+        f"Among the facts of one entity the words of the prompt say nothing: chance is {100 * limit:.0f} %. "
+        f"**Above it, by the interval: {', '.join(above) or 'none'}. Not: {', '.join(below) or 'none'}.**"
+    )
+
+
+def removal_text(run: Run, frame: pd.DataFrame) -> Prose:
+    """Whether removal confirms what is the cause by construction."""
+    value, low, high = _pooled(frame, "cause", "confirmed")
+    chance = _pooled(frame, "chance", "confirmed")[0]
+    asked = int(frame[frame.metric == "confirmed"].n_val.iloc[0])
+    words = {"cause": "the cause", "entity": "another fact of its entity", "relation": "another of its relation"}
+    words["other"] = "one that shares neither"
+    told = []
+    for kind in KINDS:
+        if len(frame[(frame.method == kind) & (frame.metric == "rise")]):
+            mean, *ends = _pooled(frame, kind, "rise")
+            told.append(f"{mean:+.2f} [{ends[0]:.2f}, {ends[1]:.2f}] without {words[kind]}")
+    verdict = "confirms" if low > chance else "does not confirm"
+    return Prose(
+        f"{run.profile.facts_removed} facts were left out, one at a time, and the model fine-tuned again. **Removal "
+        f"{verdict} the causes**: the loss of {100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of the {asked} "
+        f"questions about them rises most without their own (chance: {100 * chance:.0f} %). The loss rises by "
+        f"{'; '.join(told)} (nats per token)."
+    )
+
+
+def _pooled(frame: pd.DataFrame, method: str, metric: str) -> tuple[float, float, float]:
+    rows = frame[(frame.method == method) & (frame.metric == metric)]
+    return statistics.over_seeds(rows.value, rows.ci_low, rows.ci_high)
+
+
+def _cell(frame: pd.DataFrame, method: str, metric: str) -> str:
+    return percent(*_pooled(frame, method, metric))
