@@ -9,8 +9,7 @@ from ifcore.gram import Gram
 def gradients(seed, n, m, sizes, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     train, val = (
-        {f"b{i}": torch.randn(k, p, generator=generator, dtype=dtype) for i, p in enumerate(sizes)}
-        for k in (n, m)
+        {f"b{i}": torch.randn(k, p, generator=generator, dtype=dtype) for i, p in enumerate(sizes)} for k in (n, m)
     )
     return train, val
 
