@@ -91,8 +91,7 @@ def next_token_log_probs(model: nn.Module, batch: Batch) -> list[Tensor]:
     """
     hidden = hidden_states(model, batch)
     head = causal_lm(model).get_output_embeddings()
-    ends = (batch.prompt_end + 1).tolist()
-    return [head(states[:end]).double().log_softmax(-1) for states, end in zip(hidden, ends, strict=True)]
+    return [head(states[own]).double().log_softmax(-1) for states, own in zip(hidden, batch.in_prompt, strict=True)]
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
