@@ -99,7 +99,7 @@ def write_shards(folder: Path, model, batches: Sequence[tuple[str, Batch]], labe
         computed = gradients.stream(model, [batch for _, batch in batches], label)
         for (name, batch), rows in zip(batches, computed, strict=True):
             shard, states = _shards(folder, name)
-            at_end = representations.at_prompt_end(seen.pop(), batch)
+            at_end = representations.at(seen.pop(), batch, "prompt_end")
             files.write_tensors(states, {"rows": batch.rows, "states": at_end})
             files.write_tensors(shard, gradients.shard(batch.rows, rows))
             yield shard, states
