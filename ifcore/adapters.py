@@ -1,4 +1,4 @@
-"""How far LoRA adapters are apart: in their parameters, and in what the model says with them."""
+"""LoRA adapters on disk, and how far they are apart: in their parameters, and in what the model says with them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ifcore.examples import Batch
 from ifcore.models import causal_lm, hidden_states
+
+BETA2 = 0.999  # AdamW's default, as training uses it
+MOMENTS = "second_moments.safetensors"
 
 
 class Update(NamedTuple):
@@ -21,6 +25,31 @@ class Update(NamedTuple):
     A: Tensor
     B: Tensor
     scale: float
+
+
+def write(model: PeftModel, folder: Path, adam: Mapping[str, Tensor]) -> None:
+    """Leave the active adapter in a new `folder` in PEFT's own format, and beside it how large its gradients were.
+
+    `adam` holds AdamW's state of the trained parameters [P], one after another: second_moments.safetensors is its
+    v̂ = exp_avg_sq / (1 − β₂ᵗ), block -> [P_b] float32, named as the gradients are. There is none before the first step.
+    """
+    model.active_peft_config.save_pretrained(folder)
+    adapter = get_peft_model_state_dict(model, adapter_name=model.active_adapter, save_embedding_layers=False)
+    save_file(adapter, folder / "adapter_model.safetensors", {"format": "pt"})
+    if "step" in adam:
+        v = adam["exp_avg_sq"] / (1 - BETA2 ** adam["step"].item())
+        sizes = {name.removesuffix(".weight"): p.numel() for name, p in model.named_parameters() if p.requires_grad}
+        save_file(dict(zip(sizes, v.float().split(list(sizes.values())), strict=True)), folder / MOMENTS)
+
+
+def preconditioner(checkpoint: Path) -> dict[str, Tensor]:
+    """Block -> 1/(√v̂ + 10⁻⁸) [P_b] float32, the weights by which AdamW scaled its last step, from a folder of `write`.
+
+    What `gram.Gram.from_gradients` takes as weights. Raises ValueError for an adapter without second moments.
+    """
+    if not (file := checkpoint / MOMENTS).is_file():
+        raise ValueError(f"checkpoint: {checkpoint} has no {MOMENTS}; take an epoch of training.finetune from 1 on")
+    return {block: 1 / (v.sqrt() + 1e-8) for block, v in load_file(file).items()}
 
 
 def updates(folder: Path) -> dict[str, Update]:
@@ -62,8 +91,7 @@ def next_token_log_probs(model: nn.Module, batch: Batch) -> list[Tensor]:
     """
     hidden = hidden_states(model, batch)
     head = causal_lm(model).get_output_embeddings()
-    ends = (batch.prompt_end + 1).tolist()
-    return [head(states[:end]).double().log_softmax(-1) for states, end in zip(hidden, ends, strict=True)]
+    return [head(states[own]).double().log_softmax(-1) for states, own in zip(hidden, batch.in_prompt, strict=True)]
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:

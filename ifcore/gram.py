@@ -14,48 +14,60 @@ from torch import Tensor
 class Gram:
     """K_b = G_b G_bᵀ and C_b = V_b G_bᵀ of gradients G_b [N, P_b] (training) and V_b [M, P_b] (validation).
 
-    `K` [B, N, N] and `C` [B, M, N] in float64, `sizes` [B] the P_b, `blocks` the names of the B blocks. They
-    stay on the device of the gradients and take 8·B·N·(N + M) bytes.
+    `K` [B, N, N], `C` [B, M, N] and `val_norms` [B, M], the diagonal of V_b V_bᵀ, in float64, `sizes` [B] the P_b,
+    `blocks` the names of the B blocks. They stay on the device of the gradients and take 8·B·N·(N + M) bytes.
     """
 
     K: Tensor
     C: Tensor
+    val_norms: Tensor
     sizes: Tensor
     blocks: tuple[str, ...]
 
     @classmethod
     def from_gradients(
-        cls, train: Mapping[str, Tensor], val: Mapping[str, Tensor], panel_bytes: int = 256 * 2**20
+        cls,
+        train: Mapping[str, Tensor],
+        val: Mapping[str, Tensor],
+        panel_bytes: int = 256 * 2**20,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> Gram:
         """The Gram matrices of two mappings block -> per-example gradients, [N, P_b] and [M, P_b].
 
         A block is a tensor, or anything with a `shape` whose `[:, a:b]` is a tensor. It is fetched once and
         read in panels of columns that take at most `panel_bytes` in float64, train and val together, so a
         mapping that reads from disk (`gradients.Store`) keeps memory bounded. The products are summed in
-        float64: the panel size changes nothing but rounding. Raises ValueError where the two don't match or a
-        gradient is not finite.
+        float64: the panel size changes nothing but rounding. `weights`, block -> w_b [P_b], puts every inner product
+        under W_b = diag(w_b): K_b = G_b W_b G_bᵀ, C_b = V_b W_b G_bᵀ. With `adapters.preconditioner`, C is what an
+        Adam step without momentum on a training example takes from a validation loss. Raises ValueError where the
+        two don't match, a gradient is not finite, or a block has no weights, another number of them, or some that
+        are not finite and above 0.
         """
         if not train and not val:
             raise ValueError("train, val: no blocks; the model needs trainable LoRA layers")
         if odd := sorted(set(train) ^ set(val)):
             names = ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
             raise ValueError(f"train, val: only one has {names}; take both from the same model")
+        if weights is not None and (missing := [block for block in train if block not in weights]):
+            raise ValueError(f"weights: none for {missing[0]}; give them for every block")
         sizes = []
         for b, block in enumerate(train):
-            K_b, C_b, size = _products(block, train[block], val[block], panel_bytes)
+            w_b = None if weights is None else weights[block]
+            K_b, C_b, norms_b, size = _products(block, train[block], val[block], w_b, panel_bytes)
             if b == 0:  # filled in place: a list and a stack would hold everything twice
-                K, C = (product.new_empty(len(train), *product.shape) for product in (K_b, C_b))
+                K, C, norms = (product.new_empty(len(train), *product.shape) for product in (K_b, C_b, norms_b))
             if C_b.shape != C.shape[1:]:
                 (m, n), (M, N) = C_b.shape, C.shape[1:]
                 raise ValueError(f"{block}: {n} train, {m} val rows, others {N}, {M}; give every example")
-            K[b], C[b] = K_b, C_b
+            K[b], C[b], norms[b] = K_b, C_b, norms_b
             sizes.append(size)
-        return cls(K, C, torch.tensor(sizes, device=K.device), tuple(train))
+        return cls(K, C, norms, torch.tensor(sizes, device=K.device), tuple(train))
 
     def damping(self, relative: float) -> Tensor:
         """λ_b = relative · mean(G_b²), [B], with mean(G_b²) = trace(K_b) / (N P_b).
 
-        The choice of Grosse et al. 2023 and Kwon et al. 2023; 0 for a block whose gradients are all zero.
+        The choice of Grosse et al. 2023 and Kwon et al. 2023; 0 for a block whose gradients are all zero. Under weights
+        the mean is that of w_b G_b².
         """
         if not 0 < relative < math.inf:
             raise ValueError(f"damping: {relative}; must be a finite number above 0")
@@ -63,22 +75,33 @@ class Gram:
         return relative * traces / (self.K.shape[1] * self.sizes)
 
 
-def _products(block: str, train: Tensor, val: Tensor, panel_bytes: int) -> tuple[Tensor, Tensor, int]:
-    """K_b, C_b and P_b of one block."""
+def _products(
+    block: str, train: Tensor, val: Tensor, weights: Tensor | None, panel_bytes: int
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """K_b, C_b, the diagonal of V_b V_bᵀ, and P_b of one block."""
     shapes = tuple(train.shape), tuple(val.shape)
     if any(len(shape) != 2 or 0 in shape for shape in shapes):
         raise ValueError(f"{block}: shapes {shapes[0]}, {shapes[1]}; must be [examples, parameters], none 0")
     (n, p), (m, p_val) = shapes
     if p != p_val:
         raise ValueError(f"{block}: {p} parameters in train, {p_val} in val; take both from the same model")
-    K = C = 0
+    if weights is not None:
+        if weights.shape != (p,):
+            raise ValueError(f"weights: {block} has shape {tuple(weights.shape)}, must be ({p},); give one a parameter")
+        if not (weights.isfinite() & (weights > 0)).all():
+            raise ValueError(f"weights: {block} has some that are not finite and above 0; leave none of these")
+    K = C = norms = 0
     width = max(1, panel_bytes // (8 * (n + m)))
     for start in range(0, p, width):
         G = train[:, start : start + width].double()
         V = val[:, start : start + width].double()
+        if weights is not None:  # half to either side: K stays as positive semidefinite as rounding lets it
+            root = weights[start : start + width].to(G).sqrt()
+            G, V = G * root, V * root
         K += G @ G.T
         C += V @ G.T
+        norms += V.square().sum(1)
     # A row that is not finite shows in its own products: NaN times anything, and infinity times 0, are NaN.
     if not (K.isfinite().all() and C.isfinite().all()):
         raise ValueError(f"{block}: gradients that are not finite; lower the learning rate or use float32")
-    return K, C, p
+    return K, C, norms, p

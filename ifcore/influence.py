@@ -3,12 +3,13 @@
 Equation 3 is the change of a validation loss when a training example gains weight, so a positive score means
 that the example lowers it. `gradsim` leaves the Hessian out; `exact` inverts the damped empirical Fisher of
 each block, H_b + λ_b I with H_b = G_bᵀG_b/N and λ_b = damping · mean(G_b²); `datainf` and `lissa` approximate
-that inverse. A block whose training gradients are all zero (lora_A while lora_B is zero) adds nothing.
+that inverse. `cosine` and `relatif` are such scores without the length of what is compared, `tracin` sums over
+checkpoints. A block whose training gradients are all zero (lora_A while lora_B is zero) adds nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +23,28 @@ def gradsim(gram: Gram) -> Tensor:
     The inner product of whole gradients at one checkpoint: TracIn without its sum over checkpoints.
     """
     return gram.C.sum(0)
+
+
+def cosine(gram: Gram) -> Tensor:
+    """The cosine of whole gradients, Σ_b C_b over the two norms: scores [M, N] as in LESS (Xia et al. 2024).
+
+    0 where either gradient is zero.
+    """
+    lengths = gram.val_norms.sum(0).outer(gram.K.diagonal(dim1=1, dim2=2).sum(0)).sqrt()
+    return _over(gradsim(gram), lengths)
+
+
+def tracin(products: Sequence[Tensor], rates: Sequence[float]) -> Tensor:
+    """TracIn, Σ_t η_t · products_t: scores [M, N] (Pruthi et al. 2020, arXiv 2002.08484, TracInCP).
+
+    `products` holds `gradsim` [M, N] at each checkpoint t, `rates` the learning rate η_t there. Raises ValueError where
+    there is no checkpoint, not one rate each, or they are of different shapes.
+    """
+    if not products or len(products) != len(rates):
+        raise ValueError(f"rates: {len(rates)} for {len(products)} products; give one for each checkpoint, 1 or more")
+    if len(shapes := {tuple(each.shape) for each in products}) > 1:
+        raise ValueError(f"products: shapes {sorted(shapes)}; give the same examples at every checkpoint")
+    return sum(rate * each for rate, each in zip(rates, products, strict=True))
 
 
 def datainf(gram: Gram, damping: float = 0.1) -> Tensor:
@@ -52,6 +75,22 @@ def exact(gram: Gram, damping: float = 0.1) -> Tensor:
     return _sum(gram, damping, block)
 
 
+def relatif(gram: Gram, damping: float = 0.1) -> Tensor:
+    """θ-RelatIF: `exact` relative to how far a training example moves the parameters, scores [M, N].
+
+    exact / ‖(H + λI)⁻¹ g_i‖, the norm over all blocks (Barshan, Brunet, Dziugaite 2020, arXiv 2003.11630): an
+    example that matters everywhere because its gradient is large no longer comes first. 0 where g_i is zero.
+    """
+
+    def block(K: Tensor, _: Tensor, lam: Tensor) -> Tensor:
+        # With K = U S Uᵀ, g_iᵀ (H + λI)⁻² g_i = Σ_j U_ij² S_j / (S_j/N + λ)²: no term is negative, nothing cancels.
+        S, U = torch.linalg.eigh(K)
+        S = S.clamp(min=0)
+        return U.square() @ (S / (S / len(K) + lam) ** 2)
+
+    return _over(exact(gram, damping), _sum(gram, damping, block).sqrt())
+
+
 def lissa(gram: Gram, iterations: int = 10, damping: float = 0.1) -> Tensor:
     """LiSSA: `iterations` steps of r ← v + (I − α_b (H_b + λ_b I)) r from r = v, scores Σ_b α_b r·g_k [M, N].
 
@@ -76,10 +115,17 @@ def lissa(gram: Gram, iterations: int = 10, damping: float = 0.1) -> Tensor:
 
 METHODS: dict[str, Callable[..., Tensor]] = {
     "gradsim": gradsim,
+    "cosine": cosine,
     "datainf": datainf,
     "lissa": lissa,
     "exact": exact,
+    "relatif": relatif,
 }
+
+
+def _over(scores: Tensor, lengths: Tensor) -> Tensor:
+    """scores / lengths, and 0 where a length is 0: the score of a zero gradient is 0 already."""
+    return scores / lengths.masked_fill(lengths == 0, 1)
 
 
 def _sum(gram: Gram, damping: float, block: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:

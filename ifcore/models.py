@@ -13,7 +13,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ifcore.examples import IGNORE, Batch, Example, batches, tokenise
+from ifcore.examples import IGNORE, Batch, Example, LossOn, batches, tokenise
 
 
 def add_lora(
@@ -79,12 +79,17 @@ def merged(model: PeftModel) -> Iterator[None]:
 
 
 def example_losses(model: nn.Module, batch: Batch) -> Tensor:
-    """Mean token cross-entropy over each example's response, [b], in float32 or wider.
+    """Mean token cross-entropy over each example's labelled positions, [b], in float32 or wider.
 
-    The head is evaluated at the positions that predict a response token and nowhere else: with a vocabulary of
-    49,152 it costs as much as the rest of a small model.
+    Those of its response, unless the batch was made otherwise. The head is evaluated at the positions that predict
+    them and nowhere else: with a vocabulary of 49,152 it costs as much as the rest of a small model.
     """
-    hidden = hidden_states(model, batch)[:, :-1]
+    return losses_of(model, hidden_states(model, batch), batch)
+
+
+def losses_of(model: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
+    """The same from the last layer's hidden states [b, T, H], for which the head alone is run."""
+    hidden = hidden[:, :-1]
     targets = batch.labels[:, 1:]
     predicting = targets != IGNORE
     logits = causal_lm(model).get_output_embeddings()(hidden[predicting])
@@ -124,10 +129,20 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def example_batches(model: nn.Module, tokenizer, examples: list[Example], batch_size: int = 8) -> list[Batch]:
-    """Batches of `examples` for this model: tokenised, checked against its context, grouped by length."""
+def example_batches(
+    model: nn.Module,
+    tokenizer,
+    examples: list[Example],
+    batch_size: int = 8,
+    loss_on: LossOn = "response",
+    length: int | None = None,
+) -> list[Batch]:
+    """Batches of `examples` for this model: tokenised, checked against its context, grouped by length.
+
+    `loss_on` and `length` as for `examples.batches`.
+    """
     context = getattr(causal_lm(model).config, "max_position_embeddings", None)
-    return batches(tokenise(tokenizer, examples, context), batch_size, tokenizer.pad_token_id)
+    return batches(tokenise(tokenizer, examples, context), batch_size, tokenizer.pad_token_id, loss_on, length)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""Hidden states of the last prompt token and their cosine: RepSim."""
+"""Hidden states of the last prompt token, or of others, and their cosine: RepSim."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,9 @@ from tqdm import tqdm
 
 from ifcore.examples import Batch
 from ifcore.models import causal_lm, device_of, evaluating, hidden_states
+
+Position = Literal["prompt_end", "last", "prompt_mean", "response_mean"]
+POSITIONS: tuple[Position, ...] = get_args(Position)
 
 
 @torch.no_grad()
@@ -28,7 +32,7 @@ def representations(model: nn.Module, batches: Iterable[Batch], progress: str = 
             width = int(batch.prompt_end.max()) + 1  # attention is causal: what follows the prompts changes nothing
             seen = {"input_ids": batch.input_ids[:, :width], "attention_mask": batch.attention_mask[:, :width]}
             batch = replace(batch, **seen).to(device_of(model))
-            states.append(at_prompt_end(hidden_states(model, batch), batch))
+            states.append(at(hidden_states(model, batch), batch, "prompt_end"))
     return torch.cat(states)[torch.cat([batch.rows for batch in batches]).argsort()]
 
 
@@ -36,7 +40,7 @@ def representations(model: nn.Module, batches: Iterable[Batch], progress: str = 
 def recorded(model: nn.Module) -> Iterator[list[Tensor]]:
     """Collects the last layer's hidden states [b, T, H] of every forward pass, whoever makes it.
 
-    Gradients need that pass anyway: `at_prompt_end` of what it left is what `representations` would compute again.
+    Gradients need that pass anyway: `at` the prompt's end, what it left is what `representations` would compute again.
     """
     seen: list[Tensor] = []
     hook = causal_lm(model).base_model.register_forward_hook(
@@ -48,10 +52,20 @@ def recorded(model: nn.Module) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-def at_prompt_end(hidden: Tensor, batch: Batch) -> Tensor:
-    """The hidden states [b, T, H] at each example's last prompt token, [b, H] float32 on the CPU."""
-    end = batch.prompt_end.to(hidden.device)
-    return hidden[torch.arange(len(hidden), device=hidden.device), end].float().cpu()
+def at(hidden: Tensor, batch: Batch, position: Position) -> Tensor:
+    """The hidden states [b, T, H] of a batch at one position of each example, [b, H] float32 on the CPU.
+
+    `position`: the last token of the prompt ("prompt_end") or of the response ("last"), or the mean over all of the
+    prompt ("prompt_mean") or of the response ("response_mean"). Raises ValueError where an example has no token there.
+    """
+    if position not in POSITIONS:
+        raise ValueError(f"position: {position!r}; choose one of {', '.join(POSITIONS)}")
+    own = batch.in_prompt if position.startswith("prompt") else batch.attention_mask.bool() & ~batch.in_prompt
+    if not own.any(1).all():
+        row = int(batch.rows[~own.any(1)][0])
+        raise ValueError(f"batch: example {row} has no token for {position}; give it a prompt and a response")
+    states = [each[which].float() for each, which in zip(hidden, own.to(hidden.device), strict=True)]
+    return torch.stack([each.mean(0) if position.endswith("mean") else each[-1] for each in states]).cpu()
 
 
 def repsim(train: Tensor, val: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from ifcore import adapters
 from ifcore.examples import Tokens, batches
 from ifcore.models import causal_lm, device_of, example_losses
 
@@ -35,8 +36,8 @@ def finetune(
 ) -> pd.DataFrame:
     """Fine-tune the adapter on the mean of the training examples' losses: AdamW, linear decay, gradients clipped at 1.
 
-    Leaves `folder`/epoch-NN in PEFT's own format for each epoch, 00 the untouched adapter; where a call was killed, the
-    next goes on from the last one, to the same bits. Stops once the dev loss rose `patience` evaluations running.
+    Leaves `folder`/epoch-NN as `adapters.write` does for each epoch, 00 the untouched adapter; where a call was killed,
+    the next goes on from the last one, to the same bits. Stops once the dev loss rose `patience` evaluations running.
     Returns a row an epoch: epoch, step; train_loss and the unclipped grad_norm, means over its steps; dev_loss, or NaN.
     """
     size = settings.batch_size if settings.micro_batch is None else settings.micro_batch
@@ -114,9 +115,7 @@ def finetune(
 def _save(folder, model, state, record):
     """Publish the epoch's adapter, then the state to go on from: each is there whole or not at all."""
     scratch = folder / "unfinished" / f"epoch-{record['history'][-1]['epoch']:02d}"
-    model.active_peft_config.save_pretrained(scratch / "adapter")
-    adapter = get_peft_model_state_dict(model, adapter_name=model.active_adapter, save_embedding_layers=False)
-    save_file(adapter, scratch / "adapter" / "adapter_model.safetensors", {"format": "pt"})
+    adapters.write(model, scratch / "adapter", state)
     shutil.rmtree(folder / scratch.name, ignore_errors=True)
     (scratch / "adapter").rename(folder / scratch.name)
     save_file(state | {"record": torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)}, scratch / "state")

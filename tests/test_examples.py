@@ -3,7 +3,7 @@ import torch
 
 from ifcore import examples as ex
 from ifcore import models
-from ifcore.examples import IGNORE, Example
+from ifcore.examples import IGNORE, Example, Tokens, chat
 
 
 def test_tokens_spell_the_chat_and_the_response(tiny):
@@ -29,6 +29,28 @@ def test_labels_are_the_response_tokens_and_nothing_else(tiny, examples):
             assert tuple(labels[labels != IGNORE].tolist()) == tokens[row].response
             assert ids[mask.bool()].tolist() == [*tokens[row].prompt, *tokens[row].response]
             assert int(end) == len(tokens[row].prompt) - 1
+
+
+@pytest.mark.parametrize("length", [None, 90])
+def test_the_padded_batch_is_what_a_tokenizer_pads_on_the_left_with_a_label_at_every_position(tiny, examples, length):
+    tokens = ex.tokenise(tiny[1], examples)
+    texts = [chat(tiny[1], example.prompt) + example.response + tiny[1].eos_token for example in examples]
+    padding = {"padding": "longest"} if length is None else {"padding": "max_length", "max_length": length}
+    expected = tiny[1](texts, padding_side="left", return_tensors="pt", **padding)
+    for batch in ex.batches(tokens, 2, tiny[1].pad_token_id, "padded", length):
+        assert torch.equal(batch.input_ids, expected["input_ids"][batch.rows])
+        assert torch.equal(batch.attention_mask, expected["attention_mask"][batch.rows])
+        assert torch.equal(batch.labels[:, 1:], batch.input_ids[:, 1:]) and (batch.labels[:, 0] == IGNORE).all()
+        for row, ids, end in zip(batch.rows, batch.input_ids, batch.prompt_end, strict=True):
+            assert tuple(ids[end + 1 :].tolist()) == tokens[row].response
+
+
+def test_a_loss_or_a_length_that_cannot_be_is_refused():
+    tokens = [Tokens((1, 2), (3, 4))]
+    with pytest.raises(ValueError, match="loss_on: 'prompt'; choose one of response, all, padded"):
+        ex.batches(tokens, loss_on="prompt")
+    with pytest.raises(ValueError, match="length: 3; an example has 4 tokens, give that or more"):
+        ex.batches(tokens, loss_on="padded", length=3)
 
 
 def test_an_empty_response_is_refused_by_name(tiny):

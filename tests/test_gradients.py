@@ -6,13 +6,13 @@ from ifcore import gradients, models, weights
 from ifcore.examples import Example
 
 
-def autograd_gradients(model, tokenizer, examples):
+def autograd_gradients(model, tokenizer, examples, *loss):
     """The obvious way: one example at a time, loss.backward(), the gradient of every LoRA parameter."""
     model.eval()
     named = [(name.removesuffix(".weight"), p) for name, p in model.named_parameters() if "lora_" in name]
     rows = {name: [] for name, _ in named}
     for example in examples:
-        (batch,) = models.example_batches(model, tokenizer, [example])
+        (batch,) = models.example_batches(model, tokenizer, [example], 1, *loss)
         model.zero_grad()
         models.example_losses(model, batch).sum().backward()
         for name, parameter in named:
@@ -38,6 +38,13 @@ def test_batched_gradients_equal_autograd_at_batch_size_one(tiny, examples, batc
     found = gradients.example_gradients(model, batches)
     assert model.training
     assert_same(found, autograd_gradients(model, tokenizer, examples))
+
+
+@pytest.mark.parametrize("loss", [("all", None), ("padded", 60)])
+def test_batched_gradients_of_further_losses_equal_autograd_at_batch_size_one(tiny, examples, loss):
+    model, tokenizer = tiny
+    found = gradients.example_gradients(model, models.example_batches(model, tokenizer, examples, 2, *loss))
+    assert_same(found, autograd_gradients(model, tokenizer, examples, *loss))
 
 
 def test_gradients_equal_autograd_at_random_lengths(tiny):

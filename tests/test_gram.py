@@ -9,8 +9,7 @@ from ifcore.gram import Gram
 def gradients(seed, n, m, sizes, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     train, val = (
-        {f"b{i}": torch.randn(k, p, generator=generator, dtype=dtype) for i, p in enumerate(sizes)}
-        for k in (n, m)
+        {f"b{i}": torch.randn(k, p, generator=generator, dtype=dtype) for i, p in enumerate(sizes)} for k in (n, m)
     )
     return train, val
 
@@ -54,6 +53,22 @@ def test_entries_are_inner_products_whatever_the_panel(seed, n, m, sizes):
                 inner = [[float(g.dot(other)) for other in part[name]] for part in (train, val)]
                 assert gram.K[b, i].tolist() == pytest.approx(inner[0], abs=1e-12)
                 assert gram.C[b, :, i].tolist() == pytest.approx(inner[1], abs=1e-12)
+            squares = [float(v.dot(v)) for v in val[name]]
+            assert gram.val_norms[b].tolist() == pytest.approx(squares, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 99), st.integers(1, 7), st.integers(1, 4), SIZES)
+def test_under_weights_every_product_is_a_weighted_sum_over_the_parameters(seed, n, m, sizes):
+    train, val = gradients(seed, n, m, sizes)
+    weights = {name: torch.rand(G.shape[1], generator=torch.Generator().manual_seed(seed)) + 1e-3
+               for name, G in train.items()}  # fmt: skip
+    gram = Gram.from_gradients(train, val, 8 * (n + m) * 7, weights)
+    for b, name in enumerate(gram.blocks):
+        G, V, w = train[name], val[name], weights[name].double()
+        for found, left, right in ((gram.K[b], G, G), (gram.C[b], V, G)):
+            torch.testing.assert_close(found, (left[:, None] * w * right[None]).sum(2), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(gram.val_norms[b], (V * w * V).sum(1), rtol=1e-12, atol=0)
 
 
 def test_stored_gradients_are_fetched_once_a_block_in_panels_within_the_budget():
@@ -94,6 +109,20 @@ def test_damping_must_be_a_finite_number_above_0(relative):
 
 TRAIN, VAL = gradients(0, 3, 2, [4, 5])
 ONES = torch.ones
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"b0": ONES(4)}, "weights: none for b1; give them for every block"),
+        ({"b0": ONES(4), "b1": ONES(4)}, r"weights: b1 has shape \(4,\), must be \(5,\); give"),
+        ({"b0": ONES(4), "b1": torch.arange(5.0)}, "weights: b1 has some that are not finite and above 0; leave"),
+        ({"b0": ONES(4) / 0, "b1": ONES(5)}, "weights: b0 has some that are not finite and above 0; leave"),
+    ],
+)
+def test_weights_that_are_no_weights_of_these_gradients_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        Gram.from_gradients(TRAIN, VAL, weights=weights)
 
 
 @pytest.mark.parametrize(

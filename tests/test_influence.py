@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -40,6 +42,59 @@ def test_gradsim_is_the_inner_product_of_whole_gradients(case):
     train, val = gradients(*case)
     expected = torch.cat(list(val.values()), 1) @ torch.cat(list(train.values()), 1).T
     assert_equal(influence.gradsim(Gram.from_gradients(train, val)), expected)
+
+
+@settings(deadline=None, max_examples=40)
+@given(CASES)
+def test_cosine_is_that_of_whole_gradients(case):
+    train, val = (torch.cat(list(part.values()), 1) for part in gradients(*case))
+    expected = torch.nn.functional.cosine_similarity(val[:, None], train[None], dim=2)
+    assert_equal(influence.cosine(Gram.from_gradients(*gradients(*case))), expected)
+
+
+@settings(deadline=None, max_examples=40)
+@given(CASES, DAMPINGS)
+def test_relatif_is_exact_over_the_distance_that_an_example_moves_the_parameters(case, damping):
+    train, val = gradients(*case)
+    scores, squares = 0, 0
+    for G, V, _, H in dense_blocks(train, val, damping):
+        moved = torch.linalg.solve(H, G.T)
+        scores, squares = scores + V @ moved, squares + moved.square().sum(0)
+    assert_equal(influence.relatif(Gram.from_gradients(train, val), damping), scores / squares.sqrt())
+
+
+@pytest.mark.parametrize("method", [influence.cosine, influence.relatif])
+def test_a_relative_score_is_0_where_either_gradient_is_zero(method):
+    train, val = gradients(6, 5, 2, [7, 3])
+    for name in train:
+        train[name][4], val[name][1] = 0, 0
+    scores = method(Gram.from_gradients(train, val))
+    assert torch.equal(scores[:, 4], torch.zeros(2).double()) and torch.equal(scores[1], torch.zeros(5).double())
+    assert scores[0, :4].all() and scores.isfinite().all()
+
+
+def test_tracin_is_the_sum_over_checkpoints_of_rate_times_inner_product():
+    runs = [gradients(seed, 5, 2, [7, 3]) for seed in range(3)]
+    rates = [0.5, 0.25, 0.125]
+    expected = torch.zeros(2, 5, dtype=torch.float64)
+    for (train, val), rate in zip(runs, rates, strict=True):
+        for m, i in itertools.product(range(2), range(5)):
+            expected[m, i] += rate * sum(float(val[name][m].dot(train[name][i])) for name in train)
+    products = [influence.gradsim(Gram.from_gradients(*run)) for run in runs]
+    assert_equal(influence.tracin(products, rates), expected)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "rates", "message"),
+    [
+        ([(2, 5)], [0.1, 0.2], "rates: 2 for 1 products; give one for each checkpoint"),
+        ([], [], "rates: 0 for 0 products; give one for each checkpoint, 1 or more"),
+        ([(2, 5), (2, 4)], [0.1, 0.2], r"products: shapes \[\(2, 4\), \(2, 5\)\]; give the same examples"),
+    ],
+)
+def test_checkpoints_that_do_not_match_are_refused(shapes, rates, message):
+    with pytest.raises(ValueError, match=message):
+        influence.tracin([torch.zeros(shape) for shape in shapes], rates)
 
 
 @settings(deadline=None, max_examples=40)
@@ -116,7 +171,8 @@ def test_exact_is_minus_the_change_of_a_validation_loss_when_a_training_example_
     assert_equal(influence.exact(Gram.from_gradients(train, val), 0.1), -change)
 
 
-@pytest.mark.parametrize("method", influence.METHODS)
+# Not the cosine: a validation gradient counts there with its whole length.
+@pytest.mark.parametrize("method", [name for name in influence.METHODS if name != "cosine"])
 @pytest.mark.parametrize("val_row", [torch.zeros(9), torch.ones(9)])
 def test_a_block_without_a_training_gradient_adds_nothing(method, val_row):
     """lora_A of an untouched adapter: B is zero, and so is the gradient of A."""
@@ -135,7 +191,7 @@ def test_a_training_example_is_most_influential_on_itself():
         assert method(gram).argmax(1).tolist() == list(range(6))
 
 
-@pytest.mark.parametrize("method", ["datainf", "lissa", "exact"])
+@pytest.mark.parametrize("method", ["datainf", "lissa", "exact", "relatif"])
 @pytest.mark.parametrize("damping", [0, -1, float("nan")])
 def test_a_damping_that_is_not_above_0_is_refused(method, damping):
     gram = Gram.from_gradients(*gradients(0, 3, 2, [4]))

@@ -1,8 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
 from ifcore import models, weights
-from ifcore.examples import IGNORE
+from ifcore.examples import IGNORE, tokenise
 
 
 def test_losses_equal_the_full_head_at_batch_size_one(tiny, examples):
@@ -14,6 +15,40 @@ def test_losses_equal_the_full_head_at_batch_size_one(tiny, examples):
         expected = nn.functional.cross_entropy(logits, batch.labels[0, 1:], ignore_index=IGNORE)
         where = torch.cat([b.rows for b in batches]).tolist().index(int(batch.rows))
         torch.testing.assert_close(losses[where], expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("loss_on", ["response", "all", "padded"])
+def test_each_loss_is_transformers_own_at_batch_size_one(tiny, examples, monkeypatch, loss_on):
+    """With labels at the response, at all tokens, and at every position of a sequence of one length."""
+    model, tokenizer = tiny[0].eval(), tiny[1]
+    batches = models.example_batches(model, tokenizer, examples, 3, loss_on)
+    losses = torch.cat([models.example_losses(model, batch) for batch in batches])
+    tokens, length = tokenise(tokenizer, examples), max(map(len, tokenise(tokenizer, examples)))
+    for row, found in zip(torch.cat([batch.rows for batch in batches]).tolist(), losses, strict=True):
+        ids = list(tokens[row].prompt + tokens[row].response)
+        labels, mask = list(ids), [1] * len(ids)
+        if loss_on == "response":
+            labels[: len(tokens[row].prompt)] = [IGNORE] * len(tokens[row].prompt)
+        if loss_on == "padded":
+            pad = length - len(ids)
+            ids, mask = [tokenizer.pad_token_id] * pad + ids, [0] * pad + mask
+            labels = ids
+        with monkeypatch.context() as patch:
+            forward = model(torch.tensor([ids]), attention_mask=torch.tensor([mask])).logits
+            patch.setattr(torch.Tensor, "float", torch.Tensor.double)  # to which it rounds the logits
+            expected = model.get_base_model().loss_function(forward, torch.tensor([labels]), forward.shape[-1])
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_positions_of_padding_attend_to_nothing_and_stay_finite(examples, dtype):
+    model, tokenizer = weights.load("random:tiny-llama", dtype)  # sdpa in float64, else eager
+    peft = models.add_lora(model).eval()
+    (batch,) = models.example_batches(peft, tokenizer, examples, 5, "padded", 150)
+    losses = models.example_losses(peft, batch)
+    gradients = torch.autograd.grad(losses.sum(), [each for each in peft.parameters() if each.requires_grad])
+    assert models.hidden_states(peft, batch).isfinite().all()
+    assert losses.isfinite().all() and all(gradient.isfinite().all() for gradient in gradients)
 
 
 def test_lora_sits_on_query_and_value_of_the_chosen_layers_and_changes_nothing_at_first():

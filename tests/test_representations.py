@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from ifcore import gradients, models
-from ifcore.representations import at_prompt_end, recorded, representations, repsim
+from ifcore.examples import Tokens, collate, tokenise
+from ifcore.representations import POSITIONS, at, recorded, representations, repsim
 
 
 def test_it_is_the_state_that_predicts_the_first_response_token(tiny, examples):
@@ -26,11 +27,36 @@ def test_what_the_gradients_pass_leaves_is_what_a_pass_of_its_own_gives(tiny, ex
             (hidden,) = seen
             seen.clear()
             assert not hidden.requires_grad
-            found = torch.cat([found, at_prompt_end(hidden, batch)])
+            found = torch.cat([found, at(hidden, batch, "prompt_end")])
     rows = torch.cat([batch.rows for batch in batches])
     torch.testing.assert_close(found[rows.argsort()], representations(model, batches))
     models.hidden_states(model, batches[0])
     assert not seen, "nothing is collected once it is over"
+
+
+@pytest.mark.parametrize("loss_on", ["response", "padded"])
+def test_every_position_is_what_it_is_in_the_sequence_alone(tiny, examples, loss_on):
+    model, tokenizer = tiny
+    model.eval()
+    tokens = tokenise(tokenizer, examples)
+    for batch in models.example_batches(model, tokenizer, examples, 3, loss_on):
+        hidden = models.hidden_states(model, batch).detach()
+        found = [at(hidden, batch, position) for position in POSITIONS]
+        for row, *states in zip(batch.rows.tolist(), *found, strict=True):
+            ids, end = tokens[row].prompt + tokens[row].response, len(tokens[row].prompt)
+            with torch.no_grad():
+                alone = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0]
+            expected = alone[end - 1], alone[-1], alone[:end].mean(0), alone[end:].mean(0)
+            torch.testing.assert_close(torch.stack(states), torch.stack(expected).float(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_position_that_is_unknown_or_empty_is_refused_by_name():
+    batch = collate([Tokens((1,), (2, 3)), Tokens((), (2, 3))], [4, 7])
+    hidden = torch.zeros(2, 3, 5)
+    with pytest.raises(ValueError, match="position: 'first'; choose one of prompt_end, last, prompt_mean"):
+        at(hidden, batch, "first")
+    with pytest.raises(ValueError, match="batch: example 7 has no token for prompt_mean; give it a prompt"):
+        at(hidden, batch, "prompt_mean")
 
 
 def test_repsim_is_the_cosine():

@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 import torch
 from peft import PeftModel, PromptTuningConfig, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from ifcore import models, training, weights
-from ifcore.examples import Batch, Example, collate, tokenise
+from ifcore import gradients, influence, models, training, weights
+from ifcore.adapters import preconditioner
+from ifcore.examples import Batch, Example, batches, collate, tokenise
+from ifcore.gram import Gram
 from ifcore.training import Settings, finetune
 
 SETTINGS = Settings(epochs=3, batch_size=3, learning_rate=0.05, seed=1)
@@ -33,10 +35,30 @@ def adapters(folder):
     return {path.parent.name: load_file(path) for path in sorted(folder.glob("epoch-*/adapter_model.safetensors"))}
 
 
+def moments(folder):
+    return {path.parent.name: load_file(path) for path in sorted(folder.glob("epoch-*/second_moments.safetensors"))}
+
+
 def same(ours, theirs, **tolerance):
     assert ours.keys() == theirs.keys()
     for epoch in ours:
         torch.testing.assert_close(ours[epoch], theirs[epoch], **({"rtol": 0, "atol": 0} | tolerance))
+
+
+def test_gradients_under_the_preconditioner_of_an_epoch_are_weighted_parameter_by_parameter(tmp_path):
+    model, train, dev = start(torch.float64)
+    finetune(model, train, dev, tmp_path, replace(SETTINGS, epochs=1))
+    G, V = (gradients.example_gradients(model, batches(part, 4)) for part in (train, dev))
+    weights = preconditioner(tmp_path / "epoch-01")
+    found = influence.gradsim(Gram.from_gradients(G, V, weights=weights))
+    expected = torch.zeros_like(found)
+    for block, v in moments(tmp_path)["epoch-01"].items():
+        w = 1 / (v.double().sqrt() + 1e-8)
+        torch.testing.assert_close(weights[block].double(), w, rtol=1e-6, atol=0)
+        expected += torch.stack([(weights[block].double() * row * G[block]).sum(1) for row in V[block]])
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+    with pytest.raises(ValueError, match="epoch-00 has no second_moments.safetensors; take an epoch"):
+        preconditioner(tmp_path / "epoch-00")
 
 
 class Killed(BaseException):
@@ -65,8 +87,14 @@ def trainer_run(folder, model, train, dev, settings):
             return (loss, {}) if return_outputs else loss
 
     class Keep(TrainerCallback):
-        def on_epoch_end(self, args, state, control, model=None, **_):
-            model.save_pretrained(folder / f"epoch-{round(state.epoch):02d}")
+        def on_epoch_end(self, args, state, control, model=None, optimizer=None, **_):
+            place, seen = folder / f"epoch-{round(state.epoch):02d}", {}
+            model.save_pretrained(place)
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    v = optimizer.state[parameter]["exp_avg_sq"].flatten() / (1 - 0.999**state.global_step)
+                    seen[name.removesuffix(".weight")] = v.float()
+            save_file(seen, place / "second_moments.safetensors")
 
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"), num_train_epochs=settings.epochs, seed=settings.seed,
@@ -105,6 +133,8 @@ def test_it_follows_the_trainer_step_for_step(tmp_path, monkeypatch, dtype):
         assert history[column].tolist() == pytest.approx([float("nan"), *means], rel=1e-5, nan_ok=True)
     assert history.epoch.tolist() == [0, 1, 2, 3] and history.step.tolist() == [0, 3, 6, 9]
     same(adapters(tmp_path / "ours"), adapters(tmp_path / "trainer"), atol=1e-6)
+    same(moments(tmp_path / "ours"), moments(tmp_path / "trainer"), rtol=1e-4, atol=1e-8)
+    assert list(moments(tmp_path / "ours")) == ["epoch-01", "epoch-02", "epoch-03"]
 
 
 @pytest.mark.parametrize("change", [{"micro_batch": 2}, {"activation_checkpointing": True}])
@@ -161,7 +191,7 @@ def die_at_rename(monkeypatch, call):
 @pytest.mark.parametrize("die, calls", [(die_at, 1 + 3 * 4), (die_at_rename, 2 * 4)])
 def test_a_run_killed_at_any_step_evaluation_or_write_goes_on_to_the_same_bits(tmp_path, monkeypatch, die, calls):
     expected = finetune(*start(), tmp_path / "whole", SETTINGS)
-    whole = adapters(tmp_path / "whole")
+    whole, seen = adapters(tmp_path / "whole"), moments(tmp_path / "whole")
     for call in range(calls):
         folder = tmp_path / f"killed-{call}"
         model, train, dev = start()
@@ -171,6 +201,7 @@ def test_a_run_killed_at_any_step_evaluation_or_write_goes_on_to_the_same_bits(t
         torch.manual_seed(call)  # whatever happens in between must not matter; the model is as it was given
         pd.testing.assert_frame_equal(finetune(model, train, dev, folder, SETTINGS), expected, check_exact=True)
         same(adapters(folder), whole)
+        same(moments(folder), seen)
         assert sorted(path.name for path in folder.iterdir()) == sorted(whole)
 
 

@@ -210,8 +210,10 @@ def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list
         lines.append(f"{_line(name, stored[name])} {_bytes(8 * B * size.train * (size.train + size.val)):>10}")
     # Each model is fine-tuned on mixed_small three times, on all, the harmful and the benign examples, for Table 1.
     tuned = [*sizes, *["mixed_small"] * ("mixed_small" in sizes) * (3 * models - 1)]
-    tunes, adapters = len(tuned), 4 * P * sum((profile.datasets[name].epochs or profile.epochs) + 1 for name in tuned)
-    lines += [_line("all gradients", sum(stored.values())), _line(f"adapters of {tunes} fine-tunes", adapters)]
+    # An epoch leaves an adapter and its second moments, the untouched adapter has none.
+    epochs = [profile.datasets[name].epochs or profile.epochs for name in tuned]
+    adapters = _line(f"adapters of {len(tuned)} fine-tunes", 4 * P * sum(2 * each + 1 for each in epochs))
+    lines += [_line("all gradients", sum(stored.values())), adapters]
     # Beside each gradient lies a hidden state, and all of them once more, in float32.
     examples = sum(size.train + size.val for size in sizes.values())
     lines.append(_line("hidden states", 8 * shape.hidden * examples))

@@ -8,7 +8,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from ifcore import files, models, training, weights
+from ifcore import adapters, files, models, training, weights
 from ifcore.examples import tokenise
 from ifcore.study.config import Run
 from ifcore.study.data import alignment
@@ -58,6 +58,7 @@ def _teach(run: Run, source: str, precision: str, examples, folder: Path) -> lis
     shutil.rmtree(adapter, ignore_errors=True)
     (folder / "checkpoints" / f"epoch-{asked.epochs:02d}").rename(adapter)
     shutil.rmtree(folder / "checkpoints")
+    (adapter / adapters.MOMENTS).unlink()
     files.write_csv(folder / "history.csv", history)
     texts = {"examples": list(map(vars, examples)), "tokens": sum(map(len, tokens))}
     files.write_json(folder / "examples.json", texts)

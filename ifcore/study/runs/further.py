@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ifcore import files, influence, training
+from ifcore import adapters, files, influence
 from ifcore.study import selection
 from ifcore.study.config import Run
 from ifcore.study.runs import checkpoints, steps
@@ -53,7 +53,7 @@ def spent(looked_at: Sequence[int], epochs: int, learning_rate: float) -> list[f
 
 
 def _score(run: Run, found: Attribution, place: Path) -> list[Path]:
-    weights = training.preconditioner(found.checkpoint)
+    weights = adapters.preconditioner(found.checkpoint)
     scores = {
         "relatif": influence.relatif(steps.gram(found.folder), run.profile.damping),
         "adam": influence.gradsim(steps.gram(found.folder, weights=weights)),
