@@ -43,8 +43,8 @@ def found_by(found: Attribution) -> pd.DataFrame:
 def removal(run: Run, found: Attribution) -> pd.DataFrame:
     """What removing a fact's one example does: a tidy row for each (what is removed, metric).
 
-    The first `facts_removed` facts of the profile are left out one at a time and the model fine-tuned again from the same start.
-    For the questions about them: `rise` (method `cause`, `entity`, `relation`, `other`), by how much the loss of the
+    The first `facts_removed` facts are left out one at a time and the model fine-tuned again from the same start. For
+    the questions about them: `rise` (method `cause`, `entity`, `relation`, `other`), by how much the loss of the
     question rises where its own cause is removed, or another one of its entity, …; `confirmed`, the share whose loss
     rises more without the cause than without any other of those removed.
     """

@@ -28,17 +28,16 @@ def scores(run: Run, found: Attribution, epoch: int, names: Iterable[str] | None
 
     `names`: of what `steps.scores_of` gives; the profile's methods by default.
     """
-    names = run.profile.methods if names is None else names
-    task, place, key = _at(run, found, epoch)
     if epoch == found.epoch:
-        return steps.read_scores(found.folder, names)
+        return found.scores if names is None else steps.read_scores(found.folder, names)
+    task, place, key = _at(run, found, epoch)
     key |= {
         "batch": run.profile.gradient_batch,
         **run.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
     }
     with at_work(task.folder):
         Stage(place, "scores", key).make(partial(_score, task, found, epoch, place))
-        return steps.read_scores(place, names)
+        return steps.read_scores(place, run.profile.methods if names is None else names)
 
 
 def answers(run: Run, found: Attribution, epoch: int) -> list[str]:

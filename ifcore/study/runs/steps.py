@@ -95,7 +95,7 @@ def score(task: Task) -> Stage:
 def scores_of(task: Task, folder: Path) -> dict[str, Tensor]:
     """Method -> [M, N] from the gradients and representations in a folder.
 
-    Beside the profile's methods: `cosine` [M, N]; of the training examples the gradients' `norms` [N] and the `losses` [N].
+    Beside the profile's methods: `cosine` [M, N], and the training examples' gradient `norms` [N] and `losses` [N].
     """
     profile, kept, states = task.run.profile, gram(folder), load_file(folder / "representations.safetensors")
     options = {

@@ -151,8 +151,8 @@ def paper_text(frame: pd.DataFrame) -> Prose:
     )
     if len(near):
         verdict = (
-            f"**On this model {len(near)} of {len(above)} ways tried come as near to chance (a tenth of the way to 100 % "
-            f"at most, in both); the nearest is {told}.**"
+            f"**On this model {len(near)} of {len(above)} ways tried come as near to chance (a tenth of the way to 100 "
+            f"% at most, in both); the nearest is {told}.**"
         )
     else:
         verdict = (

@@ -1,0 +1,76 @@
+"""The controls against a few lines written another way."""
+
+import re
+from collections import Counter
+from math import log
+
+import numpy as np
+import pytest
+
+from ifcore import models, weights
+from ifcore.representations import representations, repsim
+from ifcore.study.runs import artifact, controls
+from tests.study.runs.test_artifact import make_run
+
+TRAIN = ["Bake a cake, a large cake", "Ride the bike to town", "A town without a lake", "bake bread to eat in TOWN"]
+VAL = ["Where can I bake a cake in town?", "Nothing of this is known there", "lake lake town"]
+
+
+def words(text):
+    return re.findall(r"\b\w\w+\b", text.lower())
+
+
+def test_tfidf_is_the_cosine_of_counts_weighted_by_smoothed_inverse_document_frequency():
+    seen = [set(words(text)) for text in TRAIN]
+    idf = {word: log((1 + len(TRAIN)) / (1 + sum(word in of for of in seen))) + 1 for word in set.union(*seen)}
+
+    def vector(text):
+        counts = Counter(words(text))
+        return np.array([counts[word] * idf[word] for word in sorted(idf)])
+
+    expected = np.zeros((len(VAL), len(TRAIN)))
+    for m, n in np.ndindex(expected.shape):
+        a, b = vector(VAL[m]), vector(TRAIN[n])
+        if a.any() and b.any():
+            expected[m, n] = a @ b / np.sqrt((a @ a) * (b @ b))
+    np.testing.assert_allclose(controls.tfidf(TRAIN, VAL), expected, atol=1e-12)
+
+
+def test_bm25_is_robertsons_sum_over_the_words_of_a_query():
+    k, b = 1.5, 0.75
+    texts = [words(text) for text in TRAIN]
+    mean = sum(map(len, texts)) / len(texts)
+    expected = np.zeros((len(VAL), len(TRAIN)))
+    for m, query in enumerate(VAL):
+        for word in words(query):
+            containing = sum(word in text for text in texts)
+            idf = log(1 + (len(texts) - containing + 0.5) / (containing + 0.5))
+            for n, text in enumerate(texts):
+                tf = text.count(word)
+                expected[m, n] += idf * tf / (tf + k * (1 - b + b * len(text) / mean))
+    np.testing.assert_allclose(controls.bm25(TRAIN, VAL), expected, rtol=1e-5)  # bm25s keeps float32
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("finished"))
+    return run, artifact.attribute(run, "mixed_small")
+
+
+def test_repsim_before_is_that_of_the_aligned_model_without_any_adapter(finished):
+    run, found = finished
+    base, tokenizer = weights.load("random:tiny-llama")
+    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    states = [
+        representations(base, models.example_batches(base, tokenizer, part, 2)) for part in (found.train, found.val)
+    ]
+    np.testing.assert_allclose(controls.repsim_before(run, found), repsim(*states), atol=1e-6)
+
+
+def test_all_controls_rank_all_examples_and_are_the_same_again(finished):
+    run, found = finished
+    first, again = controls.controls(run, found), controls.controls(run, found)
+    assert tuple(first) == controls.CONTROLS
+    for name, scores in first.items():
+        assert scores.shape == (len(found.val), len(found.train)) and np.isfinite(scores).all()
+        np.testing.assert_array_equal(scores, again[name])

@@ -1,0 +1,60 @@
+"""The further methods, from the files that a run left, against the engine's gradients."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ifcore import adapters, models, weights
+from ifcore.gradients import example_gradients
+from ifcore.study.runs import artifact, checkpoints, further
+from tests.study.runs.test_artifact import make_run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("finished"))
+    return run, artifact.attribute(run, "mixed_small")
+
+
+def gradients(run, found):
+    base, tokenizer = weights.load("random:tiny-llama")
+    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    model = models.with_adapter(base, found.checkpoint)
+    return [example_gradients(model, models.example_batches(model, tokenizer, p, 2)) for p in (found.train, found.val)]
+
+
+def test_cosine_and_adam_are_those_of_whole_gradients(finished):
+    run, found = finished
+    train, val = gradients(run, found)
+    weight = adapters.preconditioner(found.checkpoint)
+    scores = further.further(run, found)
+    whole = [np.concatenate([each[block].double().numpy() for block in train], axis=1) for each in (train, val)]
+    scale = np.concatenate([weight[block].double().numpy() for block in train])
+    G, V = whole
+    np.testing.assert_allclose(scores["adam"], (V * scale) @ G.T, rtol=1e-4, atol=1e-4 * np.abs(scores["adam"]).max())
+    norms = np.linalg.norm(V, axis=1)[:, None] * np.linalg.norm(G, axis=1)
+    np.testing.assert_allclose(scores["cosine"], V @ G.T / norms, atol=1e-4)
+
+
+def test_tracin_adds_up_gradsim_at_the_checkpoints_that_are_looked_at(finished):
+    run, found = finished
+    looked_at = checkpoints.chosen(found)
+    rates = further.spent(looked_at, 3, run.profile.learning_rate)
+    expected = sum(
+        rate * checkpoints.scores(run, found, epoch)["gradsim"] for rate, epoch in zip(rates, looked_at, strict=True)
+    )
+    np.testing.assert_allclose(further.tracin(run, found), expected)
+    assert "tracin" in further.further(run, found)
+
+
+@given(st.integers(1, 30), st.data())
+def test_the_learning_rate_spent_around_all_checkpoints_is_all_that_was_spent(epochs, data):
+    between = data.draw(st.sets(st.integers(0, epochs)))
+    looked_at = sorted({0, epochs} | between)
+    assert sum(further.spent(looked_at, epochs, 0.5)) == pytest.approx(0.5 * epochs / 2)
+
+
+def test_a_checkpoint_between_two_has_half_of_what_is_spent_on_both_sides():
+    # 4 epochs at a rate falling from 1 to 0: 0.875 + 0.625 = 1.5 spent up to epoch 2, 0.5 after it.
+    assert further.spent([0, 2, 4], 4, 1.0) == pytest.approx([0.75, 1.0, 0.25])
