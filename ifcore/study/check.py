@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from ifcore import weights
-from ifcore.study import data
+from ifcore.study import data, selection
 from ifcore.study.config import Run
 from ifcore.study.data import alignment, digits
 from ifcore.study.runs import classifier, splits
 from ifcore.study.runs.attack import PARTS
 from ifcore.study.runs.task import Task
 
-OPTIONAL = ("grammars",)  # the chapters show its released form, grammars_rule, and this one where it is sized
+# Of grammars the chapters show the released form, grammars_rule, and this one where it is sized.
+OPTIONAL = ("grammars", *selection.FURTHER)
 
 
 def check(run: Run) -> None:
@@ -45,6 +46,11 @@ def check(run: Run) -> None:
 def check_book(run: Run) -> None:
     """The same for the whole book, whose chapters need every data set that is not optional."""
     check(run)
-    if missing := [name for name in data.NAMES if name not in (*run.profile.datasets, *OPTIONAL)]:
+    if names := missing(run):
         needed = f"the book's chapters need all but {', '.join(OPTIONAL)}"
-        raise ValueError(f"datasets: no sizes for {', '.join(missing)}; {needed}")
+        raise ValueError(f"datasets: no sizes for {', '.join(names)}; {needed}")
+
+
+def missing(run: Run) -> list[str]:
+    """The data sets that the book's chapters need and the profile does not size."""
+    return [name for name in data.NAMES if name not in (*run.profile.datasets, *OPTIONAL)]

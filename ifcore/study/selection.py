@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from ifcore.study import data
 
+FURTHER = ("facts",)  # for further chapters alone
+STUDIED = tuple(name for name in data.NAMES if name not in FURTHER)  # what chapter 3 and appendix B show where sized
 FOLLOWED = ("mixed_small", "grammars_rule", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
 WINDOW = 4  # layers
 

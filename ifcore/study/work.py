@@ -195,7 +195,7 @@ class _Costs:
 
 
 def _empirical_study(costs: _Costs) -> Iterator[Item]:
-    yield from costs.attributed(costs.run.profile.datasets)
+    yield from costs.attributed(selection.STUDIED)
     yield from costs.attacks()
 
 
@@ -219,7 +219,7 @@ def _parameter_change(costs: _Costs) -> Iterator[Item]:
 
 
 def _appendix_b(costs: _Costs) -> Iterator[Item]:
-    yield from costs.attributed(costs.run.profile.datasets)
+    yield from costs.attributed(selection.STUDIED)
 
 
 NEEDS: dict[str, Callable[[_Costs], Iterable[Item]]] = {
