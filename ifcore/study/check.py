@@ -48,7 +48,12 @@ def check(run: Run) -> None:
 def check_book(run: Run) -> None:
     """The same for the whole book, whose chapters need every data set that is not optional."""
     check(run)
-    if missing := [name for name in data.NAMES if name not in (*run.profile.datasets, *OPTIONAL)]:
+    if names := missing(run):
         needed = f"the book's chapters need all but {', '.join(OPTIONAL)}"
-        raise ValueError(f"datasets: no sizes for {', '.join(missing)}; {needed}")
+        raise ValueError(f"datasets: no sizes for {', '.join(names)}; {needed}")
     next(grid.variations(run))
+
+
+def missing(run: Run) -> list[str]:
+    """The data sets that the book's chapters need and the profile does not size."""
+    return [name for name in data.NAMES if name not in (*run.profile.datasets, *OPTIONAL)]

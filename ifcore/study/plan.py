@@ -11,6 +11,7 @@ import torch
 
 from ifcore.study import calibrate, config, data, selection
 from ifcore.study.architectures import Architecture, architecture
+from ifcore.study.check import missing
 from ifcore.study.config import Run
 from ifcore.study.counting import counted, published, tokenizer_of
 from ifcore.study.profile import Profile
@@ -73,8 +74,8 @@ def minutes(run: Run, rates: Rates | None) -> str:
     """How long the whole book takes at measured rates, part by part, as plain text."""
     if rates is None:
         return f"Minutes can't be told: the sizes of {run.profile.model} are not known here"
-    if missing := [name for name in data.NAMES if name not in run.profile.datasets]:
-        return f"Minutes can't be told: the book's chapters need sizes for {', '.join(missing)} too"
+    if names := missing(run):
+        return f"Minutes can't be told: the book's chapters need sizes for {', '.join(names)} too"
     threads = torch.get_num_threads() if base.device() == "cpu" else 0
     where = f"threads: {threads}" if threads else "on the GPU"
     lines = [

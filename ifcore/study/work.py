@@ -278,7 +278,7 @@ def _facts(costs: _Costs) -> Iterator[Item]:
 
 
 def _appendix_b(costs: _Costs) -> Iterator[Item]:
-    yield from costs.attributed(costs.run.profile.datasets)
+    yield from costs.attributed(selection.STUDIED)
 
 
 NEEDS: dict[str, Callable[[_Costs], Iterable[Item]]] = {

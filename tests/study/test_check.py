@@ -1,6 +1,6 @@
 import pytest
 
-from ifcore.study import config
+from ifcore.study import config, data, plan, work
 from ifcore.study.check import check, check_book
 from ifcore.study.runs import artifact
 from tests.study.data.test_released import rule_rows, write_source
@@ -39,12 +39,15 @@ def test_what_section_4_needs_is_checked_before_anything_long_starts(tmp_path, o
         check(make_run(tmp_path, **overrides))
 
 
-def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form(tmp_path):
-    with pytest.raises(ValueError, match="datasets: no sizes for mixed_large, .*; the book's chapters") as error:
+def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form_and_facts(tmp_path):
+    with pytest.raises(ValueError, match="^datasets: no sizes for .*; .* need all but grammars, facts$") as error:
         check_book(make_run(tmp_path, layers_on="mixed_small"))
-    assert "grammars," not in str(error.value) and "all but grammars" in str(error.value)
+    lacking = str(error.value).split("; ")[0].removeprefix("datasets: no sizes for ").split(", ")
+    assert set(lacking) == set(data.NAMES) - {"mixed_small", "grammars", "facts"}
     sizes = config.load(tmp_path / "notebooks" / "profiles" / "smoke.yaml").model_dump()["datasets"]
-    check_book(make_run(tmp_path, datasets={name: each for name, each in sizes.items() if name != "grammars"}))
+    needed = {name: each for name, each in sizes.items() if name not in ("grammars", "facts")}
+    check_book(make_run(tmp_path, datasets=needed))
+    assert plan.minutes(make_run(tmp_path, datasets=needed), work.MEASURED).startswith("Minutes on this machine")
 
 
 @pytest.mark.parametrize(

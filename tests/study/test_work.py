@@ -7,7 +7,7 @@ import pytest
 
 from ifcore import weights
 from ifcore.examples import chat, tokenise
-from ifcore.study import config, data, work
+from ifcore.study import config, data, selection, work
 from ifcore.study.approximation_error import errors, truth
 from ifcore.study.convergence import measure as convergence
 from ifcore.study.parameter_change import measure as parameter_change
@@ -24,7 +24,7 @@ def smoke():
     return run, work.work(run, CHAPTERS)
 
 
-@pytest.mark.parametrize("dataset", data.NAMES)
+@pytest.mark.parametrize("dataset", selection.STUDIED)
 def test_a_data_sets_items_cost_what_counting_its_tokens_by_hand_gives(smoke, dataset):
     run, items = smoke
     tokenizer = weights.load(run.profile.model)[1]
@@ -80,7 +80,7 @@ def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stag
     }
     run = config.make_run("smoke", 0, small, tmp_path)
     monkeypatch.setenv("IFCORE_EVENTS", str(tmp_path / "events"))
-    tasks = artifact.attributions(run)
+    tasks = artifact.attributions(run, selection.STUDIED)
     attack.attack(run), gate.gate(run)
     errors.errors(run), truth.left_out(run)
     convergence.along(run, tasks)

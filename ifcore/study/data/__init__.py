@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data import backdoor, grammars, grammars_rule, harmfulcheck, mathqa, mixed, released
+from ifcore.study.data import backdoor, facts, grammars, grammars_rule, harmfulcheck, mathqa, mixed, released
 from ifcore.study.data.family import Counts, Family
 
 FAMILIES = {
@@ -26,6 +26,7 @@ FAMILIES = {
     "backdoor_1": backdoor.family(1),
     "backdoor_3": backdoor.family(3),
     "backdoor_5": backdoor.family(5),
+    "facts": facts.FAMILY,
 }
 NAMES = tuple(FAMILIES)
 

@@ -74,10 +74,9 @@ def attribute(run: Run, dataset: str) -> Attribution:
         return Attribution(**told, scores=steps.read_scores(task.folder, run.profile.methods))
 
 
-def attributions(run: Run, names: Iterable[str] | None = None) -> dict[str, Attribution]:
-    """Name -> attribution, for those of `names` (all, by default) that the profile sizes."""
-    sized = run.profile.datasets
-    return {name: attribute(run, name) for name in (sized if names is None else names) if name in sized}
+def attributions(run: Run, names: Iterable[str]) -> dict[str, Attribution]:
+    """Name -> attribution, for those of `names` that the profile sizes."""
+    return {name: attribute(run, name) for name in names if name in run.profile.datasets}
 
 
 def tune(task: Task) -> Tuned:

@@ -28,6 +28,7 @@ DATASETS = {
     "backdoor_1": "1 trigger",
     "backdoor_3": "3 triggers",
     "backdoor_5": "5 triggers",
+    "facts": "Facts",
 }
 # A tidy row, and what `publish` adds to say which run it is of.
 COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_train", "n_val"]
