@@ -43,7 +43,7 @@ class Choice:
     loss: str = "response"
     target: str = REFERENCE
     damping: float | None = None
-    position: str = ""
+    position: str | None = None
 
 
 def variations(run: Run) -> Iterator[tuple[str, float, int, Run]]:

@@ -20,6 +20,8 @@ WHERE = ["learning_rate", "epochs"]
 HOW = [field.name for field in fields(Choice)][1:]
 FOLLOWED = ("gradsim", "cosine", "datainf", "lissa", "exact", "relatif")  # methods of gradients
 
+_NONE = float("nan")
+
 Scored = Mapping[Choice, np.ndarray]
 
 
@@ -57,7 +59,7 @@ def effects(run: Run, cells: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
         of = [(cell, scored) for cell, scored in cells if cell.found.dataset == dataset]
         found = of[0][0].found
         labels = [[example.label for example in part] for part in (found.train, found.val)]
-        clusters = [data.request(example) for example in found.val]
+        clusters = [example.prompt for example in found.val]
         for name, method, pairs in _pairs(run, of):
             for metric in (metrics.accuracy, metrics.coverage):
                 changes = [_values(metric, b, *labels) - _values(metric, a, *labels) for a, b in pairs]
@@ -79,7 +81,7 @@ def hubs(run: Run, tasks: Mapping[str, Attribution], cells: Sequence[tuple[Cell,
         steps = found.history.set_index("epoch").step
         for epoch in checkpoints.chosen(found):
             kept = checkpoints.scores(run, found, epoch, ("gradsim", "cosine", "norms", "losses"))
-            rows += [(*row, None, epoch, steps[epoch]) for row in _hubs(found, kept)]
+            rows += [(*row, _NONE, epoch, steps[epoch]) for row in _hubs(found, kept)]
     for cell, _ in cells:
         found, rate = cell.found, cell.learning_rate
         kept = checkpoints.scores(cell.run, found, found.epoch, ("gradsim", "cosine", "norms", "losses"))
@@ -96,10 +98,10 @@ def hub(scores: np.ndarray) -> float:
 def _hubs(found: Attribution, kept: Mapping[str, np.ndarray]) -> Iterator[tuple]:
     sizes, norms, losses = (len(found.train), len(found.val)), kept["norms"], kept["losses"]
     for method in ("gradsim", "cosine"):
-        yield found.dataset, method, "hub", hub(kept[method]), None, None, *sizes
-    yield found.dataset, "gradients", "spread", norms.max() / np.median(norms), None, None, *sizes
-    yield found.dataset, "gradients", "norm_loss", float(statistics.spearman(norms, losses)), None, None, *sizes
-    yield found.dataset, "gradients", "loss", float(losses.mean()), None, None, *sizes
+        yield found.dataset, method, "hub", hub(kept[method]), _NONE, _NONE, *sizes
+    yield found.dataset, "gradients", "spread", norms.max() / np.median(norms), _NONE, _NONE, *sizes
+    yield found.dataset, "gradients", "norm_loss", float(statistics.spearman(norms, losses)), _NONE, _NONE, *sizes
+    yield found.dataset, "gradients", "loss", float(losses.mean()), _NONE, _NONE, *sizes
 
 
 def _pairs(run: Run, cells: Sequence[tuple[Cell, Scored]]) -> Iterator[tuple[str, str, list[tuple]]]:

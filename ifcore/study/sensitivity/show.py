@@ -129,7 +129,7 @@ def hubs_figure(run: Run, frame: pd.DataFrame) -> Figure:
 
 def paper_text(frame: pd.DataFrame) -> Prose:
     """What it takes to get the paper's Grammars result, GradSim near chance, or that nothing tried does."""
-    printed = paper()["released"]["table3"]["grammars"]
+    printed = paper()["released"]["table3"]["grammars_rule"]
     theirs = printed["scores"]["Llama-2-7B-chat"]["gradsim"]
     ways = frame[(frame.method == "gradsim") & frame.dataset.str.startswith("grammars")]
     where = ["dataset", "learning_rate", "epochs", "loss", "target"]

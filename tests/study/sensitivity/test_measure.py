@@ -1,0 +1,131 @@
+"""The sensitivity study on the tiny model: each choice against the engine's own functions, effects by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ifcore import influence, metrics, models, representations, weights
+from ifcore.examples import tokenise
+from ifcore.gradients import example_gradients
+from ifcore.gram import Gram
+from ifcore.study.runs import artifact
+from ifcore.study.sensitivity import grid, measure, show
+from ifcore.study.sensitivity.grid import Choice
+from tests.study.runs.test_artifact import make_run
+
+SIZES = {"classes": 2, "train": 3, "val": 2, "dev": 1}
+
+
+def gradients(run, tokenizer, found, examples, loss="response", length=None):
+    base, _ = weights.load("random:tiny-llama")
+    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    model = models.with_adapter(base, found.checkpoint)
+    return example_gradients(model, models.example_batches(model, tokenizer, examples, 2, loss, length))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    asked = {"datasets": {"grammars_rule": SIZES}, "learning_rates": [0.001, 0.01], "epochs": [1, 2]}
+    run = make_run(tmp_path_factory.mktemp("finished"), sensitivity=asked)
+    return run, [(cell, grid.scores(cell)) for cell in grid.cells(run)]
+
+
+def test_every_rate_and_length_has_a_fine_tune_of_its_own(finished):
+    run, cells = finished
+    assert [(cell.learning_rate, cell.epochs) for cell, _ in cells] == [(0.001, 1), (0.001, 2), (0.01, 1), (0.01, 2)]
+    assert [cell.found.epoch for cell, _ in cells] == [1, 2, 1, 2]
+    assert len({cell.found.folder for cell, _ in cells}) == 4
+    losses = {cell.found.history.dev_loss.iloc[-1] for cell, _ in cells}
+    assert len(losses) == 4
+
+
+@pytest.mark.parametrize("loss", grid.LOSSES)
+def test_scores_are_those_of_gradients_of_the_loss_that_is_named(finished, loss):
+    run, cells = finished
+    cell, scored = cells[-1]
+    found = cell.found
+    _, tokenizer = weights.load("random:tiny-llama")
+    length = max(len(each) for each in tokenise(tokenizer, found.train + found.val))
+    rows = [gradients(run, tokenizer, found, part, loss, length) for part in (found.train, found.val)]
+    gram = Gram.from_gradients(*rows)
+    for method, damping in (("gradsim", None), ("cosine", None), ("exact", 100.0), ("datainf", 0.1)):
+        expected = influence.METHODS[method](gram, *([] if damping is None else [damping])).numpy()
+        np.testing.assert_allclose(scored[Choice(method, loss, damping=damping)], expected, rtol=1e-4, atol=1e-9)
+
+
+def test_ones_own_answer_is_explained_as_if_it_were_the_response(finished):
+    run, cells = finished
+    cell, scored = cells[0]
+    said = grid.spoken(cell.found)
+    assert [each.response for each in said.val] == [
+        answer or each.response for answer, each in zip(cell.found.after, cell.found.val, strict=True)
+    ]
+    spoken = replace(cell.found, after=["red bike"] * len(cell.found.val))
+    _, tokenizer = weights.load("random:tiny-llama")
+    V = gradients(run, tokenizer, cell.found, grid.spoken(spoken).val)
+    expected = influence.gradsim(Gram.from_gradients(gradients(run, tokenizer, cell.found, cell.found.train), V))
+    found = grid.scores(replace(cell, found=spoken))[Choice("gradsim", target="own")]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-9)
+    assert not np.allclose(found, scored[Choice("gradsim")])
+
+
+def test_repsim_has_every_position_and_the_prompts_end_is_chapter_threes(finished):
+    _, cells = finished
+    cell, scored = cells[0]
+    np.testing.assert_allclose(scored[Choice("repsim", position="prompt_end")], cell.found.scores["repsim"])
+    assert {choice.position for choice in scored if choice.method == "repsim"} == set(representations.POSITIONS)
+
+
+def test_an_effect_is_the_mean_difference_of_the_metric_where_all_else_is_the_same(finished):
+    run, cells = finished
+    found = cells[0][0].found
+    labels = [[example.label for example in part] for part in (found.train, found.val)]
+
+    def coverage(cell, choice):
+        return metrics.coverage(cells[cell][1][choice], *labels).value
+
+    effects = measure.effects(run, cells)
+    value = effects[effects.metric == "coverage"].set_index(["change", "method"]).value
+    plain, cosine = Choice("gradsim"), Choice("cosine")
+    expected = np.mean([coverage(cell, cosine) - coverage(cell, plain) for cell in range(4)])
+    assert value["cosine", "gradsim"] == pytest.approx(expected)
+    expected = np.mean([coverage(2, plain) - coverage(0, plain), coverage(3, plain) - coverage(1, plain)])
+    assert value["learning rate 0.01 instead of 0.001", "gradsim"] == pytest.approx(expected)
+    expected = np.mean([coverage(1, plain) - coverage(0, plain), coverage(3, plain) - coverage(2, plain)])
+    assert value["2 epochs instead of 1", "gradsim"] == pytest.approx(expected)
+
+
+def test_the_hub_is_the_training_example_that_tops_most_rows():
+    assert measure.hub(np.array([[1, 2, 0], [0, 3, 1], [5, 1, 2], [0, 1, 0]])) == 0.75
+
+
+def test_hubs_have_norms_and_losses_of_the_training_examples_at_each_checkpoint(finished):
+    run, cells = finished
+    tasks = {"mixed_small": artifact.attribute(run, "mixed_small")}
+    frame = measure.hubs(run, tasks, cells)
+    along = frame[frame.learning_rate.isna()]
+    assert list(along.epochs.unique()) == [0, 1, 3]
+    assert (frame[frame.metric == "spread"].value >= 1).all()
+    first, last = (along[(along.metric == "loss") & (along.epochs == epoch)].value.item() for epoch in (0, 3))
+    assert first > last > 0
+
+
+def ways(accuracy, coverage):
+    where = {"dataset": "grammars_rule", "learning_rate": 1.0, "epochs": 1}
+    how = {"loss": "response", "target": "reference", "damping": None, "position": None}
+    rows = [
+        {"method": "gradsim", "metric": metric, "value": value, **where, **how}
+        for metric, value in (("accuracy", accuracy), ("coverage", coverage))
+    ]
+    rows += [{"method": "chance", "metric": "accuracy", "value": 0.2, **where}]
+    rows += [{"method": "fine-tune", "metric": "task_accuracy", "value": 0.9, **where}]
+    return pd.DataFrame(rows)
+
+
+def test_the_papers_result_is_had_where_both_measures_are_within_a_tenth_of_the_way_from_chance():
+    assert "1 of 1 ways tried come as near" in show.paper_text(ways(0.27, 0.2)).text
+    for far in ((0.29, 0.2), (0.2, 0.29)):
+        assert "Nothing tried here gives that" in show.paper_text(ways(*far)).text
+
