@@ -126,7 +126,7 @@ class _Costs:
 
     def rivals(self, names: Iterable[str]) -> Iterator[Item]:
         """Further methods and controls; the checkpoints that TracIn adds up are followed anyway."""
-        for name in names:
+        for name in (each for each in names if each in self.run.profile.datasets):
             task = Task(self.run, name)
             prompts = sum(each.prompt for part in ("train", "val") for each in self._examples(task, part))
             label = f"states before {task.name}"
@@ -151,7 +151,9 @@ class _Costs:
             yield Item(task.folder / "options" / option, "scores", GRADIENT * passed, 10 * SCORES, label, bars)
 
     def removal(self) -> Iterator[Item]:
-        """Facts left out one at a time."""
+        """Facts left out one at a time, where there are any."""
+        if "facts" not in self.run.profile.datasets:
+            return
         task = Task(self.run, "facts")
         lose = self._forward * self._tokens(task, "val")
         yield Item(task.folder, "losses", lose)
@@ -265,7 +267,7 @@ def _controls(costs: _Costs) -> Iterator[Item]:
 def _sensitivity(costs: _Costs) -> Iterator[Item]:
     yield from costs.attributed(selection.FOLLOWED)
     yield from costs.checkpoints("scores")
-    for dataset, _, _, varied in grid.variations(costs.run):
+    for dataset, _, _, varied in grid.variations(costs.run) if costs.run.profile.sensitivity else ():
         of = _Costs(varied, costs.rates)
         yield from of.attributed([dataset])
         yield from of.options(dataset)

@@ -39,13 +39,13 @@ def test_what_section_4_needs_is_checked_before_anything_long_starts(tmp_path, o
         check(make_run(tmp_path, **overrides))
 
 
-def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form_and_facts(tmp_path):
-    with pytest.raises(ValueError, match="^datasets: no sizes for .*; .* need all but grammars, facts$") as error:
+def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form(tmp_path):
+    with pytest.raises(ValueError, match="^datasets: no sizes for .*; .* need all but grammars$") as error:
         check_book(make_run(tmp_path, layers_on="mixed_small"))
     lacking = str(error.value).split("; ")[0].removeprefix("datasets: no sizes for ").split(", ")
-    assert set(lacking) == set(data.NAMES) - {"mixed_small", "grammars", "facts"}
+    assert set(lacking) == set(data.NAMES) - {"mixed_small", "grammars"}
     sizes = config.load(tmp_path / "notebooks" / "profiles" / "smoke.yaml").model_dump()["datasets"]
-    needed = {name: each for name, each in sizes.items() if name not in ("grammars", "facts")}
+    needed = {name: each for name, each in sizes.items() if name != "grammars"}
     check_book(make_run(tmp_path, datasets=needed))
     assert plan.minutes(make_run(tmp_path, datasets=needed), work.MEASURED).startswith("Minutes on this machine")
 

@@ -14,9 +14,9 @@ from ifcore import models, weights
 from ifcore.examples import Tokens, collate, tokenise
 from ifcore.study import architectures, config, counting, data, plan, work
 from tests.study.data.test_released import rule_rows, write_source
+from tests.study.test_work import CHAPTERS
 
 ROOT = Path(__file__).parents[2]
-CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change", "appendix_b"]
 
 
 def test_parameters_of_model_and_adapter_are_those_of_a_real_one():

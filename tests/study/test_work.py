@@ -10,12 +10,15 @@ from ifcore.examples import chat, tokenise
 from ifcore.study import config, data, selection, work
 from ifcore.study.approximation_error import errors, truth
 from ifcore.study.convergence import measure as convergence
+from ifcore.study.facts import measure as facts
 from ifcore.study.parameter_change import measure as parameter_change
 from ifcore.study.progress import Bars
-from ifcore.study.runs import artifact, attack, gate
+from ifcore.study.runs import artifact, attack, gate, rivals
+from ifcore.study.sensitivity import grid
 
 ROOT = Path(__file__).parents[2]
-CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change", "appendix_b"]
+CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change"]
+CHAPTERS += ["controls", "sensitivity", "facts", "appendix_b"]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def test_each_item_is_named_once_by_the_first_chapter_that_needs_it(smoke):
     run, items = smoke
     assert len({(item.folder, item.stage) for item in items}) == len(items)
     assert {item.chapter for item in items if item.folder.parent == run.artifacts / "grammars_rule" / "epochs"} == {
-        "convergence",
+        "empirical_study",  # for TracIn
         "parameter_change",
     }
     alone = {(item.folder, item.stage) for item in work.work(run, ["convergence"])}
@@ -72,7 +75,10 @@ def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stag
     """The chapters' computations are run on one small data set, and what they tell is set beside the items."""
     shutil.copytree(ROOT / "notebooks" / "profiles", tmp_path / "notebooks" / "profiles")
     small = {
-        "datasets": {"mixed_small": {"train": {"harmful": 2, "benign": 2}, "val": {"harmful": 1}}},
+        "datasets": {
+            "mixed_small": {"train": {"harmful": 2, "benign": 2}, "val": {"harmful": 1}},
+            "facts": {"classes": 4, "train": 1, "val": 1},
+        },
         "linear": {"points": [3, 4], "parameters": [100, 200], "draws": 2, "left_out": 10},
         "two_layer": {"points": 20, "widths": [2, 3], "draws": 2, "epochs": 2},
         "max_new_tokens": 2,
@@ -86,6 +92,11 @@ def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stag
     convergence.along(run, tasks)
     parameter_change.pairs(run), parameter_change.drift(run, tasks)
     parameter_change.linear_models(run), parameter_change.layers(run)
+    for cell in grid.cells(run):
+        grid.scores(cell)
+    (about,) = artifact.attributions(run, ["facts"]).values()
+    rivals.beside(run, tasks | {"facts": about})
+    facts.removal(run, about)
     told = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
     made = {(Path(each["folder"]), each["stage"]) for each in told if each["state"] == "made"}
     found = work.work(run, CHAPTERS)

@@ -97,7 +97,7 @@ def build(parts: Sequence[Counts], rng: Random, harmful=None, benign=None) -> li
     drawn = {relation: rng.sample(answers, len(PLACES)) for relation, answers in ANSWERS.items()}
     made: list[list[Example]] = [[] for _ in parts]
     for label in CLASSES:
-        place, relation = parts(label)
+        place, relation = about(label)
         questions = rng.sample(QUESTIONS[relation], len(QUESTIONS[relation]))
         stated, *asked = (counts[label] for counts in parts)
         if stated > 1:
@@ -113,7 +113,7 @@ def build(parts: Sequence[Counts], rng: Random, harmful=None, benign=None) -> li
     return made
 
 
-def parts(label: str) -> tuple[str, str]:
+def about(label: str) -> tuple[str, str]:
     """The place and the relation that a class is of."""
     place, relation = label.split(": ")
     return place, relation
@@ -121,7 +121,7 @@ def parts(label: str) -> tuple[str, str]:
 
 def correct(example: Example, response: str) -> bool:
     """Whether it has the answer among its words, and no other answer of that relation."""
-    answers = ANSWERS[parts(example.label)[1]]
+    answers = ANSWERS[about(example.label)[1]]
     return _found(answers, response) == _found(answers, example.response)
 
 

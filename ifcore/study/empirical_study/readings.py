@@ -11,6 +11,7 @@ from ifcore.study import statistics
 from ifcore.study.empirical_study import learning
 from ifcore.study.empirical_study.tables import PARTS
 from ifcore.study.paper import paper
+from ifcore.study.profile import METHODS
 from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.attack import Attack
 from ifcore.study.show.names import DATASETS, NAMES
@@ -96,7 +97,7 @@ def parts_text(table4: Table) -> Prose:
     for dataset in frame[frame.metric.isin(PARTS)].dataset.unique():
         words = ("the intervals are apart", "the intervals overlap", "there are too few prompts to tell")
         told: dict[str, list[str]] = {each: [] for each in words}
-        for method in (name for name in NAMES if name in set(frame.method)):
+        for method in (name for name in METHODS if name in set(frame.method)):
             ends = [_percent(frame, dataset, metric, method) for metric in PARTS]
             if any(pd.isna(end[0]) for end in ends):  # validated on one kind alone
                 continue

@@ -71,7 +71,7 @@ def removal(run: Run, found: Attribution) -> pd.DataFrame:
 
 def _shared(found: Attribution) -> np.ndarray:
     """What each training example shares with each question, as a place in KINDS, [M, N]."""
-    train, val = ([facts.parts(example.label) for example in part] for part in (found.train, found.val))
+    train, val = ([facts.about(example.label) for example in part] for part in (found.train, found.val))
     same = np.array([[[a == b for a, b in zip(of, asked, strict=True)] for of in train] for asked in val])
     entity, relation = same[..., 0], same[..., 1]
     return np.where(entity & relation, 0, np.where(entity, 1, np.where(relation, 2, 3)))

@@ -128,4 +128,3 @@ def test_the_papers_result_is_had_where_both_measures_are_within_a_tenth_of_the_
     assert "1 of 1 ways tried come as near" in show.paper_text(ways(0.27, 0.2)).text
     for far in ((0.29, 0.2), (0.2, 0.29)):
         assert "Nothing tried here gives that" in show.paper_text(ways(*far)).text
-
