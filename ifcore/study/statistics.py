@@ -1,9 +1,8 @@
-"""95 % intervals of means, of changes, and of estimates from several seeds; correlations; a test over models."""
+"""95 % intervals of means, of changes paired and clustered, and of estimates from several seeds; tests of a change."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from itertools import permutations
 
 import numpy as np
 from scipy import stats
@@ -23,32 +22,65 @@ def interval_of_mean(values) -> tuple[float, float]:
 
 
 def change(
-    metric: Callable[..., metrics.Metric], before, after, train: Sequence[Hashable], val: Sequence[Hashable]
+    metric: Callable[..., metrics.Metric],
+    before,
+    after,
+    train: Sequence[Hashable],
+    val: Sequence[Hashable],
+    clusters: Sequence[Hashable] | None = None,
 ) -> tuple[float, float, float]:
     """By how much a metric is higher for the scores `after` than `before`, [M, N] of the same examples; its interval.
 
     `metric` is `metrics.accuracy` or `metrics.coverage`; `train` [N] and `val` [M] are labels. Both scores are of the
-    same validation examples, so the interval is that of the difference example by example.
+    same validation examples, so the interval is that of the difference example by example; those of one of the
+    `clusters` [M] may depend on each other.
     """
     differences = [
         metric(new[None], train, [label]).value - metric(old[None], train, [label]).value
         for old, new, label in zip(before, after, val, strict=True)
     ]
-    ends = interval_of_change if metric is metrics.accuracy else interval_of_mean
-    return float(np.mean(differences)), *ends(differences)
+    if metric is metrics.accuracy:
+        return float(np.mean(differences)), *interval_of_change(differences, clusters)
+    return mean_change(differences, clusters)
 
 
-def interval_of_change(differences) -> tuple[float, float]:
+def mean_change(differences, clusters: Sequence[Hashable] | None = None) -> tuple[float, float, float]:
+    """The mean of paired differences [n] and its interval, by the spread of the clusters' sums.
+
+    Student's t has as many degrees of freedom as clusters differ at all, for those that don't say nothing of how much.
+    Where all agree, the ends are as far as a share of 0 in as many trials could be from 0 (Wilson): made for shares.
+    NaN for fewer than two clusters. By simulation it holds the truth in 93 to 97 % of cases from 10 clusters on; see
+    `metrics.share`.
+    """
+    differences = np.asarray(differences, dtype=float)
+    sums, sizes = metrics.cluster_sums(differences, clusters)
+    mean, count = float(differences.mean()), len(sums)
+    if count < 2:
+        return mean, NAN, NAN
+    error = np.sqrt(count / (count - 1) * ((sums - mean * sizes) ** 2).sum()) / sizes.sum()
+    varied = int((np.abs(sums) > 1e-12).sum())
+    half = stats.t.ppf(0.975, max(1, min(varied, count - 1))) * error
+    if error < 1e-12:
+        half = metrics.wilson(0, count)[1]
+    return mean, float(mean - half), float(mean + half)
+
+
+def interval_of_change(differences, clusters: Sequence[Hashable] | None = None) -> tuple[float, float]:
     """Agresti and Min's interval of the change of a share, from differences [n] of paired hits (1) and misses (0).
 
-    One hit gained and one lost are shared out over two more pairs, so that no change at all in a few pairs
-    leaves room for one. NaN for fewer than two pairs.
+    One hit gained and one lost are shared out over two more pairs, so that no change at all in a few pairs leaves room
+    for one; where pairs of one of the `clusters` [n] may depend on each other, over two more clusters of the mean size.
+    NaN for fewer than two.
     """
-    differences, size = np.asarray(differences, dtype=float), len(differences) + 2
-    if size < 4:
+    differences = np.asarray(differences, dtype=float)
+    sums, sizes = metrics.cluster_sums(differences, clusters)
+    if len(sums) < 2:
         return NAN, NAN
-    mean = differences.sum() / size
-    half = stats.norm.ppf(0.975) * (((differences @ differences + 1) / size - mean**2) / size) ** 0.5
+    size = sizes.mean()
+    total = sizes.sum() + 2 * size
+    mean = sums.sum() / total
+    spread = ((sums - mean * sizes) ** 2).sum() + size**2 * (2 * mean**2 + 1)
+    half = stats.norm.ppf(0.975) * spread**0.5 / total
     return max(-1.0, float(mean - half)), min(1.0, float(mean + half))
 
 
@@ -73,57 +105,3 @@ def mcnemar(before, after) -> float:
     before, after = np.asarray(before, dtype=bool), np.asarray(after, dtype=bool)
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
     return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-
-
-def pearson(predicted: np.ndarray, actual: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Pearson's correlation along an axis."""
-    x, y = (each - each.mean(axis, keepdims=True) for each in (predicted, actual))
-    return (x * y).sum(axis) / np.sqrt((x * x).sum(axis) * (y * y).sum(axis))
-
-
-def spearman(predicted: np.ndarray, actual: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Spearman's rank correlation along an axis."""
-    return pearson(stats.rankdata(predicted, axis=axis), stats.rankdata(actual, axis=axis), axis)
-
-
-def slope(predicted: np.ndarray, actual: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The least-squares slope of actual on predicted along an axis."""
-    x, y = (each - each.mean(axis, keepdims=True) for each in (predicted, actual))
-    return (x * y).sum(axis) / (x * x).sum(axis)
-
-
-def mantel(a, b) -> tuple[float, float]:
-    """Mantel's test: do two distances between the same n models go together? Spearman's correlation over pairs, and p.
-
-    `a`, `b` [n, n] are symmetric. Pairs share models and are not exchangeable; models are. So p is the share of all n!
-    relabellings of b's models that correlate with a at least as well, the identity among them: exact, and never below
-    1/n!. One-sided, because a distance that follows another can only grow with it. Both are NaN where a or b is the
-    same for all pairs. Raises ValueError for matrices that are not symmetric or not of one size.
-    """
-    found = _relabelled(a, b)
-    return float(found[0]), float(np.mean(found >= found[0] - _TIE)) if np.isfinite(found[0]) else NAN
-
-
-def smallest_p(a, b) -> float:
-    """The smallest p that `mantel` could give for these distances, however the models of b were labelled.
-
-    Above 1/n! where relabellings leave a distance's ranks as they are: models that are interchangeable.
-    """
-    found = _relabelled(a, b)
-    return float(np.mean(found >= found.max() - _TIE)) if np.isfinite(found[0]) else NAN
-
-
-_TIE = 1e-9  # correlations nearer than rounding are equal
-
-
-def _relabelled(a, b) -> np.ndarray:
-    """Spearman's correlation of a's pairs with b's for every order of b's models, [n!], the order given first."""
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if a.ndim != 2 or a.shape != b.shape or not (np.array_equal(a, a.T) and np.array_equal(b, b.T)):
-        raise ValueError(f"distances: shapes {a.shape} and {b.shape}; two symmetric matrices of one size are needed")
-    pairs = np.triu_indices(len(a), 1)
-    orders = [np.array(order) for order in permutations(range(len(b)))]
-    said = np.array([b[np.ix_(order, order)][pairs] for order in orders])
-    if not (np.ptp(a[pairs]) and np.ptp(said[0])):
-        return np.full(len(orders), NAN)
-    return spearman(np.broadcast_to(a[pairs], said.shape), said)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ifcore import metrics
 from ifcore.gram import Gram
-from ifcore.study import statistics
+from ifcore.study import data, statistics
 from ifcore.study.config import Run
 from ifcore.study.runs import steps
 from ifcore.study.runs.artifact import Attribution, quality
@@ -47,7 +47,8 @@ def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFram
         at = {(method, t): scores for method, t, scores in scored}
         for before, after in (_STAGES[:2], _STAGES[1:3], _STAGES[2:]):
             if {before, after} <= set(at):
-                gain = statistics.change(metrics.accuracy, at[before], at[after], *labels)
+                clusters = [data.request(example) for example in found.val]
+                gain = statistics.change(metrics.accuracy, at[before], at[after], *labels, clusters)
                 yield dataset, after[0], "accuracy_gain", *gain, *map(len, labels), after[1]
 
     found = [row for dataset, each in attributions.items() for row in rows(dataset, each)]

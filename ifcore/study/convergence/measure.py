@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from ifcore import metrics
-from ifcore.study import statistics
+from ifcore.study import correlation, data, statistics
 from ifcore.study.config import Run
 from ifcore.study.runs import checkpoints
 from ifcore.study.runs.artifact import Attribution, quality
@@ -29,6 +29,7 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
         steps = found.history.set_index("epoch").step
         sizes = len(found.train), len(found.val)
         labels = [[example.label for example in part] for part in (found.train, found.val)]
+        clusters = [data.request(example) for example in found.val]
         before: dict[str, np.ndarray] = {}
         for epoch in checkpoints.chosen(found):
             scores = checkpoints.scores(run, found, epoch)
@@ -38,7 +39,7 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
                     value = stability(before[method], each)
                     rows.append((dataset, method, "stability", *value, *sizes, epoch, steps[epoch]))
                 for metric in (metrics.accuracy, metrics.coverage) if epoch != found.epoch else ():
-                    value = statistics.change(metric, each, found.scores[method], *labels)
+                    value = statistics.change(metric, each, found.scores[method], *labels, clusters)
                     rows.append((dataset, method, f"{metric.__name__}_to_last", *value, *sizes, epoch, steps[epoch]))
             before = scores
         for row in found.history.itertuples():
@@ -111,4 +112,4 @@ def _pooled(part: pd.DataFrame) -> tuple[float, float, float]:
 
 def _slope(part: pd.DataFrame) -> float:
     """The least-squares slope over steps of one training's checkpoints; NaN of one checkpoint."""
-    return float(statistics.slope(part.step.to_numpy(float), part.value.to_numpy())) if len(part) > 1 else float("nan")
+    return float(correlation.slope(part.step.to_numpy(float), part.value.to_numpy())) if len(part) > 1 else float("nan")

@@ -47,6 +47,11 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
+def request(example: Example) -> str:
+    """What is asked for, the trigger left out that a backdoor's class is named after: the same for all its classes."""
+    return example.prompt.removesuffix(f" {example.label}")
+
+
 def labels(name: str, source: str | None = None) -> tuple[str, ...]:
     """The classes of a data set in the order of their blocks: its family's, or those of a `source` (see `released`)."""
     made = family(name)

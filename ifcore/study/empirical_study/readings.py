@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ifcore import metrics
-from ifcore.study import statistics
+from ifcore.study import data, statistics
 from ifcore.study.empirical_study import learning
 from ifcore.study.empirical_study.tables import PARTS
 from ifcore.study.paper import paper
@@ -126,7 +126,8 @@ def _difference(frame: pd.DataFrame, found: Attribution, metric: str, method: st
     else:
         labels = [[example.label for example in part] for part in (found.train, found.val)]
         both = found.scores[method], found.scores["repsim"]
-        value, low, high = statistics.change(_METRICS[metric], *both, *labels)
+        clusters = [data.request(example) for example in found.val]
+        value, low, high = statistics.change(_METRICS[metric], *both, *labels, clusters)
         if len(found.val) < _FEWEST:
             low = high = float("nan")
     return tuple(round(100 * each, 9) for each in (value, low, high))  # equal shares may differ in the last bit

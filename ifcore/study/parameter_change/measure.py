@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from ifcore import adapters, metrics, models, two_layer
-from ifcore.study import selection, statistics
+from ifcore.study import correlation, data, selection, statistics
 from ifcore.study.config import Run
 from ifcore.study.data import digits
 from ifcore.study.runs import attack, checkpoints, judging
@@ -70,7 +70,7 @@ def correlations(frame: pd.DataFrame) -> pd.DataFrame:
         asr = _matrix(wide.asr)
         for metric in wide.columns.intersection(["delta", "kl", "kl_first"]):
             other = _matrix(wide[metric])
-            rows.append((seed, metric, *statistics.mantel(asr, other), statistics.smallest_p(asr, other)))
+            rows.append((seed, metric, *correlation.mantel(asr, other), correlation.smallest_p(asr, other)))
     return pd.DataFrame(rows, columns=["seed", "metric", "value", "p", "smallest"])
 
 
@@ -160,11 +160,12 @@ def layers(run: Run) -> pd.DataFrame:
         task = Task(run, dataset, layers=None if len(chosen) == total else tuple(chosen))
         split, scores = scored(task)
         labels = [[example.label for example in part] for part in (split.train, split.val)]
+        clusters = [data.request(example) for example in split.val]
         sizes, where = tuple(map(len, labels)), (over, len(chosen), chosen[0])
         rows += [(*row, *where) for row in quality(dataset, split, scores)]
         for method, each in scores.items() if task.layers else ():
             for metric in (metrics.accuracy, metrics.coverage):
-                gain = statistics.change(metric, everywhere[method], each, *labels)
+                gain = statistics.change(metric, everywhere[method], each, *labels, clusters)
                 rows.append((dataset, method, f"{metric.__name__}_gain", *gain, *sizes, *where))
         losses = pd.read_csv(task.folder / "history.csv").dev_loss
         for metric, loss in (("dev_loss_before", losses.iloc[0]), ("dev_loss", losses.iloc[-1])):

@@ -101,12 +101,15 @@ def scored(task: Task) -> tuple[Split, dict[str, np.ndarray]]:
 def quality(dataset: str, found: Tuned | Split, scores: Mapping[str, Any]) -> Iterator[tuple]:
     """Accuracy and coverage of each method's scores [M, N] for the examples trained on and explained.
 
+    Those that ask for the same are a cluster of the interval.
+
     Yields the first eight cells of a tidy row: data set, method, metric, value, ci_low, ci_high, n_train, n_val.
     """
     labels = [[example.label for example in part] for part in (found.train, found.val)]
+    clusters = [data.request(example) for example in found.val]
     for method, each in scores.items():
         for name, metric in (("accuracy", metrics.accuracy), ("coverage", metrics.coverage)):
-            share = metric(each, *labels)
+            share = metric(each, *labels, clusters)
             yield dataset, method, name, share.value, share.low, share.high, *map(len, labels)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ifcore import metrics
-from ifcore.study import data, statistics
+from ifcore.study import correlation, data, statistics
 from ifcore.study.config import Run
 from ifcore.study.runs import checkpoints, judging
 from ifcore.study.runs.artifact import Attribution, quality
@@ -59,7 +59,7 @@ def effects(run: Run, cells: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
         of = [(cell, scored) for cell, scored in cells if cell.found.dataset == dataset]
         found = of[0][0].found
         labels = [[example.label for example in part] for part in (found.train, found.val)]
-        clusters = [example.prompt for example in found.val]
+        clusters = [data.request(example) for example in found.val]
         for name, method, pairs in _pairs(run, of):
             for metric in (metrics.accuracy, metrics.coverage):
                 changes = [_values(metric, b, *labels) - _values(metric, a, *labels) for a, b in pairs]
@@ -100,7 +100,7 @@ def _hubs(found: Attribution, kept: Mapping[str, np.ndarray]) -> Iterator[tuple]
     for method in ("gradsim", "cosine"):
         yield found.dataset, method, "hub", hub(kept[method]), _NONE, _NONE, *sizes
     yield found.dataset, "gradients", "spread", norms.max() / np.median(norms), _NONE, _NONE, *sizes
-    yield found.dataset, "gradients", "norm_loss", float(statistics.spearman(norms, losses)), _NONE, _NONE, *sizes
+    yield found.dataset, "gradients", "norm_loss", float(correlation.spearman(norms, losses)), _NONE, _NONE, *sizes
     yield found.dataset, "gradients", "loss", float(losses.mean()), _NONE, _NONE, *sizes
 
 
