@@ -130,7 +130,8 @@ def test_an_interval_counts_clusters_that_always_agree_once():
 
 
 def test_an_interval_has_width_where_all_examples_agree():
-    assert vars(metrics.share([1.0] * 20)) == pytest.approx({"value": 1, "low": 1 / (1 + 1.959963984540054**2 / 20), "high": 1})
+    agreed = {"value": 1, "low": 1 / (1 + 1.959963984540054**2 / 20), "high": 1}
+    assert vars(metrics.share([1.0] * 20)) == pytest.approx(agreed)
     found = metrics.share([0.25] * 20)
     assert found.low < 0.25 < found.high
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from ifcore import linear
 from ifcore.study.approximation_error.errors import LISSA, Case, approximations, kept
 from ifcore.study.config import Run
+from ifcore.study.correlation import pearson, slope, spearman
 from ifcore.study.data import digits
 from ifcore.study.show.names import COLUMNS
-from ifcore.study.statistics import pearson, slope, spearman
 
 DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)  # times the weight decay
 DECAYS = (1.0, 0.1, 0.01)  # times the profile's

@@ -57,7 +57,7 @@ def scores_text(table: Table, attributions: Mapping[str, Attribution]) -> Prose:
         order = " In the paper RepSim leads." if _TRAILS in verdicts else order
         lines.append(f"- {DATASETS[dataset]}: {told}.{order} {_chance_text(table, found, methods)}")
     if lines:
-        over = f"{seeds} seeds" if seeds > 1 else "six or more validation examples"
+        over = f"{seeds} seeds" if seeds > 1 else "six or more requests"
         head = f"RepSim minus the paper's other methods in points, paired over {over}, with 95 % intervals:\n"
         lines.insert(0, head)
     return Prose("\n".join([*lines, "", learning.left_out(unlearnt)]).strip())
@@ -113,7 +113,7 @@ def parts_text(table4: Table) -> Prose:
 
 
 _LEADS, _TIES, _OPEN, _TRAILS = "leads", "ties with", "is inconclusive against", "trails"
-_FEWEST = 6  # examples of which an interval is believed: however five fall out, no sign test decides at 5 %
+_FEWEST = 6  # requests of which an interval is believed: however five fall out, no sign test decides at 5 %
 
 
 def _difference(frame: pd.DataFrame, found: Attribution, metric: str, method: str) -> tuple[float, float, float]:
@@ -128,7 +128,7 @@ def _difference(frame: pd.DataFrame, found: Attribution, metric: str, method: st
         both = found.scores[method], found.scores["repsim"]
         clusters = [data.request(example) for example in found.val]
         value, low, high = statistics.change(_METRICS[metric], *both, *labels, clusters)
-        if len(found.val) < _FEWEST:
+        if len(set(clusters)) < _FEWEST:
             low = high = float("nan")
     return tuple(round(100 * each, 9) for each in (value, low, high))  # equal shares may differ in the last bit
 

@@ -149,8 +149,9 @@ def passing(
     place.mkdir(parents=True, exist_ok=True)
     tokenizer, size = task.base()[1], task.run.profile.gradient_batch
     with tempfile.TemporaryDirectory(dir=place) as scratch, task.adapted(epoch) as model:
-        everything = models.example_batches(model, tokenizer, sum(examples.values(), []), size)
-        length = max(batch.input_ids.shape[1] for batch in everything)
+        length = None  # of a batch's longest, unless the padding counts
+        if loss_on == "padded":
+            length = max(map(len, tokenise(tokenizer, [example for part in examples.values() for example in part])))
         for part, each in examples.items():
             batches = models.example_batches(model, tokenizer, each, size, loss_on, length)
             named = [(f"{part}-{index:04d}.safetensors", batch) for index, batch in enumerate(batches)]

@@ -42,10 +42,11 @@ def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like
 
 
 def many(scores, dataset="mixed_small", **change):
-    """The same with each row five times: ten validation examples, which can decide."""
+    """The same with each row five times: ten validation examples of as many requests, which can decide."""
     found = attribution(scores, dataset, **change)
     scores = {method: rows.repeat(5, axis=0) for method, rows in found.scores.items()}
-    return replace(found, val=found.val * 5, before=found.before * 5, after=found.after * 5, scores=scores)
+    val = [replace(example, prompt=f"{example.prompt} {number}") for number, example in enumerate(found.val * 5)]
+    return replace(found, val=val, before=found.before * 5, after=found.after * 5, scores=scores)
 
 
 RIGHT, HALF, WRONG = [4, 3, 2, 1], [4, 1, 3, 2], [1, 2, 4, 3]
