@@ -1,0 +1,69 @@
+"""The gaps between methods and controls, on scores worked out by hand, and the sentences that read them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ifcore import metrics
+from ifcore.study import statistics
+from ifcore.study.controls import measure, show
+from tests.study.empirical_study.test_tables import RIGHT, WRONG, attribution, many
+
+NOISE = {"tfidf": [WRONG, RIGHT], "bm25": [WRONG, WRONG], "random": [WRONG, WRONG], "repsim_before": [WRONG, WRONG]}
+SCORES = {"gradsim": [WRONG, WRONG], "repsim": [RIGHT, RIGHT], **NOISE}
+
+
+def held(scores=SCORES):
+    return {"mixed_small": many(scores)}
+
+
+def test_each_gap_is_that_of_the_metrics_and_paired():
+    found = held()["mixed_small"]
+    labels = [[example.label for example in part] for part in (found.train, found.val)]
+    frame = measure.gaps({"mixed_small": found})
+    for row in frame.itertuples():
+        metric = getattr(metrics, row.metric)
+        expected = metric(found.scores[row.method], *labels).value
+        if row.against != measure.ITSELF:
+            expected -= metric(found.scores[row.against], *labels).value
+        assert row.value == pytest.approx(expected)
+    one = frame[(frame.method == "repsim") & (frame.against == "tfidf") & (frame.metric == "coverage")]
+    expected = statistics.change(metrics.coverage, found.scores["tfidf"], found.scores["repsim"], *labels)
+    assert one[["value", "ci_low", "ci_high"]].to_numpy()[0] == pytest.approx(expected)
+
+
+def test_repsim_is_held_against_all_and_every_method_against_the_controls():
+    frame = measure.gaps(held())
+    pairs = set(zip(frame.method, frame.against, strict=True))
+    assert {against for method, against in pairs if method == "repsim"} == {"gradsim", *NOISE, measure.ITSELF}
+    assert {against for method, against in pairs if method == "gradsim"} == {*NOISE, measure.ITSELF}
+    assert {method for method, _ in pairs} == set(SCORES)  # a control by itself, against nothing
+
+
+def test_what_beats_every_control_is_said_to_and_what_does_not_is_not(run):
+    frame = measure.gaps(held()).assign(seed=0)
+    assert "**RepSim beats every control in 1 of 1 data sets (Mixed (small)).**" in show.controls_text(frame).text
+    assert "Of the influence methods none beats every control." in show.controls_text(frame).text
+    equal = measure.gaps(held(SCORES | {"tfidf": [RIGHT, RIGHT]})).assign(seed=0)
+    text = show.controls_text(equal).text
+    assert "**RepSim beats every control in 0 of 1 data sets.**" in text
+    assert "is inconclusive against TF-IDF (+0.0 [" in text
+
+
+def test_the_best_control_of_a_data_set_is_named_with_its_coverage(run):
+    table = show.ahead_table(measure.gaps(held()).assign(seed=0))
+    cells = {row[0]: row[1] for row in table.rows}
+    assert cells["*Best control: coverage (%)*"] == "*TF-IDF: 50.0*"
+    assert cells["RepSim"].startswith("**+50.0") and cells["GradSim"].startswith("*-50.0")
+
+
+def test_several_seeds_make_one_gap_with_the_interval_over_them(run):
+    frames = [measure.gaps({"mixed_small": replace(held()["mixed_small"])}).assign(seed=seed) for seed in range(3)]
+    frames[1]["value"] -= 0.2
+    frame = pd.concat(frames)
+    value, low, high = (100 * each for each in statistics.over_seeds([0.5, 0.3, 0.5], [], []))
+    cell = show.ahead_table(frame).rows[2][1]
+    assert f"{value:+.1f}" in cell and f"[{low:.1f}, {high:.1f}]" in cell
+    assert np.isclose(value, 100 * 1.3 / 3)
