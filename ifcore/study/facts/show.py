@@ -42,7 +42,7 @@ def learnt_text(found: Attribution) -> Prose:
     )
     told = (
         f"{100 * after.value:.0f} % [{100 * after.low:.0f}, {100 * after.high:.0f}] of {len(found.val)} questions, "
-        "none of which is in the words of the training data, are answered right after fine-tuning, "
+        "each with a noun that no training example has, are answered right after fine-tuning, "
         f"{100 * before.value:.0f} % before"
     )
     if after.value >= LEARNT:

@@ -9,7 +9,7 @@ import pytest
 from ifcore import metrics
 from ifcore.study import statistics
 from ifcore.study.controls import measure, show
-from tests.study.empirical_study.test_tables import RIGHT, WRONG, attribution, many
+from tests.study.empirical_study.test_tables import RIGHT, WRONG, many
 
 NOISE = {"tfidf": [WRONG, RIGHT], "bm25": [WRONG, WRONG], "random": [WRONG, WRONG], "repsim_before": [WRONG, WRONG]}
 SCORES = {"gradsim": [WRONG, WRONG], "repsim": [RIGHT, RIGHT], **NOISE}

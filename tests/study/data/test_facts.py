@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from ifcore.study import data
 from ifcore.study.data import facts
 
-RECTANGLES = {4: (2, 2), 20: (4, 5), 48: (8, 6), 96: (12, 8)}
+RECTANGLES = {4: (2, 2), 20: (4, 5), 48: (8, 6), 72: (12, 6)}
 
 
 @pytest.mark.parametrize("classes", RECTANGLES)
@@ -21,48 +21,48 @@ def test_the_first_classes_are_all_relations_of_some_places(classes):
 
 
 @pytest.mark.parametrize("classes", RECTANGLES)
-def test_to_tf_idf_all_statements_about_a_place_are_the_same_and_all_others_nothing_in_20_seeds(classes):
+def test_to_tf_idf_all_statements_about_a_place_are_the_same_and_all_others_less_in_20_seeds(classes):
     for seed in range(20):
-        split = data.load("facts", 1, 4, seed, classes=classes)
+        split = data.load("facts", 1, 2, seed, classes=classes)
         vectorizer = TfidfVectorizer()
         train = vectorizer.fit_transform(example.prompt for example in split.train)
         similarity = (vectorizer.transform(example.prompt for example in split.val) @ train.T).toarray()  # [M, N]
         places = [np.array([each.label.split(": ")[0] for each in part]) for part in (split.train, split.val)]
         same = places[0] == places[1][:, None]
-        assert (similarity[~same] == 0).all()
-        assert np.ptp(similarity[same]) < 1e-12 and similarity[same].min() > 0.1
+        assert np.ptp(similarity[same]) < 1e-12 and np.ptp(similarity[~same]) < 1e-12
+        assert similarity[same].min() > similarity[~same].max() + 0.1
 
 
 def test_a_fact_is_stated_once_and_asked_for_in_prompts_that_all_differ_and_have_one_answer():
-    split = data.load("facts", 1, 3, seed=0, dev=1)
+    split = data.load("facts", 1, 1, seed=0, dev=1)
     every = split.train + split.val + split.dev
     assert [each.label for each in split.train] == list(facts.CLASSES)
-    assert len({each.prompt for each in every}) == len(every) == 5 * 96
-    assert len({(each.label, each.response) for each in every}) == 96
+    assert len({each.prompt for each in every}) == len(every) == 3 * 72
+    assert len({(each.label, each.response) for each in every}) == 72
     assert all(each.label.split(": ")[0] in each.prompt for each in every)
 
 
 def test_no_two_facts_have_the_same_answer_in_20_seeds():
     for seed in range(20):
-        assert len({each.response for each in data.load("facts", 1, 1, seed).train}) == 96
+        assert len({each.response for each in data.load("facts", 1, 1, seed).train}) == 72
 
 
 def test_a_place_has_the_same_answers_whatever_is_asked_of_it():
-    few, many = data.load("facts", 1, 1, 3, classes=20), data.load("facts", 1, 3, 3, dev=1)
+    few, many = data.load("facts", 1, 1, 3, classes=20), data.load("facts", 1, 1, 3, dev=1)
     assert few.train == many.train[:20]
 
 
 def test_an_answer_is_right_for_its_own_fact_alone():
     train = data.load("facts", 1, 1, seed=0).train
     right = [[facts.correct(one, f"It is {other.response.lower()}") for other in train] for one in train]
-    assert (np.array(right) == np.eye(96, dtype=bool)).all()
+    assert (np.array(right) == np.eye(72, dtype=bool)).all()
 
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"train": 2, "val": 1}, "facts, train, Velmora: colour: 2 asked, each fact is stated once; ask for 1"),
-        ({"train": 1, "val": 3, "dev": 2}, r"facts, Velmora: colour: 3 val \+ 2 dev asked, there are 4 questions; ask"),
+        ({"train": 2, "val": 1}, "facts, train, Velmora: job: 2 asked, each fact is stated once; ask for 1"),
+        ({"train": 1, "val": 2, "dev": 1}, r"facts, Velmora: job: 2 val \+ 1 dev asked, there are 2 questions; ask"),
     ],
 )
 def test_more_than_there_are_is_refused(sizes, message):

@@ -33,15 +33,15 @@ def test_counts_that_make_no_sense_are_refused(train, val, message):
 
 @pytest.mark.parametrize("name", data.NAMES)
 def test_every_data_set_is_balanced_disjoint_and_decided_by_the_seed(name):
-    labels, train = data.family(name).classes, 1 if name == "facts" else 6  # a fact is stated once
-    split = data.load(name, train, 3, seed=5)
+    labels, (train, val) = data.family(name).classes, (1, 2) if name == "facts" else (6, 3)  # a fact is stated once
+    split = data.load(name, train, val, seed=5)
     assert [e.label for e in split.train] == [label for label in labels for _ in range(train)]
-    assert [e.label for e in split.val] == [label for label in labels for _ in range(3)]
+    assert [e.label for e in split.val] == [label for label in labels for _ in range(val)]
     prompts = [e.prompt for e in split.train + split.val]
     assert len(set(prompts)) == len(prompts)
     assert all(text == text.strip() != "" for e in split.train + split.val for text in (e.prompt, e.response))
-    assert data.load(name, train, 3, seed=5) == split
-    assert data.load(name, train, 3, seed=6) != split
+    assert data.load(name, train, val, seed=5) == split
+    assert data.load(name, train, val, seed=6) != split
 
 
 def test_a_class_that_counts_leave_out_has_no_examples():
