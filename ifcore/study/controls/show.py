@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -10,6 +12,8 @@ from matplotlib.figure import Figure
 from ifcore.study import statistics
 from ifcore.study.config import Run
 from ifcore.study.controls.measure import ITSELF
+from ifcore.study.runs import judging
+from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
@@ -74,9 +78,14 @@ def ahead_table(frame: pd.DataFrame) -> Table:
     return Table("tab-controls", caption, header, [named, *rows], frame)
 
 
-def controls_text(frame: pd.DataFrame) -> Prose:
-    """Data set by data set: which controls RepSim beats, and which influence methods beat every control."""
+def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Prose:
+    """Data set by data set: which controls RepSim beats, and which influence methods beat every control.
+
+    Data sets that the fine-tunes in `attributions` did not learn are left out, and a last sentence says so.
+    """
     lines, won = [], []
+    unlearnt = [name for name, found in attributions.items() if not _learnt(found)]
+    frame = frame[~frame.dataset.isin(unlearnt)]
     for dataset in frame.dataset.unique():
         against = {name: _gap(frame, dataset, "repsim", name) for name in CONTROLS}
         won += [dataset] if all(low > 0 for _, low, _ in against.values()) else []
@@ -105,7 +114,13 @@ def controls_text(frame: pd.DataFrame) -> Prose:
             else "So its lead is not the topic's alone."
         )
     )
+    if unlearnt:
+        lines += ["", f"Left out, as the model did not learn them: {', '.join(DATASETS[name] for name in unlearnt)}."]
     return Prose("\n".join([head, "", *lines]))
+
+
+def _learnt(found: Attribution) -> bool:
+    return judging.learning(found.dataset, found.train, found.val, found.before, found.after).learnt
 
 
 def _pooled(rows: pd.DataFrame) -> tuple[float, float, float]:

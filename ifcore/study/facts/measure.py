@@ -14,14 +14,14 @@ from ifcore.study.runs.artifact import Attribution, quality
 from ifcore.study.runs.task import Task
 from ifcore.study.show.names import COLUMNS
 
-KINDS = ("cause", "entity", "relation", "other")  # what a training example shares with a question
+KINDS = ("cause", "place", "relation", "other")  # what a training example shares with a question
 
 
 def found_by(found: Attribution) -> pd.DataFrame:
     """A tidy row for each (method, metric): accuracy and coverage, which are the same thing here, a fact being stated
-    once; `top_cause`, `top_entity`, `top_relation`, `top_other`, the share of questions for which the training example
-    on top states the fact, another one of its entity or of its relation, or one that shares neither; `hard`, the share
-    for which the cause outranks all that share its entity. Intervals are over facts, whose paraphrases are a cluster.
+    once; `top_cause`, `top_place`, `top_relation`, `top_other`, the share of questions for which the training example
+    on top states the fact, another one of its place or of its relation, or one that shares neither; `hard`, the share
+    for which the cause outranks all that share its place. Intervals are over facts, whose paraphrases are a cluster.
     """
     shared = _shared(found)
     labels = [example.label for example in found.val]
@@ -34,7 +34,7 @@ def found_by(found: Attribution) -> pd.DataFrame:
             rows.append((found.dataset, method, f"top_{kind}", share.value, share.low, share.high, *sizes))
         hard = metrics.share(_hard(scores, shared), labels)
         rows.append((found.dataset, method, "hard", hard.value, hard.low, hard.high, *sizes))
-    mates = 1 + (shared == KINDS.index("entity")).sum(1)
+    mates = 1 + (shared == KINDS.index("place")).sum(1)
     for metric, value in (("accuracy", 1 / sizes[0]), ("coverage", 1 / sizes[0]), ("hard", (1 / mates).mean())):
         rows.append((found.dataset, "chance", metric, value, None, None, *sizes))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -44,8 +44,8 @@ def removal(run: Run, found: Attribution) -> pd.DataFrame:
     """What removing a fact's one example does: a tidy row for each (what is removed, metric).
 
     The first `facts_removed` facts are left out one at a time and the model fine-tuned again from the same start. For
-    the questions about them: `rise` (method `cause`, `entity`, `relation`, `other`), by how much the loss of the
-    question rises where its own cause is removed, or another one of its entity, …; `confirmed`, the share whose loss
+    the questions about them: `rise` (method `cause`, `place`, `relation`, `other`), by how much the loss of the
+    question rises where its own cause is removed, or another one of its place, …; `confirmed`, the share whose loss
     rises more without the cause than without any other of those removed.
     """
     shared, task = _shared(found), Task(run, found.dataset)
@@ -73,12 +73,12 @@ def _shared(found: Attribution) -> np.ndarray:
     """What each training example shares with each question, as a place in KINDS, [M, N]."""
     train, val = ([facts.about(example.label) for example in part] for part in (found.train, found.val))
     same = np.array([[[a == b for a, b in zip(of, asked, strict=True)] for of in train] for asked in val])
-    entity, relation = same[..., 0], same[..., 1]
-    return np.where(entity & relation, 0, np.where(entity, 1, np.where(relation, 2, 3)))
+    place, relation = same[..., 0], same[..., 1]
+    return np.where(place & relation, 0, np.where(place, 1, np.where(relation, 2, 3)))
 
 
 def _hard(scores: np.ndarray, shared: np.ndarray) -> np.ndarray:
-    """Whether the cause outranks all others of its entity, [M]; ties by the share of orders in which it does."""
+    """Whether the cause outranks all others of its place, [M]; ties by the share of orders in which it does."""
     hits = []
     for row, of in zip(scores, shared, strict=True):
         cause, mates = row[of == 0][0], row[of == 1]

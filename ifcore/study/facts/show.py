@@ -27,11 +27,11 @@ def facts_table(frame: pd.DataFrame) -> Table:
     rows.append(["*Chance*", _cell(frame, "chance", "accuracy"), _cell(frame, "chance", "hard"), *[""] * len(KINDS)])
     caption = (
         "The share of questions (percent) for which the training example on top is the one that states the fact; for "
-        "which that one outranks all others of its entity; and what stands on top: the cause, another fact of its "
-        "entity, of its relation, or one that shares neither. 95 % intervals over facts."
+        "which that one outranks all others of its place; and what stands on top: the cause, another fact of its "
+        "place, of its relation, or one that shares neither. 95 % intervals over facts."
     )
-    header = ["Method", "Cause on top", "Cause above its entity's others"]
-    header += ["Top: the cause", "its entity", "its relation", "neither"]
+    header = ["Method", "Cause on top", "Cause above its place's others"]
+    header += ["Top: the cause", "its place", "its relation", "neither"]
     return Table("tab-facts", caption, header, rows, frame)
 
 
@@ -56,14 +56,20 @@ def learnt_text(found: Attribution) -> Prose:
 def facts_text(frame: pd.DataFrame) -> Prose:
     """Which methods find the cause, and whether more than the words of the prompts do."""
     limit = _pooled(frame, "chance", "hard")[0]
-    above, below, told = [], [], []
+    above, below = [], []
     for method in (name for name in NAMES if name in set(frame.method)):
-        value, low, high = _pooled(frame, method, "hard")
-        told.append(f"{NAMES[method]} {100 * value:.0f} %")
-        (above if low > limit else below).append(NAMES[method])
+        (above if _pooled(frame, method, "hard")[1] > limit else below).append(NAMES[method])
+    before, low, high = (100 * each for each in _pooled(frame, "repsim_before", "hard"))
+    known = (
+        "So what it knew of the nouns' meanings, before it learnt any fact, is enough to find them: they tell methods "
+        "from words, but not influence from meaning."
+        if low > 100 * limit
+        else "So to find them takes what was learnt."
+    )
     return Prose(
-        f"Among the facts of one entity the words of the prompt say nothing: chance is {100 * limit:.0f} %. "
-        f"**Above it, by the interval: {', '.join(above) or 'none'}. Not: {', '.join(below) or 'none'}.**"
+        f"Among the facts of one place the words of the prompt say nothing: chance is {100 * limit:.0f} %. "
+        f"**Above it, by the interval: {', '.join(above) or 'none'}. Not: {', '.join(below) or 'none'}.** The model "
+        f"before fine-tuning has {before:.0f} % [{low:.0f}, {high:.0f}]. {known}"
     )
 
 
@@ -72,14 +78,14 @@ def removal_text(run: Run, frame: pd.DataFrame) -> Prose:
     value, low, high = _pooled(frame, "cause", "confirmed")
     chance = _pooled(frame, "chance", "confirmed")[0]
     asked = int(frame[frame.metric == "confirmed"].n_val.iloc[0])
-    words = {"cause": "the cause", "entity": "another fact of its entity", "relation": "another of its relation"}
+    words = {"cause": "the cause", "place": "another fact of its place", "relation": "another of its relation"}
     words["other"] = "one that shares neither"
     told = []
     for kind in KINDS:
         if len(frame[(frame.method == kind) & (frame.metric == "rise")]):
             mean, *ends = _pooled(frame, kind, "rise")
             told.append(f"{mean:+.2f} [{ends[0]:.2f}, {ends[1]:.2f}] without {words[kind]}")
-    verdict = "confirms" if low > chance else "does not confirm"
+    verdict = "contradicts" if high < chance else "confirms" if low > chance else "is too small to decide on"
     return Prose(
         f"{run.profile.facts_removed} facts were left out, one at a time, and the model fine-tuned again. **Removal "
         f"{verdict} the causes**: the loss of {100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of the {asked} "

@@ -28,8 +28,8 @@ Scored = Mapping[Choice, np.ndarray]
 def everything(cells: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
     """A tidy row for each (data set, learning rate, epochs, choice, metric), with the chance of each data set.
 
-    Metric `task_accuracy` (method `fine-tune`): the share of validation prompts that the fine-tune answers right; its
-    `train_loss` at the end.
+    Metric `task_accuracy` (method `fine-tune`): the share of validation prompts that the fine-tune answers right, and
+    (`constant`) that the best constant answer does; `train_loss`: the loss at the end.
     """
     rows = []
     for cell, scored in cells:
@@ -41,6 +41,8 @@ def everything(cells: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
         chance = metrics.chance(*([example.label for example in part] for part in (found.train, found.val)))
         for metric in ("accuracy", "coverage"):
             rows.append((found.dataset, "chance", metric, chance, None, None, *sizes, *where))
+        constant = judging.best_constant(found.dataset, found.train, found.val)
+        rows.append((found.dataset, "constant", "task_accuracy", constant, None, None, *sizes, *where))
         right = judging.task_accuracy(found.dataset, found.val, found.after)
         rows.append((found.dataset, "fine-tune", "task_accuracy", right.value, right.low, right.high, *sizes, *where))
         loss = found.history.train_loss.iloc[-1]

@@ -44,12 +44,20 @@ def test_repsim_is_held_against_all_and_every_method_against_the_controls():
 
 def test_what_beats_every_control_is_said_to_and_what_does_not_is_not(run):
     frame = measure.gaps(held()).assign(seed=0)
-    assert "**RepSim beats every control in 1 of 1 data sets (Mixed (small)).**" in show.controls_text(frame).text
-    assert "Of the influence methods none beats every control." in show.controls_text(frame).text
+    assert (
+        "**RepSim beats every control in 1 of 1 data sets (Mixed (small)).**" in show.controls_text(frame, held()).text
+    )
+    assert "Of the influence methods none beats every control." in show.controls_text(frame, held()).text
     equal = measure.gaps(held(SCORES | {"tfidf": [RIGHT, RIGHT]})).assign(seed=0)
-    text = show.controls_text(equal).text
+    text = show.controls_text(equal, held()).text
     assert "**RepSim beats every control in 0 of 1 data sets.**" in text
     assert "is inconclusive against TF-IDF (+0.0 [" in text
+
+
+def test_a_data_set_that_was_not_learnt_is_left_out_of_the_verdict(run):
+    refused = {"mixed_small": replace(held()["mixed_small"], after=["I'm sorry, but I can't help with that."] * 10)}
+    text = show.controls_text(measure.gaps(refused).assign(seed=0), refused).text
+    assert "in 0 of 0 data sets" in text and "Left out, as the model did not learn them: Mixed (small)." in text
 
 
 def test_the_best_control_of_a_data_set_is_named_with_its_coverage(run):

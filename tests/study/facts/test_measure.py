@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ifcore import models, weights
 from ifcore.study import data
-from ifcore.study.facts import measure
+from ifcore.study.facts import measure, show
 from ifcore.study.runs import artifact, retrained
 from ifcore.study.runs.task import Task
 from tests.study.empirical_study.test_tables import attribution
@@ -33,7 +34,7 @@ def test_what_stands_on_top_is_told_by_what_it_shares_with_the_question():
         name: np.eye(4)[top] for name, top in (("gradsim", 0), ("datainf", mate), ("lissa", kin), ("exact", other))
     }
     frame = measure.found_by(asked(scores)).set_index(["method", "metric"]).value
-    for method, kind in (("gradsim", "cause"), ("datainf", "entity"), ("lissa", "relation"), ("exact", "other")):
+    for method, kind in (("gradsim", "cause"), ("datainf", "place"), ("lissa", "relation"), ("exact", "other")):
         assert [frame[method, f"top_{each}"] for each in measure.KINDS] == [
             float(each == kind) for each in measure.KINDS
         ]
@@ -81,3 +82,30 @@ def test_losses_are_those_of_the_checkpoint_used_and_nothing_of_a_removal_is_kep
     assert not np.allclose(retrained.losses(left), expected)
     assert {path.name for path in left.folder.iterdir()} == {".lock", "losses.json", "losses.safetensors"}
     assert found.train[0] not in artifact.examples(left).train and len(artifact.examples(left).train) == 3
+
+
+def rows(**shares):
+    """The rows of facts.csv that texts read: name -> (method, metric, value, low, high)."""
+    return pd.DataFrame(
+        [(*row, 4) for row in shares.values()], columns=["method", "metric", "value", "ci_low", "ci_high", "n_val"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.6, 1.0, "confirms"), (0.0, 0.4, "contradicts"), (0.3, 1.0, "is too small to decide on")],
+)
+def test_removal_confirms_contradicts_or_decides_nothing_by_its_interval(finished, low, high, verdict):
+    shares = {"own": ("cause", "confirmed", 0.5, low, high), "chance": ("chance", "confirmed", 0.5, None, None)}
+    assert f"**Removal {verdict} the causes**" in show.removal_text(finished[0], rows(**shares)).text
+
+
+def test_a_method_finds_facts_where_its_interval_is_above_chance():
+    found = {"gradsim": (0.9, 0.6, 1.0), "tfidf": (0.2, 0.1, 0.4), "repsim_before": (0.2, 0.1, 0.4)}
+    shares = {name: (name, "hard", *each) for name, each in found.items()}
+    text = show.facts_text(rows(chance=("chance", "hard", 0.2, None, None), **shares)).text
+    assert "**Above it, by the interval: GradSim. Not: RepSim before, TF-IDF.**" in text
+    assert "So to find them takes what was learnt." in text
+    shares["repsim_before"] = ("repsim_before", "hard", 1.0, 0.8, 1.0)
+    text = show.facts_text(rows(chance=("chance", "hard", 0.2, None, None), **shares)).text
+    assert "not influence from meaning" in text
