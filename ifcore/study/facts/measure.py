@@ -28,10 +28,10 @@ def found_by(found: Attribution) -> pd.DataFrame:
     sizes, rows = (len(found.train), len(found.val)), []
     for method, scores in found.scores.items():
         rows += quality(found.dataset, found, {method: scores})
-        top = shared[np.arange(len(labels)), scores.argmax(1)]
-        for kind in KINDS:
-            share = metrics.share((top == KINDS.index(kind)).astype(float), labels)
-            rows.append((found.dataset, method, f"top_{kind}", share.value, share.low, share.high, *sizes))
+        top = scores == scores.max(1, keepdims=True)
+        for kind, name in enumerate(KINDS):  # of examples that tie for the top, each counts its part
+            share = metrics.share((top & (shared == kind)).sum(1) / top.sum(1), labels)
+            rows.append((found.dataset, method, f"top_{name}", share.value, share.low, share.high, *sizes))
         hard = metrics.share(_hard(scores, shared), labels)
         rows.append((found.dataset, method, "hard", hard.value, hard.low, hard.high, *sizes))
     mates = 1 + (shared == KINDS.index("place")).sum(1)

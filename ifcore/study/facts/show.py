@@ -20,7 +20,7 @@ def facts_table(frame: pd.DataFrame) -> Table:
     """Who finds the cause, and what stands in its place. From facts.csv."""
     rows = []
     for method in (name for name in NAMES if name in set(frame.method)):
-        cells = [_cell(frame, method, "accuracy"), _cell(frame, method, "hard")]
+        cells = [_cell(frame, method, "top_cause"), _cell(frame, method, "hard")]
         cells += [f"{100 * _pooled(frame, method, f'top_{kind}')[0]:.0f}" for kind in KINDS]
         row = [NAMES[method], *cells]
         rows.append(list(map(control, row)) if method in CONTROLS else row)
