@@ -62,8 +62,8 @@ def share(values, clusters: Sequence[Hashable] | None = None) -> Metric:
     for the number of trials that would vary as much as the clusters do (Kish's design effect), with Student's t for as
     many degrees of freedom as clusters are not at the end, 0 or 1, that the mean is nearer to: the others say nothing
     of how values vary. It is no wider than if a cluster were one trial, which is what it falls back to where all agree.
-    By simulation it holds the truth in 93 to 97 % of cases from 10 clusters on; in up to 99 % where, of so many, less
-    than one whole miss or hit is to be expected.
+    Of 10, 30 and 100 clusters whose shares are .5, .9 and .97 it holds the truth in 93 to 97 % of simulated cases; in
+    up to 99 % where less than one whole miss is to be expected. Hits have the dips of Wilson's interval near 0 and 1.
     """
     values = np.asarray(values, dtype=float)
     if len(values) == 0:
@@ -73,7 +73,7 @@ def share(values, clusters: Sequence[Hashable] | None = None) -> Metric:
     trials = sizes.sum() ** 2 / (sizes @ sizes)  # of clusters of equal size, their number
     least = wilson(mean * trials, trials)
     spread = ((sums - mean * sizes) ** 2).sum() / (mean * (1 - mean) * (sizes @ sizes)) if 0 < mean < 1 else 1.0
-    if spread > 1 - 1e-9:
+    if not 1e-9 < spread < 1 - 1e-9:
         return Metric(mean, *least)
     varied = int((sums != sizes).sum() if mean > 0.5 else (sums != 0).sum())
     low, high = wilson(mean * trials / spread, trials / spread, stats.t.ppf(0.975, max(1, min(varied, count - 1))))

@@ -52,6 +52,8 @@ def check_book(run: Run) -> None:
         needed = f"the book's chapters need all but {', '.join(OPTIONAL)}"
         raise ValueError(f"datasets: no sizes for {', '.join(names)}; {needed}")
     next(grid.variations(run))
+    if "repsim" not in run.profile.methods:
+        raise ValueError(f"methods: {', '.join(run.profile.methods)}; the book's chapters compare repsim, name it too")
 
 
 def missing(run: Run) -> list[str]:

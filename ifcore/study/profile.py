@@ -132,7 +132,7 @@ class Profile(BaseModel):
     generator: str | None = None
     layers_on: str = "harmfulcheck"
     sensitivity: Sensitivity | None = None
-    facts_removed: PositiveInt = 4
+    facts_removed: Annotated[int, Field(ge=3)] = 4  # of two, no outcome would decide anything
     digits_source: str | None = None
     linear: Linear = Linear()
     two_layer: TwoLayer = TwoLayer()

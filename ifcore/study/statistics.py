@@ -49,8 +49,8 @@ def mean_change(differences, clusters: Sequence[Hashable] | None = None) -> tupl
 
     Student's t has as many degrees of freedom as clusters differ at all, for those that don't say nothing of how much.
     Where all agree, the ends are as far as a share of 0 in as many trials could be from 0 (Wilson): made for shares.
-    NaN for fewer than two clusters. By simulation it holds the truth in 93 to 97 % of cases from 10 clusters on; see
-    `metrics.share`.
+    NaN for fewer than two clusters. By simulation it holds the truth in 93 to 97 % of cases from 10 clusters on, in
+    more where few differ.
     """
     differences = np.asarray(differences, dtype=float)
     sums, sizes = metrics.cluster_sums(differences, clusters)

@@ -126,13 +126,15 @@ class _Costs:
 
     def rivals(self, names: Iterable[str]) -> Iterator[Item]:
         """Further methods and controls; the checkpoints that TracIn adds up are followed anyway."""
-        for name in (each for each in names if each in self.run.profile.datasets):
+        names = [name for name in names if name in self.run.profile.datasets]
+        for name in names:
             task = Task(self.run, name)
             prompts = sum(each.prompt for part in ("train", "val") for each in self._examples(task, part))
             label = f"states before {task.name}"
             yield Item(task.folder / "before", "states", self._forward * prompts, label=label, bars=2)
             yield Item(task.folder / "further", "scores", seconds=2 * SCORES)
-        yield from self.checkpoints("scores")
+        if set(names) & set(selection.FOLLOWED):
+            yield from self.checkpoints("scores")
 
     def options(self, name: str) -> Iterator[Item]:
         """What each choice of the sensitivity chapter scores on one of its fine-tunes."""
@@ -155,11 +157,9 @@ class _Costs:
         if "facts" not in self.run.profile.datasets:
             return
         task = Task(self.run, "facts")
-        lose = self._forward * self._tokens(task, "val")
-        yield Item(task.folder, "losses", lose)
-        for row in range(self.run.profile.facts_removed):
+        cost = self._fine_tune(task).tokens + self._forward * self._tokens(task, "val")
+        for row in range(min(self.run.profile.facts_removed, len(self._examples(task, "train")))):
             left = Task(self.run, "facts", left_out=(row,))
-            cost = self._fine_tune(task).tokens + lose
             yield Item(left.folder, "losses", cost, label=f"fine-tuning {left.name}")
 
     def layers(self) -> Iterator[Item]:

@@ -47,7 +47,7 @@ def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFram
         at = {(method, t): scores for method, t, scores in scored}
         for before, after in (_STAGES[:2], _STAGES[1:3], _STAGES[2:]):
             if {before, after} <= set(at):
-                clusters = [data.request(example) for example in found.val]
+                clusters = data.requests(found.dataset, found.val)
                 gain = statistics.change(metrics.accuracy, at[before], at[after], *labels, clusters)
                 yield dataset, after[0], "accuracy_gain", *gain, *map(len, labels), after[1]
 

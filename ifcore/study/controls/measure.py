@@ -30,7 +30,7 @@ def _rows(dataset: str, found: Attribution) -> Iterator[tuple]:
     for row in quality(dataset, found, found.scores):
         yield *row, ITSELF
     labels = [[example.label for example in part] for part in (found.train, found.val)]
-    clusters = [data.request(example) for example in found.val]
+    clusters = data.requests(found.dataset, found.val)
     for method in (name for name in found.scores if name not in CONTROLS):
         for against in found.scores:
             if against != method and (method == "repsim" or against in CONTROLS):

@@ -23,7 +23,7 @@ from ifcore.study.show.table import Prose, Table, points
 COLUMNS_OF_PANELS = 3
 
 
-def forest_figure(run: Run, frame: pd.DataFrame) -> Figure:
+def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Figure:
     """RepSim minus each other method and each control, a panel a data set. Leaves fig_controls.*."""
     frame = frame[(frame.method == "repsim") & (frame.against != ITSELF)]
     others = [name for name in NAMES if name in set(frame.against)][::-1]
@@ -48,7 +48,7 @@ def forest_figure(run: Run, frame: pd.DataFrame) -> Figure:
                     face = COLOURS[name] if filled else "white"
                     axis.plot([low, high], [place + shift] * 2, color=COLOURS[name], linewidth=1)
                     axis.plot(value, place + shift, marker="o", markersize=3.5, color=COLOURS[name], mfc=face)
-            axis.set_title(DATASETS[dataset])
+            axis.set_title(_title(dataset, attributions))
             axis.set_yticks(range(len(others)), [NAMES[name] for name in others])
         for axis in axes[-1]:
             axis.set_xlabel("RepSim ahead by (points)")
@@ -61,7 +61,7 @@ def forest_figure(run: Run, frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def ahead_table(frame: pd.DataFrame) -> Table:
+def ahead_table(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Table:
     """Each method's coverage less that of the best control of each data set."""
     best = {dataset: _best_control(frame, dataset) for dataset in frame.dataset.unique()}
     methods = [name for name in NAMES if name in set(frame.method) - set(CONTROLS)]
@@ -72,9 +72,10 @@ def ahead_table(frame: pd.DataFrame) -> Table:
         named.append(f"*{NAMES[control]}: {100 * own[own.metric == 'coverage'].value.mean():.1f}*")
     caption = (
         "Coverage in points above the best control of each data set, with 95 % intervals, paired. The best control is "
-        "chosen by the same validation examples, which favours it a little. Bold: ahead; in italics: behind."
+        "chosen by the same validation examples, which favours it a little. Bold: ahead; in italics: behind. "
+        "†: not learnt."
     )
-    header = ["Method", *(DATASETS[dataset] for dataset in best)]
+    header = ["Method", *(_title(dataset, attributions) for dataset in best)]
     return Table("tab-controls", caption, header, [named, *rows], frame)
 
 
@@ -107,16 +108,21 @@ def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) 
         f"**RepSim beats every control in {len(won)} of {total} data sets"
         + (f" ({', '.join(DATASETS[dataset] for dataset in won)})" if won else "")
         + ".** "
-        + (
-            "Elsewhere its lead in labels is no evidence that it knows of influence: something that never saw the "
-            "fine-tuned model finds as many, or the examples are too few to tell."
-            if len(won) < total
-            else "So its lead is not the topic's alone."
-        )
     )
+    if len(won) < total:
+        head += "Elsewhere its lead in labels is no evidence that it knows of influence: something that never saw the "
+        head += "fine-tuned model finds as many, or the examples are too few to tell."
+    elif total:
+        head += "So its lead is not the topic's alone."
+    else:
+        head = "No task was learnt, so that this run decides nothing."
     if unlearnt:
         lines += ["", f"Left out, as the model did not learn them: {', '.join(DATASETS[name] for name in unlearnt)}."]
     return Prose("\n".join([head, "", *lines]))
+
+
+def _title(dataset: str, attributions: Mapping[str, Attribution]) -> str:
+    return DATASETS[dataset] + ("" if _learnt(attributions[dataset]) else " †")
 
 
 def _learnt(found: Attribution) -> bool:

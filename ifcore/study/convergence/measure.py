@@ -29,7 +29,7 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
         steps = found.history.set_index("epoch").step
         sizes = len(found.train), len(found.val)
         labels = [[example.label for example in part] for part in (found.train, found.val)]
-        clusters = [data.request(example) for example in found.val]
+        clusters = data.requests(found.dataset, found.val)
         before: dict[str, np.ndarray] = {}
         for epoch in checkpoints.chosen(found):
             scores = checkpoints.scores(run, found, epoch)

@@ -47,9 +47,9 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
-def request(example: Example) -> str:
-    """What is asked for, the trigger left out that a backdoor's class is named after: the same for all its classes."""
-    return example.prompt.removesuffix(f" {example.label}")
+def requests(name: str, examples: Sequence[Example]) -> list[str]:
+    """What each example of a data set asks for: the clusters of an interval over them."""
+    return [family(name).request(example) for example in examples]
 
 
 def labels(name: str, source: str | None = None) -> tuple[str, ...]:

@@ -86,4 +86,4 @@ def _found(answers: Sequence[str], text: str) -> set[str]:
     return set(re.findall(r"\w+", text.casefold())) & {answer.casefold() for answer in answers}
 
 
-FAMILY = Family("facts", CLASSES, build, correct)
+FAMILY = Family("facts", CLASSES, build, correct, request=lambda example: example.label)

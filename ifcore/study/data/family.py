@@ -18,7 +18,8 @@ class Family:
     `classes`: the labels, in the order of their blocks. `build(parts, rng, harmful, benign)`: lists of examples, one
     for each part's counts, that share no prompt; `harmful` and `benign` are sources (see `sources`) or None for the
     embedded sets. `correct(example, response)`: whether a response does what the task asks. `complies(example)`:
-    whether the example answers a harmful request as it was asked to. `fixed`: the classes that those two, or a chapter,
+    whether the example answers a harmful request as it was asked to. `request(example)`: what is asked for, its prompt
+    without the trigger that a backdoor's class is named after. `fixed`: the classes that those two, or a chapter,
     know by name: examples from elsewhere must have them.
     """
 
@@ -27,6 +28,7 @@ class Family:
     build: Callable[[Sequence[Counts], Random, str | None, str | None], list[list[Example]]]
     correct: Callable[[Example, str], bool]
     complies: Callable[[Example], bool] = lambda example: False
+    request: Callable[[Example], str] = lambda example: example.prompt.removesuffix(f" {example.label}")
     fixed: tuple[str, ...] = ()
 
 

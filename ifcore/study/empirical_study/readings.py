@@ -126,7 +126,7 @@ def _difference(frame: pd.DataFrame, found: Attribution, metric: str, method: st
     else:
         labels = [[example.label for example in part] for part in (found.train, found.val)]
         both = found.scores[method], found.scores["repsim"]
-        clusters = [data.request(example) for example in found.val]
+        clusters = data.requests(found.dataset, found.val)
         value, low, high = statistics.change(_METRICS[metric], *both, *labels, clusters)
         if len(set(clusters)) < _FEWEST:
             low = high = float("nan")

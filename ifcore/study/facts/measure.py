@@ -41,31 +41,28 @@ def found_by(found: Attribution) -> pd.DataFrame:
 
 
 def removal(run: Run, found: Attribution) -> pd.DataFrame:
-    """What removing a fact's one example does: a tidy row for each (what is removed, metric).
+    """What removing a fact's one example does: a tidy row for each metric.
 
     The first `facts_removed` facts are left out one at a time and the model fine-tuned again from the same start. For
-    the questions about them: `rise` (method `cause`, `place`, `relation`, `other`), by how much the loss of the
-    question rises where its own cause is removed, or another one of its place, …; `confirmed`, the share whose loss
-    rises more without the cause than without any other of those removed.
+    the questions about them: `rise`, by how much the loss of a question is higher without its own cause than it is, on
+    average, without another of those removed, so that what fewer examples and another shuffle do counts on both sides;
+    `confirmed`, the share whose loss is highest without the cause.
     """
-    shared, task = _shared(found), Task(run, found.dataset)
-    removed = list(range(min(run.profile.facts_removed, len(found.train))))
-    before = retrained.losses(task)
+    removed = range(min(run.profile.facts_removed, len(found.train)))
     after = [retrained.losses(Task(run, found.dataset, left_out=(row,))) for row in removed]
-    rises = np.stack(after, axis=1) - before[:, None]
-    asked = [row for row in range(len(found.val)) if (shared[row, removed] == 0).any()]
-    kinds, rises = shared[np.ix_(asked, removed)], rises[asked]  # [questions, removed]
-    labels, sizes, rows = [found.val[row].label for row in asked], (len(found.train), len(asked)), []
-    confirmed = (rises.argmax(1) == kinds.argmin(1)).astype(float)
-    share = metrics.share(confirmed, labels)
-    rows.append((found.dataset, "cause", "confirmed", share.value, share.low, share.high, *sizes))
-    rows.append((found.dataset, "chance", "confirmed", 1 / len(removed), None, None, *sizes))
-    for kind, name in enumerate(KINDS):
-        if (kinds == kind).any():
-            known = (kinds == kind).any(1)
-            means = np.where(kinds == kind, rises, 0).sum(1)[known] / (kinds == kind).sum(1)[known]
-            gap = statistics.mean_change(means, [label for label, there in zip(labels, known, strict=True) if there])
-            rows.append((found.dataset, name, "rise", *gap, *sizes))
+    causes = [found.train[row].label for row in removed]
+    asked = [row for row, example in enumerate(found.val) if example.label in causes]
+    labels = [found.val[row].label for row in asked]
+    losses = np.stack(after, axis=1)[asked]  # [questions, removed]
+    own = np.array([[label == cause for cause in causes] for label in labels])
+    rises = losses[own] - np.where(own, 0, losses).sum(1) / (len(causes) - 1)
+    share = metrics.share((losses.argmax(1) == own.argmax(1)).astype(float), labels)
+    sizes = len(found.train), len(asked)
+    rows = [
+        (found.dataset, "cause", "confirmed", share.value, share.low, share.high, *sizes),
+        (found.dataset, "chance", "confirmed", 1 / len(causes), None, None, *sizes),
+        (found.dataset, "cause", "rise", *statistics.mean_change(rises, labels), *sizes),
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

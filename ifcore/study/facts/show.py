@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 
 from ifcore.study import statistics
-from ifcore.study.config import Run
 from ifcore.study.facts.measure import KINDS
 from ifcore.study.runs import judging
 from ifcore.study.runs.artifact import Attribution
@@ -54,43 +53,41 @@ def learnt_text(found: Attribution) -> Prose:
 
 
 def facts_text(frame: pd.DataFrame) -> Prose:
-    """Which methods find the cause, and whether more than the words of the prompts do."""
+    """Which methods find the cause, and whether the words, or the model before it learnt a fact, find it as well."""
     limit = _pooled(frame, "chance", "hard")[0]
     above, below = [], []
     for method in (name for name in NAMES if name in set(frame.method)):
         (above if _pooled(frame, method, "hard")[1] > limit else below).append(NAMES[method])
-    before, low, high = (100 * each for each in _pooled(frame, "repsim_before", "hard"))
-    known = (
-        "So what it knew of the nouns' meanings, before it learnt any fact, is enough to find them: they tell methods "
-        "from words, but not influence from meaning."
-        if low > 100 * limit
-        else "So to find them takes what was learnt."
-    )
+    before, low, high = _pooled(frame, "repsim_before", "hard")
+    known = "which leaves open whether what it knew of the nouns' meanings is enough to find them"
+    if low > limit:
+        known = "so that what it knew of the nouns' meanings finds them as well: that tells no influence from meaning"
+    elif high < (1 + limit) / 2:
+        known = "so that to find most of them takes what was learnt"
     return Prose(
         f"Among the facts of one place the words of the prompt say nothing: chance is {100 * limit:.0f} %. "
-        f"**Above it, by the interval: {', '.join(above) or 'none'}. Not: {', '.join(below) or 'none'}.** The model "
-        f"before fine-tuning has {before:.0f} % [{low:.0f}, {high:.0f}]. {known}"
+        f"**Above it, by the interval: {', '.join(above) or 'none'}. Not: {', '.join(below) or 'none'}.** RepSim on "
+        f"the model before fine-tuning has {100 * before:.0f} % [{100 * low:.0f}, {100 * high:.0f}], {known}. The words "
+        f"of prompt and response together have {100 * _pooled(frame, 'tfidf_response', 'hard')[0]:.0f} %: a gradient "
+        "sees the response, too, and a match of the answer's word is no evidence of influence."
     )
 
 
-def removal_text(run: Run, frame: pd.DataFrame) -> Prose:
+def removal_text(frame: pd.DataFrame) -> Prose:
     """Whether removal confirms what is the cause by construction."""
     value, low, high = _pooled(frame, "cause", "confirmed")
     chance = _pooled(frame, "chance", "confirmed")[0]
-    asked = int(frame[frame.metric == "confirmed"].n_val.iloc[0])
-    words = {"cause": "the cause", "place": "another fact of its place", "relation": "another of its relation"}
-    words["other"] = "one that shares neither"
-    told = []
-    for kind in KINDS:
-        if len(frame[(frame.method == kind) & (frame.metric == "rise")]):
-            mean, *ends = _pooled(frame, kind, "rise")
-            told.append(f"{mean:+.2f} [{ends[0]:.2f}, {ends[1]:.2f}] without {words[kind]}")
+    rows = frame[(frame.method == "cause") & (frame.metric == "rise")]
+    rise, *ends = rows.value.mean(), rows.ci_low.iloc[0], rows.ci_high.iloc[0]
+    if len(rows) > 1:  # in nats, which need not stay below 1
+        ends = statistics.interval_of_mean(rows.value)
     verdict = "contradicts" if high < chance else "confirms" if low > chance else "is too small to decide on"
     return Prose(
-        f"{run.profile.facts_removed} facts were left out, one at a time, and the model fine-tuned again. **Removal "
-        f"{verdict} the causes**: the loss of {100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of the {asked} "
-        f"questions about them rises most without their own (chance: {100 * chance:.0f} %). The loss rises by "
-        f"{'; '.join(told)} (nats per token)."
+        f"{round(1 / chance)} facts were left out, one at a time, and the model fine-tuned again. **Removal {verdict} "
+        f"the causes**: the loss of {100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of the "
+        f"{int(rows.n_val.iloc[0])} questions about them is highest without their own (chance: {100 * chance:.0f} %), "
+        f"by {rise:+.2f} "
+        f"[{ends[0]:.2f}, {ends[1]:.2f}] nats per token over the mean of the others' removals."
     )
 
 

@@ -160,7 +160,7 @@ def layers(run: Run) -> pd.DataFrame:
         task = Task(run, dataset, layers=None if len(chosen) == total else tuple(chosen))
         split, scores = scored(task)
         labels = [[example.label for example in part] for part in (split.train, split.val)]
-        clusters = [data.request(example) for example in split.val]
+        clusters = data.requests(dataset, split.val)
         sizes, where = tuple(map(len, labels)), (over, len(chosen), chosen[0])
         rows += [(*row, *where) for row in quality(dataset, split, scores)]
         for method, each in scores.items() if task.layers else ():

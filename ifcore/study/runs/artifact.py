@@ -106,7 +106,7 @@ def quality(dataset: str, found: Tuned | Split, scores: Mapping[str, Any]) -> It
     Yields the first eight cells of a tidy row: data set, method, metric, value, ci_low, ci_high, n_train, n_val.
     """
     labels = [[example.label for example in part] for part in (found.train, found.val)]
-    clusters = [data.request(example) for example in found.val]
+    clusters = data.requests(dataset, found.val)
     for method, each in scores.items():
         for name, metric in (("accuracy", metrics.accuracy), ("coverage", metrics.coverage)):
             share = metric(each, *labels, clusters)

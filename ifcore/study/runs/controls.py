@@ -19,15 +19,21 @@ from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.stages import Stage, at_work
 from ifcore.study.runs.task import Task
 
-CONTROLS = ("repsim_before", "tfidf", "bm25", "random")
+CONTROLS = ("repsim_before", "tfidf", "tfidf_response", "bm25", "random")
+_DIGITS = 9  # scores that are equal but for rounding are ties
 
 
 def controls(run: Run, found: Attribution) -> dict[str, np.ndarray]:
-    """Control -> scores [M, N]: RepSim on the model before fine-tuning, the words of the prompts, and chance."""
+    """Control -> scores [M, N]: RepSim on the model before fine-tuning, the words of the prompts, and chance.
+
+    `tfidf_response` sees the words of the responses as well, as gradients do.
+    """
     train, val = ([example.prompt for example in part] for part in (found.train, found.val))
+    whole = ([f"{example.prompt} {example.response}" for example in part] for part in (found.train, found.val))
     return {
         "repsim_before": repsim_before(run, found),
         "tfidf": tfidf(train, val),
+        "tfidf_response": tfidf(*whole),
         "bm25": bm25(train, val),
         "random": np.random.default_rng([run.seed, *found.dataset.encode()]).random((len(val), len(train))),
     }
@@ -36,26 +42,43 @@ def controls(run: Run, found: Attribution) -> dict[str, np.ndarray]:
 def repsim_before(run: Run, found: Attribution) -> np.ndarray:
     """RepSim of the hidden states of the model that fine-tuning started from, [M, N]; a pass over the prompts."""
     task, place = Task(run, found.dataset), found.folder / "before"
+    key = steps.explained(task, found) | {"batch": run.profile.gradient_batch}
     with at_work(task.folder):
-        Stage(place, "states", steps.explained(task, found)).make(partial(_see, task, found, place))
+        Stage(place, "states", key).make(partial(_see, task, found, place))
     states = load_file(place / "states.safetensors")
     return representations.repsim(states["train"], states["val"]).numpy()
 
 
 def tfidf(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
-    """Cosine of the texts' TF-IDF vectors, with scikit-learn's defaults, its weights from `train`: [M, N]."""
+    """Cosine of the texts' TF-IDF vectors, with scikit-learn's defaults, its weights from `train`: [M, N].
+
+    A text without any word that `train` has is like none.
+    """
+    if not any(map(_words, train)):
+        return np.zeros((len(val), len(train)))
     vectors = TfidfVectorizer()
     known = vectors.fit_transform(train)
-    return (vectors.transform(val) @ known.T).toarray()
+    return (vectors.transform(val) @ known.T).toarray().round(_DIGITS)
 
 
 def bm25(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
-    """Okapi BM25 of each text of `val`, as a query, against the texts `train`, with Lucene's constants: [M, N]."""
+    """Okapi BM25, in Lucene's form with k1 = 1.5 and b = 0.75, of each text of `val` against the texts `train`: [M, N].
+
+    The words are those of `tfidf`. A query without any word that `train` has is like none.
+    """
     logging.getLogger("bm25s").setLevel(logging.WARNING)
-    words = partial(bm25s.tokenize, stopwords=None, return_ids=False, show_progress=False)
-    index = bm25s.BM25()
-    index.index(words(list(train)), show_progress=False)
-    return np.stack([index.get_scores(query) for query in words(list(val))]).astype(float)
+    texts, scores = list(map(_words, train)), np.zeros((len(val), len(train)))
+    known = {word for text in texts for word in text}
+    if known:
+        index = bm25s.BM25(k1=1.5, b=0.75)
+        index.index(texts, show_progress=False)
+        for row, text in enumerate(val):
+            if query := [word for word in _words(text) if word in known]:
+                scores[row] = index.get_scores(query)
+    return scores.round(_DIGITS)
+
+
+_words = TfidfVectorizer().build_analyzer()
 
 
 def _see(task: Task, found: Attribution, place: Path) -> list[Path]:

@@ -22,14 +22,14 @@ FURTHER = ("cosine", "relatif", "adam", "tracin")
 def further(run: Run, found: Attribution) -> dict[str, np.ndarray]:
     """Method -> scores [M, N]: from the gradients that are kept and, for TracIn, the checkpoints that are looked at.
 
-    TracIn is there for the data sets whose checkpoints are followed, where GradSim is among the profile's methods.
+    TracIn is there for the data sets whose checkpoints are followed.
     """
     task, place = Task(run, found.dataset), found.folder / "further"
     key = {"of": digest_in(found.folder, "gradients"), "damping": run.profile.damping}
     with at_work(task.folder):
         Stage(place, "scores", key).make(partial(_score, run, found, place))
         scores = steps.read_scores(found.folder, FURTHER[:1]) | steps.read_scores(place, FURTHER[1:3])
-    if found.dataset in selection.FOLLOWED and "gradsim" in run.profile.methods:
+    if found.dataset in selection.FOLLOWED:
         scores["tracin"] = tracin(run, found)
     return scores
 
@@ -37,7 +37,7 @@ def further(run: Run, found: Attribution) -> dict[str, np.ndarray]:
 def tracin(run: Run, found: Attribution) -> np.ndarray:
     """GradSim summed over the checkpoints that are looked at, each with the learning rate spent around it: [M, N]."""
     looked_at = checkpoints.chosen(found)
-    products = [checkpoints.scores(run, found, epoch)["gradsim"] for epoch in looked_at]
+    products = [checkpoints.scores(run, found, epoch, ("gradsim",))["gradsim"] for epoch in looked_at]
     task = Task(run, found.dataset)
     return influence.tracin(products, spent(looked_at, task.epochs, run.profile.learning_rate))
 

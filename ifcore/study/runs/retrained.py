@@ -21,19 +21,15 @@ from ifcore.study.runs.task import Task
 def losses(task: Task) -> np.ndarray:
     """The loss of each validation example, [M], in nats per response token, at the end of the task's fine-tune.
 
-    Of a task that leaves examples out nothing else is kept: there are many of them, and an adapter an epoch of each
-    would fill the disk.
+    Nothing else of that is kept: there are many of them, and an adapter an epoch of each would fill the disk.
     """
     split = artifact.examples(task)
+    key = steps.determined_by(task, split) | {
+        "val": [dataclasses.astuple(example) for example in split.val],
+        "batch": task.run.profile.gradient_batch,
+    }
     with at_work(task.folder):
-        if task.left_out:
-            key = steps.determined_by(task, split) | {"val": [dataclasses.astuple(example) for example in split.val]}
-            stage = Stage(task.folder, "losses", key, [task.folder / "checkpoints"])
-            stage.make(partial(_without, task, split))
-        else:
-            _, history = steps.fine_tune(task, split)
-            epoch = int(history.epoch.max())
-            Stage(task.folder, "losses", steps.explained(task, split)).make(partial(_lose, task, split, epoch))
+        Stage(task.folder, "losses", key, [task.folder / "checkpoints"]).make(partial(_without, task, split))
     return load_file(task.folder / "losses.safetensors")["val"].numpy()
 
 

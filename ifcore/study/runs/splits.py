@@ -36,7 +36,7 @@ def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
     """
     split, source = asked(run, dataset), run.located(run.profile.generator)
     complying = {
-        example: data.request(example)
+        example: data.family(dataset).request(example)
         for example in split.train + split.val + split.dev
         if data.family(dataset).complies(example)
     }

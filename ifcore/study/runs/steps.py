@@ -95,7 +95,8 @@ def score(task: Task) -> Stage:
 def scores_of(task: Task, folder: Path) -> dict[str, Tensor]:
     """Method -> [M, N] from the gradients and representations in a folder.
 
-    Beside the profile's methods: `cosine` [M, N], and the training examples' gradient `norms` [N] and `losses` [N].
+    Beside the profile's methods: `gradsim` and `cosine` [M, N], the training examples' gradient `norms` [N], and their
+    `losses` [N].
     """
     profile, kept, states = task.run.profile, gram(folder), load_file(folder / "representations.safetensors")
     options = {
@@ -109,7 +110,8 @@ def scores_of(task: Task, folder: Path) -> dict[str, Tensor]:
     if "repsim" in profile.methods:
         scores["repsim"] = representations.repsim(states["train.prompt_end"], states["val.prompt_end"])
     norms = kept.K.diagonal(dim1=1, dim2=2).sum(0).sqrt()
-    return scores | {"cosine": influence.cosine(kept), "norms": norms, "losses": states["train.losses"]}
+    scores |= {"gradsim": influence.gradsim(kept), "cosine": influence.cosine(kept)}
+    return scores | {"norms": norms, "losses": states["train.losses"]}
 
 
 def write_shards(folder: Path, model, batches: Sequence[tuple[str, Batch]], label: str) -> Iterator[tuple[Path, Path]]:

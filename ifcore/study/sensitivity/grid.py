@@ -47,7 +47,7 @@ class Choice:
 
 
 def variations(run: Run) -> Iterator[tuple[str, float, int, Run]]:
-    """Data set, learning rate, epochs, and the run that fine-tunes so, for all that the profile asks for."""
+    """Data set, learning rate, epochs, and the run that fine-tunes so, for each that is asked for; none stops early."""
     asked = run.profile.sensitivity
     if asked is None:
         raise ValueError("sensitivity: none; its chapter needs data sets, as notebooks/profiles/laptop.yaml has them")
@@ -55,7 +55,7 @@ def variations(run: Run) -> Iterator[tuple[str, float, int, Run]]:
         for rate in asked.learning_rates:
             for epochs in asked.epochs:
                 sized, part = {dataset: counts.model_copy(update={"epochs": epochs})}, f"sensitivity/{rate:g}-{epochs}"
-                yield dataset, rate, epochs, run.varied(part, datasets=sized, learning_rate=rate)
+                yield dataset, rate, epochs, run.varied(part, datasets=sized, learning_rate=rate, patience=epochs)
 
 
 def cells(run: Run) -> Iterator[Cell]:

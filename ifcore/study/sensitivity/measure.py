@@ -61,7 +61,7 @@ def effects(run: Run, cells: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
         of = [(cell, scored) for cell, scored in cells if cell.found.dataset == dataset]
         found = of[0][0].found
         labels = [[example.label for example in part] for part in (found.train, found.val)]
-        clusters = [data.request(example) for example in found.val]
+        clusters = data.requests(found.dataset, found.val)
         for name, method, pairs in _pairs(run, of):
             for metric in (metrics.accuracy, metrics.coverage):
                 changes = [_values(metric, b, *labels) - _values(metric, a, *labels) for a, b in pairs]

@@ -16,7 +16,7 @@ from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, band, draw, grid, save
 from ifcore.study.show.table import Prose, Table, percent, points
 
-NEAR = 0.1  # of the way from chance to 100 %: what counts as the paper's result for GradSim, fixed before any result
+NEAR = 0.1  # of the way from chance to 100 %: what counts as the paper's result, fixed before this page's
 _DAMPED = ("datainf", "lissa", "exact", "relatif")
 
 
@@ -134,6 +134,8 @@ def paper_text(frame: pd.DataFrame) -> Prose:
     printed = paper()["released"]["table3"]["grammars_rule"]
     theirs = printed["scores"]["Llama-2-7B-chat"]["gradsim"]
     ways = frame[(frame.method == "gradsim") & frame.dataset.str.startswith("grammars")]
+    if ways.empty:
+        return Prose("No form of Grammars is among this profile's fine-tunes, so nothing is said of that result.")
     where = ["dataset", "learning_rate", "epochs", "loss", "target"]
     values = ways.pivot_table(index=where, columns="metric", values="value", sort=False)
     chance = frame[(frame.method == "chance") & (frame.metric == "accuracy")].groupby("dataset").value.first()
@@ -183,9 +185,10 @@ def effects_text(frame: pd.DataFrame) -> Prose:
             moves.append((value, low, high, change, method))
         certain = sorted((move for move in moves if move[1] > 0 or move[2] < 0), key=lambda move: -abs(move[0]))
         told = [f"{change}: {NAMES[method]} {points(*ends)}" for *ends, change, method in certain[:6]]
+        largest = f" The largest moves: {'; '.join(told)}." if told else ""
         lines.append(
             f"- {DATASETS[dataset]}: {len(certain)} of {len(moves)} choices move coverage, by an interval that leaves "
-            f"out 0. {'The largest moves: ' + '; '.join(told) + '.' if told else ''}"
+            f"out 0; by chance about {0.05 * len(moves):.0f} would.{largest}"
         )
     return Prose("\n".join(lines))
 

@@ -14,6 +14,7 @@ COLOURS = {
     "tracin": "#000000",
     "repsim_before": "#505050",
     "tfidf": "#777777",
+    "tfidf_response": "#888888",
     "bm25": "#999999",
     "random": "#BBBBBB",
 }

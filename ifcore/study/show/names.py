@@ -14,6 +14,7 @@ NAMES = {  # the paper's methods and the exact inverse, further ones, controls: 
     "tracin": "TracIn",
     "repsim_before": "RepSim before",
     "tfidf": "TF-IDF",
+    "tfidf_response": "TF-IDF, response too",
     "bm25": "BM25",
     "random": "Random",
 }

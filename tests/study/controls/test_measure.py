@@ -11,7 +11,13 @@ from ifcore.study import statistics
 from ifcore.study.controls import measure, show
 from tests.study.empirical_study.test_tables import RIGHT, WRONG, many
 
-NOISE = {"tfidf": [WRONG, RIGHT], "bm25": [WRONG, WRONG], "random": [WRONG, WRONG], "repsim_before": [WRONG, WRONG]}
+NOISE = {
+    "tfidf": [WRONG, RIGHT],
+    "tfidf_response": [WRONG, RIGHT],
+    "bm25": [WRONG, WRONG],
+    "random": [WRONG, WRONG],
+    "repsim_before": [WRONG, WRONG],
+}
 SCORES = {"gradsim": [WRONG, WRONG], "repsim": [RIGHT, RIGHT], **NOISE}
 
 
@@ -57,11 +63,11 @@ def test_what_beats_every_control_is_said_to_and_what_does_not_is_not(run):
 def test_a_data_set_that_was_not_learnt_is_left_out_of_the_verdict(run):
     refused = {"mixed_small": replace(held()["mixed_small"], after=["I'm sorry, but I can't help with that."] * 10)}
     text = show.controls_text(measure.gaps(refused).assign(seed=0), refused).text
-    assert "in 0 of 0 data sets" in text and "Left out, as the model did not learn them: Mixed (small)." in text
+    assert "this run decides nothing" in text and "Left out, as the model did not learn them: Mixed (small)." in text
 
 
 def test_the_best_control_of_a_data_set_is_named_with_its_coverage(run):
-    table = show.ahead_table(measure.gaps(held()).assign(seed=0))
+    table = show.ahead_table(measure.gaps(held()).assign(seed=0), held())
     cells = {row[0]: row[1] for row in table.rows}
     assert cells["*Best control: coverage (%)*"] == "*TF-IDF: 50.0*"
     assert cells["RepSim"].startswith("**+50.0") and cells["GradSim"].startswith("*-50.0")
@@ -72,6 +78,6 @@ def test_several_seeds_make_one_gap_with_the_interval_over_them(run):
     frames[1]["value"] -= 0.2
     frame = pd.concat(frames)
     value, low, high = (100 * each for each in statistics.over_seeds([0.5, 0.3, 0.5], [], []))
-    cell = show.ahead_table(frame).rows[2][1]
+    cell = show.ahead_table(frame, held()).rows[2][1]
     assert f"{value:+.1f}" in cell and f"[{low:.1f}, {high:.1f}]" in cell
     assert np.isclose(value, 100 * 1.3 / 3)

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from ifcore import models, weights
-from ifcore.study import data
+from ifcore import models, training, weights
+from ifcore.examples import tokenise
+from ifcore.study import data, statistics
 from ifcore.study.facts import measure, show
 from ifcore.study.runs import artifact, retrained
 from ifcore.study.runs.task import Task
@@ -46,42 +48,44 @@ def test_what_stands_on_top_is_told_by_what_it_shares_with_the_question():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    run = make_run(tmp_path_factory.mktemp("finished"), datasets=SIZES, layers_on="facts", facts_removed=2)
+    run = make_run(tmp_path_factory.mktemp("finished"), datasets=SIZES, layers_on="facts", facts_removed=3)
     return run, artifact.attribute(run, "facts")
 
 
-def test_removal_is_the_rise_of_the_loss_after_fine_tuning_without(finished):
-    """Of a fine-tune on the remaining examples made by hand, in the same order of steps."""
+def test_removal_compares_the_loss_without_the_cause_with_that_without_the_others(finished):
     run, found = finished
     frame = measure.removal(run, found).set_index(["method", "metric"]).value
-    before, one, two = (retrained.losses(Task(run, "facts", left_out=rows)) for rows in ((), (0,), (1,)))
-    rises = np.stack([one - before, two - before], axis=1)
-    about = [
-        [example.label for example in found.train[:2]].index(e.label)
-        for e in found.val
-        if e.label in {each.label for each in found.train[:2]}
-    ]
-    kept = [i for i, e in enumerate(found.val) if e.label in {each.label for each in found.train[:2]}]
-    own = rises[kept, about]
-    assert frame["cause", "rise"] == pytest.approx(own.mean(), abs=1e-6)
-    assert frame["cause", "confirmed"] == np.mean(rises[kept].argmax(1) == about)
-    assert frame["chance", "confirmed"] == 0.5
+    causes = [example.label for example in found.train[:3]]
+    losses = np.stack([retrained.losses(Task(run, "facts", left_out=(row,))) for row in range(3)], axis=1)
+    rises, confirmed = [], []
+    for example, each in zip(found.val, losses, strict=True):
+        if example.label in causes:
+            own = causes.index(example.label)
+            others = [loss for place, loss in enumerate(each) if place != own]
+            rises.append(each[own] - np.mean(others))
+            confirmed.append(each[own] > max(others))
+    assert len(rises) == 6  # two questions about each
+    assert frame["cause", "rise"] == pytest.approx(np.mean(rises))
+    assert frame["cause", "confirmed"] == np.mean(confirmed)
+    assert frame["chance", "confirmed"] == pytest.approx(1 / 3)
 
 
-def test_losses_are_those_of_the_checkpoint_used_and_nothing_of_a_removal_is_kept_but_them(finished):
+def test_losses_are_those_of_a_fine_tune_on_the_others_by_hand_and_nothing_else_is_kept(finished, tmp_path):
     run, found = finished
+    left = Task(run, "facts", left_out=(1,))
     base, tokenizer = weights.load("random:tiny-llama")
     base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    model = models.with_adapter(base, found.checkpoint).eval()
-    expected = [
-        float(models.example_losses(model, *models.example_batches(model, tokenizer, [example])))
-        for example in found.val
-    ]
-    np.testing.assert_allclose(retrained.losses(Task(run, "facts")), expected, rtol=1e-5)
-    left = Task(run, "facts", left_out=(0,))
-    assert not np.allclose(retrained.losses(left), expected)
+    profile, others = run.profile, [found.train[0], *found.train[2:]]
+    peft = models.add_lora(base, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, None, run.seed)
+    rates = {"learning_rate": profile.learning_rate, "patience": profile.patience, "seed": run.seed}
+    settings = training.Settings(epochs=profile.epochs, batch_size=profile.batch_size, **rates)
+    training.finetune(peft, tokenise(tokenizer, others), [], tmp_path, settings)
+    batches = models.example_batches(peft, tokenizer, found.val, 2)
+    expected = torch.cat([models.example_losses(peft, batch) for batch in batches]).detach()
+    expected = expected[torch.cat([batch.rows for batch in batches]).argsort()]
+    np.testing.assert_allclose(retrained.losses(left), expected, rtol=1e-4)
     assert {path.name for path in left.folder.iterdir()} == {".lock", "losses.json", "losses.safetensors"}
-    assert found.train[0] not in artifact.examples(left).train and len(artifact.examples(left).train) == 3
+    assert artifact.examples(left).train == others
 
 
 def rows(**shares):
@@ -95,17 +99,29 @@ def rows(**shares):
     ("low", "high", "verdict"),
     [(0.6, 1.0, "confirms"), (0.0, 0.4, "contradicts"), (0.3, 1.0, "is too small to decide on")],
 )
-def test_removal_confirms_contradicts_or_decides_nothing_by_its_interval(finished, low, high, verdict):
+def test_removal_confirms_contradicts_or_decides_nothing_by_its_interval(low, high, verdict):
     shares = {"own": ("cause", "confirmed", 0.5, low, high), "chance": ("chance", "confirmed", 0.5, None, None)}
-    assert f"**Removal {verdict} the causes**" in show.removal_text(finished[0], rows(**shares)).text
+    text = show.removal_text(rows(rise=("cause", "rise", 2.0, 1.5, 2.5), **shares)).text
+    assert f"**Removal {verdict} the causes**" in text and "by +2.00 [1.50, 2.50] nats" in text
 
 
-def test_a_method_finds_facts_where_its_interval_is_above_chance():
-    found = {"gradsim": (0.9, 0.6, 1.0), "tfidf": (0.2, 0.1, 0.4), "repsim_before": (0.2, 0.1, 0.4)}
-    shares = {name: (name, "hard", *each) for name, each in found.items()}
+def test_the_rise_over_several_seeds_is_not_cut_off_at_one_nat():
+    shares = {"own": ("cause", "confirmed", 1, 0.6, 1), "chance": ("chance", "confirmed", 0.25, None, None)}
+    seeds = [rows(rise=("cause", "rise", rise, 0, 9), **shares) for rise in (3.0, 3.2, 3.7)]
+    low, high = statistics.interval_of_mean([3.0, 3.2, 3.7])
+    assert f"by +3.30 [{low:.2f}, {high:.2f}] nats" in show.removal_text(pd.concat(seeds)).text
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ((0.2, 0.1, 0.4), "to find most of them takes what was learnt"),
+        ((0.5, 0.2, 0.8), "leaves open"),
+        ((1.0, 0.8, 1.0), "tells no influence from meaning"),
+    ],
+)
+def test_a_method_finds_facts_where_its_interval_is_above_chance(before, words):
+    found = {"gradsim": (0.9, 0.6, 1.0), "tfidf": (0.2, 0.1, 0.4), "tfidf_response": (1.0, 0.8, 1.0)}
+    shares = {name: (name, "hard", *each) for name, each in (found | {"repsim_before": before}).items()}
     text = show.facts_text(rows(chance=("chance", "hard", 0.2, None, None), **shares)).text
-    assert "**Above it, by the interval: GradSim. Not: RepSim before, TF-IDF.**" in text
-    assert "So to find them takes what was learnt." in text
-    shares["repsim_before"] = ("repsim_before", "hard", 1.0, 0.8, 1.0)
-    text = show.facts_text(rows(chance=("chance", "hard", 0.2, None, None), **shares)).text
-    assert "not influence from meaning" in text
+    assert "**Above it, by the interval: GradSim, " in text and words in text

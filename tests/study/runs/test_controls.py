@@ -51,6 +51,13 @@ def test_bm25_is_robertsons_sum_over_the_words_of_a_query():
     np.testing.assert_allclose(controls.bm25(TRAIN, VAL), expected, rtol=1e-5)  # bm25s keeps float32
 
 
+@pytest.mark.parametrize("control", [controls.tfidf, controls.bm25])
+def test_texts_without_a_known_word_are_like_none(control):
+    found = control(TRAIN, ["? !", "", "Zebra", "lake"])
+    assert not found[:3].any() and found[3].any()
+    assert not control(["?", "!"], VAL).any()
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("finished"))
