@@ -68,8 +68,8 @@ def facts_text(frame: pd.DataFrame) -> Prose:
         f"Among the facts of one place the words of the prompt say nothing: chance is {100 * limit:.0f} %. "
         f"**Above it, by the interval: {', '.join(above) or 'none'}. Not: {', '.join(below) or 'none'}.** RepSim on "
         f"the model before fine-tuning has {100 * before:.0f} % [{100 * low:.0f}, {100 * high:.0f}], {known}. The "
-        f"words of prompt and response together have {100 * _pooled(frame, 'tfidf_response', 'hard')[0]:.0f} %: a gradient "
-        "sees the response, too, and a match of the answer's word is no evidence of influence."
+        f"words of prompt and response together have {100 * _pooled(frame, 'tfidf_response', 'hard')[0]:.0f} %: a "
+        "gradient sees the response, too, and a match of the answer's word is no evidence of influence."
     )
 
 
