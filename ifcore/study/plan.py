@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ifcore.study.counting import counted, published, tokenizer_of
 from ifcore.study.profile import Profile
 from ifcore.study.progress import Item
 from ifcore.study.runs import base
+from ifcore.study.sensitivity import grid
 from ifcore.study.work import FEW, MANY, NEEDS, SHOWING, Rates, work
 
 JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
@@ -64,7 +66,9 @@ def plan(run: Run) -> str:
     sizes = {name: _size(run, name, tokenizer) for name in profile.datasets}
     parts = [_configuration(run), _data(run, sizes, exact=tokenizer is not None), _models(profile)]
     if shape := architecture(profile.model):
-        parts += [_memory(profile, shape, sizes), _disk(profile, shape, sizes), _section_4(profile, shape)]
+        varied = grid.variations(run) if profile.sensitivity else ()
+        cells = [(_size(of, dataset, tokenizer), epochs) for dataset, _, epochs, of in varied]
+        parts += [_memory(profile, shape, sizes), _disk(profile, shape, sizes, cells), _section_4(profile, shape)]
     else:
         parts.append([f"Memory: the sizes of {profile.model} are not known here"])
     return "\n\n".join("\n".join(lines) for lines in parts)
@@ -203,7 +207,10 @@ def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> li
     return [*lines, f"  With a tenth to spare {verdict}. In 48 GB {rows} at a time {limit}."]
 
 
-def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list[str]:
+def _disk(
+    profile: Profile, shape: Architecture, sizes: dict[str, Size], cells: Sequence[tuple[Size, int]]
+) -> list[str]:
+    """`cells`: the data set and the epochs of each fine-tune of the sensitivity chapter."""
     P, B, models = shape.lora(profile.lora_rank), 4 * shape.layers, 1 + len(profile.further_models)
     lines = [f"Gradients on disk (P = {P:,}: {_bytes(4 * P)} an example), Gram matrices in memory (B = {B})"]
     stored = {name: 4 * P * (size.train + size.val) for name, size in sizes.items()}
@@ -215,6 +222,9 @@ def _disk(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list
     epochs = [profile.datasets[name].epochs or profile.epochs for name in tuned]
     adapters = _line(f"adapters of {len(tuned)} fine-tunes", 4 * P * sum(2 * each + 1 for each in epochs))
     lines += [_line("all gradients", sum(stored.values())), adapters]
+    if cells:
+        left = sum(4 * P * (size.train + size.val + 2 * epochs + 1) for size, epochs in cells)
+        lines.append(_line(f"{len(cells)} fine-tunes of the sensitivity", left))
     # Beside each gradient lies a hidden state, and all of them once more, in float32.
     examples = sum(size.train + size.val for size in sizes.values())
     lines.append(_line("hidden states", 8 * shape.hidden * examples))

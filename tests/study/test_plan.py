@@ -115,6 +115,13 @@ def test_an_alignment_takes_memory_and_disk_and_none_takes_neither():
     assert "or alignment" not in without and "the alignment's" not in without
 
 
+def test_the_disk_of_the_sensitivity_chapter_is_that_of_its_gradients_adapters_and_moments():
+    run = config.make_run("smoke", root=ROOT)
+    parameters = architectures.KNOWN["random:tiny-llama"].lora(run.profile.lora_rank)
+    size = 4 * parameters * 2 * (2 * 2 + 2 * 1 + 2 * 2 + 1)  # two rates: 2 classes, 2 + 1 examples each, 2 epochs
+    assert f"2 fine-tunes of the sensitivity {size / 1e6:.2f} MB" in " ".join(plan.plan(run).split())
+
+
 def test_help_says_what_a_plan_is(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["plan", "--help"])
     with pytest.raises(SystemExit, match="0"):
