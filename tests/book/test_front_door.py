@@ -59,6 +59,9 @@ TITLES = [
     "Approximation error",
     "Convergence",
     "Changes in parameters",
+    "Controls",
+    "Sensitivity",
+    "Facts",
     "Appendix B: Settings and data",
 ]
 
@@ -67,7 +70,7 @@ def test_chapters_run_in_the_books_order_and_a_build_says_little_else(built, boo
     *chapters, last = built.splitlines()
     assert last == f"The book: {book / 'index.html'}"
     begun, made = chapters[::2], chapters[1::2]
-    assert begun == [f"chapter {number} of 5, {title}" for number, title in enumerate(TITLES, 1)]
+    assert begun == [f"chapter {number} of 8, {title}" for number, title in enumerate(TITLES, 1)]
     shares = []
     for begins, ends in zip(begun, made, strict=True):
         said = re.fullmatch(re.escape(begins) + r": made; (\d+)% of the whole, .+, about .+ left", ends)

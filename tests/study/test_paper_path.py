@@ -88,6 +88,7 @@ def run(tmp_path):
             "backdoor_1": {"train": 3, "val": 2},
         },
         "layers_on": "mixed_small",
+        "sensitivity": None,
         "linear": {"points": [5, 10], "left_out": 10},
         "two_layer": {"points": 20},
         "epochs": 1,

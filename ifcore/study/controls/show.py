@@ -76,7 +76,7 @@ def ahead_table(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) ->
         "†: not learnt."
     )
     header = ["Method", *(_title(dataset, attributions) for dataset in best)]
-    return Table("tab-controls", caption, header, [named, *rows], frame)
+    return Table(None, caption, header, [named, *rows], frame)
 
 
 def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Prose:

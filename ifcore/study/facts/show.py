@@ -31,7 +31,7 @@ def facts_table(frame: pd.DataFrame) -> Table:
     )
     header = ["Method", "Cause on top", "Cause above its place's others"]
     header += ["Top: the cause", "its place", "its relation", "neither"]
-    return Table("tab-facts", caption, header, rows, frame)
+    return Table(None, caption, header, rows, frame)
 
 
 def learnt_text(found: Attribution) -> Prose:

@@ -39,7 +39,7 @@ def cells_table(run: Run, frame: pd.DataFrame) -> Table:
     caption = "Accuracy / coverage in percent of the fine-tunes" + (f", mean over {seeds} seeds." if seeds > 1 else ".")
     caption += " Loss: the last epoch's, in nats per response token; right: validation prompts that are answered right."
     header = ["Task", "Learning rate", "Epochs", "Loss", "Right (%)", *(NAMES[name] for name in methods), "Chance"]
-    return Table("tab-sensitivity", caption, header, rows, frame)
+    return Table(None, caption, header, rows, frame)
 
 
 def effects_figure(run: Run, frame: pd.DataFrame) -> Figure:
