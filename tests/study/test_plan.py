@@ -136,7 +136,7 @@ def row(text, dataset):
 def test_published_files_are_measured_where_they_are_and_said_to_be_missing_where_not(tmp_path):
     shutil.copytree(ROOT / "notebooks" / "profiles", tmp_path / "notebooks" / "profiles")
     small = {"mixed_small": {"train": {"harmful": 2, "benign": 2}, "val": {"harmful": 1}}}
-    run = config.make_run("paper", 0, {"datasets": small, "generator": None}, tmp_path)
+    run = config.make_run("paper", 0, {"datasets": small, "generator": None, "sensitivity": None}, tmp_path)
     before = plan.plan(run)
     assert "data/harmful_behaviors.csv, not there yet: the embedded set stands in" in before
     (tmp_path / "data").mkdir()
