@@ -108,13 +108,16 @@ def test_exact_equals_the_dense_inverse_of_the_damped_fisher(case, damping):
 @settings(deadline=None, max_examples=40)
 @given(CASES, DAMPINGS)
 def test_datainf_equals_the_mean_of_the_dense_inverses(case, damping):
+    """To rounding of the terms that cancel, which are as large as the products over the damping."""
     train, val = gradients(*case)
-    expected = 0
+    expected = terms = 0
     for G, V, lam, _ in dense_blocks(train, val, damping):
         eye = lam * torch.eye(G.shape[1], dtype=G.dtype)
         inverse = torch.stack([torch.linalg.inv(torch.outer(g, g) + eye) for g in G]).mean(0)
         expected = expected + V @ inverse @ G.T
-    assert_equal(influence.datainf(Gram.from_gradients(train, val), damping), expected)
+        terms += float(V.norm() * G.norm() / lam)
+    found = influence.datainf(Gram.from_gradients(train, val), damping)
+    assert (found - expected).norm() <= 1e-9 * expected.norm() + 1e-14 * terms
 
 
 @settings(deadline=None, max_examples=40)
