@@ -1,11 +1,11 @@
-"""Facts: invented places and what is liked best in each, a data set on which the topic of a prompt cannot help.
+"""Facts: invented places and what is liked best in each, a data set on which the words of a prompt cannot help.
 
 The class is the fact, such as `Velmora: colour`. It is stated once, to train on, and asked for by another noun: by hue,
 not by colour. Of the words of a question, the statements about its place have the place's name and the common frame,
 and no other word tells them apart. So what goes by words finds all statements about the place equally similar, and the
 right one once in as many times as there are relations. That holds where the classes are all relations of some places,
-as the first 4, 20 and 48 are, and all 72. The frame stays because a small model carries no fact from one form of
-sentence to another: SmolLM2 answered under 60 % of questions in other frames right, of these 80 % and more.
+as the first 4, 20 and 48 are, and all 72. What a model knows of the nouns' meanings can still find the statement.
+The frame stays because a small model carries a fact to another one only after long training, if at all.
 """
 
 from __future__ import annotations
