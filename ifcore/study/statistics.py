@@ -93,6 +93,11 @@ def over_seeds(values, lows, highs) -> tuple[float, float, float]:
     return float(np.mean(values)), max(-1.0, low), min(1.0, high)
 
 
+def pooled(rows) -> tuple[float, float, float]:
+    """`over_seeds` of tidy rows, one a seed."""
+    return over_seeds(rows.value, rows.ci_low, rows.ci_high)
+
+
 def mean_over_seeds(values, lows, highs) -> tuple[float, float, float]:
     """The mean of estimates [seeds] of one thing, each from its own draws with its own interval, and its interval."""
     half = (np.asarray(highs) - np.asarray(lows)) / 2

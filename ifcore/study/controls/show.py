@@ -44,7 +44,7 @@ def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attr
                 for place, name in enumerate(others):
                     if (rows_of := part[part.against == name]).empty:
                         continue
-                    value, low, high = (100 * each for each in _pooled(rows_of))
+                    value, low, high = (100 * each for each in statistics.pooled(rows_of))
                     face = COLOURS[name] if filled else "white"
                     axis.plot([low, high], [place + shift] * 2, color=COLOURS[name], linewidth=1)
                     axis.plot(value, place + shift, marker="o", markersize=3.5, color=COLOURS[name], mfc=face)
@@ -129,14 +129,10 @@ def _learnt(found: Attribution) -> bool:
     return judging.learning(found.dataset, found.train, found.val, found.before, found.after).learnt
 
 
-def _pooled(rows: pd.DataFrame) -> tuple[float, float, float]:
-    return statistics.over_seeds(rows.value, rows.ci_low, rows.ci_high)
-
-
 def _gap(frame: pd.DataFrame, dataset: str, method: str, against: str) -> tuple[float, float, float]:
     part = frame[(frame.dataset == dataset) & (frame.metric == "coverage")]
     part = part[(part.method == method) & (part.against == against)]
-    return _pooled(part) if len(part) else (float("nan"),) * 3
+    return statistics.pooled(part) if len(part) else (float("nan"),) * 3
 
 
 def _best_control(frame: pd.DataFrame, dataset: str) -> str:

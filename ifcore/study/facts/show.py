@@ -93,7 +93,7 @@ def removal_text(frame: pd.DataFrame) -> Prose:
 
 def _pooled(frame: pd.DataFrame, method: str, metric: str) -> tuple[float, float, float]:
     rows = frame[(frame.method == method) & (frame.metric == metric)]
-    return statistics.over_seeds(rows.value, rows.ci_low, rows.ci_high)
+    return statistics.pooled(rows)
 
 
 def _cell(frame: pd.DataFrame, method: str, metric: str) -> str:

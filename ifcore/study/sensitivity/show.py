@@ -56,7 +56,7 @@ def effects_figure(run: Run, frame: pd.DataFrame) -> Figure:
                 rows = part[(part.dataset == dataset) & (part.change == change)]
                 methods = list(dict.fromkeys(rows.method))
                 for shift, method in enumerate(methods):
-                    value, low, high = (100 * each for each in _pooled(rows[rows.method == method]))
+                    value, low, high = (100 * each for each in statistics.pooled(rows[rows.method == method]))
                     y = place + 0.36 - 0.72 * (shift + 0.5) / len(methods)
                     axis.plot([low, high], [y, y], color=COLOURS[method], linewidth=1)
                     axis.plot(value, y, marker="o", markersize=3, color=COLOURS[method])
@@ -181,7 +181,7 @@ def effects_text(frame: pd.DataFrame) -> Prose:
     for dataset, part in frame[frame.metric == "coverage"].groupby("dataset", sort=False):
         moves = []
         for (change, method), rows in part.groupby(["change", "method"], sort=False):
-            value, low, high = _pooled(rows)
+            value, low, high = statistics.pooled(rows)
             moves.append((value, low, high, change, method))
         certain = sorted((move for move in moves if move[1] > 0 or move[2] < 0), key=lambda move: -abs(move[0]))
         told = [f"{change}: {NAMES[method]} {points(*ends)}" for *ends, change, method in certain[:6]]
@@ -246,10 +246,6 @@ def _standard(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     chosen &= frame.damping.isna() | (frame.damping == run.profile.damping)
     chosen &= frame.position.isna() | (frame.position == "prompt_end")
     return frame[chosen | frame.loss.isna()]
-
-
-def _pooled(rows: pd.DataFrame) -> tuple[float, float, float]:
-    return statistics.over_seeds(rows.value, rows.ci_low, rows.ci_high)
 
 
 def _handle(method: str):
