@@ -129,9 +129,10 @@ class _Costs:
         names = [name for name in names if name in self.run.profile.datasets]
         for name in names:
             task = Task(self.run, name)
-            prompts = sum(each.prompt for part in ("train", "val") for each in self._examples(task, part))
-            label = f"states before {task.name}"
-            yield Item(task.folder / "before", "states", self._forward * prompts, label=label, bars=2)
+            if name not in selection.FOLLOWED:
+                prompts = sum(each.prompt for part in ("train", "val") for each in self._examples(task, part))
+                label = f"states before {task.name}"
+                yield Item(task.folder / "before", "states", self._forward * prompts, label=label, bars=2)
             yield Item(task.folder / "further", "scores", seconds=2 * SCORES)
         if set(names) & set(selection.FOLLOWED):
             yield from self.checkpoints("scores")

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from ifcore import files, models, representations
+from ifcore.study import selection
 from ifcore.study.config import Run
-from ifcore.study.runs import steps
+from ifcore.study.runs import checkpoints, steps
 from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.stages import Stage, at_work
 from ifcore.study.runs.task import Task
@@ -40,7 +41,12 @@ def controls(run: Run, found: Attribution) -> dict[str, np.ndarray]:
 
 
 def repsim_before(run: Run, found: Attribution) -> np.ndarray:
-    """RepSim of the hidden states of the model that fine-tuning started from, [M, N]; a pass over the prompts."""
+    """RepSim of the hidden states of the model that fine-tuning started from, [M, N].
+
+    A pass over the prompts, but where a data set's checkpoints are followed: it is RepSim at the first of them.
+    """
+    if found.dataset in selection.FOLLOWED and "repsim" in run.profile.methods:
+        return checkpoints.scores(run, found, 0, ("repsim",))["repsim"]
     task, place = Task(run, found.dataset), found.folder / "before"
     key = steps.explained(task, found) | {"batch": run.profile.gradient_batch}
     with at_work(task.folder):

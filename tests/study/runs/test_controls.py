@@ -60,12 +60,14 @@ def test_texts_without_a_known_word_are_like_none(control):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    run = make_run(tmp_path_factory.mktemp("finished"))
+    counts = {"train": 2, "val": {"harmful": 2}}
+    run = make_run(tmp_path_factory.mktemp("finished"), datasets={"mixed_small": counts, "mixed_hard": counts})
     return run, artifact.attribute(run, "mixed_small")
 
 
-def test_repsim_before_is_that_of_the_aligned_model_without_any_adapter(finished):
-    run, found = finished
+@pytest.mark.parametrize("dataset", ["mixed_small", "mixed_hard"])
+def test_repsim_before_is_that_of_the_aligned_model_without_any_adapter(finished, dataset):
+    run, found = finished[0], artifact.attribute(finished[0], dataset)
     base, tokenizer = weights.load("random:tiny-llama")
     base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     states = [
