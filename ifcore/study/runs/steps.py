@@ -24,7 +24,7 @@ from ifcore.gram import Gram
 from ifcore.study.data import Split
 from ifcore.study.runs import answers, base
 from ifcore.study.runs.stages import Stage, digest_in
-from ifcore.study.runs.task import Task
+from ifcore.study.runs.task import Task, batch_size
 
 VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
 
@@ -32,7 +32,7 @@ VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy
 def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
     """An adapter an epoch under checkpoints/, and the history of the losses."""
     key, folders = determined_by(task, split), [task.folder / "checkpoints"]
-    stage = Stage(task.folder, "fine-tune", key, folders).make(partial(_fine_tune, task, split))
+    stage = Stage(task.folder, "fine-tune", key, folders).make(partial(_fine_tune, task, split, settings(task)))
     return stage, pd.read_csv(task.folder / "history.csv")
 
 
@@ -47,19 +47,26 @@ def determined_by(task: Task, split: Split) -> dict[str, Any]:
         "device": base.device(),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         "layers": task.layers,
-        **dataclasses.asdict(_settings(task)),
+        **dataclasses.asdict(settings(task)),
         **task.run.profile.model_dump(include={"lora_rank", "lora_alpha", "lora_dropout"}),
     }
 
 
-def train(task: Task, split: Split) -> pd.DataFrame:
+def settings(task: Task) -> training.Settings:
+    """How the task is fine-tuned."""
+    given = {field.name for field in dataclasses.fields(training.Settings)} - {"seed", "batch_size", "epochs"}
+    profile = task.run.profile.model_dump(include=given)
+    return training.Settings(seed=task.seed, batch_size=batch_size(task), epochs=task.epochs, **profile)
+
+
+def train(task: Task, split: Split, how: training.Settings) -> pd.DataFrame:
     """Fine-tunes, and leaves an adapter an epoch under checkpoints/; the history of the losses."""
     profile, model = task.run.profile, task.base()[0]
     tokens = _tokens(task, split)
     layers = None if task.layers is None else list(task.layers)
-    peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.run.seed)
+    peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.seed)
     try:
-        return training.finetune(peft, *tokens, task.folder / "checkpoints", _settings(task), task.name)
+        return training.finetune(peft, *tokens, task.folder / "checkpoints", how, task.name)
     finally:
         peft.unload()
 
@@ -186,12 +193,6 @@ def _shards(folder: Path, name: str) -> tuple[Path, Path]:
     return folder / "gradients" / name, folder / "states" / name
 
 
-def _settings(task: Task) -> training.Settings:
-    given = {field.name for field in dataclasses.fields(training.Settings)} - {"seed", "batch_size", "epochs"}
-    settings = task.run.profile.model_dump(include=given)
-    return training.Settings(seed=task.run.seed, batch_size=task.batch_size, epochs=task.epochs, **settings)
-
-
 def _tokens(task: Task, split: Split) -> tuple[list[Tokens], list[Tokens]]:
     """Of the training and the dev examples."""
     model, tokenizer = task.base()
@@ -199,8 +200,8 @@ def _tokens(task: Task, split: Split) -> tuple[list[Tokens], list[Tokens]]:
     return tokenise(tokenizer, split.train, context), tokenise(tokenizer, split.dev, context)
 
 
-def _fine_tune(task: Task, split: Split) -> list[Path]:
-    history = train(task, split)
+def _fine_tune(task: Task, split: Split, how: training.Settings) -> list[Path]:
+    history = train(task, split, how)
     texts = {"train": list(map(vars, split.train)), "dev": list(map(vars, split.dev))}
     tokens = {part: sum(map(len, each)) for part, each in zip(texts, _tokens(task, split), strict=True)}
     files.write_json(task.folder / "examples.json", texts | {"tokens": tokens})

@@ -17,6 +17,8 @@ from ifcore.study import data
 from ifcore.study.config import Run
 from ifcore.study.runs import alignment, base
 
+_APART = 1_000_003  # a run's own seeds stay far below
+
 
 @dataclass(frozen=True)
 class Task:
@@ -24,7 +26,8 @@ class Task:
 
     `model` stands in for the profile's, as it comes: only the profile's own is taught to refuse first, where that is
     asked for. `layers` are those with LoRA, all by default. `left_out`: training examples that it goes without, by
-    their place among all.
+    their place among all. `again`: the same on the same examples with another initial adapter, order and dropout; 0 is
+    the run's own.
     """
 
     run: Run
@@ -33,6 +36,12 @@ class Task:
     model: str | None = None
     layers: tuple[int, ...] | None = None
     left_out: tuple[int, ...] = ()
+    again: int = 0
+
+    @property
+    def seed(self) -> int:
+        """Of the initial adapter, the order of the examples, and dropout."""
+        return self.run.seed + _APART * self.again
 
     @property
     def source(self) -> str:
@@ -52,31 +61,12 @@ class Task:
         if self.left_out:
             some = hashlib.sha256(repr(self.left_out).encode()).hexdigest()[:8]
             name += f"-without-{self.left_out[0] if len(self.left_out) == 1 else some}"
-        return name
+        return f"{name}-again-{self.again}" if self.again else name
 
     @property
     def epochs(self) -> int:
         """The data set's, or the profile's."""
         return self.run.profile.datasets[self.dataset].epochs or self.run.profile.epochs
-
-    @property
-    def batch_size(self) -> int:
-        """The profile's; for a part of a data set, what gives the part as many steps as the whole has.
-
-        Raises ValueError where no size does, and for a part without examples.
-        """
-        if self.only is None:
-            return self.run.profile.batch_size
-        asked = self.run.profile.datasets[self.dataset]
-        counts = data.counts(self.dataset, "train", asked.train, asked.classes, self.run.source(self.dataset))
-        part, steps = counts[self.only], ceil(sum(counts.values()) / self.run.profile.batch_size)
-        size = ceil(part / steps)
-        if size == 0 or ceil(part / size) != steps:
-            raise ValueError(
-                f"{self.dataset}, train, {self.only}: {part}; can't be had in {steps} steps an epoch, as all classes "
-                "together; choose a multiple of that, or another batch_size"
-            )
-        return size
 
     @property
     def folder(self) -> Path:
@@ -97,6 +87,26 @@ class Task:
     def adapted(self, epoch: int) -> AbstractContextManager[PeftModel]:
         """`with task.adapted(…) as model`: the model wearing the adapter of an epoch; without it again afterwards."""
         return models.adapted(self.base()[0], self.checkpoint(epoch))
+
+
+def batch_size(task: Task) -> int:
+    """The profile's; for a part of a data set, what gives the part as many steps as the whole has.
+
+    Raises ValueError where no size does, and for a part without examples.
+    """
+    profile = task.run.profile
+    if task.only is None:
+        return profile.batch_size
+    asked = profile.datasets[task.dataset]
+    counts = data.counts(task.dataset, "train", asked.train, asked.classes, task.run.source(task.dataset))
+    part, steps = counts[task.only], ceil(sum(counts.values()) / profile.batch_size)
+    size = ceil(part / steps)
+    if size == 0 or ceil(part / size) != steps:
+        raise ValueError(
+            f"{task.dataset}, train, {task.only}: {part}; can't be had in {steps} steps an epoch, as all classes "
+            "together; choose a multiple of that, or another batch_size"
+        )
+    return size
 
 
 def checkpoint(folder: Path, epoch: int) -> Path:

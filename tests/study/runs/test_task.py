@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ifcore.study import config
 from ifcore.study.profile import Profile
-from ifcore.study.runs.task import Task
+from ifcore.study.runs.task import Task, batch_size
 
 count = st.integers(0, 60)
 
@@ -23,13 +23,13 @@ def test_each_part_of_a_mixture_has_the_steps_of_the_whole_or_no_batch_size_give
     sizes = {"mixed_small": {"train": {"harmful": harmful, "benign": benign}, "val": 1}}
     profile = Profile(profile="p", model="random:tiny-llama", datasets=sizes, batch_size=size)
     whole = Task(config.Run(profile, 0, None), "mixed_small")
-    assert whole.batch_size == size
+    assert batch_size(whole) == size
     wanted = steps(harmful + benign, size)
     for only, examples in (("harmful", harmful), ("benign", benign)):
         part = replace(whole, only=only)
         possible = [each for each in range(1, 61) if examples and steps(examples, each) == wanted]
         if possible:
-            assert part.batch_size in possible
+            assert batch_size(part) in possible
         else:
             with pytest.raises(ValueError, match=f"^mixed_small, train, {only}: {examples}; can't be had in {wanted} "):
-                part.batch_size  # noqa: B018
+                batch_size(part)
