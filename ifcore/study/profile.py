@@ -94,6 +94,25 @@ class Sensitivity(BaseModel):
     epochs: Annotated[list[PositiveInt], Field(min_length=1), AfterValidator(_distinct)] = [6, 25]
 
 
+class Counterfactual(BaseModel):
+    """What the counterfactual chapter retrains.
+
+    `datasets`: each in sizes of its own, or null, the profile's; mixed_small, which is removed from, among them.
+    `halves`: random halves of the training examples of each, of which the first `again` are retrained from another seed
+    as well. `removed`: how many of the highest-ranked go, `by` which methods and controls; absent: by all. `reseeded`:
+    from how many other seeds all are retrained. `left_out`: how many are left out one at a time.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    datasets: dict[str, Counts | None] = {"mixed_small": None}
+    halves: Annotated[int, Field(ge=3)] = 60
+    again: Count = 20
+    removed: Annotated[list[PositiveInt], Field(min_length=1), AfterValidator(_distinct)] = [10, 20]
+    by: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    reseeded: Annotated[int, Field(ge=1)] = 3
+    left_out: Count = 0
+
+
 class Profile(BaseModel):
     """What determines a run, its seed aside. The keys of notebooks/profiles/*.yaml."""
 
@@ -132,6 +151,7 @@ class Profile(BaseModel):
     generator: str | None = None
     layers_on: str = "harmfulcheck"
     sensitivity: Sensitivity | None = None
+    counterfactual: Counterfactual | None = None
     facts_removed: Annotated[int, Field(ge=3)] = 4  # of two, no outcome would decide anything
     digits_source: str | None = None
     linear: Linear = Linear()

@@ -84,7 +84,7 @@ def test_losses_are_those_of_a_fine_tune_on_the_others_by_hand_and_nothing_else_
     expected = torch.cat([models.example_losses(peft, batch) for batch in batches]).detach()
     expected = expected[torch.cat([batch.rows for batch in batches]).argsort()]
     np.testing.assert_allclose(retrained.losses(left), expected, rtol=1e-4)
-    assert {path.name for path in left.folder.iterdir()} == {".lock", "losses.json", "losses.safetensors"}
+    assert {path.name for path in left.folder.iterdir()} == {".lock", "adapter", "losses.json", "losses.safetensors"}
     assert artifact.examples(left).train == others
 
 

@@ -1,0 +1,140 @@
+"""The linear datamodeling score: how well summed scores rank what retraining on random halves does.
+
+Park et al., TRAK (2023), section 3; the explained output is an example's loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ifcore.study import correlation, data
+from ifcore.study.config import Run
+from ifcore.study.counterfactual import sets
+from ifcore.study.runs import retrained
+from ifcore.study.runs.artifact import Attribution
+from ifcore.study.runs.controls import CONTROLS
+from ifcore.study.runs.task import Task
+from ifcore.study.show.names import COLUMNS
+
+ITSELF, CEILING = "nothing", "ceiling"
+RESAMPLES = 500
+
+
+def measured(cells: Sequence[tuple[Run, Attribution]]) -> pd.DataFrame:
+    """Tidy rows of each data set's LDS: each method's and control's own (against `nothing`), and how far each method is
+    ahead of the others. `ceiling`: of the losses of the same halves from another seed, in the place of scores.
+
+    Metric `lds`; and, where examples are left out one at a time, `loo`: Spearman's correlation of the scores with by
+    how much the loss of an explained example rises without each training example, mean over the explained.
+    """
+    rows = []
+    for run, found in cells:
+        asked, sizes = run.profile.counterfactual, (len(found.train), len(found.val))
+        kept = sets.halves(sizes[0], asked.halves, run.seed)
+        lost = np.stack(retrained.each(retrained.losses, sets.without(run, found.dataset, kept)))
+        clusters = data.requests(found.dataset, found.val)
+        own, ahead = compared(found.scores, kept, lost, clusters, run.seed)
+        rows += [(found.dataset, method, "lds", *value, *sizes, ITSELF) for method, value in own.items()]
+        rows += [(found.dataset, a, "lds", *value, *sizes, b) for (a, b), value in ahead.items()]
+        if asked.again >= 3:
+            again = retrained.each(retrained.losses, sets.without(run, found.dataset, kept[: asked.again], again=1))
+            ceiling = _ceiling(np.stack(again), lost[: asked.again], clusters, run.seed)
+            rows.append((found.dataset, CEILING, "lds", *ceiling, *sizes, ITSELF))
+        if asked.left_out and found.dataset == sets.REMOVED_FROM:
+            for method, value in _one_at_a_time(run, found, clusters).items():
+                rows.append((found.dataset, method, "loo", *value, *sizes, ITSELF))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
+
+
+def lds(scores: np.ndarray, kept: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """The linear datamodeling score of each explained example, [M].
+
+    Spearman's correlation over halves of the summed scores [M, N] of what a half keeps (`kept`, bool [H, N]) with minus
+    the loss after fine-tuning on it (`lost`, [H, M]). 0 where a method gives all halves the same sum.
+    """
+    predicted = np.asarray(scores, dtype=float) @ kept.T.astype(float)  # [M, H]
+    return _spearman(predicted, -np.asarray(lost, dtype=float).T)
+
+
+def compared(
+    scores: Mapping[str, np.ndarray],
+    kept: np.ndarray,
+    lost: np.ndarray,
+    clusters: Sequence[Hashable],
+    seed: int,
+) -> tuple[dict[str, tuple[float, float, float]], dict[tuple[str, str], tuple[float, float, float]]]:
+    """Method -> mean LDS over the explained examples, and (method, other) -> by how much it is ahead; 95 % intervals.
+
+    Percentiles of a bootstrap that draws halves and requests (`clusters` [M]) anew, the same for all methods: both
+    vary, and the explained examples of one half share its luck.
+    """
+    predicted = {name: np.asarray(each, dtype=float) @ kept.T.astype(float) for name, each in scores.items()}
+    actual = -np.asarray(lost, dtype=float).T  # [M, H]
+    means = {name: _spearman(each, actual).mean() for name, each in predicted.items()}
+    drawn = {name: np.empty(RESAMPLES) for name in scores}
+    for place, (columns, weights) in enumerate(_resampled(kept.shape[0], clusters, seed)):
+        ranked = _ranks(actual[:, columns])
+        for name, each in predicted.items():
+            drawn[name][place] = weights @ _correlated(_ranks(each[:, columns]), ranked)
+    own = {name: (float(means[name]), *_ends(drawn[name])) for name in scores}
+    pairs = [(a, b) for a in scores for b in scores if a != b and a not in CONTROLS]
+    return own, {(a, b): (float(means[a] - means[b]), *_ends(drawn[a] - drawn[b])) for a, b in pairs}
+
+
+def _ceiling(again: np.ndarray, lost: np.ndarray, clusters, seed: int) -> tuple[float, float, float]:
+    """How well the losses [H, M] from one seed rank those from another."""
+    predicted, actual = -again.astype(float).T, -lost.astype(float).T
+    drawn = np.array(
+        [
+            weights @ _correlated(_ranks(predicted[:, columns]), _ranks(actual[:, columns]))
+            for columns, weights in _resampled(len(lost), clusters, seed)
+        ]
+    )
+    return float(_spearman(predicted, actual).mean()), *_ends(drawn)
+
+
+def _one_at_a_time(run: Run, found: Attribution, clusters) -> dict[str, tuple[float, float, float]]:
+    """Method -> mean Spearman correlation of its scores with what leaving out each of the first examples does."""
+    count = min(run.profile.counterfactual.left_out, len(found.train))
+    tasks = [Task(run, found.dataset, left_out=(row,)) for row in range(count)]
+    lost = np.stack(retrained.each(retrained.losses, tasks), axis=1).astype(float)  # [M, left out]
+    resampled, values = list(_resampled(count, clusters, run.seed)), {}
+    for name, each in found.scores.items():
+        part = np.asarray(each, dtype=float)[:, :count]
+        drawn = np.array([w @ _correlated(_ranks(part[:, c]), _ranks(lost[:, c])) for c, w in resampled])
+        values[name] = float(_spearman(part, lost).mean()), *_ends(drawn)
+    return values
+
+
+def _resampled(count: int, clusters: Sequence[Hashable], seed: int):
+    """RESAMPLES times: places of `count` things drawn anew, and the weight of each explained example, [M]."""
+    random, names = np.random.default_rng([seed, count]), list(dict.fromkeys(clusters))
+    of = np.array([names.index(cluster) for cluster in clusters])
+    for _ in range(RESAMPLES):
+        times = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))[of].astype(float)
+        yield random.integers(count, size=count), times / times.sum()
+
+
+def _ends(drawn: np.ndarray) -> tuple[float, float]:
+    return tuple(np.percentile(drawn, [2.5, 97.5]).tolist())
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks along the last axis; what is equal but for rounding ties."""
+    return stats.rankdata(values.round(9), axis=-1)
+
+
+def _correlated(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson's correlation along the last axis; 0 where one of the two does not vary."""
+    varies = (np.ptp(a, axis=-1) > 0) & (np.ptp(b, axis=-1) > 0)
+    found = np.zeros(a.shape[:-1])
+    found[varies] = correlation.pearson(a[varies], b[varies])
+    return found
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return _correlated(_ranks(a), _ranks(b))
