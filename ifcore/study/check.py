@@ -5,11 +5,13 @@ from __future__ import annotations
 from ifcore import weights
 from ifcore.study import data
 from ifcore.study.config import Run
+from ifcore.study.counterfactual import sets
 from ifcore.study.data import alignment, digits
 from ifcore.study.runs import classifier, splits
 from ifcore.study.runs.attack import PARTS
 from ifcore.study.runs.task import Task, batch_size
 from ifcore.study.sensitivity import grid
+from ifcore.study.show.names import NAMES
 
 OPTIONAL = ("grammars",)  # the chapters show its released form, grammars_rule, and this one where it is sized
 
@@ -37,6 +39,15 @@ def check(run: Run) -> None:
             raise ValueError(f"{dataset}_source: {wrong}; give them under datasets or leave the source out")
     for dataset, _, _, varied in grid.variations(run) if run.profile.sensitivity else ():
         splits.asked(varied, dataset)
+    if asked := run.profile.counterfactual:
+        for dataset, varied in sets.variations(run):
+            if dataset not in varied.profile.datasets:
+                continue  # the whole book needs it, see check_book
+            split = splits.asked(varied, dataset)
+            if dataset == sets.REMOVED_FROM:
+                sets.removals({}, split.train, asked.removed, run.seed)
+        if unknown := [name for name in asked.by or () if name not in NAMES]:
+            raise ValueError(f"counterfactual.by: {unknown[0]!r}; choose from {', '.join(NAMES)}")
     if run.profile.layers_on not in run.profile.datasets:
         raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
     if not (run.digits or "").startswith("hub:"):
@@ -51,7 +62,7 @@ def check_book(run: Run) -> None:
     if names := missing(run):
         needed = f"the book's chapters need all but {', '.join(OPTIONAL)}"
         raise ValueError(f"datasets: no sizes for {', '.join(names)}; {needed}")
-    next(grid.variations(run))
+    next(grid.variations(run)), next(sets.variations(run))
     if "repsim" not in run.profile.methods:
         raise ValueError(f"methods: {', '.join(run.profile.methods)}; the book's chapters compare repsim, name it too")
 

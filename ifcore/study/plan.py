@@ -14,11 +14,13 @@ from ifcore.study import calibrate, config, data, selection
 from ifcore.study.architectures import Architecture, architecture
 from ifcore.study.check import missing
 from ifcore.study.config import Run
+from ifcore.study.counterfactual import sets
 from ifcore.study.counting import counted, published, tokenizer_of
 from ifcore.study.profile import Profile
 from ifcore.study.progress import Item
 from ifcore.study.runs import base
 from ifcore.study.sensitivity import grid
+from ifcore.study.show.names import NAMES
 from ifcore.study.work import FEW, MANY, NEEDS, SHOWING, Rates, work
 
 JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
@@ -38,6 +40,7 @@ BY_CHAPTER = {
     "controls": "controls",
     "sensitivity": "sensitivity",
     "facts": "facts",
+    "counterfactual": "counterfactuals",
 }
 
 
@@ -225,6 +228,10 @@ def _disk(
     if cells:
         left = sum(4 * P * (size.train + size.val + 2 * epochs + 1) for size, epochs in cells)
         lines.append(_line(f"{len(cells)} fine-tunes of the sensitivity", left))
+    if asked := profile.counterfactual:
+        ranked = len(asked.removed) * (len(asked.by or NAMES) + sets.DRAWS)
+        retrained = len(asked.datasets) * (asked.halves + asked.again) + ranked + asked.reseeded + asked.left_out
+        lines.append(_line(f"adapters of {retrained} retrained", 4 * P * retrained))
     # Beside each gradient lies a hidden state, and all of them once more, in float32.
     examples = sum(size.train + size.val for size in sizes.values())
     lines.append(_line("hidden states", 8 * shape.hidden * examples))

@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from ifcore.study import selection
 from ifcore.study.architectures import architecture
 from ifcore.study.config import Run
+from ifcore.study.counterfactual import sets
 from ifcore.study.counting import Counted, counted, sized, tokenizer_of
 from ifcore.study.data import alignment
 from ifcore.study.profile import Alignment
@@ -19,6 +20,7 @@ from ifcore.study.progress import Item
 from ifcore.study.runs.attack import PARTS
 from ifcore.study.runs.task import Task
 from ifcore.study.sensitivity import grid
+from ifcore.study.show.names import NAMES
 
 FEW, MANY = 16, 40  # sequences that are decoded at a time
 MEASURED_ON = 134_515_008  # parameters
@@ -163,6 +165,22 @@ class _Costs:
             left = Task(self.run, "facts", left_out=(row,))
             yield Item(left.folder, "losses", cost, label=f"fine-tuning {left.name}")
 
+    def counterfactuals(self, dataset: str) -> Iterator[Item]:
+        """What the counterfactual chapter retrains on one of its data sets; that two methods may remove the same
+        examples is not foreseen."""
+        asked, task = self.run.profile.counterfactual, Task(self.run, dataset)
+        place, whole = task.folder / "counterfactual", self._fine_tune(task).tokens
+        size, lost = len(self._examples(task, "train")), self._forward * self._tokens(task, "val")
+        many, alone = asked.halves + asked.again, 0
+        if dataset == sets.REMOVED_FROM:
+            alone, each = min(asked.left_out, size), len(asked.by or NAMES) + sets.DRAWS
+            cost = sum(each * (whole * (1 - count / size) + lost + self._answers(task)) for count in asked.removed)
+            cost += asked.reseeded * (whole + lost)
+            yield Item(place, "removal", cost, label=f"removal {dataset}", bars=2)
+        cost = many * (whole / 2 + lost) + alone * (whole + lost)
+        bars = 1 + (asked.again >= 3) + bool(alone)
+        yield Item(place, "lds", cost, 10 * SCORES, label=f"halves {dataset}", bars=bars)
+
     def layers(self) -> Iterator[Item]:
         """Fine-tunes with LoRA on some layers; none for a model whose layers are not known here."""
         total = self.shape.layers if self.shape else 0
@@ -280,6 +298,16 @@ def _facts(costs: _Costs) -> Iterator[Item]:
     yield from costs.removal()
 
 
+def _counterfactual(costs: _Costs) -> Iterator[Item]:
+    for dataset, varied in sets.variations(costs.run) if costs.run.profile.counterfactual else ():
+        if dataset not in varied.profile.datasets:
+            continue
+        of = _Costs(varied, costs.rates)
+        yield from of.attributed([dataset])
+        yield from of.rivals([dataset])
+        yield from of.counterfactuals(dataset)
+
+
 def _appendix_b(costs: _Costs) -> Iterator[Item]:
     yield from costs.attributed(selection.STUDIED)
 
@@ -292,5 +320,6 @@ NEEDS: dict[str, Callable[[_Costs], Iterable[Item]]] = {
     "controls": _controls,
     "sensitivity": _sensitivity,
     "facts": _facts,
+    "counterfactual": _counterfactual,
     "appendix_b": _appendix_b,
 }

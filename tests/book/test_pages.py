@@ -9,6 +9,7 @@ from ifcore.study.show.names import COLUMNS, RUN_COLUMNS
 
 COMPUTED = ["executed/empirical_study", "executed/approximation_error", "executed/convergence"]
 COMPUTED += ["executed/parameter_change", "executed/controls", "executed/sensitivity", "executed/facts"]
+COMPUTED += ["executed/counterfactual"]
 COMPUTED += ["executed/appendix_b"]
 PAGES = ["introduction", "preliminaries", "conclusion", "appendix_a", *COMPUTED]
 

@@ -6,6 +6,7 @@ Park et al., TRAK (2023), section 3; the explained output is an example's loss.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from ifcore.study.counterfactual import sets
 from ifcore.study.runs import retrained
 from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.controls import CONTROLS
+from ifcore.study.runs.stages import frame
 from ifcore.study.runs.task import Task
 from ifcore.study.show.names import COLUMNS
 
@@ -24,30 +26,15 @@ ITSELF, CEILING = "nothing", "ceiling"
 RESAMPLES = 500
 
 
-def measured(cells: Sequence[tuple[Run, Attribution]]) -> pd.DataFrame:
-    """Tidy rows of each data set's LDS: each method's and control's own (against `nothing`), and how far each method is
+def measured(run: Run, found: Attribution) -> pd.DataFrame:
+    """Tidy rows of a data set's LDS: each method's and control's own (against `nothing`), and how far each method is
     ahead of the others. `ceiling`: of the losses of the same halves from another seed, in the place of scores.
 
     Metric `lds`; and, where examples are left out one at a time, `loo`: Spearman's correlation of the scores with by
     how much the loss of an explained example rises without each training example, mean over the explained.
     """
-    rows = []
-    for run, found in cells:
-        asked, sizes = run.profile.counterfactual, (len(found.train), len(found.val))
-        kept = sets.halves(sizes[0], asked.halves, run.seed)
-        lost = np.stack(retrained.each(retrained.losses, sets.without(run, found.dataset, kept)))
-        clusters = data.requests(found.dataset, found.val)
-        own, ahead = compared(found.scores, kept, lost, clusters, run.seed)
-        rows += [(found.dataset, method, "lds", *value, *sizes, ITSELF) for method, value in own.items()]
-        rows += [(found.dataset, a, "lds", *value, *sizes, b) for (a, b), value in ahead.items()]
-        if asked.again >= 3:
-            again = retrained.each(retrained.losses, sets.without(run, found.dataset, kept[: asked.again], again=1))
-            ceiling = _ceiling(np.stack(again), lost[: asked.again], clusters, run.seed)
-            rows.append((found.dataset, CEILING, "lds", *ceiling, *sizes, ITSELF))
-        if asked.left_out and found.dataset == sets.REMOVED_FROM:
-            for method, value in _one_at_a_time(run, found, clusters).items():
-                rows.append((found.dataset, method, "loo", *value, *sizes, ITSELF))
-    return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
+    place = found.folder / "counterfactual"
+    return frame(place, "lds", sets.determined_by(run, found), partial(_measured, run, found))
 
 
 def lds(scores: np.ndarray, kept: np.ndarray, lost: np.ndarray) -> np.ndarray:
@@ -85,6 +72,26 @@ def compared(
     return own, {(a, b): (float(means[a] - means[b]), *_ends(drawn[a] - drawn[b])) for a, b in pairs}
 
 
+def _measured(run: Run, found: Attribution) -> pd.DataFrame:
+    asked, sizes = run.profile.counterfactual, (len(found.train), len(found.val))
+    kept, clusters = sets.halves(sizes[0], asked.halves, run.seed), data.requests(found.dataset, found.val)
+    label = f"halves {found.dataset}"
+    lost = np.stack(retrained.each(retrained.losses, sets.without(run, found.dataset, kept), label))
+    own, ahead = compared(found.scores, kept, lost, clusters, run.seed)
+    rows = [(method, "lds", *value, ITSELF) for method, value in own.items()]
+    rows += [(method, "lds", *value, other) for (method, other), value in ahead.items()]
+    if asked.again >= 3:
+        tasks = sets.without(run, found.dataset, kept[: asked.again], again=1)
+        again = retrained.each(retrained.losses, tasks, f"{label} again")
+        ceiling = _ceiling(np.stack(again), lost[: asked.again], clusters, run.seed)
+        rows.append((CEILING, "lds", *ceiling, ITSELF))
+    if asked.left_out and found.dataset == sets.REMOVED_FROM:
+        alone = _one_at_a_time(run, found, clusters)
+        rows += [(method, "loo", *value, ITSELF) for method, value in alone.items()]
+    whole = [(found.dataset, *row[:5], *sizes, row[5]) for row in rows]
+    return pd.DataFrame(whole, columns=[*COLUMNS, "against"])
+
+
 def _ceiling(again: np.ndarray, lost: np.ndarray, clusters, seed: int) -> tuple[float, float, float]:
     """How well the losses [H, M] from one seed rank those from another."""
     predicted, actual = -again.astype(float).T, -lost.astype(float).T
@@ -101,7 +108,8 @@ def _one_at_a_time(run: Run, found: Attribution, clusters) -> dict[str, tuple[fl
     """Method -> mean Spearman correlation of its scores with what leaving out each of the first examples does."""
     count = min(run.profile.counterfactual.left_out, len(found.train))
     tasks = [Task(run, found.dataset, left_out=(row,)) for row in range(count)]
-    lost = np.stack(retrained.each(retrained.losses, tasks), axis=1).astype(float)  # [M, left out]
+    lost = retrained.each(retrained.losses, tasks, f"halves {found.dataset} alone")
+    lost = np.stack(lost, axis=1).astype(float)  # [M, left out]
     resampled, values = list(_resampled(count, clusters, run.seed)), {}
     for name, each in found.scores.items():
         part = np.asarray(each, dtype=float)[:, :count]

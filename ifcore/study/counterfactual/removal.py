@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from ifcore.study.counterfactual import sets
 from ifcore.study.runs import retrained
 from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.controls import CONTROLS
+from ifcore.study.runs.stages import frame
 from ifcore.study.runs.task import Task
 from ifcore.study.show.names import COLUMNS
 
@@ -30,11 +32,16 @@ def measured(run: Run, found: Attribution) -> pd.DataFrame:
     of the class explained. Random removal is the mean of its draws. Method `retraining`, metric `noise`: the standard
     deviation of the mean loss over fine-tunes on all examples from different seeds.
     """
+    place = found.folder / "counterfactual"
+    return frame(place, "removal", sets.determined_by(run, found), partial(_measured, run, found))
+
+
+def _measured(run: Run, found: Attribution) -> pd.DataFrame:
     asked = run.profile.counterfactual
     by = found.scores if asked.by is None else {name: found.scores[name] for name in asked.by}
     chosen = sets.removals(by, found.train, asked.removed, run.seed)
     tasks = [Task(run, found.dataset, left_out=each.left_out) for each in chosen]
-    after = retrained.each(retrained.behaviour, tasks)
+    after = retrained.each(retrained.behaviour, tasks, f"removal {found.dataset}")
     before = load_file(found.folder / "representations.safetensors")["val.losses"].double().numpy()
     clusters, sizes = data.requests(found.dataset, found.val), (len(found.train), len(found.val))
     success = _success(found, found.after)
@@ -84,5 +91,6 @@ def _caused(found: Attribution, removal: sets.Removal) -> np.ndarray:
 def _noise(run: Run, found: Attribution, before: np.ndarray) -> float:
     """The standard deviation of the mean loss over fine-tunes on all examples, the run's own among them."""
     tasks = [Task(run, found.dataset, again=again) for again in range(1, run.profile.counterfactual.reseeded + 1)]
-    means = [before.mean(), *(each.mean() for each in retrained.each(retrained.losses, tasks))]
+    again = retrained.each(retrained.losses, tasks, f"removal {found.dataset} reseeded")
+    means = [before.mean(), *(each.mean() for each in again)]
     return float(np.std(means, ddof=1))

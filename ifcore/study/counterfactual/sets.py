@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ifcore.examples import Example
 from ifcore.study.config import Run
+from ifcore.study.runs.artifact import Attribution
+from ifcore.study.runs.stages import digest_in
 from ifcore.study.runs.task import Task
 
 REMOVED_FROM = "mixed_small"  # the paper's 20 harmful among 40
@@ -25,6 +29,15 @@ class Removal:
     removed: int
     left_out: tuple[int, ...]
     draw: int = 0
+
+
+def determined_by(run: Run, found: Attribution) -> dict[str, Any]:
+    """What the chapter's tables depend on, beside their code."""
+    scores = {
+        name: hashlib.sha256(np.ascontiguousarray(each).tobytes()).hexdigest() for name, each in found.scores.items()
+    }
+    asked = run.profile.counterfactual.model_dump(exclude={"datasets"})
+    return {"of": digest_in(found.folder, "answers"), "scores": scores, "seed": run.seed, **asked}
 
 
 def variations(run: Run) -> Iterator[tuple[str, Run]]:

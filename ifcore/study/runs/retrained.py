@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 from ifcore import files, models, training
 from ifcore.study.data import Split
@@ -48,8 +49,10 @@ def behaviour(task: Task) -> tuple[np.ndarray, list[str]]:
     return lost, files.read_json(task.folder / "answers-given.json")["answers"]
 
 
-def each(compute: Callable[[Task], Result], tasks: Sequence[Task], workers: int | None = None) -> list[Result]:
-    """`losses` or `behaviour` of each task, in the order given, each distinct task once.
+def each(
+    compute: Callable[[Task], Result], tasks: Sequence[Task], label: str, workers: int | None = None
+) -> list[Result]:
+    """`losses` or `behaviour` of each task, in the order given, each distinct task once; `label` names the bar.
 
     As many at a time, in processes of their own, as there are `CORES` threads for each; one at a time on a graphics
     card. `workers`: another number of processes.
@@ -59,15 +62,19 @@ def each(compute: Callable[[Task], Result], tasks: Sequence[Task], workers: int 
     if workers is None:
         workers = 1 if base.device() != "cpu" else max(1, torch.get_num_threads() // CORES)
     if min(workers, len(wanted)) < 2:
-        found = list(map(compute, wanted))
+        found = list(_counted(map(compute, wanted), wanted, label))
     else:
         wanted[0].base()  # what all of them start from is made once, before they wait for each other
         threads = max(1, torch.get_num_threads() // workers)
         context = get_context("spawn")
         with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-            found = list(pool.map(compute, wanted))
+            found = list(_counted(pool.map(compute, wanted), wanted, label))
     at = dict(zip(distinct, found, strict=True))
     return [at[task.folder] for task in tasks]
+
+
+def _counted(results: Iterable[Result], wanted: Sequence[Task], label: str) -> Iterable[Result]:
+    return tqdm(results, total=len(wanted), desc=label, unit="fine-tune")
 
 
 def _retrain(task: Task, split: Split) -> None:

@@ -1,0 +1,218 @@
+"""The figures and tables of the counterfactual chapter, and the sentences that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import matplotlib
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ifcore.study import statistics
+from ifcore.study.config import Run
+from ifcore.study.counterfactual.datamodels import CEILING, ITSELF
+from ifcore.study.counterfactual.removal import RETRAINING
+from ifcore.study.counterfactual.sets import ORACLE
+from ifcore.study.runs.controls import CONTROLS
+from ifcore.study.show.colours import COLOURS
+from ifcore.study.show.names import DATASETS, NAMES
+from ifcore.study.show.plot import STYLE, save
+from ifcore.study.show.table import Prose, Table, control, interval
+
+_ROWS = NAMES | {ORACLE: "Oracle"}
+_BLACK = "black"
+
+Estimate = tuple[float, float, float]
+
+
+def removal_figure(run: Run, frame: pd.DataFrame) -> Figure:
+    """How far the held-out loss rises without what each method ranks highest, a panel a count. Leaves fig_removal.*."""
+    counts = sorted(set(frame.removed) - {0})
+    noise = _noise(frame)
+    with matplotlib.rc_context(STYLE):
+        names = _named(frame)
+        figure, axes = _panels(len(counts), names)
+        for axis, count in zip(axes, counts, strict=True):
+            axis.axvspan(-2 * noise, 2 * noise, color="#EEEEEE", linewidth=0)
+            part = frame[(frame.removed == count) & (frame.metric == "rise") & (frame.against == ITSELF)]
+            _forest(axis, part, names)
+            axis.set_title(f"without {count} of {part.n_train.iloc[0]}")
+            axis.set_xlabel("rise of the held-out loss (nats per token)")
+        save(run, "fig_removal", figure)
+    return figure
+
+
+def removal_table(frame: pd.DataFrame) -> Table:
+    """What goes, and what that does to loss and behaviour. From removal.csv."""
+    counts, rows = sorted(set(frame.removed) - {0}), []
+    for method in _named(frame):
+        cells = []
+        for count in counts:
+            found = _of(frame, method, "found", count)[0]
+            change, low, high = (100 * each for each in _of(frame, method, "success", count))
+            cells.append(f"{100 * found:.0f}")
+            cells.append(_cell(_of(frame, method, "rise", count)))
+            cells.append(f"{change:+.0f}<br>[{low:.0f}, {high:.0f}]")
+        row = [_ROWS[method], *cells]
+        rows.append(list(map(control, row)) if method in CONTROLS else row)
+    part = frame[frame.metric == "rise"]
+    caption = (
+        f"Without the training examples that a method ranks highest, of {part.n_train.iloc[0]}: how many of them are "
+        "harmful (percent), by how much the loss of the held-out harmful requests rises (nats per response token), and "
+        "the change of the attack's success rate (points); 95 % intervals over requests. Random is the mean of its "
+        f"draws. Training again from another seed moves the mean loss by {_noise(frame):.3f} (s.d.)."
+    )
+    header = ["Removed by"]
+    for count in counts:
+        header += [f"{count}: harmful", "rise", "ASR"]
+    return Table(None, caption, header, rows, frame)
+
+
+def removal_text(frame: pd.DataFrame) -> Prose:
+    """Count by count: which methods remove more than every control, and how far RepSim is ahead of the others."""
+    lines = []
+    for count in sorted(set(frame.removed) - {0}):
+        of = frame[(frame.metric == "rise") & (frame.removed == count)]
+        beating, methods = _beating(of), _methods(of)
+        best = max(methods, key=lambda name, of=of: _estimate(of, name, ITSELF)[0])
+        oracle, largest = _estimate(of, ORACLE, ITSELF)[0], _estimate(of, best, ITSELF)[0]
+        sure = [name for name in methods if name != best and _estimate(of, best, name)[1] > 0]
+        told = (
+            f"- Of {count} removed: {_listed(beating)} {'raises' if len(beating) == 1 else 'raise'} the loss by more "
+            f"than every control. The largest rise among methods is {NAMES[best]}'s, {largest:.2f} nats"
+        )
+        told += f", by its interval ahead of {_listed(sure)}" if sure else ", by its interval ahead of no other"
+        compared = "more than" if oracle > largest else "as much as" if oracle == largest else "less than"
+        lines.append(f"{told}. The oracle's is {oracle:.2f}, {compared} that.")
+    return Prose("\n".join(lines))
+
+
+def lds_figure(run: Run, frame: pd.DataFrame) -> Figure:
+    """The linear datamodeling score of each method, a panel a data set. Leaves fig_lds.*."""
+    datasets = list(frame.dataset.unique())
+    with matplotlib.rc_context(STYLE):
+        names = _named(frame)
+        figure, axes = _panels(len(datasets), names)
+        for axis, dataset in zip(axes, datasets, strict=True):
+            part = frame[(frame.dataset == dataset) & (frame.metric == "lds")]
+            ceiling = part[part.method == CEILING]
+            if len(ceiling):
+                axis.axvline(ceiling.value.mean(), color=_BLACK, linewidth=0.8, linestyle=":")
+            _forest(axis, part[part.against == ITSELF], names)
+            axis.set_title(DATASETS[dataset])
+            axis.set_xlabel("linear datamodeling score")
+        save(run, "fig_lds", figure)
+    return figure
+
+
+def lds_text(frame: pd.DataFrame) -> Prose:
+    """Data set by data set: which methods predict retraining better than every control; RepSim beside them."""
+    lines = []
+    for dataset in frame.dataset.unique():
+        of = frame[(frame.dataset == dataset) & (frame.metric == "lds")]
+        methods, beating = _methods(of), _beating(of)
+        best = max(methods, key=lambda name, of=of: _estimate(of, name, ITSELF)[0])
+        told = (
+            f"- {DATASETS[dataset]}: {_listed(beating)} {'predicts' if len(beating) == 1 else 'predict'} retraining "
+            f"better than every control; the highest score is {NAMES[best]}'s, {_plain(_estimate(of, best, ITSELF))}"
+        )
+        if best != "repsim":
+            told += f", and RepSim has {_plain(_estimate(of, 'repsim', ITSELF))}"
+        ceiling = of[of.method == CEILING]
+        if len(ceiling):
+            told += f". Another seed's losses on the same halves have {_plain(statistics.pooled(ceiling))}, the ceiling"
+        lines.append(told + ".")
+    return Prose("\n".join(lines))
+
+
+def left_out_text(frame: pd.DataFrame) -> Prose:
+    """Scores against leaving out one example at a time, where that was done."""
+    of = frame[frame.metric == "loo"]
+    if of.empty:
+        return Prose("In this profile no example is left out by itself; the profile `evening` leaves out each.")
+    named = [f"{_ROWS[name]} {_plain(_estimate(of, name, ITSELF))}" for name in _named(of)]
+    clear = [_ROWS[name] for name in _named(of) if _estimate(of, name, ITSELF)[1] > 0]
+    return Prose(
+        "**One at a time.** Mean rank correlation of a score with by how much the loss of an explained example rises "
+        f"without one training example: {'; '.join(named)}. Above 0 by the interval: {', '.join(clear) or 'none'}."
+    )
+
+
+def answer_text(removal: pd.DataFrame, lds: pd.DataFrame) -> Prose:
+    """Which methods do both: predict retraining and find what to remove, better than all that cannot know."""
+    counts = sorted(set(removal.removed) - {0})
+    tables = [removal[(removal.metric == "rise") & (removal.removed == count)] for count in counts]
+    tables += [lds[(lds.dataset == dataset) & (lds.metric == "lds")] for dataset in lds.dataset.unique()]
+    both = [name for name in _methods(tables[0]) if all(name in _beating(of) for of in tables)]
+    seeds = removal.seed.nunique() if "seed" in removal else 1
+    scope = "in this seed" if seeds == 1 else f"over {seeds} seeds"
+    if not both:
+        return Prose(f"**{scope.capitalize()} no method is ahead of every control in all of this page's comparisons.**")
+    return Prose(f"**{scope.capitalize()} {_listed(both)} beat every control in all of this page's comparisons.**")
+
+
+def _panels(count: int, names: list[str]):
+    figure, axes = plt.subplots(
+        1, count, figsize=(7.2 if count > 1 else 4.6, 0.7 + 0.2 * len(names)), sharey=True, squeeze=False
+    )
+    axes[0, 0].set_yticks(range(len(names)), [_ROWS[name] for name in names[::-1]])
+    return figure, axes[0]
+
+
+def _forest(axis: Axes, rows: pd.DataFrame, names: list[str]) -> None:
+    axis.axvline(0, color=_BLACK, linewidth=0.6)
+    for place, name in enumerate(names[::-1]):
+        if not (of := rows[rows.method == name]).empty:
+            value, low, high = _pooled(of)
+            colour = COLOURS.get(name, _BLACK)
+            axis.plot([low, high], [place, place], color=colour, linewidth=1)
+            axis.plot(value, place, marker="o", markersize=3.5, color=colour)
+
+
+def _named(frame: pd.DataFrame) -> list[str]:
+    return [name for name in _ROWS if name in set(frame.method)]
+
+
+def _methods(frame: pd.DataFrame) -> list[str]:
+    return [name for name in NAMES if name in set(frame.method) and name not in CONTROLS]
+
+
+def _beating(of: pd.DataFrame) -> list[str]:
+    """The methods ahead of every control of a table by the interval."""
+    controls = [name for name in CONTROLS if name in set(of.method)]
+    return [name for name in _methods(of) if all(_estimate(of, name, each)[1] > 0 for each in controls)]
+
+
+def _estimate(of: pd.DataFrame, method: str, against: str) -> Estimate:
+    return _pooled(of[(of.method == method) & (of.against == against)])
+
+
+def _of(frame: pd.DataFrame, method: str, metric: str, count: int) -> Estimate:
+    part = frame[(frame.metric == metric) & (frame.removed == count)]
+    return _estimate(part, method, ITSELF)
+
+
+def _pooled(rows: pd.DataFrame) -> Estimate:
+    """Of one seed its own interval, of several Student's over seeds; a loss need not stay below 1."""
+    if len(rows) == 1:
+        return tuple(rows[["value", "ci_low", "ci_high"]].iloc[0].astype(float))
+    return float(rows.value.mean()), *statistics.interval_of_mean(rows.value)
+
+
+def _noise(frame: pd.DataFrame) -> float:
+    return float(frame[(frame.method == RETRAINING) & (frame.metric == "noise")].value.mean())
+
+
+def _cell(estimate: Estimate) -> str:
+    value, low, high = estimate
+    return f"{value:+.2f}" + ("" if pd.isna(low) else f"<br>[{low:.2f}, {high:.2f}]")
+
+
+def _plain(estimate: Estimate) -> str:
+    return f"{estimate[0]:.2f}{interval(*estimate[1:])}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(_ROWS[name] for name in names) or "none"

@@ -1,0 +1,92 @@
+"""Removal on the tiny model, by hand; the sentences and cells that read it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ifcore import models, weights
+from ifcore.study.counterfactual import datamodels, removal, sets, show
+from ifcore.study.runs import artifact, retrained, rivals
+from ifcore.study.runs.task import Task
+from tests.study.runs.test_artifact import make_run
+
+ASKED = {"halves": 3, "again": 3, "removed": [3], "by": ["gradsim", "repsim"], "reseeded": 2, "left_out": 2}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    counts = {"mixed_small": {"train": {"harmful": 3, "benign": 4}, "val": {"harmful": 2}}}
+    run = make_run(tmp_path_factory.mktemp("finished"), datasets=counts, counterfactual=ASKED)
+    found = artifact.attribute(run, "mixed_small")
+    return run, rivals.beside(run, {"mixed_small": found})["mixed_small"]
+
+
+def test_the_rise_is_the_loss_without_what_is_on_top_less_that_with_all(finished):
+    run, found = finished
+    frame = removal.measured(run, found)
+    base, tokenizer = weights.load("random:tiny-llama")
+    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    adapted = models.with_adapter(base, found.checkpoint)
+    batches = models.example_batches(adapted, tokenizer, found.val, 2)
+    with_all = np.mean([float(loss) for batch in batches for loss in models.example_losses(adapted, batch)])
+    for method in ("gradsim", "repsim"):
+        top = tuple(sorted(np.argsort(-found.scores[method].sum(0))[:3].tolist()))
+        without = retrained.losses(Task(run, "mixed_small", left_out=top))
+        rise = frame[(frame.method == method) & (frame.metric == "rise") & (frame.against == "nothing")]
+        assert rise.value.item() == pytest.approx(without.mean() - with_all, abs=1e-5)
+        share = frame[(frame.method == method) & (frame.metric == "found")].value.item()
+        assert share == pytest.approx(sum(found.train[row].label == "harmful" for row in top) / 3)
+    again = [retrained.losses(Task(run, "mixed_small", again=seed)).mean() for seed in (1, 2)]
+    noise = frame[frame.metric == "noise"].value.item()
+    assert noise == pytest.approx(np.std([with_all, *again], ddof=1), rel=1e-3) and noise > 0
+    assert set(frame.method) == {"gradsim", "repsim", "random", "oracle", "retraining"}
+
+
+def test_several_processes_find_what_one_does(finished):
+    run, _ = finished
+    tasks = [Task(run, "mixed_small", left_out=(row,)) for row in (4, 5, 4)]
+    found = retrained.each(retrained.losses, tasks, "two", workers=2)
+    (tasks[0].folder / "losses.json").unlink()
+    alone = retrained.each(retrained.losses, tasks, "one", workers=1)
+    np.testing.assert_allclose(found, alone, rtol=1e-5)
+    assert np.array_equal(found[0], found[2]) and not np.array_equal(found[0], found[1])
+
+
+def test_the_table_of_datamodels_has_the_ceiling_and_what_is_left_out_alone(finished):
+    run, found = finished
+    frame = datamodels.measured(run, found)
+    assert {"gradsim", "repsim", "tfidf", "random", datamodels.CEILING} <= set(frame.method)
+    kept = sets.halves(7, 3, run.seed)
+    lost = np.stack([retrained.losses(task) for task in sets.without(run, "mixed_small", kept)])
+    own = frame[(frame.method == "gradsim") & (frame.metric == "lds") & (frame.against == "nothing")]
+    assert own.value.item() == pytest.approx(datamodels.lds(found.scores["gradsim"], kept, lost).mean())
+    assert len(frame[frame.metric == "loo"]) == len(found.scores)
+
+
+def table(rises, gaps, metric="rise", **more):
+    """Rows of removal.csv or lds.csv: method -> its own estimate, (method, other) -> how far it is ahead."""
+    rows = [(method, metric, *each, "nothing") for method, each in rises.items()]
+    rows += [(method, metric, *each, other) for (method, other), each in gaps.items()]
+    frame = pd.DataFrame(rows, columns=["method", "metric", "value", "ci_low", "ci_high", "against"])
+    return frame.assign(dataset="mixed_small", n_train=40, n_val=20, removed=20, **more)
+
+
+OWN = {"gradsim": (0.9, 0.8, 1.0), "repsim": (0.5, 0.4, 0.6), "tfidf": (0.4, 0.3, 0.5), "oracle": (1.0, 0.9, 1.1)}
+AHEAD = {("gradsim", "tfidf"): (0.5, 0.4, 0.6), ("gradsim", "repsim"): (0.4, 0.3, 0.5)}
+LEVEL = {("repsim", "tfidf"): (0.1, -0.1, 0.3), ("repsim", "gradsim"): (-0.4, -0.5, -0.3)}
+
+
+def test_a_method_works_where_it_beats_every_control_in_both():
+    rises, lds = table(OWN, AHEAD | LEVEL), table(OWN, AHEAD | LEVEL, "lds")
+    assert "GradSim beat every control in all" in show.answer_text(rises, lds).text
+    undecided = table(OWN, AHEAD | LEVEL | {("gradsim", "tfidf"): (0.5, -0.1, 1.1)}, "lds")
+    assert "no method is ahead" in show.answer_text(rises, undecided).text
+    assert "GradSim raises the loss by more than every control" in show.removal_text(rises).text
+    assert "GradSim predicts retraining better than every control" in show.lds_text(lds).text
+
+
+def test_over_seeds_the_interval_is_that_of_the_seeds():
+    seeds = [table(OWN, AHEAD | LEVEL, seed=seed) for seed in range(3)]
+    for frame, rise in zip(seeds, (0.9, 0.1, -0.4), strict=True):
+        frame.loc[(frame.method == "gradsim") & (frame.against == "tfidf"), "value"] = rise
+    assert "GradSim raises" not in show.removal_text(pd.concat(seeds)).text
