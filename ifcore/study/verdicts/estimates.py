@@ -1,0 +1,74 @@
+"""Estimates a seed, with their intervals: read from tables, averaged, subtracted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds
+ROW = ["seed", "value", "ci_low", "ci_high"]
+
+
+class Lacking(Exception):
+    """Why a statistic cannot be had, in a few words."""
+
+
+def rows_of(tables: Tables, name: str) -> pd.DataFrame:
+    """The table of that name. Raises Lacking where there is none."""
+    if name not in tables:
+        raise Lacking(f"{name}.csv is missing")
+    return tables[name]
+
+
+def rows_learnt(tables: Tables, name: str) -> pd.DataFrame:
+    """The rows of a table that are of data sets which that seed's fine-tune learnt, by the rule of section 3."""
+    frame = rows_of(tables, name)
+    wide = rows_of(tables, "learning").pivot_table(
+        index=["seed", "dataset"], columns=["method", "metric"], values=["value", "ci_low"]
+    )
+    if ("value", "after", "p_change") not in wide:
+        raise Lacking("learning.csv does not say what was learnt")
+    before, after, constant = (wide["value", when, "task_accuracy"] for when in ("before", "after", "constant"))
+    above = wide["ci_low", "after", "task_accuracy"] > constant
+    changed = (after > before) & (wide["value", "after", "p_change"] < 0.05)
+    kept = above.where(constant < 1, changed)
+    found = frame[pd.MultiIndex.from_frame(frame[["seed", "dataset"]]).isin(kept.index[kept])]
+    if found.empty:
+        raise Lacking("no task was learnt")
+    return found
+
+
+def by_seed(part: pd.DataFrame) -> pd.DataFrame:
+    """Tidy rows, one a seed, as estimates."""
+    return part[ROW].reset_index(drop=True)
+
+
+def mean_by_seed(part: pd.DataFrame, paired: bool) -> pd.DataFrame:
+    """The mean of a seed's rows. Estimates of the same examples (`paired`) may go up and down together, and their mean
+    is as uncertain as they are on average; else they are independent."""
+
+    def one(rows: pd.DataFrame) -> pd.Series:
+        half, value = (rows.ci_high - rows.ci_low).to_numpy() / 2, rows.value.mean()
+        half = half.mean() if paired else (half @ half) ** 0.5 / len(half)
+        return pd.Series({"value": value, "ci_low": value - half, "ci_high": value + half})
+
+    if part.empty:
+        raise Lacking("no rows to average")
+    return part.groupby("seed")[ROW[1:]].apply(one).reset_index()
+
+
+def difference(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """The difference of independent estimates, in seeds that have both."""
+    both = one.merge(other, on="seed", suffixes=("", "_other"))
+    half = np.hypot(both.ci_high - both.ci_low, both.ci_high_other - both.ci_low_other) / 2
+    value = both.value - both.value_other
+    return pd.DataFrame({"seed": both.seed, "value": value, "ci_low": value - half, "ci_high": value + half})
+
+
+def log10(part: pd.DataFrame) -> pd.DataFrame:
+    """Base-10 logarithm of a positive estimate, whose interval is taken by the delta method."""
+    half = (part.ci_high - part.ci_low) / 2 / part.value / np.log(10)
+    value = np.log10(part.value)
+    return by_seed(part.assign(value=value, ci_low=value - half, ci_high=value + half))
