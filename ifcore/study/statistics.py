@@ -133,13 +133,14 @@ def random_effects(values, lows, highs) -> Pooled:
 
     Seeds may differ by more than their intervals say; what they do is estimated from as many values as there are seeds,
     so the degrees of freedom are Satterthwaite's: none to speak of where seeds don't differ, seeds − 1 where nothing
-    else counts. Where an estimate has no interval, or one without width, the standard error is that of the plain mean.
+    else counts. Of an interval that is longer on one side, that side counts. Where an estimate has no interval, or one
+    without width, the standard error is that of the plain mean.
 
     By simulation, at 3 seeds, an interval of 95 % misses the truth in 3 to 6 % of cases as long as the variance between
     seeds is a third of that within or less, in 9 % where they are equal, in 12 % where it is nine times as large.
     """
-    values, half = np.asarray(values, dtype=float), (np.asarray(highs, dtype=float) - np.asarray(lows, dtype=float)) / 2
-    seeds, within = len(values), (half / stats.norm.ppf(0.975)) ** 2
+    values, lows, highs = (np.asarray(each, dtype=float) for each in (values, lows, highs))
+    seeds, within = len(values), (farther(values, lows, highs) / stats.norm.ppf(0.975)) ** 2
     if not (within > 0).all():
         error = values.std(ddof=1) / seeds**0.5 if seeds > 1 else NAN
         return Pooled(float(values.mean()), float(error), float(max(seeds - 1, 1)), seeds)
@@ -151,6 +152,11 @@ def random_effects(values, lows, highs) -> Pooled:
     share = (w @ w) * between / w.sum() ** 2 / variance  # of the variance, what is due to differences between seeds
     df = (seeds - 1) / share**2 if share > 0 else np.inf
     return Pooled(float(w @ values / w.sum()), float(variance**0.5), float(df), seeds)
+
+
+def farther(values, lows, highs):
+    """How far the farther end of an interval is: at 100 % the upper end of Wilson's is no sign of certainty."""
+    return np.maximum(values - lows, highs - values)
 
 
 def holm(p) -> tuple[np.ndarray, np.ndarray]:

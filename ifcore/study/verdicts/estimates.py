@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
+
+from ifcore.study import statistics
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds
 ROW = ["seed", "value", "ci_low", "ci_high"]
@@ -40,6 +42,14 @@ def rows_learnt(tables: Tables, name: str) -> pd.DataFrame:
     return found
 
 
+def held(frame: pd.DataFrame, metric: str, method: str, others: Iterable[str]) -> pd.DataFrame:
+    """The rows in which a method is held against all the others; a decision by fewer would be an easier one."""
+    part = frame[(frame.metric == metric) & (frame.method == method) & frame.against.isin(list(others))]
+    if absent := [name for name in others if name not in set(part.against)]:
+        raise Lacking(f"{method} is not held against {', '.join(absent)}")
+    return part
+
+
 def by_seed(part: pd.DataFrame) -> pd.DataFrame:
     """Tidy rows, one a seed, as estimates."""
     return part[ROW].reset_index(drop=True)
@@ -50,7 +60,7 @@ def mean_by_seed(part: pd.DataFrame, paired: bool) -> pd.DataFrame:
     is as uncertain as they are on average; else they are independent."""
 
     def one(rows: pd.DataFrame) -> pd.Series:
-        half, value = (rows.ci_high - rows.ci_low).to_numpy() / 2, rows.value.mean()
+        half, value = _half(rows).to_numpy(), rows.value.mean()
         half = half.mean() if paired else (half @ half) ** 0.5 / len(half)
         return pd.Series({"value": value, "ci_low": value - half, "ci_high": value + half})
 
@@ -62,13 +72,16 @@ def mean_by_seed(part: pd.DataFrame, paired: bool) -> pd.DataFrame:
 def difference(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """The difference of independent estimates, in seeds that have both."""
     both = one.merge(other, on="seed", suffixes=("", "_other"))
-    half = np.hypot(both.ci_high - both.ci_low, both.ci_high_other - both.ci_low_other) / 2
+    half = np.hypot(_half(both), _half(both, "_other"))
     value = both.value - both.value_other
     return pd.DataFrame({"seed": both.seed, "value": value, "ci_low": value - half, "ci_high": value + half})
 
 
 def log10(part: pd.DataFrame) -> pd.DataFrame:
     """Base-10 logarithm of a positive estimate, whose interval is taken by the delta method."""
-    half = (part.ci_high - part.ci_low) / 2 / part.value / np.log(10)
-    value = np.log10(part.value)
+    half, value = _half(part) / part.value / np.log(10), np.log10(part.value)
     return by_seed(part.assign(value=value, ci_low=value - half, ci_high=value + half))
+
+
+def _half(part: pd.DataFrame, suffix: str = "") -> pd.Series:
+    return statistics.farther(*(part[f"{name}{suffix}"] for name in ROW[1:]))

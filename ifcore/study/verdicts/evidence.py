@@ -2,7 +2,7 @@
 
 Each takes the tables, {name of the CSV: rows of all seeds}, and gives {alternative: {condition: estimates}}, where
 estimates are a frame with a row a seed: `seed`, `value`, `ci_low`, `ci_high`. A condition is what is held against the
-claim's threshold; all conditions of one alternative have to be above it. Raises Lacking where there is no such estimate.
+claim's threshold; all conditions of one alternative have to be above it. Raises Lacking where there is no estimate.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ifcore.study.verdicts.estimates import (
     Tables,
     by_seed,
     difference,
+    held,
     log10,
     mean_by_seed,
     rows_learnt,
@@ -155,7 +156,10 @@ def delta_against_asr(tables: Tables) -> Evidence:
 
 def correlation_with_size(tables: Tables) -> Evidence:
     frame = rows_of(tables, "fig7_linear")
-    return _each({f"{m} correlation": by_seed(frame[frame.metric == f"{m}_change"]) for m in ("pearson", "spearman")})
+    return _each({f"{name} correlation": by_seed(frame[frame.metric == f"{m}_change"]) for m, name in _KINDS.items()})
+
+
+_KINDS = {"pearson": "linear", "spearman": "rank"}
 
 
 def layers_gain(tables: Tables) -> Evidence:
@@ -169,12 +173,11 @@ def layers_gain(tables: Tables) -> Evidence:
     whole = fall[fall.layers == fall.layers.max()].groupby("seed").fall.first()
     fall = fall[(fall.fall >= 0.5 * fall.seed.map(whole)) & (fall.seed.map(whole) > 0)]
     part = frame[(frame.metric == "coverage_gain") & frame.method.isin(INFLUENCE)].merge(fall)
-    return _together(
-        {
-            f"last {n} layers" if over == "count" else f"layers {first} to {first + n - 1}": mean_by_seed(each, paired=True)
-            for (over, n, first), each in part.groupby(["over", "layers", "first"], sort=False)
-        }
-    )
+    found = {}
+    for (over, count, first), each in part.groupby(["over", "layers", "first"], sort=False):
+        name = f"last {count} layers" if over == "count" else f"layers {first} to {first + count - 1}"
+        found[name] = mean_by_seed(each, paired=True)
+    return _together(found)
 
 
 def facts_over_controls(tables: Tables) -> Evidence:
@@ -212,7 +215,7 @@ def _skills(tables: Tables, name: str, metrics: Iterable[str], only: str | None 
 
 def _ahead(frame: pd.DataFrame, metric: str, method: str, others: Iterable[str]) -> dict[str, pd.DataFrame]:
     """A condition for each data set and each of the others that the method is held against."""
-    part = _held(frame, metric, method, others)
+    part = held(frame, metric, method, others)
     return {
         f"over {against}, {metric}, {dataset}": by_seed(each)
         for (dataset, against), each in part.groupby(["dataset", "against"], sort=False)
@@ -220,24 +223,16 @@ def _ahead(frame: pd.DataFrame, metric: str, method: str, others: Iterable[str])
 
 
 def _ahead_in_removal(frame: pd.DataFrame, method: str, others: Iterable[str]) -> dict[str, pd.DataFrame]:
-    part = _held(frame, "rise", method, others)
+    part = held(frame, "rise", method, others)
     means = ((name, mean_by_seed(each, paired=True)) for name, each in part.groupby("against", sort=False))
     return {f"over {name}, removal": each for name, each in means}
 
 
 def _mean_ahead(frame: pd.DataFrame, method: str, others: Iterable[str]) -> dict[str, pd.DataFrame]:
     """In coverage, a condition for each of the others: mean over data sets."""
-    part = _held(frame, "coverage", method, others)
+    part = held(frame, "coverage", method, others)
     means = ((name, mean_by_seed(each, paired=False)) for name, each in part.groupby("against", sort=False))
     return {f"over {name}": each for name, each in means}
-
-
-def _held(frame: pd.DataFrame, metric: str, method: str, others: Iterable[str]) -> pd.DataFrame:
-    """The rows in which a method is held against all the others; a decision by fewer would be an easier one."""
-    part = frame[(frame.metric == metric) & (frame.method == method) & frame.against.isin(list(others))]
-    if absent := [name for name in others if name not in set(part.against)]:
-        raise Lacking(f"{method} is not held against {', '.join(absent)}")
-    return part
 
 
 def _asr_change(tables: Tables, tuned_on: str) -> pd.DataFrame:

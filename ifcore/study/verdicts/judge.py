@@ -14,7 +14,7 @@ import yaml
 from ifcore.study import statistics
 from ifcore.study.statistics import Pooled
 from ifcore.study.verdicts.estimates import Lacking, Tables
-from ifcore.study.verdicts.evidence import STATISTICS, Evidence
+from ifcore.study.verdicts.evidence import STATISTICS
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
 LEVEL = 0.05  # for all claims together
@@ -52,13 +52,13 @@ def fixed_on() -> str:
 def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
     """A row for each claim: its verdict, and what it rests on.
 
-    `value`, `ci_low`, `ci_high`: the estimate `of` which the claim hangs, pooled over `seeds` by random effects: the
-    nearest to the threshold of those that all have to be on one side, of the alternative that fares best. `p` is
+    `value`, `ci_low`, `ci_high`: the estimate `of` which the claim hangs, pooled over `seeds` by random effects: of
+    those that all have to be on one side the nearest to the threshold, in the alternative that fares best. `p` is
     two-sided, corrected for the number of claims (Holm) and for what the estimate was chosen from; the interval has
     the level that agrees with it. `verdict` is `supported` or `not supported` where p is 0.05 or less and there are
-    three seeds or more; else `inconclusive`, with the `reason`, the side that the estimates lean to in `leans`, and in
-    `needed` the number of seeds that would decide if they went on like this (inf where more than a thousand). `tables`:
-    the CSVs it came from.
+    three seeds or more, else `inconclusive`, with the `reason`. `leans`: the verdict that the estimates lean to, empty
+    where to neither. `needed`: seeds that would decide if they went on like this, inf for more than a thousand.
+    `tables`: the CSVs that it comes from.
     """
     found = {claim.id: _tested(claim, tables) for claim in claims}
     known = {name: each.p for name, each in found.items() if isinstance(each, _Tested) and each.p < inf}
@@ -72,8 +72,14 @@ def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
             rows.append(row | {"reason": tested})
             continue
         low, high = tested.pooled.interval(level / tested.among)
+        if claim.unit == "share":  # where such a number must lie
+            low, high = max(low, -1.0), min(high, 1.0)
         row |= {"value": tested.pooled.mean, "ci_low": low, "ci_high": high, "of": tested.of}
-        row |= {"threshold": tested.threshold, "seeds": tested.seeds, "leans": tested.leans}
+        row |= {
+            "threshold": tested.threshold,
+            "seeds": tested.seeds,
+            "leans": tested.leans if tested.pooled.mean != tested.threshold else "",
+        }
         if tested.seeds < FEWEST:
             row["reason"] = f"{tested.seeds} of at least {FEWEST} seeds"
         elif p <= LEVEL:
