@@ -143,6 +143,7 @@ def random_effects(values, lows, highs) -> Pooled:
     seeds, within = len(values), (farther(values, lows, highs) / stats.norm.ppf(0.975)) ** 2
     if not (within > 0).all():
         error = values.std(ddof=1) / seeds**0.5 if seeds > 1 else NAN
+        error = 0.0 if error < 1e-12 else error  # equal but for rounding
         return Pooled(float(values.mean()), float(error), float(max(seeds - 1, 1)), seeds)
     w = 1 / within
     excess = (w * (values - (w @ values) / w.sum()) ** 2).sum() - (seeds - 1)

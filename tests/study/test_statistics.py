@@ -98,6 +98,8 @@ def test_random_effects_of_equally_certain_seeds_have_the_larger_of_the_two_vari
     for ends in ([np.nan] * 3, values):  # no interval, and one without width
         plain = statistics.random_effects(values, ends, ends)
         assert plain.interval(0.05) == pytest.approx(statistics.interval_of_mean(values))
+    alike = statistics.random_effects([0.1 + 0.2, 0.3, 0.3], [np.nan] * 3, [np.nan] * 3)
+    assert np.isnan([alike.p_above(0), alike.p_below(0)]).all()
     lopsided = statistics.random_effects([1.0], [0.8], [1.0])
     assert lopsided.error == pytest.approx(0.2 / 1.959964)
 

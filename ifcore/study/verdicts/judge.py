@@ -179,7 +179,7 @@ def _known(p: float) -> float:
 def _needed(tested: _Tested, level: float) -> float:
     """Seeds after which the interval at that level would leave out the threshold, all else going on as it is."""
     pooled = tested.pooled
-    if isnan(pooled.error):
+    if not pooled.error > 0:
         return nan
     for seeds in range(max(FEWEST, pooled.seeds), MOST + 1):
         error = pooled.error * sqrt(pooled.seeds / seeds)

@@ -52,7 +52,7 @@ def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Table:
     header = ["Claim", "Section", "Verdict", "Number", "Stands where", "Evidence"]
     caption = (
         "The scorecard. The number is that of what the claim hangs on (in brackets its interval, corrected for the "
-        f"number of claims, over {int(scorecard.seeds.max())} seeds). Tests and thresholds were fixed on {fixed_on()}."
+        f"number of claims). Seeds: {int(scorecard.seeds.max())}. Tests and thresholds were fixed on {fixed_on()}."
     )
     return Table(None, caption, header, rows, scorecard, text=True)
 
@@ -115,8 +115,8 @@ _LINES = {
     "harmful_poor": {
         SUPPORTED: "At finding harmful examples they are as poor as the paper says: none gets half of the way from "
         "chance to 100 %. The farthest",
-        NOT_SUPPORTED: "At finding harmful examples they are not as poor as the paper says: more than half of the way "
-        "from chance to 100 % goes",
+        NOT_SUPPORTED: "At finding harmful examples they are not as poor as the paper says, more than half of the way "
+        "from chance to 100 % being poor no more",
         INCONCLUSIVE: "Whether they are poor at finding harmful examples is open",
     },
     "repsim_labels": {
