@@ -8,9 +8,14 @@ import numpy as np
 import pandas as pd
 
 from ifcore.study import statistics
+from ifcore.study.runs.further import FURTHER
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds
+Evidence = dict[str, dict[str, pd.DataFrame]]  # alternative -> condition -> estimates, a row a seed
 ROW = ["seed", "value", "ci_low", "ci_high"]
+PAPERS = ("datainf", "lissa", "gradsim")
+INFLUENCE = (*PAPERS, "exact", *FURTHER)
+ITSELF = "nothing"  # against nothing: a method's own value, not a difference
 
 
 class Lacking(Exception):
@@ -81,6 +86,25 @@ def log10(part: pd.DataFrame) -> pd.DataFrame:
     """Base-10 logarithm of a positive estimate, whose interval is taken by the delta method."""
     half, value = _half(part) / part.value / np.log(10), np.log10(part.value)
     return by_seed(part.assign(value=value, ci_low=value - half, ci_high=value + half))
+
+
+def together(conditions: dict[str, pd.DataFrame]) -> Evidence:
+    """One alternative: all conditions have to hold."""
+    return some({"": conditions}, "no such rows")
+
+
+def singly(conditions: dict[str, pd.DataFrame]) -> Evidence:
+    """Each condition by itself is enough."""
+    if not conditions:
+        raise Lacking("no such rows")
+    return {name: {"": each} for name, each in conditions.items()}
+
+
+def some(found: Evidence, otherwise: str) -> Evidence:
+    found = {name: conditions for name, conditions in found.items() if conditions}
+    if not found:
+        raise Lacking(otherwise)
+    return found
 
 
 def _half(part: pd.DataFrame, suffix: str = "") -> pd.Series:

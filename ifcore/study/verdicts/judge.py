@@ -41,7 +41,8 @@ class Claim:
 @cache
 def claims() -> tuple[Claim, ...]:
     """All claims, in the order of the scorecard."""
-    return tuple(Claim(**each) for each in _file()["claims"])
+    found = ({name: each[name] for name in each if name != "stands"} | each["stands"] for each in _file()["claims"])
+    return tuple(Claim(**each) for each in found)
 
 
 def fixed_on() -> str:
@@ -71,7 +72,7 @@ def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
         if isinstance(tested, str):
             rows.append(row | {"reason": tested})
             continue
-        low, high = tested.pooled.interval(level / tested.among)
+        low, high = tested.pooled.interval(level / tested.among) if tested.p < inf else (nan, nan)
         if claim.unit == "share":  # where such a number must lie
             low, high = max(low, -1.0), min(high, 1.0)
         row |= {"value": tested.pooled.mean, "ci_low": low, "ci_high": high, "of": tested.of}

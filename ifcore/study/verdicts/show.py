@@ -18,8 +18,7 @@ from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, save
 from ifcore.study.show.table import Prose, Table
 from ifcore.study.statistics import Pooled
-from ifcore.study.verdicts.estimates import Lacking, Tables, mean_by_seed, rows_learnt, rows_of
-from ifcore.study.verdicts.evidence import ITSELF
+from ifcore.study.verdicts.estimates import ITSELF, Lacking, Tables, mean_by_seed, rows_learnt, rows_of
 from ifcore.study.verdicts.judge import FEWEST, INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim, fixed_on
 
 

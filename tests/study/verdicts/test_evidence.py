@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.verdicts import evidence
-from ifcore.study.verdicts.estimates import Lacking, difference, log10, mean_by_seed
+from ifcore.study.verdicts import evidence, reasons
+from ifcore.study.verdicts.estimates import ITSELF, PAPERS, Lacking, difference, log10, mean_by_seed
 
 COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "seed"]
 
@@ -48,7 +48,7 @@ def test_skill_is_the_way_from_chance_to_all_over_the_data_sets_that_were_learnt
     rows = []
     for dataset, accuracy, chance in (("mixed_small", 0.75, 0.5), ("mixed_large", 0.2, 0.2), ("mixed_hard", 0.9, 0.5)):
         rows.append((dataset, "chance", "accuracy", chance, None, None, 0))
-        rows += [(dataset, method, "accuracy", accuracy, 0.0, 1.0, 0) for method in evidence.PAPERS]
+        rows += [(dataset, method, "accuracy", accuracy, 0.0, 1.0, 0) for method in PAPERS]
     tables = {"table2_harmful": frame(*rows), "learning": learning("mixed_small", "mixed_large")}
     found = evidence.skill_harmful(tables)
     assert {each[""].value.item() for each in found.values()} == {0.25}  # of 0.5 and 0
@@ -58,16 +58,16 @@ def test_a_fall_with_triggers_no_faster_than_chances_own_is_none():
     rows = []
     for dataset, chance, right in (("backdoor_1", 0.5, 0.8), ("backdoor_5", 0.25, 0.7)):  # 0.6 of the way
         rows.append((dataset, "chance", "accuracy", chance, None, None, 0))
-        rows += [(dataset, method, "accuracy", right, right - 0.1, right + 0.1, 0) for method in evidence.PAPERS]
+        rows += [(dataset, method, "accuracy", right, right - 0.1, right + 0.1, 0) for method in PAPERS]
     tables = {"table4_backdoor": frame(*rows), "learning": learning("backdoor_1", "backdoor_5")}
     (found,) = evidence.fall_with_triggers(tables).values()
     assert [each.value.item() for each in found.values()] == pytest.approx([0, 0, 0])
 
 
 def test_errors_that_grow_with_the_square_of_the_points_have_the_exponent_two():
-    rows = [("digits", m, "error", n**2, n**2 - 1, n**2 + 1, 0) for m in evidence.PAPERS for n in (10, 20, 80)]
+    rows = [("digits", m, "error", n**2, n**2 - 1, n**2 + 1, 0) for m in PAPERS for n in (10, 20, 80)]
     errors = frame(*rows, over="points", points=[10, 20, 80] * 3, iterations=0)
-    (found,) = evidence.error_over_points({"fig3_error": errors}).values()
+    (found,) = reasons.error_over_points({"fig3_error": errors}).values()
     assert [each.value.item() for each in found.values()] == pytest.approx([2, 2, 2])
 
 
@@ -94,8 +94,8 @@ def counterfactuals(lead=0.2, seeds=3):
         ):
             gaps = [("lissa", control, lead) for control in CONTROLS]
             gaps += [("gradsim", control, -0.2) for control in CONTROLS]
-            gaps += [("repsim", other, -lead) for other in evidence.PAPERS]
-            gaps += [(method, evidence.ITSELF, 0.3) for method in ("lissa", "gradsim", "repsim", *CONTROLS)]
+            gaps += [("repsim", other, -lead) for other in PAPERS]
+            gaps += [(method, ITSELF, 0.3) for method in ("lissa", "gradsim", "repsim", *CONTROLS)]
             rows += [(name, dataset, m, metric, gap, gap - 0.03, gap + 0.03, seed, to) for m, to, gap in gaps]
     both = pd.DataFrame(rows, columns=["table", *COLUMNS, "against"])
     return {name: part.drop(columns="table") for name, part in both.groupby("table")}
@@ -110,7 +110,7 @@ def test_layers_that_did_not_learn_take_no_part_and_neither_does_repsim():
     for place in range(3):
         at = {name: each[place] for name, each in places.items()}
         rows += [each.assign(**at) for each in (losses[place], after[place], *(gains if place else []))]
-    (found,) = evidence.layers_gain({"fig8_layers": pd.concat(rows)}).values()
+    (found,) = reasons.layers_gain({"fig8_layers": pd.concat(rows)}).values()
     assert {name: each.value.item() for name, each in found.items()} == {"layers 0 to 1": 0.1}
 
 
@@ -128,7 +128,26 @@ def test_models_that_behave_alike_say_nothing_of_what_parameters_follow():
         rows = [(f"p{i}", "fine-tune", "asr", each, None, None, 0) for i, each in enumerate(asr)]
         return frame(*rows, *((f"p{i}", "fine-tune", "delta", float(i), None, None, 0) for i in range(len(asr))))
 
-    found = evidence.delta_against_asr({"table6_delta": pairs(0.1, 0.2, 0.3, 0.9)})
+    found = reasons.delta_against_asr({"table6_delta": pairs(0.1, 0.2, 0.3, 0.9)})
     assert found["‖Δθ‖"][""].value.item() == pytest.approx(1)
     with pytest.raises(Lacking, match="differ enough"):
-        evidence.delta_against_asr({"table6_delta": pairs(0.1, 0.2, 0.3, 0.4)})
+        reasons.delta_against_asr({"table6_delta": pairs(0.1, 0.2, 0.3, 0.4)})
+
+
+def test_parameters_that_double_after_the_loss_has_settled_grow_by_a_factor_of_two():
+    rows = []
+    for loss, delta in ((2.0, 0.0), (1.05, 1.0), (1.0, 2.0)):
+        rows += [("m", "fine-tune", "dev_loss", loss, None, None, 0), ("m", "fine-tune", "delta", delta, None, None, 0)]
+    drift = frame(*rows, epoch=[0, 0, 1, 1, 2, 2])
+    (found,) = reasons.delta_after_settling({"fig6_drift": drift}).values()
+    assert found["‖Δθ‖"].value.item() == pytest.approx(np.log10(2))
+
+
+def test_accuracies_that_move_together_correlate_however_far_apart_they_are():
+    rows, epochs = [], [1, 3, 9, 12]
+    for dataset, moves in (("a", (0, 0.1, 0.3, 0.2)), ("b", (0, -0.2, 0.1, 0.1))):
+        for method, level in (("datainf", 0.2), ("gradsim", 0.6)):
+            rows += [(dataset, method, "accuracy", level + each, None, None, 0) for each in moves]
+    along = frame(*rows, epoch=epochs * 4)
+    (found,) = reasons.gradsim_followed({"fig5_convergence": along}).values()
+    assert found["DataInf and GradSim"].value.item() == pytest.approx(1)
