@@ -101,6 +101,7 @@ def singly(conditions: dict[str, pd.DataFrame]) -> Evidence:
 
 
 def some(found: Evidence, otherwise: str) -> Evidence:
+    """The alternatives that have any condition. Raises Lacking, saying `otherwise`, where none has."""
     found = {name: conditions for name, conditions in found.items() if conditions}
     if not found:
         raise Lacking(otherwise)
