@@ -9,6 +9,8 @@ PROFILE = config.get("profile", "laptop")
 SEED = int(config.get("seed", 0))
 SWEPT = [int(seed) for seed in str("" if config.get("seeds") is None else config["seeds"]).split()]
 NOTEBOOKS = re.findall(r"book/executed/(\w+)", Path("_toc.yml").read_text(encoding="utf-8"))
+VERDICTS = ["introduction", "conclusion"]  # read the tables that the others leave, and so come last
+CHAPTERS = [nb for nb in NOTEBOOKS if nb not in VERDICTS]
 
 ENGINE = sorted(str(path) for pattern in ("**/*.py", "**/*.yaml") for path in Path("ifcore").glob(pattern))
 PAGES = ["_config.yml", "_toc.yml", *sorted(str(path) for path in Path("book").glob("*.*"))]
@@ -21,16 +23,31 @@ EXECUTE = "OMP_NUM_THREADS={threads} python -m ifcore.study.execute {input.profi
 def tables_of_other_seeds(_):
     """Finished earlier, not asked for now: the shown edition takes their spread into its tables."""
     shown = {f"seed-{seed}" for seed in (SEED, *SWEPT)}
-    return sorted(str(p) for p in Path("results", PROFILE).glob("seed-*/*.csv") if p.parent.name not in shown)
+    found = sorted(p for p in Path("results", PROFILE).glob("seed-*/*.csv") if p.parent.name not in shown)
+    return [str(p) for p in found if p.stem != "scorecard"]  # which nothing reads
+
+
+def notebooks_of_other_seeds(wildcards):
+    """Those of a sweep, whose tables the shown edition reads: verdicts those of all chapters, else the chapter's own."""
+    names = CHAPTERS if wildcards.nb in VERDICTS else [wildcards.nb]
+    return expand("results/{p}/seed-{s}/{nb}.ipynb", p=PROFILE, s=[s for s in SWEPT if s != SEED], nb=names)
+
+
+def chapters_in(folder):
+    """What verdicts come after: all chapters, executed in the same folder."""
+    return lambda wildcards: expand(
+        "{folder}/{nb}.ipynb", folder=folder.format(**wildcards), nb=CHAPTERS if wildcards.nb in VERDICTS else []
+    )
 
 
 def in_order(wildcards):
-    """The priority that has chapters executed in the book's order.
+    """The priority that has chapters executed in the book's order, verdicts after them.
 
     Not an input: where a chapter has to run, Snakemake asks nothing of those that follow from it by `ancient` alone,
     and a stale one is kept.
     """
-    return NOTEBOOKS[::-1].index(wildcards.nb) + 1 if wildcards.nb in NOTEBOOKS else 0
+    order = [*CHAPTERS, *VERDICTS]
+    return order[::-1].index(wildcards.nb) + 1 if wildcards.nb in order else 0
 
 
 rule book:
@@ -45,14 +62,15 @@ rule book:
 
 rule sweep:
     input:
-        expand("results/{profile}/seed-{seed}/{nb}.ipynb", profile=PROFILE, seed=SWEPT, nb=NOTEBOOKS),
+        expand("results/{profile}/seed-{seed}/{nb}.ipynb", profile=PROFILE, seed=SWEPT, nb=CHAPTERS),
 
 
 # The executed notebook that the book shows.
 rule edition:
     input:
         tables_of_other_seeds,
-        expand("results/{profile}/seed-{seed}/{{nb}}.ipynb", profile=PROFILE, seed=[s for s in SWEPT if s != SEED]),
+        notebooks_of_other_seeds,
+        chapters_in("book/executed"),
         ENGINE,
         notebook="notebooks/{nb}.md",
         profile=f"notebooks/profiles/{PROFILE}.yaml",
@@ -70,6 +88,7 @@ rule edition:
 # One notebook for any profile and seed.
 rule run:
     input:
+        chapters_in("results/{profile}/seed-{seed}"),
         ENGINE,
         notebook="notebooks/{nb}.md",
         profile="notebooks/profiles/{profile}.yaml",

@@ -30,6 +30,7 @@ from ifcore.study.terminal import Lines, Terminal
 TICK = 0.25  # seconds
 PATIENCE = 20.0  # seconds for Snakemake to end its jobs after Ctrl-C
 LOCK = Path(".lock")
+VERDICTS = ("introduction", "conclusion")  # read the tables that the chapters leave, and so come last
 SNAKEMAKE = ["snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"]
 SNAKEMAKE += ["--rerun-triggers", "mtime", "params", "code", "--quiet", "rules", "progress", "host", "reason"]
 
@@ -47,14 +48,16 @@ def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[lis
         about = {each: (f"{folder}/{each}.ipynb", _title(each) + note, series) for each in names}
         return [Chapter(*about[each], part, work.SHOWING) for each, part in parts.items()]
 
+    names = re.findall(r"book/executed/(\w+)", Path("_toc.yml").read_text(encoding="utf-8"))
+    names = [each for each in names if each not in VERDICTS]
     if what not in ("book", "sweep"):
-        found = planned(seed, [what], f"results/{name}/seed-{seed}", None)
+        wanted = [*names, what] if what in VERDICTS else [what]
+        found = planned(seed, wanted, f"results/{name}/seed-{seed}", None)
     else:
-        names = re.findall(r"book/executed/(\w+)", Path("_toc.yml").read_text(encoding="utf-8"))
         found = []
         for each in seeds if what == "sweep" else ():
             found += planned(each, names, f"results/{name}/seed-{each}", f"seed {each}", f", seed {each}")
-        found += planned(seed, names, "book/executed", None)
+        found += planned(seed, [*names, *VERDICTS], "book/executed", None)
     return found, work.expected(config.make_run(name, seed)).training
 
 

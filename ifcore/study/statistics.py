@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -103,6 +104,75 @@ def mean_over_seeds(values, lows, highs) -> tuple[float, float, float]:
     half = (np.asarray(highs) - np.asarray(lows)) / 2
     mean, pooled = float(np.mean(values)), float((half @ half) ** 0.5 / len(half))
     return mean, mean - pooled, mean + pooled
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The mean of estimates from several seeds, its standard error, and Student's degrees of freedom of that."""
+
+    mean: float
+    error: float
+    df: float
+    seeds: int
+
+    def p_above(self, threshold: float) -> float:
+        """One-sided p-value that the truth is not above the threshold; NaN without a standard error."""
+        return float(stats.t.sf((self.mean - threshold) / self.error, self.df)) if self.error > 0 else NAN
+
+    def p_below(self, threshold: float) -> float:
+        return float(stats.t.cdf((self.mean - threshold) / self.error, self.df)) if self.error > 0 else NAN
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """The interval that misses the truth in a share `level` of cases."""
+        half = stats.t.isf(level / 2, self.df) * self.error
+        return float(self.mean - half), float(self.mean + half)
+
+
+def random_effects(values, lows, highs) -> Pooled:
+    """Pool estimates [seeds], each with its 95 % interval, by DerSimonian and Laird's random effects.
+
+    Seeds may differ by more than their intervals say; what they do is estimated from as many values as there are seeds,
+    so the degrees of freedom are Satterthwaite's: none to speak of where seeds don't differ, seeds − 1 where nothing
+    else counts. Of an interval that is longer on one side, that side counts. Where an estimate has no interval, or one
+    without width, the standard error is that of the plain mean.
+
+    By simulation, at 3 seeds, an interval of 95 % misses the truth in 3 to 6 % of cases as long as the variance between
+    seeds is a third of that within or less, in 9 % where they are equal, in 12 % where it is nine times as large.
+    """
+    values, lows, highs = (np.asarray(each, dtype=float) for each in (values, lows, highs))
+    seeds, within = len(values), (farther(values, lows, highs) / stats.norm.ppf(0.975)) ** 2
+    if not (within > 0).all():
+        error = values.std(ddof=1) / seeds**0.5 if seeds > 1 else NAN
+        error = 0.0 if error < 1e-12 else error  # equal but for rounding
+        return Pooled(float(values.mean()), float(error), float(max(seeds - 1, 1)), seeds)
+    w = 1 / within
+    excess = (w * (values - (w @ values) / w.sum()) ** 2).sum() - (seeds - 1)
+    between = max(0.0, excess / (w.sum() - (w @ w) / w.sum())) if seeds > 1 else 0.0
+    w = 1 / (within + between)
+    variance = 1 / w.sum()
+    share = (w @ w) * between / w.sum() ** 2 / variance  # of the variance, what is due to differences between seeds
+    df = (seeds - 1) / share**2 if share > 0 else np.inf
+    return Pooled(float(w @ values / w.sum()), float(variance**0.5), float(df), seeds)
+
+
+def farther(values, lows, highs):
+    """How far the farther end of an interval is: at 100 % the upper end of Wilson's is no sign of certainty."""
+    return np.maximum(values - lows, highs - values)
+
+
+def holm(p) -> tuple[np.ndarray, np.ndarray]:
+    """Holm's correction: adjusted p-values [n], and the levels [n] whose intervals agree with them at 5 %.
+
+    An interval that misses the truth at its level leaves out the threshold just where the adjusted p is 0.05 or less:
+    from the first comparison that is not significant on, all have that one's level.
+    """
+    p = np.asarray(p, dtype=float)
+    order, left = np.argsort(p, kind="stable"), np.arange(len(p), 0, -1)
+    adjusted, levels = np.empty(len(p)), np.empty(len(p))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(left * p[order]))
+    failed = np.flatnonzero(left * p[order] > 0.05)
+    levels[order] = 0.05 / np.maximum(left, left[failed[0]] if len(failed) else 0)
+    return adjusted, levels
 
 
 def mcnemar(before, after) -> float:

@@ -63,6 +63,8 @@ TITLES = [
     "Sensitivity",
     "Facts",
     "Appendix B: Settings and data",
+    "Introduction",
+    "Conclusion",
 ]
 
 
@@ -70,7 +72,7 @@ def test_chapters_run_in_the_books_order_and_a_build_says_little_else(built, boo
     *chapters, last = built.splitlines()
     assert last == f"The book: {book / 'index.html'}"
     begun, made = chapters[::2], chapters[1::2]
-    assert begun == [f"chapter {number} of 8, {title}" for number, title in enumerate(TITLES, 1)]
+    assert begun == [f"chapter {number} of 11, {title}" for number, title in enumerate(TITLES, 1)]
     shares = []
     for begins, ends in zip(begun, made, strict=True):
         said = re.fullmatch(re.escape(begins) + r": made; (\d+)% of the whole, .+, about .+ left", ends)
@@ -97,7 +99,7 @@ def test_a_failure_is_one_line_and_the_name_of_the_log(make, checkout, book):
 
 
 def test_the_order_of_chapters_makes_none_stale_and_keeps_no_stale_one(checkout, book):
-    """With two chapters changed, Snakemake would execute these two."""
+    """With two chapters changed, Snakemake would execute these two, and the verdicts, which read them all."""
     changed = {checkout / "notebooks" / f"{name}.md": "" for name in ("empirical_study", "parameter_change")}
     for source in changed:
         changed[source] = source.read_text()
@@ -112,4 +114,4 @@ def test_the_order_of_chapters_makes_none_stale_and_keeps_no_stale_one(checkout,
     for source, text in changed.items():
         source.write_text(text)
     found = set(re.findall(r"output: book/executed/(\w+)\.ipynb", listed))
-    assert found == {"empirical_study", "parameter_change"}
+    assert found == {"empirical_study", "parameter_change", "introduction", "conclusion"}

@@ -9,9 +9,8 @@ from ifcore.study.show.names import COLUMNS, RUN_COLUMNS
 
 COMPUTED = ["executed/empirical_study", "executed/approximation_error", "executed/convergence"]
 COMPUTED += ["executed/parameter_change", "executed/controls", "executed/sensitivity", "executed/facts"]
-COMPUTED += ["executed/counterfactual"]
-COMPUTED += ["executed/appendix_b"]
-PAGES = ["introduction", "preliminaries", "conclusion", "appendix_a", *COMPUTED]
+COMPUTED += ["executed/counterfactual", "executed/appendix_b", "executed/introduction", "executed/conclusion"]
+PAGES = ["preliminaries", "appendix_a", *COMPUTED]
 
 
 def test_the_book_has_its_chapters_and_nothing_is_fetched_when_one_opens(book):

@@ -1,6 +1,8 @@
 """Stand-ins for Snakemake: short Python programs that write to the log and emit events."""
 
+import ast
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,7 +122,8 @@ def test_a_book_is_its_chapters_in_order_and_a_sweep_has_them_for_every_seed_bef
     names = ["empirical_study", "approximation_error", "convergence", "parameter_change"]
     names += ["controls", "sensitivity", "facts", "counterfactual", "appendix_b"]
     book, speed = build.chapters("smoke", 0, "book", [])
-    assert [each.output for each in book] == [f"book/executed/{name}.ipynb" for name in names]
+    shown = [*names, "introduction", "conclusion"]  # which read what the others leave
+    assert [each.output for each in book] == [f"book/executed/{name}.ipynb" for name in shown]
     assert book[2].title == "Convergence"
     assert [item.stage for each in book for item in each.items] == [
         item.stage for item in work.work(config.make_run("smoke", root=ROOT), names)
@@ -132,6 +135,13 @@ def test_a_book_is_its_chapters_in_order_and_a_sweep_has_them_for_every_seed_bef
     assert [each.output for each in build.chapters("smoke", 3, "convergence", [])[0]] == [
         "results/smoke/seed-3/convergence.ipynb"
     ]
+    alone, _ = build.chapters("smoke", 3, "conclusion", [])
+    assert [each.output for each in alone] == [f"results/smoke/seed-3/{each}.ipynb" for each in [*names, "conclusion"]]
+
+
+def test_the_snakefile_has_the_same_notebooks_come_last():
+    (named,) = re.findall(r"^VERDICTS = (\[.*?\])", (ROOT / "Snakefile").read_text(), re.MULTILINE)
+    assert tuple(ast.literal_eval(named)) == build.VERDICTS
 
 
 def test_a_wrong_profile_is_refused_before_anything_is_written(tmp_path, monkeypatch):

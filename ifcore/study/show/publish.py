@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import pandas as pd
 from filelock import FileLock
 
@@ -25,9 +28,18 @@ def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
                 stale.unlink()
         files.write_csv(run.results / f"{name}.csv", frame)
         files.write_json(run.results / "run.json", about | {"digest": run.profile.digest} | provenance(run.root))
-    frames = [
-        pd.read_csv(file)
-        for file in sorted(run.results.parent.glob(f"seed-*/{name}.csv"))
-        if files.read_json(file.parent / "run.json").get("digest") == run.profile.digest
-    ]
-    return pd.concat(frames, ignore_index=True)
+    return read(folders(run), name)[name]
+
+
+def folders(run: Run) -> list[Path]:
+    """Where the tables are of all seeds that ran the run's profile."""
+    found = sorted(run.results.parent.glob("seed-*"))
+    return [each for each in found if files.read_json(each / "run.json").get("digest") == run.profile.digest]
+
+
+def read(folders: Iterable[Path], name: str = "*") -> dict[str, pd.DataFrame]:
+    """The tables in some folders, those of one name in one frame: {name of the CSV: rows of all seeds}."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for file in (file for folder in folders for file in sorted(folder.glob(f"{name}.csv"))):
+        found.setdefault(file.stem, []).append(pd.read_csv(file))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}

@@ -1,11 +1,12 @@
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pandas as pd
 
 from ifcore import files
 from ifcore.study.show import provenance
-from ifcore.study.show.publish import publish
+from ifcore.study.show.publish import folders, publish, read
 
 FRAME = pd.DataFrame({"dataset": ["grammars"], "method": ["exact"], "metric": ["accuracy"], "value": [1.0]})
 
@@ -15,6 +16,15 @@ def test_tables_of_an_edited_profile_are_gone_before_they_can_be_averaged(run):
     files.write_json(run.results / "run.json", {"digest": "another"})
     publish(run, "new", FRAME)
     assert sorted(path.name for path in run.results.glob("*.csv")) == ["new.csv"]
+
+
+def test_tables_are_read_of_all_seeds_of_the_same_profile_and_of_no_other(run):
+    for seed in (0, 1, 2):
+        publish(replace(run, seed=seed), "scores", FRAME)
+    publish(run, "other", FRAME)
+    files.write_json(replace(run, seed=1).results / "run.json", {"digest": "another"})
+    tables = read(folders(run))
+    assert {name: list(frame.seed) for name, frame in tables.items()} == {"scores": [0, 2], "other": [0]}
 
 
 def test_two_notebooks_that_publish_at_once_never_delete_each_others_tables(run, monkeypatch):

@@ -1,0 +1,1 @@
+"""A verdict on every claim of the paper, from the tables that the other chapters leave."""

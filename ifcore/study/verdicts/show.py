@@ -1,0 +1,217 @@
+"""The scorecard, the five lines that answer the book's question, and the figure under them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+import matplotlib
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from ifcore.study import statistics
+from ifcore.study.config import Run
+from ifcore.study.runs.controls import CONTROLS
+from ifcore.study.show.colours import COLOURS
+from ifcore.study.show.names import DATASETS, NAMES
+from ifcore.study.show.plot import STYLE, save
+from ifcore.study.show.table import Prose, Table
+from ifcore.study.statistics import Pooled
+from ifcore.study.verdicts.estimates import ITSELF, Lacking, Tables, mean_by_seed, rows_learnt, rows_of
+from ifcore.study.verdicts.judge import FEWEST, INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim, fixed_on
+
+
+def answer_text(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
+    """The answer to the book's question in five lines, each by a claim's verdict."""
+    about = {claim.id: claim for claim in claims}
+    rows = {row.claim: row for row in scorecard.itertuples()}
+    lines = [_line(rows[name], about[name]) for name in ("question", "harmful_poor", "repsim_labels")]
+    lines.append(" ".join(_line(rows[name], about[name]) for name in ("repsim_lds", "repsim_removal")))
+    counts = {verdict: int((scorecard.verdict == verdict).sum()) for verdict in (SUPPORTED, NOT_SUPPORTED)}
+    seeds = int(scorecard.seeds.max())
+    few = f", for it has {seeds} of the {FEWEST} seeds that a verdict takes" if seeds < FEWEST else ""
+    open_ = len(scorecard) - sum(counts.values())
+    lines.append(
+        f"Of the paper's claims, the question among them, {len(scorecard)} in all, this run supports "
+        f"{counts[SUPPORTED]}, does not support {counts[NOT_SUPPORTED]} and leaves {open_} open{few}."
+    )
+    return Prose("\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)))
+
+
+def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Table:
+    """One line a claim: verdict, number with its interval, where the evidence is."""
+    about = {claim.id: claim for claim in claims}
+    rows = []
+    for row in scorecard.itertuples():
+        claim = about[row.claim]
+        sign = {"above": ">", "below": "<", "within": "within ±"}[claim.side]
+        asked = f"{sign} {_number(claim.threshold, claim.unit)}".replace("± ", "±")
+        rows.append([claim.claim, claim.section, _verdict(row), _estimate(row, claim), asked, _link(row, claim)])
+    header = ["Claim", "Section", "Verdict", "Number", "Stands where", "Evidence"]
+    caption = (
+        "The scorecard. The number is that of what the claim hangs on (in brackets its interval, corrected for the "
+        f"number of claims). Seeds: {int(scorecard.seeds.max())}. Tests and thresholds were fixed on {fixed_on()}."
+    )
+    return Table(None, caption, header, rows, scorecard, text=True)
+
+
+def claims_text(scorecard: pd.DataFrame, claims: Sequence[Claim], verdict: str) -> Prose:
+    """The claims that got this verdict, one by one: the number, and what was asked."""
+    about = {claim.id: claim for claim in claims}
+    lines = []
+    for row in scorecard[scorecard.verdict == verdict].itertuples():
+        claim = about[row.claim]
+        line = f"- **{claim.claim}** (section {claim.section}). {claim.test}"
+        line += f" Here: {_what(row)}{_inline(row, claim)}" if pd.notna(row.value) else ""
+        line += f", p {_p(row.p)} after correction" if row.seeds >= FEWEST and pd.notna(row.p) else ""
+        line += f". {_open(row)}" if verdict == INCONCLUSIVE else "."
+        link = _link(row, claim)
+        lines.append(line.replace("..", ".") + (f" See {link}." if link else ""))
+    return Prose("\n".join(lines or ["- None."]))
+
+
+def answer_figure(run: Run, tables: Tables) -> Figure:
+    """Each method in labels, in the linear datamodeling score and in removal, beside the best control of each.
+
+    A panel says so where there is nothing to show. Leaves fig_scorecard.*.
+    """
+    found = [(_estimates(tables, *of), title, scale) for title, scale, *of in _PANELS]
+    names = [name for name in NAMES if any(name in each for each, _, _ in found)][::-1]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(found), figsize=(7.2, 3.4), sharey=True)
+        for axis, (estimates, title, scale) in zip(axes, found, strict=True):
+            axis.set_xlabel(title)
+            axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
+            axis.axhline(sum(name in CONTROLS for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
+            if not estimates:
+                axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", color="#777777")
+                continue
+            for place, name in enumerate(names):
+                if name in estimates:
+                    ends = [scale * each for each in estimates[name].interval(0.05)]
+                    axis.plot(ends, [place] * 2, color=COLOURS[name], linewidth=1.2)
+                    axis.plot(scale * estimates[name].mean, place, marker="o", markersize=4, color=COLOURS[name])
+            best = max(scale * each.mean for name, each in estimates.items() if name in CONTROLS)
+            axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
+        save(run, "fig_scorecard", figure)
+    return figure
+
+
+_PANELS = (  # title, scale, CSV, metric, whether the rows of a seed are of the same examples
+    ("coverage, labels (%)", 100, "controls", "coverage", False),
+    ("linear datamodeling score", 1, "lds", "lds", False),
+    ("rise of the loss after\nremoval (nats per token)", 1, "removal", "rise", True),
+)
+_LINES = {
+    "question": {
+        SUPPORTED: "**Influence functions work here**: one method is ahead of every control in the linear datamodeling "
+        "score and in what removing its choice does. Its narrowest lead",
+        NOT_SUPPORTED: "**Influence functions do not work here**: each method of influence is behind some control in "
+        "the linear datamodeling score or in what removing its choice does. The one that fares best",
+        INCONCLUSIVE: "**This run does not decide whether influence functions work**",
+    },
+    "harmful_poor": {
+        SUPPORTED: "At finding harmful examples they are as poor as the paper says: none gets half of the way from "
+        "chance to 100 %. The farthest",
+        NOT_SUPPORTED: "At finding harmful examples they are not as poor as the paper says, more than half of the way "
+        "from chance to 100 % being poor no more",
+        INCONCLUSIVE: "Whether they are poor at finding harmful examples is open",
+    },
+    "repsim_labels": {
+        SUPPORTED: "In labels RepSim leads the paper's three methods, as the paper says; its narrowest lead",
+        NOT_SUPPORTED: "In labels RepSim does not lead the paper's three methods",
+        INCONCLUSIVE: "Whether RepSim leads in labels is open",
+    },
+    "repsim_lds": {
+        SUPPORTED: "That lead is one in prediction, too: RepSim foretells best what training on other examples does, "
+        "at least",
+        NOT_SUPPORTED: "In predicting what training on other examples does RepSim is not ahead",
+        INCONCLUSIVE: "Whether RepSim foretells best what training on other examples does is open",
+    },
+    "repsim_removal": {
+        SUPPORTED: "Removing what it ranks highest changes the model most, at least",
+        NOT_SUPPORTED: "Removing what it ranks highest does not change the model most",
+        INCONCLUSIVE: "Whether removing what it ranks highest changes the model most is open",
+    },
+}
+
+
+def _line(row, claim: Claim) -> str:
+    """A sentence by the claim's verdict, with the number that it rests on."""
+    words = _LINES[claim.id][row.verdict]
+    number = f": {_what(row)}{_inline(row, claim)}" if pd.notna(row.value) else ""
+    if row.verdict != INCONCLUSIVE:
+        return f"{words}{number}."
+    return f"{words}{number}. {_open(row)}"
+
+
+def _open(row) -> str:
+    """Why there is no verdict, which way it leans, and what would decide."""
+    leans = f"It leans to *{row.leans}*" if pd.notna(row.leans) and row.leans else "It leans neither way"
+    said = f"{leans} ({row.reason})." if pd.notna(row.value) else f"There is no number ({row.reason})."
+    if pd.isna(row.needed):
+        return said
+    if row.needed == inf:
+        return f"{said} More seeds like these would not decide."
+    return f"{said} About {int(row.needed)} seeds like these would decide."
+
+
+def _p(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+
+
+def _verdict(row) -> str:
+    if row.verdict != INCONCLUSIVE:
+        return f"**{row.verdict}**"
+    if pd.isna(row.value):
+        return f"{row.verdict}: {row.reason}"
+    needed = "" if pd.isna(row.needed) or row.needed == inf else f"; {int(row.needed)} seeds would decide"
+    return f"{row.verdict}, leans to {row.leans or 'neither'}{needed}"
+
+
+def _estimate(row, claim: Claim) -> str:
+    """Number, interval and what it is of, as a cell."""
+    return "" if pd.isna(row.value) else f"{_inline(row, claim).strip()}<br>{_what(row)}"
+
+
+def _inline(row, claim: Claim) -> str:
+    ends = "" if pd.isna(row.ci_low) else f" [{_digits(row.ci_low, claim.unit)}, {_digits(row.ci_high, claim.unit)}]"
+    return f" {_digits(row.value, claim.unit)}{ends}{_UNITS[claim.unit]}"
+
+
+_UNITS = {"share": " points", "number": "", "nats": " nats", "times": " ×"}
+
+
+def _digits(value: float, unit: str) -> str:
+    if unit == "share":
+        return f"{100 * value:.1f}"
+    return f"{10**value:.2f}" if unit == "times" else f"{value:.3f}"
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{_digits(value, unit)}{_UNITS[unit]}"
+
+
+def _what(row) -> str:
+    """What an estimate is of, in the names of the book."""
+    known = NAMES | DATASETS | {"lds": "LDS"}
+    return ", ".join(" ".join(known.get(word, word) for word in part.split(" ")) for part in row.of.split(", "))
+
+
+def _link(row, claim: Claim) -> str:
+    """To the evidence, where there is any."""
+    if claim.evidence is None or pd.isna(row.value):
+        return ""
+    return f"{{{'ref' if claim.evidence.startswith('sec-') else 'numref'}}}`{claim.evidence}`"
+
+
+def _estimates(tables: Tables, name: str, metric: str, paired: bool) -> dict[str, Pooled]:
+    """A metric of each method by itself, pooled over seeds; empty where there is no table, or in it nothing learnt."""
+    try:
+        frame = (rows_learnt if name == "controls" else rows_of)(tables, name)
+    except Lacking:
+        return {}
+    own = frame[(frame.metric == metric) & (frame.against == ITSELF) & frame.method.isin(list(NAMES))]
+    rows = {method: mean_by_seed(part, paired) for method, part in own.groupby("method", sort=False)}
+    return {m: statistics.random_effects(each.value, each.ci_low, each.ci_high) for m, each in rows.items()}

@@ -1,0 +1,64 @@
+import re
+
+import pytest
+
+from ifcore.study.verdicts import judge, show
+from tests.study.verdicts.test_evidence import counterfactuals
+
+CLAIMS = judge.claims()
+
+
+def first_line(tables):
+    return show.answer_text(judge.judge(CLAIMS, tables), CLAIMS).text.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("lead", "seeds", "verdict", "sentence"),
+    [
+        (0.2, 3, "supported", r"\*\*Influence functions work here\*\*.*: LiSSA, over .* 0.200 \["),
+        (-0.2, 3, "not supported", r"\*\*Influence functions do not work here\*\*.* -0.200 \["),
+        (0.01, 3, "inconclusive", r"does not decide.* 0.010 \[.* leans to \*supported\* .*About \d+ seeds"),
+        (0.2, 1, "inconclusive", r"does not decide.* leans to \*supported\* \(1 of at least 3 seeds\)"),
+    ],
+)
+def test_a_changed_table_changes_the_verdict_and_the_first_sentence(lead, seeds, verdict, sentence):
+    tables = counterfactuals(lead, seeds)
+    scorecard = judge.judge(CLAIMS, tables).set_index("claim")
+    assert scorecard.verdict.question == verdict
+    assert re.search(sentence, first_line(tables))
+
+
+def test_without_counterfactuals_the_first_sentence_says_that_there_is_no_number():
+    assert "lds.csv is missing" in first_line({})
+
+
+def test_the_answer_is_five_lines_and_no_verdict_is_said_in_the_words_of_another():
+    scorecard = judge.judge(CLAIMS, counterfactuals())
+    assert len(show.answer_text(scorecard, CLAIMS).text.splitlines()) == 5
+    said = [show.answer_text(scorecard.assign(verdict=each, needed=5), CLAIMS).text for each in VERDICTS]
+    for lines in zip(*(text.splitlines() for text in said), strict=True):
+        assert len(set(lines)) == 3
+
+
+VERDICTS = (judge.SUPPORTED, judge.NOT_SUPPORTED, judge.INCONCLUSIVE)
+
+
+def test_the_scorecard_has_a_line_a_claim_and_links_only_to_evidence_that_there_is():
+    scorecard = judge.judge(CLAIMS, counterfactuals())
+    table = show.scorecard_table(scorecard, CLAIMS)
+    cells = {row[0]: row for row in table.rows}
+    assert list(cells) == [claim.claim for claim in CLAIMS]
+    question = cells["Influence functions work here"]
+    assert question[2] == "**supported**"
+    assert question[5] == "{ref}`sec-counterfactual`"
+    assert cells["A few harmful examples undo the alignment"][2:4] == ["inconclusive: table1_asr.csv is missing", ""]
+    assert cells["A few harmful examples undo the alignment"][5] == ""
+    listed = [show.claims_text(scorecard, CLAIMS, verdict).text for verdict in VERDICTS]
+    assert sum(text.count("\n- **") + 1 for text in listed) == len(CLAIMS)
+
+
+def test_the_figure_says_where_there_is_nothing_to_show(run):
+    figure = show.answer_figure(run, counterfactuals())
+    assert [bool(axis.texts) for axis in figure.axes] == [True, False, False]
+    assert (run.results / "fig_scorecard.svg").exists()
+    assert all(axis.texts for axis in show.answer_figure(run, {}).axes)
