@@ -14,6 +14,9 @@ ENGINE = sorted(str(path) for pattern in ("**/*.py", "**/*.yaml") for path in Pa
 PAGES = ["_config.yml", "_toc.yml", *sorted(str(path) for path in Path("book").glob("*.*"))]
 PAGES += sorted(str(path) for path in Path("book/_static").glob("*"))
 
+# What the repository ships stands in the tables beside the run's own.
+PUBLISHED = sorted(str(path) for path in Path("results/published").glob("*/seed-*/*.*"))
+
 # OMP_NUM_THREADS is set by hand: a run that shares the machine must not take all of it.
 EXECUTE = "OMP_NUM_THREADS={threads} python -m ifcore.study.execute {input.profile} {params.seed} {input.notebook} {output}"
 
@@ -54,6 +57,7 @@ rule edition:
         tables_of_other_seeds,
         expand("results/{profile}/seed-{seed}/{{nb}}.ipynb", profile=PROFILE, seed=[s for s in SWEPT if s != SEED]),
         ENGINE,
+        PUBLISHED,
         notebook="notebooks/{nb}.md",
         profile=f"notebooks/profiles/{PROFILE}.yaml",
     output:
@@ -71,6 +75,7 @@ rule edition:
 rule run:
     input:
         ENGINE,
+        PUBLISHED,
         notebook="notebooks/{nb}.md",
         profile="notebooks/profiles/{profile}.yaml",
     output:

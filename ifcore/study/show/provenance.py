@@ -17,10 +17,14 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate")
 
 @cache
 def provenance(root: Path) -> dict[str, Any]:
-    """`commit` of the checkout (empty without Git), `dirty`: whether files differ from it, and `versions`."""
+    """`commit` of the checkout (empty without Git), `dirty`: whether files differ from it, `versions`, `machine`.
+
+    What is published makes no checkout dirty: it is made by one.
+    """
     versions = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
-    changed = _git(root, "status", "--porcelain")
-    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(changed), "versions": versions}
+    changed = _git(root, "status", "--porcelain", "--", ":(top)", ":(exclude)results/published")
+    about = {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(changed), "versions": versions}
+    return about | {"machine": machine("cuda" if torch.cuda.is_available() else "cpu")}
 
 
 def made_by(root: Path) -> str:

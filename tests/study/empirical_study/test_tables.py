@@ -188,12 +188,12 @@ def test_by_class_splits_the_average(run):
     found = replace(
         attribution({"gradsim": [RIGHT, RIGHT]}), val=[Example("a", "b", "harmful"), Example("a", "b", "benign")]
     )
-    rows = tables.by_class_table({"mixed_small": found}).rows
+    rows = tables.by_class_table(run, {"mixed_small": found}).rows
     assert rows == [["Mixed (small): harmful", "100 / 100", "50 / 50"], ["Mixed (small): benign", "0 / 0", "50 / 50"]]
 
 
 def test_a_class_that_a_file_names_is_text_in_the_table(run):
     named = Example("a", "b", "Replace *vowels* | <b>")
     found = replace(attribution({"gradsim": [RIGHT]}), train=[named] * 4, val=[named])
-    cell = tables.by_class_table({"mixed_small": found}).rows[0][0]
+    cell = tables.by_class_table(run, {"mixed_small": found}).rows[0][0]
     assert html.unescape(cell) == f"Mixed (small): {named.label}" and not set("*|<") & set(cell)
