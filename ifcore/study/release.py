@@ -19,6 +19,7 @@ import nbformat
 
 from ifcore import files
 from ifcore.study import config
+from ifcore.study.show.provenance import git
 from ifcore.study.show.published import FOLDER
 
 CHAPTERS = Path("book", "executed")
@@ -28,9 +29,9 @@ def release(root: Path, profile: str) -> Path:
     """Copy results/<profile>/seed-*/ (CSV, run.json) and book/executed/ to results/published/<profile>/, its path.
 
     What was published of this profile before is replaced, as a whole. Raises ValueError, in one line, for seeds made by
-    a changed checkout, by several commits, from another state of the profile, or with unequal tables; and for chapters
-    that are missing, of another profile, seed or commit, that show published results beside their own, or that name
-    the folder they were made in.
+    a changed checkout, by several commits, from another state of the profile, or with unequal tables, some of them older
+    than the commit; and for chapters that are missing, of another profile, seed or commit, that show published results
+    beside their own, or that name the folder they were made in.
     """
     digest = config.make_run(profile, root=root).profile.digest
     seeds = sorted((root / "results" / profile).glob("seed-*"))
@@ -93,6 +94,10 @@ def _check_seeds(root: Path, profile: str, seeds: list[Path], digest: str) -> st
             raise ValueError(f"{name}: {min(here ^ there)} is not in all seeds; {again}")
         if not here:
             raise ValueError(f"{name}: no tables (*.csv) in it; {again}")
+        # run.json is of the chapter that ran last: a table from before the commit is of another one.
+        born = float(git(root, "show", "--no-patch", "--format=%ct", about["commit"]) or "nan")
+        if early := [table.name for table in _tables(seed) if table.stat().st_mtime < born]:
+            raise ValueError(f"{name}/{early[0]}: older than the commit, {about['commit'][:10]}; {again}")
     return first[1]
 
 

@@ -1,5 +1,8 @@
 """A finished sweep of two seeds and one chapter, made by hand."""
 
+import os
+import subprocess
+
 import nbformat
 import pytest
 
@@ -79,4 +82,20 @@ def test_what_is_not_one_clean_sweep_is_refused_in_a_line_and_nothing_is_publish
 def test_a_profile_that_was_edited_since_is_refused(root):
     files.write_text(root / "notebooks" / "profiles" / "p.yaml", PROFILE + "epochs: 3\n")
     with pytest.raises(ValueError, match="the profile's is"):
+        release.release(root, "p")
+
+
+def test_a_table_from_before_the_commit_is_refused_for_it_is_of_another(root):
+    git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "x"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    for seed in (0, 1):
+        about(root, seed, commit=commit)
+        table = root / "results" / "p" / f"seed-{seed}" / "controls.csv"
+        os.utime(table, (table.stat().st_mtime + 2,) * 2)
+    execute(root, f"Made by commit {commit[:10]}; torch 2")
+    release.release(root, "p")
+    os.utime(table, (0, 0))
+    with pytest.raises(ValueError, match="seed-1/controls.csv: older than the commit"):
         release.release(root, "p")

@@ -91,7 +91,9 @@ def test_anything_further_away_differs_and_is_named(root, monkeypatch, capsys, r
 
 
 def test_a_missing_row_column_or_table_differs_and_is_named(root, monkeypatch):
-    assert verified(root, FRAME.drop(0)).differ == ["table, seed-0, mixed, exact, accuracy, damping 0.1, epoch 1: the row is missing"]
+    assert verified(root, FRAME.drop(0)).differ == [
+        "table, seed-0, mixed, exact, accuracy, damping 0.1, epoch 1: the row is missing"
+    ]
     assert verified(root, FRAME.drop(columns="ci_low")).differ == ["table, seed-0: the column ci_low is missing"]
     (root / "results" / "p" / "seed-0" / "table.csv").unlink()
     assert verify.verify(root, "p")[0].differ == ["table, seed-0: the table is missing"]

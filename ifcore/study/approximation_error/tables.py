@@ -228,7 +228,9 @@ def _number(rows: pd.DataFrame, key: str, metric: str, mark: str = "") -> str:
     if (key, metric) not in rows.index:
         return ""
     row = rows.loc[(key, metric)]
-    return beside(significant(row.value) + mark, row, write=significant)
+    own = significant(row.value)
+    digits = len(own.partition(".")[2])
+    return beside(own + mark, row, write=lambda value: f"{value:,.{digits}f}")
 
 
 def _cell(row: pd.Series, digits: int = 2) -> str:
