@@ -39,7 +39,7 @@ book: checked $(SETUP) ## the whole book: _build/html/index.html (PROFILE, SEED)
 	$(BUILD) book -- $(SNAKEMAKE_ARGS)
 	echo "The book: $(CURDIR)/_build/html/index.html"
 
-read: checked $(SETUP) ## the book as published, nothing computed: _build/published/_build/html/index.html (PROFILE)
+read: checked $(SETUP) ## the book as published, nothing computed: _build/published/html/index.html (PROFILE)
 	python -m ifcore.study.read $(call given,PROFILE)
 
 verify: checked $(SETUP) ## this machine's tables against the published, value by value (PROFILE, SEED; all seeds without)

@@ -48,9 +48,10 @@ def read(root: Path, profile: str | None = None) -> Path:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    if done.returncode or not (page := work / "_build" / "html" / "index.html").is_file():
+    html = work / "_build" / "html"
+    if done.returncode or not (html / "index.html").is_file():
         raise RuntimeError(f"the published book of {profile} does not build: {last_words(done.stdout)}")
-    return page
+    return html.rename(work / "html") / "index.html"
 
 
 def main() -> int:

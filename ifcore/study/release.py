@@ -29,7 +29,7 @@ def release(root: Path, profile: str) -> Path:
     """Copy results/<profile>/seed-*/ (CSV, run.json) and book/executed/ to results/published/<profile>/, its path.
 
     What was published of this profile before is replaced, as a whole. Raises ValueError, in one line, for seeds made by
-    a changed checkout, by several commits, from another state of the profile, or with unequal tables, some of them older
+    a changed checkout, by several commits, from another state of the profile, with unequal tables, or some older
     than the commit; and for chapters that are missing, of another profile, seed or commit, that show published results
     beside their own, or that name the folder they were made in.
     """
@@ -73,7 +73,7 @@ def _check_seeds(root: Path, profile: str, seeds: list[Path], digest: str) -> st
     """The commit that made all the seeds."""
     if not seeds:
         raise ValueError(f"results/{profile}: no seed-* in it; make sweep PROFILE={profile} first")
-    again = f"make sweep PROFILE={profile} SNAKEMAKE_ARGS=--forceall at one commit, or move away what is no part"
+    again = _again(profile) + ", or move away what is no part"
     first = None
     for seed in seeds:
         about, name = files.read_json(seed / "run.json"), seed.relative_to(root)
@@ -102,7 +102,7 @@ def _check_seeds(root: Path, profile: str, seeds: list[Path], digest: str) -> st
 
 
 def _check_chapters(root: Path, profile: str, chapters: list[Path], seeds: set[str], digest: str, commit: str) -> None:
-    again = f"make sweep PROFILE={profile} with all seeds, then release"
+    again = _again(profile)
     shown = None
     for chapter in chapters:
         name = chapter.relative_to(root)
@@ -125,6 +125,10 @@ def _check_chapters(root: Path, profile: str, chapters: list[Path], seeds: set[s
             raise ValueError(f"{name}: shows results published earlier beside its own; {old}")
         if str(root.resolve()) in text:
             raise ValueError(f"{name}: names {root.resolve()}, a folder of this machine; name no absolute path there")
+
+
+def _again(profile: str) -> str:
+    return f"make sweep PROFILE={profile} SNAKEMAKE_ARGS=--forceall at one commit"
 
 
 def _parameters(notebook: str) -> dict:

@@ -30,7 +30,7 @@ from ifcore.study.show.published import FOLDER, MEASURED, SEPARATOR, keys, named
 
 EQUAL = 1e-6  # relative
 SPREAD = 2  # standard deviations
-MACHINE = re.compile("second|minute|memory|byte")  # in the name of a metric or a column: not compared
+MACHINE = re.compile("seconds|minutes|memory|bytes")  # in the name of a metric or a column: not compared
 
 
 @dataclass

@@ -33,7 +33,7 @@ def test_reading_builds_every_page_and_leaves_the_readers_own_book(make_there, r
     files.write_text(own, "the reader's own")
     before = {path: path.stat().st_mtime_ns for path in released.joinpath("book", "executed").iterdir()}
     done = make_there("read", "PROFILE=smoke")
-    page = released / "_build" / "published" / "_build" / "html" / "index.html"
+    page = released / "_build" / "published" / "html" / "index.html"
     assert done.stdout == f"The book, as published: {page}\n"
     for chapter in release.named_chapters(released):
         assert page.with_name("book").joinpath("executed", f"{chapter}.html").exists()
