@@ -22,8 +22,11 @@ export GOMP_SPINCOUNT := 20000
 
 BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED)
 
+# A variable's value where the caller set it, nothing where it is the default above.
+given = $(if $(filter-out file,$(origin $(1))),$($(1)))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup book test plan bench notebook run sweep clean checked
+.PHONY: help setup book read verify test plan bench notebook run sweep clean checked
 .SILENT:
 
 help: ## list these commands
@@ -35,6 +38,12 @@ setup: $(SETUP) ## the virtual environment in .venv, pinned (book and test do th
 book: checked $(SETUP) ## the whole book: _build/html/index.html (PROFILE, SEED)
 	$(BUILD) book -- $(SNAKEMAKE_ARGS)
 	echo "The book: $(CURDIR)/_build/html/index.html"
+
+read: checked $(SETUP) ## the book as published, nothing computed: _build/published/html/index.html (PROFILE)
+	python -m ifcore.study.read $(call given,PROFILE)
+
+verify: checked $(SETUP) ## this machine's tables against the published, value by value (PROFILE, SEED; all seeds without)
+	python -m ifcore.study.verify $(PROFILE) $(call given,SEED)
 
 test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke profile
 	ruff check .

@@ -16,6 +16,9 @@ ENGINE = sorted(str(path) for pattern in ("**/*.py", "**/*.yaml") for path in Pa
 PAGES = ["_config.yml", "_toc.yml", *sorted(str(path) for path in Path("book").glob("*.*"))]
 PAGES += sorted(str(path) for path in Path("book/_static").glob("*"))
 
+# What the repository ships stands in the tables beside the run's own.
+PUBLISHED = sorted(str(path) for path in Path("results/published").glob("*/seed-*/*.*"))
+
 # OMP_NUM_THREADS is set by hand: a run that shares the machine must not take all of it.
 EXECUTE = "OMP_NUM_THREADS={threads} python -m ifcore.study.execute {input.profile} {params.seed} {input.notebook} {output}"
 
@@ -72,6 +75,7 @@ rule edition:
         notebooks_of_other_seeds,
         chapters_in("book/executed"),
         ENGINE,
+        PUBLISHED,
         notebook="notebooks/{nb}.md",
         profile=f"notebooks/profiles/{PROFILE}.yaml",
     output:
@@ -90,6 +94,7 @@ rule run:
     input:
         chapters_in("results/{profile}/seed-{seed}"),
         ENGINE,
+        PUBLISHED,
         notebook="notebooks/{nb}.md",
         profile="notebooks/profiles/{profile}.yaml",
     output:

@@ -10,7 +10,7 @@ from ifcore.study import build
 
 def test_make_alone_lists_the_commands(make):
     listed = make().stdout
-    for command in ("setup", "book", "test", "notebook", "run", "sweep", "clean"):
+    for command in ("setup", "book", "read", "verify", "test", "notebook", "run", "sweep", "clean"):
         assert f"make {command} " in listed
 
 
@@ -21,6 +21,8 @@ def test_make_alone_lists_the_commands(make):
         (("sweep", "SEEDS=0 x"), ["'x'", "not a whole number", 'SEEDS="0 1 2"']),
         (("book", "PROFILE=lapptop"), ["PROFILE=lapptop", "choose from", "laptop", "smoke"]),
         (("run", "NB=study"), ["NB=study", "choose from", "empirical_study"]),
+        (("read",), ["PROFILE=evening", "results/published", "make book"]),
+        (("verify",), ["PROFILE=laptop", "results/published", "nothing is"]),
     ],
 )
 def test_wrong_input_fails_in_one_line_and_leaves_nothing(make, checkout, arguments, words):
@@ -62,6 +64,7 @@ TITLES = [
     "Controls",
     "Sensitivity",
     "Facts",
+    "Counterfactuals",
     "Appendix B: Settings and data",
     "Introduction",
     "Conclusion",

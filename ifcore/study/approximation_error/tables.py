@@ -11,7 +11,7 @@ from ifcore.study.config import Run
 from ifcore.study.paper import paper, stated
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Prose, Table, decided, points, significant, times, verdict, with_interval
+from ifcore.study.show.table import Prose, Table, beside, decided, points, significant, times, verdict, with_interval
 
 LINEAR = {
     "dense": "Exact, the dense way",
@@ -28,23 +28,22 @@ ERRORS = {"error": "absolute", "relative_error": "relative", "direction_error": 
 
 def runtimes_table(run: Run, timed: pd.DataFrame) -> Table:
     """Table 5: running time and error beside the paper's, in the paper's three settings. Leaves table5_runtime.csv."""
+    timed = _own(run, publish(run, "table5_runtime", timed))
     timed = timed.assign(key=keys(timed))
-    publish(run, "table5_runtime", timed.drop(columns="key"))
     rows = []
     for printed in paper()["table5"]:
         part = timed[(timed.points == printed["points"]) & (timed.parameters == printed["parameters"])]
-        value = part.set_index(["key", "metric"]).value
+        part = part.set_index(["key", "metric"])
         rows.append([f"**{printed['points']} points, {printed['parameters']:,} parameters**", *[""] * 8])
         for key, name in LINEAR.items():
-            seconds = value[key, "seconds"]
             theirs = printed.get({"dense": "exact", "exact": None}.get(key, key), {})
-            mark = " ‡" if part[part.key == key].extrapolated.any() else ""
+            mark = " ‡" if part.loc[key].extrapolated.any() else ""
             rows.append(
                 [
                     name,
-                    significant(seconds) + mark,
-                    times(value["dense", "seconds"] / seconds),
-                    *(significant(value.get((key, metric))) for metric in ERRORS),
+                    _number(part, key, "seconds", mark),
+                    times(part.value["dense", "seconds"] / part.value[key, "seconds"]),
+                    *(_number(part, key, metric) for metric in ERRORS),
                     f"*{theirs['seconds']:.2f}*" if theirs else "",
                     f"*{times(printed['exact']['seconds'] / theirs['seconds'])}*" if theirs else "",
                     f"*{theirs['error']:.3f}*" if "error" in theirs else "",
@@ -66,12 +65,12 @@ def runtimes_table(run: Run, timed: pd.DataFrame) -> Table:
 
 
 def growth_table(run: Run, drawn: pd.DataFrame) -> Table:
-    """Behind Figure 3: the exponents with which the errors grow."""
-    found = growth(drawn)
+    """Behind Figure 3: the exponents with which the errors grow. Leaves fig3_growth.csv."""
+    found = _own(run, publish(run, "fig3_growth", growth(drawn)))
     found = found.assign(key=keys(found)).set_index(["key", "over", "metric"])
     columns = [(over, metric) for over in ("points", "parameters") for metric in ERRORS]
     rows = [
-        [name, *(with_interval(found.loc[(key, *column)]) for column in columns)]
+        [name, *(_cell(found.loc[(key, *column)]) for column in columns)]
         for key, name in LINEAR.items()
         if key in found.index
     ]
@@ -85,13 +84,13 @@ def growth_table(run: Run, drawn: pd.DataFrame) -> Table:
 
 def truth_table(run: Run, agreement: pd.DataFrame) -> Table:
     """Predicted against actual change of the test loss, at the minimum. Leaves loo_truth.csv."""
-    publish(run, "loo_truth", agreement)
+    agreement = _own(run, publish(run, "loo_truth", agreement))
     at = agreement[(agreement.steps == 0) & (agreement.damping == 1) & (agreement.decay == run.profile.linear.decay)]
     rows = []
     for method in ("exact", "fisher", "lissa", "datainf", "gradsim"):
         part = at[at.method == method].set_index("metric")
         name = {"exact": "Exact (Hessian)", "fisher": "Empirical Fisher, exact", "lissa": LINEAR["lissa-10"]}
-        cells = (with_interval(part.loc[metric], digits) for metric, digits in _AGREEMENT.items())
+        cells = (_cell(part.loc[metric], digits) for metric, digits in _AGREEMENT.items())
         rows.append([name.get(method, NAMES.get(method)), *cells])
     caption = (
         f"Predicted against actual change of the mean test loss when one of {run.profile.linear.left_out} training "
@@ -217,6 +216,25 @@ def truth_text(run: Run, agreement: pd.DataFrame) -> Prose:
         f"10 iterations: {stopped.lissa[10]:.3f}.",
     ]
     return Prose("\n".join(lines))
+
+
+def _own(run: Run, seeds: pd.DataFrame) -> pd.DataFrame:
+    """The run's rows, of those of all seeds."""
+    return seeds[seeds.seed == run.seed]
+
+
+def _number(rows: pd.DataFrame, key: str, metric: str, mark: str = "") -> str:
+    """A cell; empty where the method has no such number, as the exact way no error."""
+    if (key, metric) not in rows.index:
+        return ""
+    row = rows.loc[(key, metric)]
+    own = significant(row.value)
+    digits = len(own.partition(".")[2])
+    return beside(own + mark, row, write=lambda value: f"{value:,.{digits}f}")
+
+
+def _cell(row: pd.Series, digits: int = 2) -> str:
+    return beside(with_interval(row, digits), row, write=f"{{:.{digits}f}}".format)
 
 
 _ABOUT = {"exact": "the exact influence", "fisher": "the empirical Fisher", "lissa": "LiSSA"} | {

@@ -18,7 +18,7 @@ from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, save
-from ifcore.study.show.table import Prose, Table, points
+from ifcore.study.show.table import Prose, Table, beside, percent, points
 
 COLUMNS_OF_PANELS = 3
 
@@ -68,8 +68,8 @@ def ahead_table(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) ->
     rows = [[NAMES[method], *(_cell(frame, dataset, method, best[dataset]) for dataset in best)] for method in methods]
     named = ["*Best control: coverage (%)*"]
     for dataset, control in best.items():
-        own = frame[(frame.dataset == dataset) & (frame.method == control) & (frame.against == ITSELF)]
-        named.append(f"*{NAMES[control]}: {100 * own[own.metric == 'coverage'].value.mean():.1f}*")
+        own = _coverage(frame, dataset, control, ITSELF)
+        named.append(beside(f"*{NAMES[control]}: {percent(own.value.mean())}*", own))
     caption = (
         "Coverage in points above the best control of each data set, with 95 % intervals, paired. The best control is "
         "chosen by the same validation examples, which favours it a little. Bold: ahead; in italics: behind. "
@@ -130,9 +130,13 @@ def _learnt(found: Attribution) -> bool:
 
 
 def _gap(frame: pd.DataFrame, dataset: str, method: str, against: str) -> tuple[float, float, float]:
-    part = frame[(frame.dataset == dataset) & (frame.metric == "coverage")]
-    part = part[(part.method == method) & (part.against == against)]
+    part = _coverage(frame, dataset, method, against)
     return statistics.pooled(part) if len(part) else (float("nan"),) * 3
+
+
+def _coverage(frame: pd.DataFrame, dataset: str, method: str, against: str) -> pd.DataFrame:
+    part = frame[(frame.dataset == dataset) & (frame.metric == "coverage")]
+    return part[(part.method == method) & (part.against == against)]
 
 
 def _best_control(frame: pd.DataFrame, dataset: str) -> str:
@@ -145,7 +149,8 @@ def _cell(frame: pd.DataFrame, dataset: str, method: str, control: str) -> str:
     if pd.isna(value):
         return ""
     text = f"{value:+.1f}<br>[{low:.1f}, {high:.1f}]"
-    return f"**{text}**" if low > 0 else f"*{text}*" if high < 0 else text
+    marked = f"**{text}**" if low > 0 else f"*{text}*" if high < 0 else text
+    return beside(marked, _coverage(frame, dataset, method, control))
 
 
 def _by_verdict(differences: dict[str, tuple[float, float, float]]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from ifcore.study.runs import judging
 from ifcore.study.runs.artifact import Tuned
 from ifcore.study.show.names import COLUMNS, DATASETS, RUN_COLUMNS
 from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Table, percent, plain
+from ifcore.study.show.table import Table, beside, percent, plain
 
 NOT_LEARNT = "†: not learnt, by the rule of this chapter's first table; attribution means little there."
 _RULE = (
@@ -43,16 +43,21 @@ def learning_table(run: Run, tuned: Mapping[str, Tuned]) -> Table:
             rows.append((dataset, when, "dev_loss", loss[epoch], None, None, *about))
         rows.append((dataset, "constant", "task_accuracy", learned.constant, None, None, *about))
         rows.append((dataset, "after", "p_change", learned.p, None, None, *about))
+    seeds = publish(run, "learning", pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS]))
+    frame = seeds[seeds.seed == run.seed]
+    for dataset, found in tuned.items():
+        learned, row = learning(found), frame[frame.dataset == dataset].set_index(["method", "metric"]).loc
+        p = f"<br>p {learned.p:.2g}" if learned.constant == 1 else ""
+        losses = (row[when, "dev_loss"] for when in ("before", "after"))
+        rates = (row[when, "task_accuracy"] for when in ("before", "after"))
         cells.append(
             [
                 DATASETS[dataset] + ("" if learned.learnt else " †"),
-                *(f"{loss[epoch]:.2f}" for epoch in (0, found.epoch)),
-                *(percent(rate.value, rate.low, rate.high) for rate in (learned.before, learned.after)),
-                percent(learned.constant) + (f"<br>p {learned.p:.2g}" if learned.constant == 1 else ""),
+                *(beside(f"{each.value:.2f}", each, write="{:.2f}".format) for each in losses),
+                *(beside(percent(each.value, each.ci_low, each.ci_high), each) for each in rates),
+                beside(percent(learned.constant) + p, row["constant", "task_accuracy"]),
             ]
         )
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS])
-    publish(run, "learning", frame)
     caption = (
         "Loss on dev examples, which are neither trained on nor explained (nats per response token), and task accuracy "
         f"(percent, with 95 % intervals) before and after fine-tuning. {_RULE}"

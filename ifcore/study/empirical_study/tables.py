@@ -18,7 +18,7 @@ from ifcore.study.runs.attack import Attack
 from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.names import COLUMNS, DATASETS, NAMES, RUN_COLUMNS
 from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Table, control, percent, plain
+from ifcore.study.show.table import Table, beside, control, percent, plain, whole
 
 _SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
 PARTS = ("coverage_triggered", "coverage_clean")
@@ -40,7 +40,7 @@ def attack_table(run: Run, attacks: Sequence[Attack]) -> Table:
         rows.append(("mixed_small", attack.fine_tuned_on, "asr", rate.value, rate.low, rate.high, *about))
     seeds = publish(run, "table1_asr", pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS]))
     table = [
-        [f"`{model}`", *(_cell(part[part.method == tuned_on]) for tuned_on in _TUNED_ON)]
+        [f"`{model}`", *(beside(_cell(rows), rows) for rows in (part[part.method == each] for each in _TUNED_ON))]
         for model, part in seeds.groupby("model", sort=False)
     ]
     change = {name.split("-")[1]: each["asr"] for name, each in paper()["table6"].items() if "original-" in name}
@@ -111,8 +111,8 @@ def parts_table(table4: Table) -> Table:
     return Table(None, caption, header, rows, frame)
 
 
-def by_class_table(attributions: Mapping[str, Attribution]) -> Table:
-    """Behind Table 3: each method's accuracy and coverage for each class by itself."""
+def by_class_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
+    """Behind Table 3: each method's accuracy and coverage for each class by itself. Leaves table3_by_class.csv."""
     rows = []
     for dataset, found in attributions.items():
         for label in dict.fromkeys(example.label for example in found.val):
@@ -123,12 +123,14 @@ def by_class_table(attributions: Mapping[str, Attribution]) -> Table:
             chance = metrics.chance([example.label for example in found.train], [label])
             rows += [(dataset, label, "chance", metric, chance) for metric in ("accuracy", "coverage")]
     frame = pd.DataFrame(rows, columns=["dataset", "class", "method", "metric", "value"])
-    frame["value"] *= 100
-    wide = frame.pivot_table(index=["dataset", "class"], columns=["metric", "method"], values="value", sort=False)
+    seeds = publish(run, "table3_by_class", frame)
+    frame = seeds[seeds.seed == run.seed]
     methods = list(frame.method.unique())
     cells = []
-    for (dataset, label), row in wide.iterrows():
-        found = (f"{row['accuracy', method]:.0f} / {row['coverage', method]:.0f}" for method in methods)
+    for (dataset, label), part in frame.groupby(["dataset", "class"], sort=False):
+        row = part.set_index(["method", "metric"]).loc
+        pairs = ([row[method, metric] for metric in ("accuracy", "coverage")] for method in methods)
+        found = (beside(" / ".join(whole(each.value) for each in pair), *pair, write=whole) for pair in pairs)
         cells.append([f"{DATASETS[dataset]}: {plain(label)}", *found])
     caption = "Accuracy / coverage in percent, class by class."
     return Table(None, caption, ["Class", *(NAMES.get(m, "Chance") for m in methods)], cells, frame)
@@ -218,7 +220,7 @@ def _column(frame: pd.DataFrame, dataset: str, metric: str) -> dict[str, str]:
             cells[method] = f"**{cells[method]}**"
         elif means[method] == ranked[1]:
             cells[method] = f"<u>{cells[method]}</u>"
-    return cells
+    return {method: beside(cells[method], rows) for method, rows in part.groupby("method", sort=False)}
 
 
 def _cell(rows: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from ifcore.study.runs import judging
 from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.names import NAMES
-from ifcore.study.show.table import Prose, Table, control, percent
+from ifcore.study.show.table import Prose, Table, beside, control, percent, whole
 
 LEARNT = 0.8  # of the questions answered right: below, there is little to attribute; fixed before any result
 
@@ -20,7 +20,7 @@ def facts_table(frame: pd.DataFrame) -> Table:
     rows = []
     for method in (name for name in NAMES if name in set(frame.method)):
         cells = [_cell(frame, method, "top_cause"), _cell(frame, method, "hard")]
-        cells += [f"{100 * _pooled(frame, method, f'top_{kind}')[0]:.0f}" for kind in KINDS]
+        cells += [_share(frame, method, f"top_{kind}") for kind in KINDS]
         row = [NAMES[method], *cells]
         rows.append(list(map(control, row)) if method in CONTROLS else row)
     rows.append(["*Chance*", _cell(frame, "chance", "accuracy"), _cell(frame, "chance", "hard"), *[""] * len(KINDS)])
@@ -91,10 +91,18 @@ def removal_text(frame: pd.DataFrame) -> Prose:
     )
 
 
+def _rows(frame: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
+    return frame[(frame.method == method) & (frame.metric == metric)]
+
+
 def _pooled(frame: pd.DataFrame, method: str, metric: str) -> tuple[float, float, float]:
-    rows = frame[(frame.method == method) & (frame.metric == metric)]
-    return statistics.pooled(rows)
+    return statistics.pooled(_rows(frame, method, metric))
 
 
 def _cell(frame: pd.DataFrame, method: str, metric: str) -> str:
-    return percent(*_pooled(frame, method, metric))
+    return beside(percent(*_pooled(frame, method, metric)), _rows(frame, method, metric))
+
+
+def _share(frame: pd.DataFrame, method: str, metric: str) -> str:
+    """A whole number of percent, without an interval."""
+    return beside(whole(_pooled(frame, method, metric)[0]), _rows(frame, method, metric), write=whole)

@@ -11,7 +11,7 @@ from ifcore.study.paper import paper
 from ifcore.study.parameter_change.measure import MODELS, correlations, learning
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Prose, Table, decided, interval, points
+from ifcore.study.show.table import Prose, Table, beside, decided, interval, points
 
 
 def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
@@ -26,7 +26,8 @@ def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
             over_seeds = several and not metric.startswith("delta")  # whose spread is over LoRA modules
             spread = (each.value.std() if over_seeds else (each.value - each.ci_low).mean()) * scale
             cell = f"{each.value.mean() * scale:.{digits}f}"
-            cells.append(cell if pd.isna(spread) else f"{cell} ± {spread:.{digits}f}")
+            cell += "" if pd.isna(spread) else f" ± {spread:.{digits}f}"
+            cells.append(beside(cell, each, write=lambda value, s=scale, d=digits: f"{value * s:.{d}f}"))
         printed = paper()["table6"][pair]
         cells += [f"*{printed['asr']:.2f}*", f"*{printed['delta']:.2f} ± {printed['sd']:.2f}*"]
         rows.append([" vs ".join(MODELS[name] for name in pair.split("-")), *cells])

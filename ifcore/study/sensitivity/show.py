@@ -14,7 +14,7 @@ from ifcore.study.sensitivity.grid import REFERENCE
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, band, draw, grid, save
-from ifcore.study.show.table import Prose, Table, percent, points
+from ifcore.study.show.table import Prose, Table, beside, percent, points, whole
 
 NEAR = 0.1  # of the way from chance to 100 %: what counts as the paper's result, fixed before this page's
 _DAMPED = ("datainf", "lissa", "exact", "relatif")
@@ -26,15 +26,20 @@ def cells_table(run: Run, frame: pd.DataFrame) -> Table:
     methods = [name for name in ("gradsim", "cosine", "datainf", "exact", "repsim") if name in set(standard.method)]
     rows = []
     for (dataset, rate, epochs), part in standard.groupby(["dataset", "learning_rate", "epochs"], sort=False):
-        tuned = part[part.method == "fine-tune"].groupby("metric").value.mean()
-        right, loss = tuned["task_accuracy"], tuned["train_loss"]
+        tuned = part[part.method == "fine-tune"]
+        right, loss = (tuned[tuned.metric == metric] for metric in ("task_accuracy", "train_loss"))
         chance = part[(part.method == "chance") & (part.metric == "accuracy")].value.mean()
         cells = []
         for method in methods:
-            of = part[part.method == method].groupby("metric").value.mean() * 100
-            cells.append(f"{of['accuracy']:.0f} / {of['coverage']:.0f}")
-        about = [f"{rate:g}", str(epochs), f"{loss:.2f}", percent(right)]
-        rows.append([DATASETS[dataset], *about, *cells, f"{100 * chance:.0f}"])
+            both = [part[(part.method == method) & (part.metric == metric)] for metric in ("accuracy", "coverage")]
+            cells.append(beside(" / ".join(whole(each.value.mean()) for each in both), *both, write=whole))
+        about = [
+            f"{rate:g}",
+            str(epochs),
+            beside(f"{loss.value.mean():.2f}", loss, write="{:.2f}".format),
+            beside(percent(right.value.mean()), right),
+        ]
+        rows.append([DATASETS[dataset], *about, *cells, whole(chance)])
     seeds = frame.seed.nunique()
     caption = "Accuracy / coverage in percent of the fine-tunes" + (f", mean over {seeds} seeds." if seeds > 1 else ".")
     caption += " Loss: the last epoch's, in nats per response token; right: validation prompts that are answered right."

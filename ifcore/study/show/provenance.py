@@ -17,10 +17,14 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate")
 
 @cache
 def provenance(root: Path) -> dict[str, Any]:
-    """`commit` of the checkout (empty without Git), `dirty`: whether files differ from it, and `versions`."""
+    """`commit` of the checkout (empty without Git), `dirty`: whether files differ from it, `versions`, `machine`.
+
+    What is published makes no checkout dirty: it is made by one.
+    """
     versions = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
-    changed = _git(root, "status", "--porcelain")
-    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(changed), "versions": versions}
+    changed = git(root, "status", "--porcelain", "--", ":(top)", ":(exclude)results/published")
+    about = {"commit": git(root, "rev-parse", "HEAD"), "dirty": bool(changed), "versions": versions}
+    return about | {"machine": machine("cuda" if torch.cuda.is_available() else "cpu")}
 
 
 def made_by(root: Path) -> str:
@@ -38,7 +42,8 @@ def machine(device: str) -> str:
     return f"{os.cpu_count()} CPU cores ({platform.machine()}, {platform.system()})"
 
 
-def _git(root: Path, *command: str) -> str:
+def git(root: Path, *command: str) -> str:
+    """What a Git command says of the checkout; empty where it fails or there is no Git."""
     try:
         done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True)
     except FileNotFoundError:

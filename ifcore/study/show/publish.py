@@ -11,13 +11,15 @@ from filelock import FileLock
 from ifcore import files
 from ifcore.study.config import Run
 from ifcore.study.show.provenance import provenance
+from ifcore.study.show.published import joined, published
 
 
 def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Write the run's CSV; give it back with those of the other seeds that ran the same profile.
 
     Says of each row which seed, profile and model it is of, where the frame does not. Tables that the folder has from
-    another profile of this name are removed, by whoever publishes first.
+    another profile of this name are removed, by whoever publishes first. Where the repository ships the table, three
+    columns more tell what it says of a row (`published.joined`).
     """
     about = {"seed": run.seed, "profile": run.profile.name, "model": run.profile.model}
     frame = frame.assign(**{name: value for name, value in about.items() if name not in frame})
@@ -28,7 +30,7 @@ def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
                 stale.unlink()
         files.write_csv(run.results / f"{name}.csv", frame)
         files.write_json(run.results / "run.json", about | {"digest": run.profile.digest} | provenance(run.root))
-    return read(folders(run), name)[name]
+    return joined(read(folders(run), name)[name], published(run, name))
 
 
 def folders(run: Run) -> list[Path]:

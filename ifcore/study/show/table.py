@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ class Table:
     """A table of the book. `frame` is what it was made of; cells are text with marks: `**best**`, `<u>second</u>`.
 
     JupyterLab shows it as HTML, the book as a MyST table: numbered, where it has a label. Columns after the first are
-    aligned right, unless they hold `text`.
+    aligned right, unless they hold `text`. Where a cell has a published value beside its own (`beside`), the caption
+    says whose those are.
     """
 
     label: str | None
@@ -28,15 +30,22 @@ class Table:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{_html(cell)}</th>" for cell in self.header)
         body = "".join("<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
-        caption = f"<caption>{_html(self.caption)}</caption>"
+        caption = f"<caption>{_html(self._told())}</caption>"
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _repr_markdown_(self) -> str:
         align = ["---", *["---" if self.text else "---:"] * (len(self.header) - 1)]
         lines = ["| " + " | ".join(row) + " |" for row in (self.header, align, *self.rows)]
         if self.label is None:
-            return "\n".join([self.caption, "", *lines])
-        return "\n".join([f"```{{table}} {self.caption}", f":name: {self.label}", "", *lines, "```"])
+            return "\n".join([self._told(), "", *lines])
+        return "\n".join([f"```{{table}} {self._told()}", f":name: {self.label}", "", *lines, "```"])
+
+    def _told(self) -> str:
+        """The caption, with whose the published values are."""
+        if not any(_BESIDE in cell for row in self.rows for cell in row):
+            return self.caption
+        about = self.frame.published_in.dropna().iloc[0]
+        return f"{self.caption} Small and grey: published, {'mean ± s.d. over ' * about.startswith('seeds')}{about}."
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,16 @@ def control(text: str) -> str:
     return f'<span class="control">{text}</span>' if text else text
 
 
+def beside(cell: str, *rows: pd.DataFrame | pd.Series, write: Callable[[float], str] | None = None) -> str:
+    """A cell with the published value on a line of its own, mean ± s.d. over seeds; as it was where there is none.
+
+    `rows`: the tidy rows, or the one, that the cell was made of, as `publish` gives them back; several for a cell of
+    several numbers, `97 / 90`. `write` makes text of a number, by default as `percent` does.
+    """
+    found = [_published(each, write or percent) for each in rows]
+    return f"{cell}{_BESIDE}{' / '.join(found)}</small>" if all(found) else cell
+
+
 def significant(value: float | None) -> str:
     """Three significant digits, without an exponent."""
     if value is None or pd.isna(value):
@@ -77,6 +96,11 @@ def percent(value: float, low: float = float("nan"), high: float = float("nan"))
     """A share in percent, over its interval where it has one, as a cell."""
     ends = "" if pd.isna(low) else f"<br>[{100 * low:.1f}, {100 * high:.1f}]"
     return f"{100 * value:.1f}{ends}"
+
+
+def whole(value: float) -> str:
+    """A share as a whole number of percent."""
+    return f"{100 * value:.0f}"
 
 
 def with_interval(row: pd.Series, digits: int = 2) -> str:
@@ -110,14 +134,25 @@ def interval(low: float, high: float) -> str:
     return "" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]"
 
 
-_TAGS = re.compile('&lt;(/?u|br|span class="control"|/span)&gt;')  # what this module's own cells hold
+_BESIDE = '<br><small class="published">'
+_TAGS = re.compile('&lt;(/?u|br|span class="control"|/span|small class="published"|/small)&gt;')  # of own cells
 _SPECIAL = set("\\`*_{}[]<>()#+-.!|$&~^:\"'@%=")
+
+
+def _published(rows: pd.DataFrame | pd.Series, write: Callable[[float], str]) -> str:
+    """`97.0 ± 1.2`, or nothing."""
+    frame = rows.to_frame().T if isinstance(rows, pd.Series) else rows
+    if "published" not in frame or (known := frame[frame.published.notna()]).empty:
+        return ""
+    mean, sd = known.published.iloc[0], known.published_sd.iloc[0]
+    return write(mean) if pd.isna(sd) else f"{write(mean)} ± {write(sd)}"
 
 
 def _html(cell: str) -> str:
     """A cell's marks as HTML, its text escaped."""
-    text = html.escape(html.unescape(cell), quote=False)
+    own, line, published = cell.partition(_BESIDE)
+    text = html.escape(html.unescape(own), quote=False)
     for mark, tag in (("**", "b"), ("*", "i")):
         if text.startswith(mark) and text.endswith(mark):
             text = f"<{tag}>{text.removeprefix(mark).removesuffix(mark)}</{tag}>"
-    return _TAGS.sub(r"<\1>", text)
+    return _TAGS.sub(r"<\1>", text + html.escape(line + published, quote=False))

@@ -127,6 +127,21 @@ def test_both_forms_show_every_cell(run):
     assert sum(line.startswith("| ") for line in lines) == 2 + 6 + 6 + 2  # methods and chance, released, sizes
 
 
+def test_published_values_stand_below_ours_outside_the_marks_of_ours(run):
+    found = {"mixed_small": attribution(SCORES)}
+    before = tables.harmful_table(run, found)
+    for seed, value in enumerate((0.6, 0.8)):
+        frame = pd.read_csv(run.results / "table2_harmful.csv").assign(seed=seed, value=value, profile="laptop")
+        files.write_csv(run.root / "results" / "published" / "laptop" / f"seed-{seed}" / "table2_harmful.csv", frame)
+    table = tables.harmful_table(run, found)
+    said = '<br><small class="published">70.0 ± 14.1</small>'
+    ours = [row for row in before.rows if row[0] in ("RepSim", "DataInf", "*Chance*")]
+    theirs = [row for row in table.rows if row[0] in ("RepSim", "DataInf", "*Chance*")]
+    assert [[name, *(cell + said for cell in cells[:2]), cells[2]] for name, *cells in ours] == theirs
+    assert f"]</b>{said}" in table._repr_html_()
+    assert "over seeds 0, 1 of the profile laptop." in table._repr_markdown_().splitlines()[0]
+
+
 def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
     attacks = [
         Attack("random:tiny-llama", tuned_on, ["a", "b"], ["", ""], success)
@@ -188,12 +203,12 @@ def test_by_class_splits_the_average(run):
     found = replace(
         attribution({"gradsim": [RIGHT, RIGHT]}), val=[Example("a", "b", "harmful"), Example("a", "b", "benign")]
     )
-    rows = tables.by_class_table({"mixed_small": found}).rows
+    rows = tables.by_class_table(run, {"mixed_small": found}).rows
     assert rows == [["Mixed (small): harmful", "100 / 100", "50 / 50"], ["Mixed (small): benign", "0 / 0", "50 / 50"]]
 
 
 def test_a_class_that_a_file_names_is_text_in_the_table(run):
     named = Example("a", "b", "Replace *vowels* | <b>")
     found = replace(attribution({"gradsim": [RIGHT]}), train=[named] * 4, val=[named])
-    cell = tables.by_class_table({"mixed_small": found}).rows[0][0]
+    cell = tables.by_class_table(run, {"mixed_small": found}).rows[0][0]
     assert html.unescape(cell) == f"Mixed (small): {named.label}" and not set("*|<") & set(cell)

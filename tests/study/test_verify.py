@@ -1,0 +1,120 @@
+"""Two published seeds of a table made by hand, and runs that differ from one of them in one place."""
+
+import pandas as pd
+import pytest
+
+from ifcore import files
+from ifcore.study import verify
+
+ROWS = [
+    ("mixed", "exact", "accuracy", 0.5, 0.4, 0.6, 20, 0.1, 1),
+    ("mixed", "exact", "accuracy", 0.8, 0.7, 0.9, 20, 0.01, 1),  # of another damping
+    ("mixed", "exact", "loss", 2.0, None, None, 20, 0.1, 1),
+    ("mixed", "exact", "seconds", 3.0, None, None, 20, 0.1, 1),
+    ("mixed", "exact", "loss", 1.0, None, None, 20, 0.1, 2),
+]
+COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_val", "damping", "epoch"]
+FRAME = pd.DataFrame(ROWS, columns=COLUMNS)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A checkout with seeds 0 and 1 published, the losses of which are 0.1 apart, and the same seed 0 as a run."""
+    (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    shifted = FRAME.assign(value=FRAME.value + 0.1 * (FRAME.metric == "loss"))
+    for seed, frame in enumerate((FRAME, shifted)):
+        leave(tmp_path / "results" / "published" / "p" / f"seed-{seed}", frame)
+    leave(tmp_path / "results" / "p" / "seed-0", FRAME)
+    return tmp_path
+
+
+def leave(folder, frame, digest="d"):
+    files.write_csv(folder / "table.csv", frame)
+    files.write_json(folder / "run.json", {"digest": digest})
+
+
+def changed(row, **values):
+    frame = FRAME.copy()
+    for name, value in values.items():
+        frame.loc[row, name] = value
+    return frame
+
+
+def verified(root, frame):
+    """What is said of a run of that table, and the exit code."""
+    leave(root / "results" / "p" / "seed-0", frame)
+    (found,) = verify.verify(root, "p")
+    return found
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["verify", *arguments])
+    return verify.main()
+
+
+def test_equal_tables_agree_in_any_order_of_rows(root, monkeypatch, capsys):
+    found = verified(root, FRAME[::-1])
+    assert (found.agree, found.noise, found.differ, found.left_out) == (4 + 4 + 4, 0, [], 2)
+    assert run(monkeypatch, "p") == 0
+    assert "12 values agree, 0 differ within noise, 0 differ" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("row", "values"),
+    [
+        (0, {"value": 0.59}),  # inside its interval
+        (0, {"ci_low": 0.31}),  # moved by less than half the interval
+        (2, {"value": 2.19}),  # the seeds are 2.0 and 2.1: mean 2.05, s.d. 0.0707
+    ],
+)
+def test_a_value_inside_the_published_interval_or_spread_differs_within_noise(root, row, values):
+    found = verified(root, changed(row, **values))
+    assert (found.noise, found.differ) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("row", "values", "said"),
+    [
+        (1, {"value": 0.69}, "mixed, exact, accuracy, damping 0.01, epoch 1: value published 0.8, this run 0.69"),
+        (0, {"ci_high": 0.71}, "ci_high published 0.6, this run 0.71"),
+        (2, {"value": 2.2}, "loss, damping 0.1, epoch 1: value published 2, this run 2.2"),
+        (0, {"n_val": 21}, "n_val published 20, this run 21"),
+        (0, {"value": None}, "value published 0.5, this run nan"),
+    ],
+)
+def test_anything_further_away_differs_and_is_named(root, monkeypatch, capsys, row, values, said):
+    found = verified(root, changed(row, **values))
+    assert len(found.differ) == 1 and found.differ[0].startswith("table, seed-0, ") and said in found.differ[0]
+    assert run(monkeypatch, "p", "0") == 1
+    assert found.differ[0] in capsys.readouterr().out
+
+
+def test_a_missing_row_column_or_table_differs_and_is_named(root, monkeypatch):
+    assert verified(root, FRAME.drop(0)).differ == [
+        "table, seed-0, mixed, exact, accuracy, damping 0.1, epoch 1: the row is missing"
+    ]
+    assert verified(root, FRAME.drop(columns="ci_low")).differ == ["table, seed-0: the column ci_low is missing"]
+    (root / "results" / "p" / "seed-0" / "table.csv").unlink()
+    assert verify.verify(root, "p")[0].differ == ["table, seed-0: the table is missing"]
+    assert run(monkeypatch, "p") == 1
+
+
+def test_what_depends_on_the_machine_is_left_out_and_what_is_new_is_counted(root):
+    found = verified(root, pd.concat([changed(3, value=300.0), changed(0, method="new")[:1]]))
+    assert (found.differ, found.left_out, found.further) == ([], 2, 1)
+
+
+def test_where_there_is_nothing_to_compare_a_line_says_what_to_do(root, monkeypatch, capsys):
+    def said(*arguments):
+        assert run(monkeypatch, *arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert said("q") == "PROFILE=q: no tables of it in results/published; choose from p"
+    assert said("p", "1") == "results/p/seed-1: not run; make book PROFILE=p SEED=1 first"
+    assert said("p", "7") == "SEED=7: not published of p; choose from 0, 1"
+    leave(root / "results" / "p" / "seed-0", FRAME, digest="another")
+    assert "digest another, published with d" in said("p")
+    (root / "results" / "p").rename(root / "results" / "moved")
+    assert said("p") == "results/p: no seed that is published; make book PROFILE=p SEED=0 first"
