@@ -19,7 +19,7 @@ from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, save
-from ifcore.study.show.table import Prose, Table, control, interval
+from ifcore.study.show.table import Prose, Table, beside, control, interval, whole
 
 _ROWS = NAMES | {ORACLE: "Oracle"}
 _BLACK = "black"
@@ -50,11 +50,11 @@ def removal_table(frame: pd.DataFrame) -> Table:
     for method in _named(frame):
         cells = []
         for count in counts:
-            found = _of(frame, method, "found", count)[0]
-            change, low, high = (100 * each for each in _of(frame, method, "success", count))
-            cells.append(f"{100 * found:.0f}")
-            cells.append(_cell(_of(frame, method, "rise", count)))
-            cells.append(f"{change:+.0f}<br>[{low:.0f}, {high:.0f}]")
+            found, rise, change = (_row(frame, method, metric, count) for metric in ("found", "rise", "success"))
+            cells.append(beside(whole(_pooled(found)[0]), found, write=whole))
+            cells.append(beside(_cell(_pooled(rise)), rise, write=lambda value: f"{value:.2f}"))
+            points, low, high = (100 * each for each in _pooled(change))
+            cells.append(beside(f"{points:+.0f}<br>[{low:.0f}, {high:.0f}]", change, write=whole))
         row = [_ROWS[method], *cells]
         rows.append(list(map(control, row)) if method in CONTROLS else row)
     part = frame[frame.metric == "rise"]
@@ -189,9 +189,9 @@ def _estimate(of: pd.DataFrame, method: str, against: str) -> Estimate:
     return _pooled(of[(of.method == method) & (of.against == against)])
 
 
-def _of(frame: pd.DataFrame, method: str, metric: str, count: int) -> Estimate:
-    part = frame[(frame.metric == metric) & (frame.removed == count)]
-    return _estimate(part, method, ITSELF)
+def _row(frame: pd.DataFrame, method: str, metric: str, count: int) -> pd.DataFrame:
+    part = frame[(frame.metric == metric) & (frame.removed == count) & (frame.against == ITSELF)]
+    return part[part.method == method]
 
 
 def _pooled(rows: pd.DataFrame) -> Estimate:

@@ -32,6 +32,19 @@ def published(run: Run, name: str) -> pd.DataFrame | None:
     return None
 
 
+def released(run: Run) -> list[Path]:
+    """The folders of the published seeds that have the most examples, as many as the run's at least.
+
+    None where nothing is published, or the run is those.
+    """
+    for profile in PROFILES:
+        if folders := sorted((run.root / FOLDER / profile).glob("seed-*")):
+            return [] if _is(run, folders[0]) else folders
+        if profile == run.profile.name:
+            break
+    return []
+
+
 def joined(frame: pd.DataFrame, theirs: pd.DataFrame | None) -> pd.DataFrame:
     """Tidy rows with what the published ones of the same keys say, in three further columns.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
+from pathlib import Path
 
 import matplotlib
 import pandas as pd
@@ -30,25 +31,37 @@ def answer_text(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
     lines.append(" ".join(_line(rows[name], about[name]) for name in ("repsim_lds", "repsim_removal")))
     counts = {verdict: int((scorecard.verdict == verdict).sum()) for verdict in (SUPPORTED, NOT_SUPPORTED)}
     seeds = int(scorecard.seeds.max())
-    few = f", for it has {seeds} of the {FEWEST} seeds that a verdict takes" if seeds < FEWEST else ""
+    few = f", for there are {seeds} of the {FEWEST} seeds that a verdict takes" if seeds < FEWEST else ""
     open_ = len(scorecard) - sum(counts.values())
     lines.append(
-        f"Of the paper's claims, the question among them, {len(scorecard)} in all, this run supports "
-        f"{counts[SUPPORTED]}, does not support {counts[NOT_SUPPORTED]} and leaves {open_} open{few}."
+        f"Of the paper's claims, the question among them, {len(scorecard)} in all, {counts[SUPPORTED]} "
+        f"are supported, {counts[NOT_SUPPORTED]} are not, and {open_} are left open{few}."
     )
     return Prose("\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)))
 
 
-def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Table:
-    """One line a claim: verdict, number with its interval, where the evidence is."""
+def published_text(theirs: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose:
+    """The same five lines by the published runs in `folders`; nothing where none are shown beside this run."""
+    if not folders:
+        return Prose("")
+    about = f"{len(folders)} seeds of the profile `{folders[0].parent.name}`"
+    return Prose(f"The published runs ({about}) answer:\n\n{answer_text(theirs, claims).text}")
+
+
+def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim], theirs: pd.DataFrame) -> Table:
+    """One line a claim: verdict, number with its interval, where the evidence is; `theirs`: the published verdicts,
+    which are shown where there are any."""
+    known = bool(theirs.seeds.max())
+    published = {row.claim: _verdict(row) for row in theirs.itertuples()}
     about = {claim.id: claim for claim in claims}
     rows = []
     for row in scorecard.itertuples():
         claim = about[row.claim]
         sign = {"above": ">", "below": "<", "within": "within ±"}[claim.side]
         asked = f"{sign} {_number(claim.threshold, claim.unit)}".replace("± ", "±")
-        rows.append([claim.claim, claim.section, _verdict(row), _estimate(row, claim), asked, _link(row, claim)])
-    header = ["Claim", "Section", "Verdict", "Number", "Stands where", "Evidence"]
+        verdicts = [_verdict(row), published[row.claim]] if known else [_verdict(row)]
+        rows.append([claim.claim, claim.section, *verdicts, _estimate(row, claim), asked, _link(row, claim)])
+    header = ["Claim", "Section", "Verdict", *["Published"] * known, "Number", "Stands where", "Evidence"]
     caption = (
         "The scorecard. The number is that of what the claim hangs on (in brackets its interval, corrected for the "
         f"number of claims). Seeds: {int(scorecard.seeds.max())}. Tests and thresholds were fixed on {fixed_on()}."
@@ -109,7 +122,7 @@ _LINES = {
         "score and in what removing its choice does. Its narrowest lead",
         NOT_SUPPORTED: "**Influence functions do not work here**: each method of influence is behind some control in "
         "the linear datamodeling score or in what removing its choice does. The one that fares best",
-        INCONCLUSIVE: "**This run does not decide whether influence functions work**",
+        INCONCLUSIVE: "**Whether influence functions work is not decided**",
     },
     "harmful_poor": {
         SUPPORTED: "At finding harmful examples they are as poor as the paper says: none gets half of the way from "

@@ -7,7 +7,7 @@ import pytest
 from ifcore import files
 from ifcore.study.show import provenance
 from ifcore.study.show.publish import publish
-from ifcore.study.show.published import joined, keys, published
+from ifcore.study.show.published import joined, keys, published, released
 from ifcore.study.show.table import Table, beside, percent
 
 FRAME = pd.DataFrame(
@@ -94,3 +94,12 @@ def test_rows_are_told_apart_by_text_by_whole_numbers_and_by_fractions_only_wher
     assert keys(frame) == ["dataset", "method", "metric", "epoch"]
     twice = pd.concat([frame, frame.assign(damping=0.01, p=[0.25, 0.35])])
     assert keys(twice) == ["dataset", "method", "metric", "epoch", "damping"]
+
+
+def test_verdicts_stand_beside_those_of_as_many_examples_at_least(run):
+    assert released(run) == []
+    leave(run, "laptop", 0.1)
+    assert released(named(run, "evening")) == []
+    leave(run, "evening", 0.2, 0.4)
+    for name in ("laptop", "laptop-0a1b", "evening"):
+        assert [folder.parent.name for folder in released(named(run, name))] == ["evening", "evening"]

@@ -17,8 +17,8 @@ def first_line(tables):
     [
         (0.2, 3, "supported", r"\*\*Influence functions work here\*\*.*: LiSSA, over .* 0.200 \["),
         (-0.2, 3, "not supported", r"\*\*Influence functions do not work here\*\*.* -0.200 \["),
-        (0.01, 3, "inconclusive", r"does not decide.* 0.010 \[.* leans to \*supported\* .*About \d+ seeds"),
-        (0.2, 1, "inconclusive", r"does not decide.* leans to \*supported\* \(1 of at least 3 seeds\)"),
+        (0.01, 3, "inconclusive", r"is not decided.* 0.010 \[.* leans to \*supported\* .*About \d+ seeds"),
+        (0.2, 1, "inconclusive", r"is not decided.* leans to \*supported\* \(1 of at least 3 seeds\)"),
     ],
 )
 def test_a_changed_table_changes_the_verdict_and_the_first_sentence(lead, seeds, verdict, sentence):
@@ -45,7 +45,7 @@ VERDICTS = (judge.SUPPORTED, judge.NOT_SUPPORTED, judge.INCONCLUSIVE)
 
 def test_the_scorecard_has_a_line_a_claim_and_links_only_to_evidence_that_there_is():
     scorecard = judge.judge(CLAIMS, counterfactuals())
-    table = show.scorecard_table(scorecard, CLAIMS)
+    table = show.scorecard_table(scorecard, CLAIMS, judge.judge(CLAIMS, {}))
     cells = {row[0]: row for row in table.rows}
     assert list(cells) == [claim.claim for claim in CLAIMS]
     question = cells["Influence functions work here"]
