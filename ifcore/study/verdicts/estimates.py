@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ifcore.study import statistics
+from ifcore.study.show.names import NAMES
 from ifcore.study.runs.further import FURTHER
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds
@@ -51,7 +52,7 @@ def held(frame: pd.DataFrame, metric: str, method: str, others: Iterable[str]) -
     """The rows in which a method is held against all the others; a decision by fewer would be an easier one."""
     part = frame[(frame.metric == metric) & (frame.method == method) & frame.against.isin(list(others))]
     if absent := [name for name in others if name not in set(part.against)]:
-        raise Lacking(f"{method} is not held against {', '.join(absent)}")
+        raise Lacking(f"{NAMES[method]} is not held against {', '.join(NAMES[name] for name in absent)}")
     return part
 
 

@@ -40,10 +40,10 @@ def answer_text(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
     return Prose("\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)))
 
 
-def published_text(theirs: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose:
-    """The same five lines by the published runs in `folders`; nothing where none are shown beside this run."""
+def published_text(theirs: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose | None:
+    """The same five lines by the published runs in `folders`; None where none are shown beside this run."""
     if not folders:
-        return Prose("")
+        return None
     about = f"{len(folders)} seeds of the profile `{folders[0].parent.name}`"
     return Prose(f"The published runs ({about}) answer:\n\n{answer_text(theirs, claims).text}")
 
