@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
+from safetensors.torch import load_file
 
-from ifcore import metrics
+from ifcore import files, metrics
 from ifcore.study import data, statistics
 from ifcore.study.runs.artifact import Attribution, quality
 from ifcore.study.runs.controls import CONTROLS
@@ -24,6 +25,29 @@ def gaps(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     """
     rows = [row for dataset, found in attributions.items() for row in _rows(dataset, found)]
     return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
+
+
+def costs(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
+    """Tidy rows of what it took to score each data set: metrics `seconds`, and `bytes` of what is kept to score from.
+
+    Method `influence`: the gradients of all examples, and the scores; `repsim`: a forward pass over them, where it was
+    made by itself, and the hidden states; `fine-tune`: the training.
+    """
+    rows = []
+    for dataset, found in attributions.items():
+        sizes, took = (len(found.train), len(found.val)), found.seconds
+        gradients = sum(file.stat().st_size for file in (found.folder / "gradients").iterdir())
+        states = load_file(found.folder / "representations.safetensors")
+        kept = sum(states[f"{part}.prompt_end"].nbytes for part in ("train", "val"))
+        rows += [
+            (dataset, "fine-tune", "seconds", took["fine-tune"], None, None, *sizes),
+            (dataset, "influence", "seconds", took["gradients"] + took["scores"], None, None, *sizes),
+            (dataset, "influence", "bytes", gradients, None, None, *sizes),
+            (dataset, "repsim", "bytes", kept, None, None, *sizes),
+        ]
+        if passed := files.read_json(found.folder / "before" / "states.json"):
+            rows.append((dataset, "repsim", "seconds", passed["seconds"], None, None, *sizes))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _rows(dataset: str, found: Attribution) -> Iterator[tuple]:

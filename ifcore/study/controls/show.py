@@ -18,7 +18,7 @@ from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, save
-from ifcore.study.show.table import Prose, Table, beside, percent, points
+from ifcore.study.show.table import Prose, Table, beside, percent, points, times
 
 COLUMNS_OF_PANELS = 3
 
@@ -119,6 +119,17 @@ def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) 
     if unlearnt:
         lines += ["", f"Left out, as the model did not learn them: {', '.join(DATASETS[name] for name in unlearnt)}."]
     return Prose("\n".join([head, "", *lines]))
+
+
+def costs_text(frame: pd.DataFrame) -> Prose:
+    """How much longer gradients and their scores take than the hidden states alone, and how much more they keep."""
+    wide = frame.groupby(["dataset", "method", "metric"]).value.mean().unstack("metric")
+    influence, repsim = (wide.xs(name, level="method") for name in ("influence", "repsim"))
+    longer, larger = ((influence / repsim)[metric].dropna() for metric in ("seconds", "bytes"))
+    whole = (influence.seconds / wide.xs("fine-tune", level="method").seconds).dropna()
+    told = f"Gradients and the scores of all methods took {times(longer.median())} as long as a forward pass for the "
+    told += f"hidden states alone (median of {len(longer)} data sets), and {whole.median():.2f} times as long as the fine-tune. "
+    return Prose(f"{told}What is kept to score from is {times(larger.median())} as large.")
 
 
 def _title(dataset: str, attributions: Mapping[str, Attribution]) -> str:

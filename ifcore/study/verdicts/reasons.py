@@ -67,6 +67,17 @@ def exact_seconds(tables: Tables) -> Evidence:
     return together(found)
 
 
+def cost_on_model(tables: Tables) -> Evidence:
+    """How many times as long (base-10 logarithm) gradients and scores take as hidden states, and as much is kept."""
+    frame, found = rows_of(tables, "costs"), {}
+    for metric in ("seconds", "bytes"):
+        part = frame[frame.metric == metric].set_index(["seed", "dataset"])
+        ours, theirs = (part[part.method == name].value for name in ("influence", "repsim"))
+        ratio = np.log10(ours / theirs).dropna().groupby("seed").mean()
+        found[metric] = pd.DataFrame({"seed": ratio.index, "value": ratio.array, "ci_low": np.nan, "ci_high": np.nan})
+    return together(found)
+
+
 def convergence_backdoor(tables: Tables) -> Evidence:
     return together(_to_last(tables, ("backdoor_1",)))
 
@@ -175,5 +186,5 @@ def _to_last(tables: Tables, datasets: Iterable[str]) -> dict[str, pd.DataFrame]
 
 
 STATISTICS = (error_over_points, error_over_parameters, lissa_error, lissa_where_it_helps, lissa_where_it_does_not)
-STATISTICS += (exact_seconds, convergence_backdoor, convergence_elsewhere, gradsim_followed, delta_after_settling)
-STATISTICS += (delta_against_asr, correlation_with_size, layers_gain)
+STATISTICS += (exact_seconds, cost_on_model, convergence_backdoor, convergence_elsewhere, gradsim_followed)
+STATISTICS += (delta_after_settling, delta_against_asr, correlation_with_size, layers_gain)

@@ -1,5 +1,6 @@
 """The gaps between methods and controls, on scores worked out by hand, and the sentences that read them."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,12 @@ import pandas as pd
 import pytest
 
 from ifcore import metrics
+from ifcore.gradients import Store
 from ifcore.study import statistics
 from ifcore.study.controls import measure, show
+from ifcore.study.runs import artifact, controls
 from tests.study.empirical_study.test_tables import RIGHT, WRONG, many
+from tests.study.runs.test_artifact import make_run
 
 NOISE = {
     "tfidf": [WRONG, RIGHT],
@@ -81,3 +85,25 @@ def test_several_seeds_make_one_gap_with_the_interval_over_them(run):
     cell = show.ahead_table(frame, held()).rows[2][1]
     assert f"{value:+.1f}" in cell and f"[{low:.1f}, {high:.1f}]" in cell
     assert np.isclose(value, 100 * 1.3 / 3)
+
+
+def test_costs_are_those_of_the_records_and_of_what_lies_on_disk(tmp_path):
+    run = make_run(tmp_path, datasets={"mixed_hard": {"train": 2, "val": 1}})
+    found = artifact.attribute(run, "mixed_hard")
+    controls.repsim_before(run, found)
+    costs = measure.costs({"mixed_hard": found}).set_index(["method", "metric"]).value
+    records = {name: json.loads((found.folder / name).read_text())["seconds"] for name in RECORDS}
+    assert costs["influence", "seconds"] == pytest.approx(records["gradients.json"] + records["scores.json"])
+    assert costs["repsim", "seconds"] == records["before/states.json"]
+    rows = len(found.train) + len(found.val)
+    parameters = sum(each.shape[1] for each in Store(sorted((found.folder / "gradients").glob("val-*"))).values())
+    assert costs["influence", "bytes"] == pytest.approx(4 * rows * parameters, rel=0.5)  # and the files' headers
+    assert costs["repsim", "bytes"] == 4 * rows * 32  # the tiny model's width
+    frame = measure.costs({"mixed_hard": found})
+    frame.loc[frame.method == "repsim", "value"] = 0.5
+    frame.loc[frame.method != "repsim", "value"] = 20
+    text = show.costs_text(frame).text
+    assert "took 40 × as long" in text and "1.00 times as long as the fine-tune" in text and "40 × as large" in text
+
+
+RECORDS = ("gradients.json", "scores.json", "before/states.json")

@@ -77,7 +77,7 @@ def test_the_question_takes_every_control_on_every_data_set_and_in_removal():
     assert set(found) == {"lissa", "gradsim"}
     assert len(found["lissa"]) == 3 * len(CONTROLS)  # two data sets, and removal
     fewer = tables["lds"][tables["lds"].against != "bm25"]
-    with pytest.raises(Lacking, match="lissa is not held against bm25"):
+    with pytest.raises(Lacking, match="LiSSA is not held against BM25"):
         evidence.influence_beats_controls(tables | {"lds": fewer})
     half = tables["lds"][(tables["lds"].method == "lissa") | (tables["lds"].dataset == "mixed_small")]
     assert set(evidence.influence_beats_controls(tables | {"lds": half})) == {"lissa"}
@@ -151,3 +151,13 @@ def test_accuracies_that_move_together_correlate_however_far_apart_they_are():
     along = frame(*rows, epoch=epochs * 4)
     (found,) = reasons.gradsim_followed({"fig5_convergence": along}).values()
     assert found["DataInf and GradSim"].value.item() == pytest.approx(1)
+
+
+def test_costs_are_ratios_of_what_a_seed_has_of_both():
+    rows = []
+    for dataset, ratio in (("a", 10.0), ("b", 1000.0)):
+        rows += [(dataset, "influence", metric, ratio, None, None, 0) for metric in ("seconds", "bytes")]
+        rows += [(dataset, "repsim", metric, 1.0, None, None, 0) for metric in ("seconds", "bytes")]
+    rows.append(("c", "influence", "seconds", 5.0, None, None, 0))  # whose hidden states came with the gradients
+    (found,) = reasons.cost_on_model({"costs": frame(*rows)}).values()
+    assert {name: each.value.item() for name, each in found.items()} == {"seconds": 2.0, "bytes": 2.0}

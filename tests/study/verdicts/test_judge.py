@@ -95,7 +95,7 @@ def test_without_a_table_or_anything_learnt_or_any_spread_a_claim_is_open_and_sa
         ({}, "controls.csv is missing"),
         ({"controls": leads}, "learning.csv is missing"),
         ({"controls": leads, "learning": unlearnt}, "no task was learnt"),
-        (tables | {"controls": leads[leads.against != "lissa"]}, "repsim is not held against lissa"),
+        (tables | {"controls": leads[leads.against != "lissa"]}, "RepSim is not held against LiSSA"),
         (tables | {"controls": leads.assign(ci_low=np.nan)}, "there is nothing to tell chance by"),
     ):
         (row,) = judge.judge([CLAIMS["repsim_labels"]], given).itertuples()
