@@ -128,7 +128,8 @@ def costs_text(frame: pd.DataFrame) -> Prose:
     longer, larger = ((influence / repsim)[metric].dropna() for metric in ("seconds", "bytes"))
     whole = (influence.seconds / wide.xs("fine-tune", level="method").seconds).dropna()
     told = f"Gradients and the scores of all methods took {times(longer.median())} as long as a forward pass for the "
-    told += f"hidden states alone (median of {len(longer)} data sets), and {whole.median():.2f} times as long as the fine-tune. "
+    told += f"hidden states alone (median of {len(longer)} data sets), and {whole.median():.2f} times as long as the "
+    told += "fine-tune. "
     return Prose(f"{told}What is kept to score from is {times(larger.median())} as large.")
 
 
