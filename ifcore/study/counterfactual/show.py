@@ -80,7 +80,7 @@ def removal_text(frame: pd.DataFrame) -> Prose:
         oracle, largest = _estimate(of, ORACLE, ITSELF)[0], _estimate(of, best, ITSELF)[0]
         sure = [name for name in methods if name != best and _estimate(of, best, name)[1] > 0]
         told = (
-            f"- Of {count} removed: {_listed(beating)} {'raises' if len(beating) == 1 else 'raise'} the loss by more "
+            f"- Of {count} removed: {_subject(beating)} {'raise' if len(beating) > 1 else 'raises'} the loss by more "
             f"than every control. The largest rise among methods is {NAMES[best]}'s, {largest:.2f} nats"
         )
         told += f", by its interval ahead of {_listed(sure)}" if sure else ", by its interval ahead of no other"
@@ -115,7 +115,7 @@ def lds_text(frame: pd.DataFrame) -> Prose:
         methods, beating = _methods(of), _beating(of)
         best = max(methods, key=lambda name, of=of: _estimate(of, name, ITSELF)[0])
         told = (
-            f"- {DATASETS[dataset]}: {_listed(beating)} {'predicts' if len(beating) == 1 else 'predict'} retraining "
+            f"- {DATASETS[dataset]}: {_subject(beating)} {'predict' if len(beating) > 1 else 'predicts'} retraining "
             f"better than every control; the highest score is {NAMES[best]}'s, {_plain(_estimate(of, best, ITSELF))}"
         )
         if best != "repsim":
@@ -215,4 +215,8 @@ def _plain(estimate: Estimate) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(_ROWS[name] for name in names) or "none"
+    return ", ".join(_ROWS[name] for name in names)
+
+
+def _subject(names: Iterable[str]) -> str:
+    return _listed(names) or "no method"
