@@ -166,10 +166,9 @@ def paper_text(frame: pd.DataFrame) -> Prose:
     if not len(taught):
         verdict = f"**No fine-tune here learnt the task, so this run decides nothing; the nearest is {told}.**"
     elif near:
-        verdict = (
-            f"**On this model {near} of {len(taught)} ways tried, where the task is learnt, come as near to chance "
-        )
-        verdict += f"(a tenth of the way to 100 % at most, in both); the nearest is {told}.**"
+        come = "comes" if near == 1 else "come"
+        verdict = f"**On this model {near} of {len(taught)} ways tried, where the task is learnt, {come} as near to "
+        verdict += f"chance (a tenth of the way to 100 % at most, in both); the nearest is {told}.**"
     else:
         verdict = (
             f"**Nothing tried here gives that where the task is learnt: of {len(taught)} ways none leaves GradSim "

@@ -126,7 +126,7 @@ def ways(accuracy, coverage, right=0.9):
 
 
 def test_the_papers_result_is_had_where_both_measures_are_within_a_tenth_of_the_way_from_chance():
-    assert "1 of 1 ways tried, where the task is learnt, come as near" in show.paper_text(ways(0.27, 0.2)).text
+    assert "1 of 1 ways tried, where the task is learnt, comes as near" in show.paper_text(ways(0.27, 0.2)).text
     for far in ((0.29, 0.2), (0.2, 0.29)):
         assert "Nothing tried here gives that where the task is learnt" in show.paper_text(ways(*far)).text
 
