@@ -37,7 +37,7 @@ SNAKEMAKE += ["--rerun-triggers", "mtime", "params", "code", "--quiet", "rules",
 
 def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[list[Chapter], float]:
     """What to execute, in order, after everything was checked; and the speed to be expected, in tokens a second."""
-    from ifcore.study import work  # takes seconds and memory, which is why this runs in a process of its own
+    from ifcore.study import rates, work  # takes seconds and memory, which is why this runs in a process of its own
     from ifcore.study.check import check_book
 
     def planned(seed: int, names: Sequence[str], folder: str, series: str | None, note: str = "") -> list[Chapter]:
@@ -58,7 +58,7 @@ def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[lis
         for each in seeds if what == "sweep" else ():
             found += planned(each, names, f"results/{name}/seed-{each}", f"seed {each}", f", seed {each}")
         found += planned(seed, [*names, *VERDICTS], "book/executed", None)
-    return found, work.expected(config.make_run(name, seed)).training
+    return found, rates.expected(config.make_run(name, seed)).training
 
 
 def build(name: str, seed: int, what: str, seeds: Sequence[int], jobs: int, further: Sequence[str]) -> int:

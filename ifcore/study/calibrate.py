@@ -18,8 +18,8 @@ from ifcore.examples import Tokens, collate
 from ifcore.frozen import through_onednn
 from ifcore.study.architectures import Architecture, architecture
 from ifcore.study.config import Run
+from ifcore.study.rates import FEW, MANY, Rates
 from ifcore.study.runs import base
-from ifcore.study.work import FEW, MANY, Rates
 
 BUDGET = 4.5  # seconds, so that five are enough though a step can't be cut short
 REPEATS = 7

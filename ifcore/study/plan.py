@@ -18,10 +18,11 @@ from ifcore.study.counterfactual import sets
 from ifcore.study.counting import counted, published, tokenizer_of
 from ifcore.study.profile import Profile
 from ifcore.study.progress import Item
+from ifcore.study.rates import FEW, MANY, Rates
 from ifcore.study.runs import base
 from ifcore.study.sensitivity import grid
 from ifcore.study.show.names import NAMES
-from ifcore.study.work import FEW, MANY, NEEDS, SHOWING, Rates, work
+from ifcore.study.work import NEEDS, SHOWING, work
 
 JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
 CARDS = (8, 16, 24, 48, 80)  # GB

@@ -7,7 +7,7 @@ through some of the layers costs is counted in the same unit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 
 from ifcore.study import selection
 from ifcore.study.architectures import architecture
@@ -17,14 +17,12 @@ from ifcore.study.counting import Counted, counted, sized, tokenizer_of
 from ifcore.study.data import alignment
 from ifcore.study.profile import Alignment
 from ifcore.study.progress import Item
+from ifcore.study.rates import FEW, Rates, expected
 from ifcore.study.runs.attack import PARTS
 from ifcore.study.runs.task import Task
 from ifcore.study.sensitivity import grid
 from ifcore.study.show.names import NAMES
 
-FEW, MANY = 16, 40  # sequences that are decoded at a time
-MEASURED_ON = 134_515_008  # parameters
-FASTEST = 20  # times as fast, however small the model is: what surrounds a step takes its time too
 SHUFFLED = 1.13  # padding included: fine-tuning draws its batches at random, all else sorts them by length
 GRADIENT = 200 / 189  # what a gradient for each example costs, the unit being one for all; measured, as what follows
 ALIGNING = 1.2  # LoRA on all linear maps
@@ -43,25 +41,6 @@ SHOWING = 15.0  # a chapter's kernel and imports, and its tables and figures
 ITERATED = ("mixed_small", "mixed_large", "harmfulcheck", "grammars_rule", "mathqa")  # what section 4.1 attributes
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Tokens a second of a model: forward and backward, forward alone, decoded FEW sequences at a time or MANY."""
-
-    training: float
-    forward: float
-    few: float
-    many: float
-
-    def step(self, rows: int) -> float:
-        """Seconds until each of so many sequences has its next token: reading the weights, then a share a sequence."""
-        few, many = FEW / self.few, MANY / self.many
-        return few + max(many - few, 0) * (rows - FEW) / (MANY - FEW)
-
-
-# On the default model in float32, with two cores that have AVX2 only; `many` by its ratio to `few` on one with AVX-512.
-MEASURED = Rates(training=200.0, forward=370.0, few=110.0, many=165.0)
-
-
 def work(run: Run, chapters: Sequence[str], rates: Rates | None = None) -> list[Item]:
     """All that these chapters need, each item once. A chapter that is not known here has only its pages to show.
 
@@ -73,13 +52,6 @@ def work(run: Run, chapters: Sequence[str], rates: Rates | None = None) -> list[
         for item in NEEDS.get(chapter, lambda _: ())(costs):
             found.setdefault((item.folder, item.stage), replace(item, chapter=chapter))
     return list(found.values())
-
-
-def expected(run: Run) -> Rates:
-    """The rates of the profile's model before anything is measured."""
-    shape = architecture(run.located(run.profile.model))
-    faster = min(FASTEST, MEASURED_ON / shape.weights) if shape else 1.0
-    return Rates(*(faster * each for each in astuple(MEASURED)))
 
 
 class _Costs:

@@ -15,6 +15,7 @@ import pytest
 
 from ifcore.study import build, config, work
 from ifcore.study.progress import Chapter, Progress
+from ifcore.study.rates import MEASURED, expected
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = """
@@ -35,7 +36,7 @@ def carry_out(tmp_path, monkeypatch):
 
     def run(*programs):
         progress = Progress(
-            [Chapter("book/executed/convergence.ipynb", "Convergence", None, [], 5.0)], work.MEASURED.training
+            [Chapter("book/executed/convergence.ipynb", "Convergence", None, [], 5.0)], MEASURED.training
         )
         return build.carry_out([[sys.executable, "-c", each] for each in programs], progress, Path("results", "p"))
 
@@ -128,10 +129,10 @@ def test_a_book_is_its_chapters_in_order_and_a_sweep_has_them_for_every_seed_bef
     assert [item.stage for each in book for item in each.items] == [
         item.stage for item in work.work(config.make_run("smoke", root=ROOT), names)
     ]
-    assert speed == work.expected(config.make_run("smoke", root=ROOT)).training
+    assert speed == expected(config.make_run("smoke", root=ROOT)).training
     sweep, _ = build.chapters("smoke", 0, "sweep", [0, 1])
-    expected = [f"results/smoke/seed-{seed}/{name}.ipynb" for seed in (0, 1) for name in names]
-    assert [each.output for each in sweep] == expected + [each.output for each in book]
+    wanted = [f"results/smoke/seed-{seed}/{name}.ipynb" for seed in (0, 1) for name in names]
+    assert [each.output for each in sweep] == wanted + [each.output for each in book]
     assert [each.output for each in build.chapters("smoke", 3, "convergence", [])[0]] == [
         "results/smoke/seed-3/convergence.ipynb"
     ]

@@ -1,7 +1,8 @@
 import pytest
 
-from ifcore.study import config, data, plan, work
+from ifcore.study import config, data, plan
 from ifcore.study.check import check, check_book
+from ifcore.study.rates import MEASURED
 from ifcore.study.runs import artifact
 from tests.study.data.test_released import rule_rows, write_source
 from tests.study.runs.test_artifact import make_run
@@ -47,7 +48,7 @@ def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form(tm
     sizes = config.load(tmp_path / "notebooks" / "profiles" / "smoke.yaml").model_dump()["datasets"]
     needed = {name: each for name, each in sizes.items() if name != "grammars"}
     check_book(make_run(tmp_path, datasets=needed))
-    assert plan.minutes(make_run(tmp_path, datasets=needed), work.MEASURED).startswith("Minutes on this machine")
+    assert plan.minutes(make_run(tmp_path, datasets=needed), MEASURED).startswith("Minutes on this machine")
 
 
 @pytest.mark.parametrize(

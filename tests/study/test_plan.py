@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from ifcore import models, weights
 from ifcore.examples import Tokens, collate, tokenise
 from ifcore.study import architectures, config, counting, data, plan, work
+from ifcore.study.rates import Rates
 from tests.study.data.test_released import rule_rows, write_source
 from tests.study.test_work import CHAPTERS
 
@@ -95,7 +96,7 @@ def test_classes_that_a_profile_leaves_out_are_not_planned():
 
 
 def test_the_minutes_of_the_parts_are_those_of_the_whole_book_and_halve_where_all_is_twice_as_fast():
-    run, rates = config.make_run("smoke", root=ROOT), work.Rates(50.0, 90.0, 20.0, 30.0)
+    run, rates = config.make_run("smoke", root=ROOT), Rates(50.0, 90.0, 20.0, 30.0)
     parts = plan.seconds(run, rates)
     items = work.work(run, CHAPTERS, rates)
     own, fixed = 15 * len(CHAPTERS), sum(item.seconds for item in items)
@@ -103,7 +104,7 @@ def test_the_minutes_of_the_parts_are_those_of_the_whole_book_and_halve_where_al
     assert all(parts.values())
     *each, total = (float(line[39:47]) for line in plan.minutes(run, rates).replace(",", " ").splitlines()[2:-1])
     assert sum(each) == pytest.approx(total, abs=0.05 * len(parts))
-    faster = plan.seconds(run, work.Rates(100.0, 180.0, 40.0, 60.0))
+    faster = plan.seconds(run, Rates(100.0, 180.0, 40.0, 60.0))
     assert sum(parts.values()) - sum(faster.values()) == pytest.approx((sum(parts.values()) - fixed - own) / 2)
 
 

@@ -14,6 +14,7 @@ from ifcore.study.counterfactual import datamodels, removal, sets
 from ifcore.study.facts import measure as facts
 from ifcore.study.parameter_change import measure as parameter_change
 from ifcore.study.progress import Bars
+from ifcore.study.rates import Rates, expected
 from ifcore.study.runs import artifact, attack, gate, rivals
 from ifcore.study.sensitivity import grid
 
@@ -131,13 +132,13 @@ def test_the_chapters_are_the_books_and_what_a_notebook_names_is_what_is_counted
 
 
 def test_the_rates_expected_are_what_was_measured_on_the_default_model():
-    assert work.expected(config.make_run("laptop", root=ROOT)) == work.Rates(200, 370, 110, 165)
-    assert work.expected(config.make_run("paper", root=ROOT)).training < 10
-    assert work.expected(config.make_run("smoke", 0, {"model": "hub:some/model"}, ROOT)).training == 200
+    assert expected(config.make_run("laptop", root=ROOT)) == Rates(200, 370, 110, 165)
+    assert expected(config.make_run("paper", root=ROOT)).training < 10
+    assert expected(config.make_run("smoke", 0, {"model": "hub:some/model"}, ROOT)).training == 200
 
 
 def test_measured_rates_change_what_decoding_costs_beside_training(smoke):
     run, items = smoke
-    slow = work.work(run, CHAPTERS, work.Rates(200, 370, 11, 16.5))
+    slow = work.work(run, CHAPTERS, Rates(200, 370, 11, 16.5))
     for before, after in zip(items, slow, strict=True):
         assert (after.tokens > 2 * before.tokens) == (before.stage == "answers")
