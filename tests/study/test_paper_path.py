@@ -89,6 +89,7 @@ def run(tmp_path):
         },
         "layers_on": "mixed_small",
         "sensitivity": None,
+        "counterfactual": None,
         "linear": {"points": [5, 10], "left_out": 10},
         "two_layer": {"points": 20},
         "epochs": 1,
