@@ -50,8 +50,7 @@ def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attr
                     axis.plot(value, place + shift, marker="o", markersize=3.5, color=COLOURS[name], mfc=face)
             axis.set_title(_title(dataset, attributions))
             axis.set_yticks(range(len(others)), [NAMES[name] for name in others])
-        for axis in axes[-1]:
-            axis.set_xlabel("RepSim ahead by (points)")
+        figure.supxlabel("RepSim ahead by (points)", fontsize=9)
         handles = [
             plt.Line2D([], [], marker="o", markersize=3.5, color="black", mfc=face, label=name)
             for name, face in (("coverage", "black"), ("accuracy", "white"))

@@ -39,7 +39,7 @@ def removal_figure(run: Run, frame: pd.DataFrame) -> Figure:
             part = frame[(frame.removed == count) & (frame.metric == "rise") & (frame.against == ITSELF)]
             _forest(axis, part, names)
             axis.set_title(f"without {count} of {part.n_train.iloc[0]}")
-            axis.set_xlabel("rise of the held-out loss (nats per token)")
+        figure.supxlabel("rise of the held-out loss (nats per token)", fontsize=9)
         save(run, "fig_removal", figure)
     return figure
 
@@ -102,7 +102,7 @@ def lds_figure(run: Run, frame: pd.DataFrame) -> Figure:
                 axis.axvline(ceiling.value.mean(), color=_BLACK, linewidth=0.8, linestyle=":")
             _forest(axis, part[part.against == ITSELF], names)
             axis.set_title(DATASETS[dataset])
-            axis.set_xlabel("linear datamodeling score")
+        figure.supxlabel("linear datamodeling score", fontsize=9)
         save(run, "fig_lds", figure)
     return figure
 

@@ -69,7 +69,7 @@ def effects_figure(run: Run, frame: pd.DataFrame) -> Figure:
                     axis.axhline(place - 0.5, color="#EEEEEE", linewidth=0.6)
             axis.set_title(DATASETS[dataset])
             axis.set_yticks(range(len(changes)), changes)
-            axis.set_xlabel("coverage moves by (points)")
+        figure.supxlabel("coverage moves by (points)", fontsize=9)
         figure.legend(
             handles=[_handle(method) for method in NAMES if method in set(part.method)],
             loc="outside upper center",
@@ -99,8 +99,8 @@ def damping_figure(run: Run, frame: pd.DataFrame) -> Figure:
                     axes[row, column].axhline(level, color=COLOURS[method], label=NAMES[method], **style)
                 axes[row, 0].set_ylabel(f"coverage (%)\nat {rate:g}, {epochs} epochs")
             axes[0, column].set_title(DATASETS[dataset])
-            axes[-1, column].set_xlabel("damping (of the mean squared gradient)")
             axes[-1, column].set_xscale("log")
+        figure.supxlabel("damping (of the mean squared gradient)", fontsize=9)
         for axis in axes[:, 0]:
             axis.set_ylim(0, 104)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
