@@ -31,7 +31,7 @@ def answer_text(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
     lines.append(" ".join(_line(rows[name], about[name]) for name in ("repsim_lds", "repsim_removal")))
     counts = {verdict: int((scorecard.verdict == verdict).sum()) for verdict in (SUPPORTED, NOT_SUPPORTED)}
     seeds = int(scorecard.seeds.max())
-    few = f", for there are {seeds} of the {FEWEST} seeds that a verdict takes" if seeds < FEWEST else ""
+    few = f"; a verdict takes {FEWEST} seeds, and this is {seeds}" if seeds < FEWEST else ""
     open_ = len(scorecard) - sum(counts.values())
     lines.append(
         f"Of the paper's claims, the question among them, {len(scorecard)} in all, {counts[SUPPORTED]} "
