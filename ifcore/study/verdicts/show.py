@@ -89,11 +89,11 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
 
     A panel says so where there is nothing to show. Leaves fig_scorecard.*.
     """
-    found = [(_estimates(tables, *of), title, scale) for title, scale, *of in _PANELS]
-    names = [name for name in NAMES if any(name in each for each, _, _ in found)][::-1]
+    found = [(_estimates(tables, *of), title, scale, ends) for title, scale, ends, *of in _PANELS]
+    names = [name for name in NAMES if any(name in each for each, *_ in found)][::-1]
     with matplotlib.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(found), figsize=(7.2, 3.4), sharey=True)
-        for axis, (estimates, title, scale) in zip(axes, found, strict=True):
+        for axis, (estimates, title, scale, (least, most)) in zip(axes, found, strict=True):
             axis.set_xlabel(title)
             axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
             axis.axhline(sum(name in CONTROLS for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
@@ -102,7 +102,7 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
                 continue
             for place, name in enumerate(names):
                 if name in estimates:
-                    ends = [scale * each for each in estimates[name].interval(0.05)]
+                    ends = [scale * min(max(each, least), most) for each in estimates[name].interval(0.05)]
                     axis.plot(ends, [place] * 2, color=COLOURS[name], linewidth=1.2)
                     axis.plot(scale * estimates[name].mean, place, marker="o", markersize=4, color=COLOURS[name])
             best = max(scale * each.mean for name, each in estimates.items() if name in CONTROLS)
@@ -111,10 +111,10 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
     return figure
 
 
-_PANELS = (  # title, scale, CSV, metric, whether the rows of a seed are of the same examples
-    ("coverage, labels (%)", 100, "controls", "coverage", False),
-    ("linear datamodeling score", 1, "lds", "lds", False),
-    ("rise of the loss after\nremoval (nats per token)", 1, "removal", "rise", True),
+_PANELS = (  # title, scale, the least and most there can be; CSV, metric, whether a seed's rows share their examples
+    ("coverage, labels (%)", 100, (0, 1), "controls", "coverage", False),
+    ("linear datamodeling score", 1, (-1, 1), "lds", "lds", False),
+    ("rise of the loss after\nremoval (nats per token)", 1, (-inf, inf), "removal", "rise", True),
 )
 _LINES = {
     "question": {
@@ -156,13 +156,13 @@ def _line(row, claim: Claim) -> str:
     number = f": {_what(row)}{_inline(row, claim)}" if pd.notna(row.value) else ""
     if row.verdict != INCONCLUSIVE:
         return f"{words}{number}."
-    return f"{words}{number}. {_open(row)}"
+    return f"{words}. {_open(row, number)}"
 
 
-def _open(row) -> str:
-    """Why there is no verdict, which way it leans, and what would decide."""
+def _open(row, number: str = "") -> str:
+    """Why there is no verdict, which way it leans, by which `number`, and what would decide."""
     leans = f"It leans to *{row.leans}*" if pd.notna(row.leans) and row.leans else "It leans neither way"
-    said = f"{leans} ({row.reason})." if pd.notna(row.value) else f"There is no number ({row.reason})."
+    said = f"{leans} ({row.reason}){number}." if pd.notna(row.value) else f"There is no number ({row.reason})."
     if pd.isna(row.needed):
         return said
     if row.needed == inf:
@@ -226,5 +226,7 @@ def _estimates(tables: Tables, name: str, metric: str, paired: bool) -> dict[str
     except Lacking:
         return {}
     own = frame[(frame.metric == metric) & (frame.against == ITSELF) & frame.method.isin(list(NAMES))]
+    everywhere = own.groupby("method").dataset.nunique() == own.dataset.nunique()  # a mean over others compares nothing
+    own = own[own.method.map(everywhere)]
     rows = {method: mean_by_seed(part, paired) for method, part in own.groupby("method", sort=False)}
     return {m: statistics.random_effects(each.value, each.ci_low, each.ci_high) for m, each in rows.items()}

@@ -1,5 +1,6 @@
 import re
 
+import pandas as pd
 import pytest
 
 from ifcore.study.verdicts import judge, show
@@ -17,7 +18,7 @@ def first_line(tables):
     [
         (0.2, 3, "supported", r"\*\*Influence functions work here\*\*.*: LiSSA, over .* 0.200 \["),
         (-0.2, 3, "not supported", r"\*\*Influence functions do not work here\*\*.* -0.200 \["),
-        (0.01, 3, "inconclusive", r"is not decided.* 0.010 \[.* leans to \*supported\* .*About \d+ seeds"),
+        (0.01, 3, "inconclusive", r"is not decided.* leans to \*supported\* .* 0.010 \[.*About \d+ seeds"),
         (0.2, 1, "inconclusive", r"is not decided.* leans to \*supported\* \(1 of at least 3 seeds\)"),
     ],
 )
@@ -62,3 +63,12 @@ def test_the_figure_says_where_there_is_nothing_to_show(run):
     assert [bool(axis.texts) for axis in figure.axes] == [True, False, False]
     assert (run.results / "fig_scorecard.svg").exists()
     assert all(axis.texts for axis in show.answer_figure(run, {}).axes)
+
+
+def test_the_figure_leaves_out_a_method_whose_mean_is_over_other_data_sets(run):
+    tables = counterfactuals()
+    lds = tables["lds"]
+    part = lds[(lds.method == "gradsim") & (lds.dataset == lds.dataset.iloc[0])].assign(method="tracin")
+    assert lds.dataset.nunique() > 1
+    figure = show.answer_figure(run, tables | {"lds": pd.concat([lds, part])})
+    assert "TracIn" not in str(figure.axes[1].get_yticklabels())
