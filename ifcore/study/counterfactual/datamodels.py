@@ -61,7 +61,7 @@ def compared(
     """
     predicted = {name: np.asarray(each, dtype=float) @ kept.T.astype(float) for name, each in scores.items()}
     actual = -np.asarray(lost, dtype=float).T  # [M, H]
-    means = {name: _spearman(each, actual).mean() for name, each in predicted.items()}
+    means = {name: lds(each, kept, lost).mean() for name, each in scores.items()}
     drawn = {name: np.empty(RESAMPLES) for name in scores}
     for place, (columns, weights) in enumerate(_resampled(kept.shape[0], clusters, seed)):
         ranked = _ranks(actual[:, columns])
@@ -83,7 +83,8 @@ def _measured(run: Run, found: Attribution) -> pd.DataFrame:
     if asked.again >= 3:
         tasks = sets.without(run, found.dataset, kept[: asked.again], again=1)
         again = retrained.each(retrained.losses, tasks, f"{label} again")
-        ceiling = _ceiling(np.stack(again), lost[: asked.again], clusters, run.seed)
+        pair = (-each.astype(float).T for each in (np.stack(again), lost[: asked.again]))  # [M, H] each
+        ceiling = _agreement(*pair, clusters, run.seed)
         rows.append((CEILING, "lds", *ceiling, ITSELF))
     if asked.left_out and found.dataset == sets.REMOVED_FROM:
         alone = _one_at_a_time(run, found, clusters)
@@ -92,30 +93,23 @@ def _measured(run: Run, found: Attribution) -> pd.DataFrame:
     return pd.DataFrame(whole, columns=[*COLUMNS, "against"])
 
 
-def _ceiling(again: np.ndarray, lost: np.ndarray, clusters, seed: int) -> tuple[float, float, float]:
-    """How well the losses [H, M] from one seed rank those from another."""
-    predicted, actual = -again.astype(float).T, -lost.astype(float).T
-    drawn = np.array(
-        [
-            weights @ _correlated(_ranks(predicted[:, columns]), _ranks(actual[:, columns]))
-            for columns, weights in _resampled(len(lost), clusters, seed)
-        ]
-    )
-    return float(_spearman(predicted, actual).mean()), *_ends(drawn)
-
-
 def _one_at_a_time(run: Run, found: Attribution, clusters) -> dict[str, tuple[float, float, float]]:
     """Method -> mean Spearman correlation of its scores with what leaving out each of the first examples does."""
     count = min(run.profile.counterfactual.left_out, len(found.train))
     tasks = [Task(run, found.dataset, left_out=(row,)) for row in range(count)]
     lost = retrained.each(retrained.losses, tasks, f"halves {found.dataset} alone")
     lost = np.stack(lost, axis=1).astype(float)  # [M, left out]
-    resampled, values = list(_resampled(count, clusters, run.seed)), {}
-    for name, each in found.scores.items():
-        part = np.asarray(each, dtype=float)[:, :count]
-        drawn = np.array([w @ _correlated(_ranks(part[:, c]), _ranks(lost[:, c])) for c, w in resampled])
-        values[name] = float(_spearman(part, lost).mean()), *_ends(drawn)
-    return values
+    scores = {name: np.asarray(each, dtype=float)[:, :count] for name, each in found.scores.items()}
+    return {name: _agreement(each, lost, clusters, run.seed) for name, each in scores.items()}
+
+
+def _agreement(predicted: np.ndarray, actual: np.ndarray, clusters, seed: int) -> tuple[float, float, float]:
+    """Spearman's correlation along the rows of two [M, K], mean over rows, with its bootstrap interval."""
+    drawn = [
+        weights @ _correlated(_ranks(predicted[:, columns]), _ranks(actual[:, columns]))
+        for columns, weights in _resampled(predicted.shape[1], clusters, seed)
+    ]
+    return float(_spearman(predicted, actual).mean()), *_ends(np.array(drawn))
 
 
 def _resampled(count: int, clusters: Sequence[Hashable], seed: int):
