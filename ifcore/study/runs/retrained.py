@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import psutil
 import torch
 from safetensors.torch import load_file
 from tqdm import tqdm
@@ -25,7 +26,10 @@ from ifcore.study.runs import answers, artifact, base, steps
 from ifcore.study.runs.stages import Stage, at_work, digest_in
 from ifcore.study.runs.task import Task
 
-CORES = 4  # that one fine-tune makes good use of
+# Two processes of one thread each get through a third more fine-tunes than one of two threads: measured with the
+# default model. A smaller one ends before the processes have started; a larger one must fit into memory so many times.
+SMALLEST = 20_000_000  # parameters
+COPIES, AROUND = 4, 2**30  # bytes that a process needs: so many times the weights', and what surrounds them
 
 Result = TypeVar("Result")
 
@@ -54,23 +58,30 @@ def each(
 ) -> list[Result]:
     """`losses` or `behaviour` of each task, in the order given, each distinct task once; `label` names the bar.
 
-    As many at a time, in processes of their own, as there are `CORES` threads for each; one at a time on a graphics
-    card. `workers`: another number of processes.
+    On a processor as many at a time, in processes of their own, as it has threads and its memory holds; a small model,
+    or one on a graphics card, one at a time. `workers`: another number of processes.
     """
     distinct = {task.folder: task for task in tasks}
     wanted = list(distinct.values())
-    if workers is None:
-        workers = 1 if base.device() != "cpu" else max(1, torch.get_num_threads() // CORES)
+    workers = workers or (_workers(wanted[0]) if wanted else 1)  # with what all start from made once, before they wait
     if min(workers, len(wanted)) < 2:
         found = list(_counted(map(compute, wanted), wanted, label))
     else:
-        wanted[0].base()  # what all of them start from is made once, before they wait for each other
         threads = max(1, torch.get_num_threads() // workers)
         context = get_context("spawn")
         with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
             found = list(_counted(pool.map(compute, wanted), wanted, label))
     at = dict(zip(distinct, found, strict=True))
     return [at[task.folder] for task in tasks]
+
+
+def _workers(task: Task) -> int:
+    model, _ = task.base()
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    if base.device() != "cpu" or model.num_parameters() < SMALLEST:
+        return 1
+    held = psutil.virtual_memory().total // (COPIES * weights + AROUND)
+    return int(max(1, min(torch.get_num_threads(), held)))
 
 
 def _counted(results: Iterable[Result], wanted: Sequence[Task], label: str) -> Iterable[Result]:

@@ -1,5 +1,7 @@
 """Removal on the tiny model, by hand; the sentences and cells that read it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,6 +52,20 @@ def test_several_processes_find_what_one_does(finished):
     alone = retrained.each(retrained.losses, tasks, "one", workers=1)
     np.testing.assert_allclose(found, alone, rtol=1e-5)
     assert np.array_equal(found[0], found[2]) and not np.array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize(
+    "parameters, threads, memory, workers",
+    [(10, 8, 64, 1), (100, 8, 64, 8), (100, 2, 64, 2), (100, 8, 8, 3), (9000, 8, 64, 1)],
+)
+def test_processes_are_as_many_as_threads_and_memory_allow(monkeypatch, parameters, threads, memory, workers):
+    """In millions of parameters, and GiB."""
+    weight = SimpleNamespace(nbytes=4_000_000 * parameters)
+    model = SimpleNamespace(parameters=lambda: [weight], num_parameters=lambda: 1_000_000 * parameters)
+    monkeypatch.setattr(retrained.base, "device", lambda: "cpu")
+    monkeypatch.setattr(retrained.torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(retrained.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory * 2**30))
+    assert retrained._workers(SimpleNamespace(base=lambda: (model, None))) == workers
 
 
 def test_the_table_of_datamodels_has_the_ceiling_and_what_is_left_out_alone(finished):
