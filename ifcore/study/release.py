@@ -20,13 +20,15 @@ import nbformat
 from ifcore import files
 from ifcore.study import config
 from ifcore.study.show.provenance import git
-from ifcore.study.show.published import FOLDER
+from ifcore.study.show.published import FOLDER, SCORECARD
 
 CHAPTERS = Path("book", "executed")
 
 
 def release(root: Path, profile: str) -> Path:
     """Copy results/<profile>/seed-*/ (CSV, run.json) and book/executed/ to results/published/<profile>/, its path.
+
+    The scorecard is of all seeds, and stands beside them.
 
     What was published of this profile before is replaced, as a whole. Raises ValueError, in one line, for seeds made by
     a changed checkout, by several commits, from another state of the profile, with unequal tables, or some older
@@ -37,7 +39,9 @@ def release(root: Path, profile: str) -> Path:
     seeds = sorted((root / "results" / profile).glob("seed-*"))
     commit = _check_seeds(root, profile, seeds, digest)
     chapters = [root / CHAPTERS / f"{name}.ipynb" for name in named_chapters(root)]
-    _check_chapters(root, profile, chapters, {seed.name.removeprefix("seed-") for seed in seeds}, digest, commit)
+    named = {seed.name.removeprefix("seed-") for seed in seeds}
+    shown = _check_chapters(root, profile, chapters, named, digest, commit)
+    scorecard = root / "results" / profile / f"seed-{shown}" / SCORECARD
     target = root / FOLDER / profile
     fresh, stale = (root / "results" / f".{os.getpid()}-{what}-{profile}" for what in ("new", "old"))
     try:
@@ -45,6 +49,8 @@ def release(root: Path, profile: str) -> Path:
             for file in (*_tables(seed), seed / "run.json"):
                 (fresh / seed.name).mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, fresh / seed.name)
+        if scorecard.is_file():
+            shutil.copy(scorecard, fresh)
         (fresh / "book").mkdir()
         for chapter in chapters:
             shutil.copy(chapter, fresh / "book")
@@ -66,7 +72,8 @@ def named_chapters(root: Path) -> list[str]:
 
 
 def _tables(seed: Path) -> list[Path]:
-    return sorted(seed.glob("*.csv"))
+    """Those that every seed has."""
+    return [table for table in sorted(seed.glob("*.csv")) if table.name != SCORECARD]
 
 
 def _check_seeds(root: Path, profile: str, seeds: list[Path], digest: str) -> str:
@@ -101,7 +108,10 @@ def _check_seeds(root: Path, profile: str, seeds: list[Path], digest: str) -> st
     return first[1]
 
 
-def _check_chapters(root: Path, profile: str, chapters: list[Path], seeds: set[str], digest: str, commit: str) -> None:
+def _check_chapters(
+    root: Path, profile: str, chapters: list[Path], seeds: set[str], digest: str, commit: str
+) -> int | None:
+    """The seed that all the chapters show."""
     again = _again(profile)
     shown = None
     for chapter in chapters:
@@ -125,6 +135,7 @@ def _check_chapters(root: Path, profile: str, chapters: list[Path], seeds: set[s
             raise ValueError(f"{name}: shows results published earlier beside its own; {old}")
         if str(root.resolve()) in text:
             raise ValueError(f"{name}: names {root.resolve()}, a folder of this machine; name no absolute path there")
+    return shown
 
 
 def _again(profile: str) -> str:

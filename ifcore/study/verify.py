@@ -5,10 +5,11 @@ interval, or no further than two standard deviations from the mean of the publis
 it has moved by no more than half the published interval's width, or lies within two standard deviations likewise.
 All else differs: any other number, such as a count, that is not equal, and whatever has neither an interval nor several
 published seeds. Rows are paired by what they are of: all text, and numbers that are settings rather than results.
-Seconds, minutes and memory depend on the machine and are left out.
+Seconds, minutes and memory depend on the machine and are left out. Where all published seeds ran, the claims' verdicts
+are compared, too: one that is the opposite differs, one that the other run can't decide does within noise.
 
 Exit code: 0 where nothing differs; 1 where a value does, or a published table or row is missing; 2 where there is
-nothing to compare.
+nothing to compare. Through make it is 2 wherever it isn't 0.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from pandas.api.types import is_numeric_dtype
 
 from ifcore import files
 from ifcore.study.config import find_root
-from ifcore.study.show.published import FOLDER, MEASURED, SEPARATOR, keys, named
+from ifcore.study.show.publish import read
+from ifcore.study.show.published import FOLDER, MEASURED, SCORECARD, SEPARATOR, keys, named
+from ifcore.study.verdicts import judge
 
 EQUAL = 1e-6  # relative
 SPREAD = 2  # standard deviations
@@ -81,7 +84,26 @@ def verify(root: Path, profile: str, seeds: list[int] | None = None) -> list[Com
             wrong = f"made with digest {made}, published with {published}"
             remedy = f"take notebooks/profiles/{profile}.yaml from Git and make book PROFILE={profile}"
             raise ValueError(f"results/{profile}/{name}: {wrong}; {remedy}")
-    return [compared for name in names for compared in _seed(theirs, ours, name)]
+    found = [compared for name in names for compared in _seed(theirs, ours, name)]
+    if set(names) == set(known) and (theirs / SCORECARD).is_file():
+        tables = read(ours / name for name in names)
+        found.append(verdicts(pd.read_csv(theirs / SCORECARD), judge.judge(judge.claims(), tables)))
+    return found
+
+
+def verdicts(published: pd.DataFrame, run: pd.DataFrame) -> Comparison:
+    """The verdicts of two scorecards, claim by claim."""
+    found, now = Comparison("scorecard", "all seeds"), run.set_index("claim").verdict
+    for claim, then in zip(published.claim, published.verdict, strict=True):
+        if claim not in now:
+            found.differ.append(f"scorecard, {claim}: the claim is missing")
+        elif now[claim] == then:
+            found.agree += 1
+        elif judge.INCONCLUSIVE in (then, now[claim]):
+            found.noise += 1
+        else:
+            found.differ.append(f"scorecard, {claim}: verdict published {then}, this run {now[claim]}")
+    return found
 
 
 def compare(table: str, seed: str, published: pd.DataFrame, run: pd.DataFrame, released: pd.DataFrame) -> Comparison:

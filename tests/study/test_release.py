@@ -40,12 +40,14 @@ def execute(root, output="Made by commit cccccccccc; torch 2", **parameters):
 
 
 def test_a_release_has_the_tables_and_the_chapters_and_replaces_the_one_before(root):
+    files.write_text(root / "results" / "p" / "seed-0" / "scorecard.csv", "claim\nall seeds'\n")  # of the shown seed
     release.release(root, "p")
     files.write_text(root / "results" / "p" / "seed-1" / "controls.csv", "value\n2\n")
     target = release.release(root, "p")
     found = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
     assert found == [
         "book/controls.ipynb",
+        "scorecard.csv",
         *(f"seed-{s}/{name}" for s in (0, 1) for name in ("controls.csv", "run.json")),
     ]
     assert (target / "seed-1" / "controls.csv").read_text() == "value\n2\n"

@@ -5,6 +5,7 @@ import pytest
 
 from ifcore import files
 from ifcore.study import verify
+from ifcore.study.verdicts import judge
 
 ROWS = [
     ("mixed", "exact", "accuracy", 0.5, 0.4, 0.6, 20, 0.1, 1),
@@ -118,3 +119,23 @@ def test_where_there_is_nothing_to_compare_a_line_says_what_to_do(root, monkeypa
     assert "digest another, published with d" in said("p")
     (root / "results" / "p").rename(root / "results" / "moved")
     assert said("p") == "results/p: no seed that is published; make book PROFILE=p SEED=0 first"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "counts"),
+    [(judge.SUPPORTED, (2, 0, 0)), (judge.INCONCLUSIVE, (1, 1, 0)), (judge.NOT_SUPPORTED, (1, 0, 1))],
+)
+def test_an_opposite_verdict_differs_and_one_that_is_open_does_within_noise(verdict, counts):
+    then = pd.DataFrame({"claim": ["error", "question"], "verdict": [judge.INCONCLUSIVE, judge.SUPPORTED]})
+    found = verify.verdicts(then, then.assign(verdict=[judge.INCONCLUSIVE, verdict]))
+    assert (found.agree, found.noise, len(found.differ)) == counts
+    assert all(each in line for line in found.differ for each in ("question", judge.SUPPORTED, verdict))
+
+
+def test_verdicts_are_compared_where_all_published_seeds_ran(root):
+    one = pd.DataFrame({"claim": ["question"], "verdict": [judge.SUPPORTED]})
+    files.write_csv(root / "results" / "published" / "p" / "scorecard.csv", one)
+    assert [each.table for each in verify.verify(root, "p")] == ["table"]
+    leave(root / "results" / "p" / "seed-1", FRAME)
+    found = verify.verify(root, "p")[-1]
+    assert (found.table, found.noise) == ("scorecard", 1)  # of such tables nothing can be decided

@@ -13,6 +13,7 @@ from ifcore.study.show.provenance import provenance
 
 FOLDER = Path("results", "published")  # below the root: a folder a profile
 PROFILES = ("evening", "laptop")  # those that are published, the one with more examples first
+SCORECARD = "scorecard.csv"  # of all seeds together, so beside their folders
 MEASURED = ("value", "ci_low", "ci_high")
 SEPARATOR = "\x1f"  # in no text
 
