@@ -73,7 +73,7 @@ def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
             rows.append(row | {"reason": tested})
             continue
         low, high = tested.pooled.interval(level / tested.among) if tested.p < inf else (nan, nan)
-        if claim.unit == "share":  # where such a number must lie
+        if claim.unit in ("share", "correlation"):  # where such a number must lie
             low, high = max(low, -1.0), min(high, 1.0)
         row |= {"value": tested.pooled.mean, "ci_low": low, "ci_high": high, "of": tested.of}
         row |= {

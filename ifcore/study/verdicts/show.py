@@ -193,7 +193,7 @@ def _inline(row, claim: Claim) -> str:
     return f" {_digits(row.value, claim.unit)}{ends}{_UNITS[claim.unit]}"
 
 
-_UNITS = {"share": " points", "number": "", "nats": " nats", "times": " ×"}
+_UNITS = {"share": " points", "correlation": "", "number": "", "nats": " nats", "times": " ×"}
 
 
 def _digits(value: float, unit: str) -> str:
