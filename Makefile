@@ -4,7 +4,7 @@ PROFILE ?= laptop
 SEED ?= 0
 SEEDS ?= 0 1 2
 NB ?= empirical_study
-JOBS ?= 1
+JOBS ?=
 PYTHON ?= python3
 VENV ?= .venv
 SETUP ?= $(VENV)/.ready
@@ -20,7 +20,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Threads that wait spin only briefly: on a machine that does anything else besides, long spinning halves the speed.
 export GOMP_SPINCOUNT := 20000
 
-BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED)
+BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED) $(if $(JOBS),--jobs $(JOBS))
 
 # A variable's value where the caller set it, nothing where it is the default above.
 given = $(if $(filter-out file,$(origin $(1))),$($(1)))
@@ -31,7 +31,7 @@ given = $(if $(filter-out file,$(origin $(1))),$($(1)))
 
 help: ## list these commands
 	awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	echo "  with PROFILE=$$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd '|' -) (default laptop), SEED=0, NB=$(NB)"
+	echo "  with PROFILE=$$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd '|' -) (default laptop), SEED=0, NB=$(NB); JOBS=2 notebooks at a time"
 
 setup: $(SETUP) ## the virtual environment in .venv, pinned (book and test do this themselves)
 
@@ -64,8 +64,8 @@ run: checked $(SETUP) ## one executed notebook: results/PROFILE/seed-SEED/NB.ipy
 	$(BUILD) $(NB) -- $(SNAKEMAKE_ARGS)
 	echo "The notebook: $(CURDIR)/results/$(PROFILE)/seed-$(SEED)/$(NB).ipynb"
 
-sweep: checked $(SETUP) ## several seeds, then the book with their spread (SEEDS="0 1 2", JOBS at a time)
-	$(BUILD) sweep --seeds $(SEEDS) --jobs $(JOBS) -- $(SNAKEMAKE_ARGS)
+sweep: checked $(SETUP) ## several seeds, then the book with their spread (SEEDS="0 1 2")
+	$(BUILD) sweep --seeds $(SEEDS) -- $(SNAKEMAKE_ARGS)
 	echo "The book: $(CURDIR)/_build/html/index.html"
 
 clean: ## remove the built book; artifacts/ and results/, which took long, stay

@@ -1,6 +1,6 @@
 # What depends on what. The Makefile calls this; `make help` says how.
 #
-# config: profile, seed (the one the book shows), seeds (those of a sweep), jobs (runs at a time)
+# config: profile, seed (the one the book shows), seeds (those of a sweep), jobs (notebooks at a time)
 
 import re
 from pathlib import Path
@@ -18,6 +18,10 @@ PAGES += sorted(str(path) for path in Path("book/_static").glob("*"))
 
 # What the repository ships stands in the tables beside the run's own.
 PUBLISHED = sorted(str(path) for path in Path("results/published").glob("*/seed-*/*.*"))
+
+# Two notebooks of one thread each get further than one of two threads: much of a step of training is done by one.
+JOBS = int(config.get("jobs", 1))
+EACH = max(1, workflow.cores // JOBS)
 
 # OMP_NUM_THREADS is set by hand: a run that shares the machine must not take all of it.
 EXECUTE = "OMP_NUM_THREADS={threads} python -m ifcore.study.execute {input.profile} {params.seed} {input.notebook} {output}"
@@ -84,7 +88,7 @@ rule edition:
         seed=SEED,
         name=PROFILE,
     priority: in_order
-    threads: workflow.cores
+    threads: EACH
     shell:
         EXECUTE
 
@@ -104,6 +108,6 @@ rule run:
     params:
         seed=lambda wildcards: wildcards.seed,
     priority: in_order
-    threads: max(1, workflow.cores // int(config.get("jobs", 1)))
+    threads: EACH
     shell:
         EXECUTE

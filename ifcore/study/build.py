@@ -35,10 +35,12 @@ SNAKEMAKE = ["snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"]
 SNAKEMAKE += ["--rerun-triggers", "mtime", "params", "code", "--quiet", "rules", "progress", "host", "reason"]
 
 
-def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[list[Chapter], float]:
-    """What to execute, in order, after everything was checked; and the speed to be expected, in tokens a second."""
+def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[list[Chapter], float, int]:
+    """What to execute, in order, after everything was checked; the speed to be expected, in tokens a second; and how
+    many chapters at a time: two, of which each has half of the processor, or one on a graphics card."""
     from ifcore.study import rates, work  # takes seconds and memory, which is why this runs in a process of its own
     from ifcore.study.check import check_book
+    from ifcore.study.runs import base
 
     def planned(seed: int, names: Sequence[str], folder: str, series: str | None, note: str = "") -> list[Chapter]:
         run = config.make_run(name, seed)
@@ -58,7 +60,7 @@ def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[lis
         for each in seeds if what == "sweep" else ():
             found += planned(each, names, f"results/{name}/seed-{each}", f"seed {each}", f", seed {each}")
         found += planned(seed, [*names, *VERDICTS], "book/executed", None)
-    return found, rates.expected(config.make_run(name, seed)).training
+    return found, rates.expected(config.make_run(name, seed)).training, 2 if base.device() == "cpu" else 1
 
 
 def build(name: str, seed: int, what: str, seeds: Sequence[int], jobs: int, further: Sequence[str]) -> int:
@@ -66,10 +68,10 @@ def build(name: str, seed: int, what: str, seeds: Sequence[int], jobs: int, furt
     with _shown() as screen:
         screen.say("checking the profile")
         with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)) as pool:
-            plan = pool.submit(chapters, name, seed, what, seeds).result()
+            *plan, fitting = pool.submit(chapters, name, seed, what, seeds).result()
     folder = Path("results", name)
     targets = {"book": ["book"], "sweep": ["sweep", "book"]}.get(what, [f"{folder}/seed-{seed}/{what}.ipynb"])
-    about = [f"profile={name}", f"seed={seed}", f"jobs={jobs}", f"seeds={' '.join(map(str, seeds))}"]
+    about = [f"profile={name}", f"seed={seed}", f"jobs={jobs or fitting}", f"seeds={' '.join(map(str, seeds))}"]
     commands = [[*SNAKEMAKE, "--config", *about, *further, "--", target] for target in targets]
     with _alone() as lock:  # Snakemake holds it too, should this process be killed
         return carry_out(commands, Progress(*plan), folder, [lock])
@@ -198,7 +200,7 @@ def main() -> int:
     parser.add_argument("seed", type=int, help="the seed that the book shows, or the notebook's")
     parser.add_argument("what", help="book, sweep or the name of a notebook")
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="those of a sweep")
-    parser.add_argument("--jobs", type=int, default=1, help="runs of a sweep at a time")
+    parser.add_argument("--jobs", type=int, default=0, help="notebooks at a time (default 2; 1 on a graphics card)")
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given = parser.parse_args(sys.argv[1:cut])
     for each in (signal.SIGTERM, signal.SIGHUP):

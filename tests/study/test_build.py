@@ -81,7 +81,7 @@ def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background is born deaf to it
     running = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heard, **options)
     family = wait_for(lambda: psutil.Process(running.pid).children(recursive=True), 2)
-    assert family[0].cmdline()[3:] == ["--config", "profile=p", "seed=0", "jobs=1", "seeds=", "--more", "--", "book"]
+    assert family[0].cmdline()[3:] == ["--config", "profile=p", "seed=0", "jobs=2", "seeds=", "--more", "--", "book"]
     waiting = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
     assert waiting.stdout.readline() == "another make is at work here; waiting for it\n"
     waiting.kill()
@@ -102,7 +102,7 @@ class Here:
     def __enter__(self): return self
     def __exit__(self, *_): pass
     def submit(self, *_): return self
-    def result(self): return [], 1.0
+    def result(self): return [], 1.0, 2
 
 kernel = "import subprocess, time; subprocess.Popen(['sleep', '99'], start_new_session=True); time.sleep(99)"
 build.ProcessPoolExecutor, build.SNAKEMAKE = Here, [sys.executable, "-c", kernel]
@@ -122,7 +122,7 @@ def test_a_book_is_its_chapters_in_order_and_a_sweep_has_them_for_every_seed_bef
     monkeypatch.chdir(ROOT)
     names = ["empirical_study", "approximation_error", "convergence", "parameter_change"]
     names += ["controls", "sensitivity", "facts", "counterfactual", "appendix_b"]
-    book, speed = build.chapters("smoke", 0, "book", [])
+    book, speed, _ = build.chapters("smoke", 0, "book", [])
     shown = [*names, "introduction", "conclusion"]  # which read what the others leave
     assert [each.output for each in book] == [f"book/executed/{name}.ipynb" for name in shown]
     assert book[2].title == "Convergence"
@@ -130,13 +130,13 @@ def test_a_book_is_its_chapters_in_order_and_a_sweep_has_them_for_every_seed_bef
         item.stage for item in work.work(config.make_run("smoke", root=ROOT), names)
     ]
     assert speed == expected(config.make_run("smoke", root=ROOT)).training
-    sweep, _ = build.chapters("smoke", 0, "sweep", [0, 1])
+    sweep, *_ = build.chapters("smoke", 0, "sweep", [0, 1])
     wanted = [f"results/smoke/seed-{seed}/{name}.ipynb" for seed in (0, 1) for name in names]
     assert [each.output for each in sweep] == wanted + [each.output for each in book]
     assert [each.output for each in build.chapters("smoke", 3, "convergence", [])[0]] == [
         "results/smoke/seed-3/convergence.ipynb"
     ]
-    alone, _ = build.chapters("smoke", 3, "conclusion", [])
+    alone, *_ = build.chapters("smoke", 3, "conclusion", [])
     assert [each.output for each in alone] == [f"results/smoke/seed-3/{each}.ipynb" for each in [*names, "conclusion"]]
 
 

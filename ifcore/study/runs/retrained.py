@@ -58,7 +58,7 @@ def each(
 ) -> list[Result]:
     """`losses` or `behaviour` of each task, in the order given, each distinct task once; `label` names the bar.
 
-    On a processor as many at a time, in processes of their own, as it has threads and its memory holds; a small model,
+    On a processor as many at a time, in processes of their own, as it has cores and its memory holds; a small model,
     or one on a graphics card, one at a time. `workers`: another number of processes.
     """
     distinct = {task.folder: task for task in tasks}
@@ -67,7 +67,7 @@ def each(
     if min(workers, len(wanted)) < 2:
         found = list(_counted(map(compute, wanted), wanted, label))
     else:
-        threads = max(1, torch.get_num_threads() // workers)
+        threads = max(1, _cores() // workers)
         context = get_context("spawn")
         with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
             found = list(_counted(pool.map(compute, wanted), wanted, label))
@@ -81,7 +81,12 @@ def _workers(task: Task) -> int:
     if base.device() != "cpu" or model.num_parameters() < SMALLEST:
         return 1
     held = psutil.virtual_memory().total // (COPIES * weights + AROUND)
-    return int(max(1, min(torch.get_num_threads(), held)))
+    return int(max(1, min(_cores(), held)))
+
+
+def _cores() -> int:
+    """That this process may use: of those that share the machine, whichever retrains has the most to do."""
+    return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count()
 
 
 def _counted(results: Iterable[Result], wanted: Sequence[Task], label: str) -> Iterable[Result]:

@@ -55,15 +55,15 @@ def test_several_processes_find_what_one_does(finished):
 
 
 @pytest.mark.parametrize(
-    "parameters, threads, memory, workers",
+    "parameters, cores, memory, workers",
     [(10, 8, 64, 1), (100, 8, 64, 8), (100, 2, 64, 2), (100, 8, 8, 3), (9000, 8, 64, 1)],
 )
-def test_processes_are_as_many_as_threads_and_memory_allow(monkeypatch, parameters, threads, memory, workers):
+def test_processes_are_as_many_as_cores_and_memory_allow(monkeypatch, parameters, cores, memory, workers):
     """In millions of parameters, and GiB."""
     weight = SimpleNamespace(nbytes=4_000_000 * parameters)
     model = SimpleNamespace(parameters=lambda: [weight], num_parameters=lambda: 1_000_000 * parameters)
     monkeypatch.setattr(retrained.base, "device", lambda: "cpu")
-    monkeypatch.setattr(retrained.torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(retrained, "_cores", lambda: cores)
     monkeypatch.setattr(retrained.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory * 2**30))
     assert retrained._workers(SimpleNamespace(base=lambda: (model, None))) == workers
 
