@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ifcore.examples import Batch
-from ifcore.models import causal_lm, hidden_states
+from ifcore.models import causal_lm, has_linear_head, hidden_states, own_logits
 
 BETA2 = 0.999  # AdamW's default, as training uses it
 MOMENTS = "second_moments.safetensors"
@@ -55,13 +55,27 @@ def preconditioner(checkpoint: Path) -> dict[str, Tensor]:
 def updates(folder: Path) -> dict[str, Update]:
     """Module -> its update, from an adapter that PEFT's save_pretrained left in `folder`.
 
-    Raises ValueError for an adapter that is more than plain LoRA of one rank.
+    Raises ValueError for an adapter that is more than plain LoRA of one rank, and for one whose initialisation changed
+    the base model's weights (PiSSA and the like), so that B A is not what was added to them.
     """
     settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    if (kind := settings.get("peft_type")) != "LORA":
+        raise ValueError(f"{folder}: peft_type is {kind}; only plain LoRA of one rank is read here")
     for name in ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern"):
         if settings.get(name):
             raise ValueError(f"{folder}: {name} is set; only plain LoRA of one rank is read here")
+    if (start := settings.get("init_lora_weights", True)) not in (True, False, None, "gaussian", "orthogonal", "eva"):
+        raise ValueError(
+            f"{folder}: init_lora_weights is {start}, which changed the base model; convert it to plain LoRA by "
+            "save_pretrained(path_initial_model_for_weight_conversion=…)"
+        )
     tensors = load_file(folder / "adapter_model.safetensors")
+    if (bias := settings.get("bias", "none")) != "none":
+        raise ValueError(f"{folder}: bias is {bias}; only plain LoRA of one rank is read here")
+    own = (".base_layer.weight", ".base_layer.bias")  # of a head, which PEFT saves with its LoRA
+    known = (".lora_A.weight", ".lora_B.weight", *own)
+    if odd := sorted(name for name in tensors if not name.endswith(known)):
+        raise ValueError(f"{folder}: it trains {odd[0]}; only plain LoRA of one rank is read here")
     names = sorted(name.removesuffix(".lora_A.weight") for name in tensors if name.endswith(".lora_A.weight"))
     scale = settings["lora_alpha"] / settings["r"]
     return {name: Update(*(tensors[f"{name}.lora_{part}.weight"].double() for part in "AB"), scale) for name in names}
@@ -89,9 +103,11 @@ def next_token_log_probs(model: nn.Module, batch: Batch) -> list[Tensor]:
 
     The last row is the distribution of the response's first token.
     """
-    hidden = hidden_states(model, batch)
-    head = causal_lm(model).get_output_embeddings()
-    return [head(states[own]).double().log_softmax(-1) for states, own in zip(hidden, batch.in_prompt, strict=True)]
+    if has_linear_head(model):
+        of, head = hidden_states(model, batch), causal_lm(model).get_output_embeddings()
+    else:
+        of, head = own_logits(causal_lm(model), batch), nn.Identity()
+    return [head(each[own]).double().log_softmax(-1) for each, own in zip(of, batch.in_prompt, strict=True)]
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 
 IGNORE = -100  # the label that torch's cross-entropy leaves out
@@ -15,11 +16,14 @@ LossOn = Literal["response", "all", "padded"]
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt, the response to it, and the class that decides what counts as influential."""
+    """A prompt, the response to it, and the class that decides what counts as influential.
 
-    prompt: str
+    The prompt is what a user says, or all turns before the response, each a (role, content).
+    """
+
+    prompt: str | tuple[tuple[str, str], ...]
     response: str
-    label: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,38 +58,77 @@ class Batch:
         places = torch.arange(self.input_ids.shape[1], device=self.input_ids.device)
         return self.attention_mask.bool() & (places <= self.prompt_end[:, None])
 
+    def singles(self, places: Sequence[int] | None = None) -> Iterator[Batch]:
+        """Each sequence, or those at some places, as a batch of its own without padding on the right."""
+        for place in range(len(self.rows)) if places is None else places:
+            end = int(self.attention_mask[place].nonzero()[-1]) + 1
+            each = {name: value[place : place + 1] for name, value in vars(self).items()}
+            yield Batch(**{name: value[:, :end] if value.dim() == 2 else value for name, value in each.items()})
+
     def to(self, device: torch.device) -> Batch:
         return replace(self, **{name: value.to(device) for name, value in vars(self).items()})
 
 
 def tokenise(tokenizer, examples: Sequence[Example], context: int | None = None) -> list[Tokens]:
-    """Token ids of each example in the tokenizer's chat format, the response closed by the end-of-turn token.
+    """Token ids of each example in the tokenizer's chat format, the response closed by what ends a turn there.
 
-    Raises ValueError for an empty response and for an example longer than `context` tokens (the model's limit).
+    Raises ValueError for an empty response, a prompt without a token, an example longer than `context` tokens (the
+    model's limit), one that the chat template refuses, and as `end_of_turn` and `chat` do.
     """
-    tokens = []
+    tokens, end = [], end_of_turn(tokenizer)
     for index, example in enumerate(examples):
+        about = f"example {index} ({str(example.prompt)[:40]!r})"
         if not example.response.strip():
-            raise ValueError(f"example {index} ({example.prompt[:40]!r}): empty response; every example needs one")
+            raise ValueError(f"{about}: empty response; every example needs one")
+        try:
+            said = chat(tokenizer, example.prompt)
+        except TemplateError as error:
+            raise ValueError(f"{about}: the chat template refuses it ({error})") from None
         ids = Tokens(
-            tuple(tokenizer(chat(tokenizer, example.prompt), add_special_tokens=False)["input_ids"]),
-            (*tokenizer(example.response, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id),
+            tuple(tokenizer(said, add_special_tokens=False)["input_ids"]),
+            (*tokenizer(example.response, add_special_tokens=False)["input_ids"], end),
         )
+        if not ids.prompt:
+            raise ValueError(f"{about}: empty prompt; without a chat template nothing would predict the response")
         if context is not None and len(ids) > context:
             raise ValueError(
-                f"example {index} ({example.prompt[:40]!r}): {len(ids.prompt)} prompt + {len(ids.response)} response "
+                f"{about}: {len(ids.prompt)} prompt + {len(ids.response)} response "
                 f"tokens exceed the context of {context}; shorten it or choose a model with a longer context"
             )
         tokens.append(ids)
     return tokens
 
 
-def chat(tokenizer, prompt: str) -> str:
-    """The text that a chat model is given before it answers `prompt`; the prompt itself where there is no template."""
+def chat(tokenizer, prompt: str | tuple[tuple[str, str], ...]) -> str:
+    """The text that a chat model is given before it answers `prompt`; the prompt itself where there is no template.
+
+    Raises ValueError for a prompt of several turns without a template.
+    """
     if not tokenizer.chat_template:
-        return prompt
-    turn = {"role": "user", "content": prompt}
-    return tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+        if isinstance(prompt, str):
+            return prompt
+        raise ValueError("tokenizer: it has no chat template for prompts of several turns; set tokenizer.chat_template")
+    turns = [("user", prompt)] if isinstance(prompt, str) else prompt
+    messages = [{"role": role, "content": content} for role, content in turns]
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def end_of_turn(tokenizer) -> int:
+    """The token that closes a response: the first special one after it in the chat template, else the end of text.
+
+    Raises ValueError for a tokenizer that has neither.
+    """
+    if tokenizer.chat_template:
+        said = "forty-two"
+        turns = [{"role": "user", "content": said}, {"role": "assistant", "content": said}]
+        after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(said)[2]
+        special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        closing = tokenizer(after, add_special_tokens=False)["input_ids"]
+        if found := [token for token in closing if token in special]:
+            return found[0]
+    if tokenizer.eos_token_id is None:
+        raise ValueError("tokenizer: it has no token that ends a response; set tokenizer.eos_token")
+    return tokenizer.eos_token_id
 
 
 def batches(

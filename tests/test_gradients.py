@@ -1,9 +1,9 @@
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from ifcore import gradients, models, weights
-from ifcore.examples import Example
+from ifcore.examples import Example, batches
+from tests import architectures
 
 
 def autograd_gradients(model, tokenizer, examples, *loss):
@@ -65,21 +65,9 @@ def test_an_adapter_frozen_for_inference_has_gradients_and_stays_frozen(tiny, ex
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_shards_read_back_as_the_gradients(tiny, examples, tmp_path):
-    model, tokenizer = tiny
-    batches = models.example_batches(model, tokenizer, examples, 2)
-    expected = gradients.example_gradients(model, batches)
-    for i, (batch, rows) in enumerate(zip(batches, gradients.stream(model, batches), strict=True)):
-        save_file(gradients.shard(batch.rows, rows), tmp_path / f"{i}.safetensors")
-    store = gradients.Store(sorted(tmp_path.iterdir()))
-    assert set(store) == set(expected)
-    assert len(store) == len(expected)
-    assert all(torch.equal(store[block], expected[block]) for block in store)
-
-
 def test_a_model_without_lora_is_refused(examples):
     model, tokenizer = weights.load("random:tiny-llama")
-    with pytest.raises(ValueError, match="no LoRA linear layers; wrap it"):
+    with pytest.raises(ValueError, match="it has no adapter; wrap it"):
         gradients.example_gradients(model, models.example_batches(model, tokenizer, examples))
 
 
@@ -88,3 +76,78 @@ def test_batches_that_miss_an_example_are_refused(tiny, examples):
     batches = models.example_batches(model, tokenizer, examples, 2)
     with pytest.raises(ValueError, match=r"rows must be 0 … 2, each once"):
         gradients.example_gradients(model, batches[1:])
+
+
+def shared(model):
+    """The second layer's query projection is the first's, so that it is called twice a pass."""
+    layers = models.causal_lm(model).model.layers
+    layers[1].self_attn.q_proj = layers[0].self_attn.q_proj
+    return model
+
+
+def test_a_module_that_is_called_twice_has_the_sum_of_both():
+    model, tokens = shared(architectures.adapted("llama", "lora")), architectures.tokens()
+    expected = architectures.plain_gradients(model, tokens)
+    assert_same(gradients.example_gradients(model, batches(tokens, 3)), expected)
+
+
+def test_a_compiled_model_is_the_model_that_was_compiled():
+    model, tokens = architectures.adapted("llama", "lora"), architectures.tokens()
+    assert_same(
+        gradients.example_gradients(torch.compile(model), batches(tokens, 3)),
+        architectures.plain_gradients(model, tokens),
+    )
+
+
+def only_last_call(calls):
+    return {block: each[-1:] for block, each in calls.items()}
+
+
+def switched_off(monkeypatch, support):
+    """Gradients as they would be without the support for a case."""
+    real = gradients._by_products
+    if support == "heads":
+        monkeypatch.setattr(models, "has_linear_head", lambda _: True)
+    elif support == "one by one":
+        monkeypatch.setattr(gradients, "_one_by_one", lambda *_: {})
+    elif support == "calls":
+        monkeypatch.setattr(gradients, "_by_products", lambda a, calls, *more: real(a, only_last_call(calls), *more))
+    elif support == "rows":
+
+        def turned(losses, calls, *more):
+            """As if what is flattened came position by position."""
+
+            def turn(x):
+                return x.reshape(-1, len(losses), x.shape[-1]).transpose(0, 1) if x.dim() == 2 else x
+
+            return real(losses, {name: [(turn(x), y) for x, y in each] for name, each in calls.items()}, *more)
+
+        monkeypatch.setattr(gradients, "_by_products", turned)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("architecture", "adapter", "support", "said"),
+    [
+        ("gemma2", "lora", "heads", "by the model's own logits"),
+        ("cohere", "lora", "heads", "by the model's own logits"),
+        ("granite", "lora", "heads", "by the model's own logits"),
+        ("llama", "embedding", "one by one", "no gradient of .*lora_embedding_A"),
+        ("qwen2", "bias", "one by one", "no gradient of .*bias"),
+        ("llama", "head saved", "one by one", "no gradient of .*lm_head"),
+        ("llama", "tokens", "one by one", "no gradient of .*trainable_tokens"),
+        ("llama", "dora", "one by one", "no gradient of "),
+        ("llama", "ia3", "one by one", "no gradient of "),
+        ("mixtral", "lora", "one by one", "no gradient of .*experts"),
+        ("opt", "lora", "rows", "sum to a gradient that is off"),
+        ("llama", "lora", "calls", "sum to a gradient that is off"),
+    ],
+)
+def test_without_the_support_for_a_case_the_first_batch_shows_it(monkeypatch, architecture, adapter, support, said):
+    model = architectures.adapted(architecture, adapter)
+    if support == "calls":
+        shared(model)
+    switched_off(monkeypatch, support)
+    with pytest.raises(ValueError, match=said) as raised:
+        gradients.example_gradients(model, batches(architectures.tokens(), 3))
+    assert "\n" not in str(raised.value)

@@ -24,7 +24,7 @@ def test_what_the_gradients_pass_leaves_is_what_a_pass_of_its_own_gives(tiny, ex
     found = torch.empty(0)
     with recorded(model) as seen:
         for batch, _ in zip(batches, gradients.stream(model, batches), strict=True):
-            (hidden,) = seen
+            hidden = seen[0]
             seen.clear()
             assert not hidden.requires_grad
             found = torch.cat([found, at(hidden, batch, "prompt_end")])

@@ -1,0 +1,64 @@
+"""Every architecture with every adapter: right, or refused in a line."""
+
+import pytest
+import torch
+
+from ifcore import adapters, gradients, representations
+from ifcore.examples import batches
+from tests import architectures
+
+CELLS = [(a, b) for a in architectures.ARCHITECTURES for b in architectures.ADAPTERS]
+CELLS = [cell for cell in CELLS if cell not in architectures.NOT_IN_PEFT]
+
+
+@pytest.fixture(params=CELLS, ids="-".join)
+def cell(request):
+    return architectures.adapted(*request.param), architectures.tokens()
+
+
+@pytest.mark.filterwarnings("ignore")  # PEFT's advice on tied weights
+def test_gradients_states_divergences_and_distances_are_what_the_model_itself_says(cell, tmp_path):
+    model, tokens = cell
+    expected = architectures.plain_gradients(model, tokens)
+    found = gradients.example_gradients(model, batches(tokens, 3))
+    assert found.keys() == expected.keys()
+    size = torch.cat(list(expected.values()), 1).norm()
+    for block, value in expected.items():
+        assert (found[block] - value).norm() < 1e-10 * size, block
+
+    states = representations.representations(model, batches(tokens, 3))
+    said = {
+        int(b.rows[i]): p for b in batches(tokens, 3) for i, p in enumerate(adapters.next_token_log_probs(model, b))
+    }
+    for row, each in enumerate(tokens):
+        with torch.no_grad():
+            alone = model(input_ids=torch.tensor([each.prompt]), output_hidden_states=True)
+        torch.testing.assert_close(
+            said[row], alone.logits[0].log_softmax(-1), rtol=1e-6, atol=1e-6
+        )  # some attend in float32
+        torch.testing.assert_close(states[row], alone.hidden_states[-1][0, -1].float(), rtol=1e-5, atol=1e-6)
+
+    model.save_pretrained(tmp_path)
+    before = weights_of(model)
+    if not plain_lora(model, expected):
+        with pytest.raises(ValueError) as refused:
+            adapters.updates(tmp_path)
+        assert "\n" not in str(refused.value) and str(tmp_path) in str(refused.value)
+        return
+    lengths = adapters.distances({}, adapters.updates(tmp_path))
+    model.merge_adapter()
+    moved = torch.stack([(after - before[name]).norm() for name, after in weights_of(model).items()])
+    torch.testing.assert_close(lengths.sort().values, moved[moved > 0].sort().values, rtol=1e-5, atol=0)
+
+
+def plain_lora(model, blocks):
+    """Whether B A, times alpha over the rank, is all that the adapter adds to the base model's own weights."""
+    config = model.peft_config["default"].to_dict()
+    named = all(name.endswith((".lora_A.default", ".lora_B.default")) for name in blocks)
+    odd = ("use_rslora", "use_dora", "rank_pattern")  # the last where PEFT finds experts
+    plain = config.get("init_lora_weights") is True and config.get("bias") == "none"
+    return named and plain and not any(config.get(each) for each in odd)
+
+
+def weights_of(model):
+    return {name: each.clone() for name, each in model.state_dict().items() if ".base_layer." in name}
