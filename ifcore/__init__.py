@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "attribute": "attribution",
     "Example": "examples",
     "load": "weights",
     "add_lora": "models",
@@ -23,6 +24,7 @@ _HOME = {
     "lissa": "influence",
     "exact": "influence",
     "relatif": "influence",
+    "ekfac": "kronecker",
     "repsim": "representations",
     "accuracy": "metrics",
     "coverage": "metrics",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,18 +36,14 @@ class Gram:
 
         A block is a tensor, or anything with a `shape` whose `[:, a:b]` is a tensor. It is fetched once and
         read in panels of columns that take at most `panel_bytes` in float64, train and val together, so a
-        mapping that reads from disk (`gradients.Store`) keeps memory bounded. The products are summed in
+        mapping that reads from disk (`store.Store`) keeps memory bounded. The products are summed in
         float64: the panel size changes nothing but rounding. `weights`, block -> w_b [P_b], puts every inner product
         under W_b = diag(w_b): K_b = G_b W_b G_bᵀ, C_b = V_b W_b G_bᵀ. With `adapters.preconditioner`, C is what an
         Adam step without momentum on a training example takes from a validation loss. Raises ValueError where the
         two don't match, a gradient is not finite, or a block has no weights, another number of them, or some that
         are not finite and above 0.
         """
-        if not train and not val:
-            raise ValueError("train, val: no blocks; the model needs trainable LoRA layers")
-        if odd := sorted(set(train) ^ set(val)):
-            names = ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
-            raise ValueError(f"train, val: only one has {names}; take both from the same model")
+        _check_blocks(train, val)
         if weights is not None and (missing := [block for block in train if block not in weights]):
             raise ValueError(f"weights: none for {missing[0]}; give them for every block")
         sizes = []
@@ -63,6 +59,18 @@ class Gram:
             sizes.append(size)
         return cls(K, C, norms, torch.tensor(sizes, device=K.device), tuple(train))
 
+    @classmethod
+    def by_block(
+        cls, train: Mapping[str, Tensor], val: Mapping[str, Tensor], panel_bytes: int = 256 * 2**20
+    ) -> Iterator[Gram]:
+        """The same block by block, each by itself: what can be summed over blocks then takes B times less memory.
+
+        Raises ValueError as `from_gradients` does.
+        """
+        _check_blocks(train, val)
+        for block in train:
+            yield cls.from_gradients({block: train[block]}, {block: val[block]}, panel_bytes)
+
     def damping(self, relative: float) -> Tensor:
         """λ_b = relative · mean(G_b²), [B], with mean(G_b²) = trace(K_b) / (N P_b).
 
@@ -73,6 +81,14 @@ class Gram:
             raise ValueError(f"damping: {relative}; must be a finite number above 0")
         traces = self.K.diagonal(dim1=1, dim2=2).sum(1)
         return relative * traces / (self.K.shape[1] * self.sizes)
+
+
+def _check_blocks(train: Mapping[str, Tensor], val: Mapping[str, Tensor]) -> None:
+    if not train and not val:
+        raise ValueError("train, val: no blocks; the model needs trainable LoRA layers")
+    if odd := sorted(set(train) ^ set(val)):
+        names = ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
+        raise ValueError(f"train, val: only one has {names}; take both from the same model")
 
 
 def _products(

@@ -9,7 +9,7 @@ checkpoints. A block whose training gradients are all zero (lora_A while lora_B 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -82,13 +82,7 @@ def relatif(gram: Gram, damping: float = 0.1) -> Tensor:
     example that matters everywhere because its gradient is large no longer comes first. 0 where g_i is zero.
     """
 
-    def block(K: Tensor, _: Tensor, lam: Tensor) -> Tensor:
-        # With K = U S Uᵀ, g_iᵀ (H + λI)⁻² g_i = Σ_j U_ij² S_j / (S_j/N + λ)²: no term is negative, nothing cancels.
-        S, U = torch.linalg.eigh(K)
-        S = S.clamp(min=0)
-        return U.square() @ (S / (S / len(K) + lam) ** 2)
-
-    return _over(exact(gram, damping), _sum(gram, damping, block).sqrt())
+    return _over(exact(gram, damping), _moved(gram, damping).sqrt())
 
 
 def lissa(gram: Gram, iterations: int = 10, damping: float = 0.1) -> Tensor:
@@ -113,6 +107,32 @@ def lissa(gram: Gram, iterations: int = 10, damping: float = 0.1) -> Tensor:
     return _sum(gram, damping, block)
 
 
+def summed(
+    grams: Iterable[Gram], methods: Sequence[str], damping: float = 0.1, iterations: int = 10
+) -> dict[str, Tensor]:
+    """Method of METHODS -> scores [M, N] from Gram matrices a block at a time, as `Gram.by_block` yields them.
+
+    The same as of all blocks at once, but for rounding.
+    """
+    options = {name: {"damping": damping} for name in ("datainf", "exact", "relatif")}
+    options["lissa"] = {"damping": damping, "iterations": iterations}
+    parts: dict[str, Tensor] = {}
+    for gram in grams:
+        for method in methods:
+            plain = {"cosine": "gradsim", "relatif": "exact"}.get(method, method)
+            found = {method: METHODS[plain](gram, **options.get(method, {}))}
+            if method == "cosine":
+                found |= {"train": gram.K.diagonal(dim1=1, dim2=2).sum(0), "val": gram.val_norms.sum(0)}
+            elif method == "relatif":
+                found["moved"] = _moved(gram, damping)
+            parts |= {name: parts[name] + value if name in parts else value for name, value in found.items()}
+    if "cosine" in methods:
+        parts["cosine"] = _over(parts["cosine"], parts["val"].outer(parts["train"]).sqrt())
+    if "relatif" in methods:
+        parts["relatif"] = _over(parts["relatif"], parts["moved"].sqrt())
+    return {method: parts[method] for method in methods}
+
+
 METHODS: dict[str, Callable[..., Tensor]] = {
     "gradsim": gradsim,
     "cosine": cosine,
@@ -123,14 +143,31 @@ METHODS: dict[str, Callable[..., Tensor]] = {
 }
 
 
+def _moved(gram: Gram, damping: float) -> Tensor:
+    """How far each training example moves the parameters, ‖(H + λI)⁻¹ g_i‖² over all blocks, [N]."""
+
+    def block(K: Tensor, _: Tensor, lam: Tensor) -> Tensor:
+        # With K = U S Uᵀ, g_iᵀ (H + λI)⁻² g_i = Σ_j U_ij² S_j / (S_j/N + λ)²: no term is negative, nothing cancels.
+        S, U = torch.linalg.eigh(K)
+        S = S.clamp(min=0)
+        return U.square() @ (S / (S / len(K) + lam) ** 2)
+
+    return _sum(gram, damping, block, gram.K[0, 0])
+
+
 def _over(scores: Tensor, lengths: Tensor) -> Tensor:
     """scores / lengths, and 0 where a length is 0: the score of a zero gradient is 0 already."""
     return scores / lengths.masked_fill(lengths == 0, 1)
 
 
-def _sum(gram: Gram, damping: float, block: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-    """Σ_b block(K_b, C_b, λ_b), one block after another so that memory holds the workings of one only."""
-    total = torch.zeros_like(gram.C[0])
+def _sum(
+    gram: Gram, damping: float, block: Callable[[Tensor, Tensor, Tensor], Tensor], like: Tensor | None = None
+) -> Tensor:
+    """Σ_b block(K_b, C_b, λ_b), one block after another so that memory holds the workings of one only.
+
+    Of the shape of `like`, by default [M, N].
+    """
+    total = torch.zeros_like(gram.C[0] if like is None else like)
     for K, C, lam in zip(gram.K, gram.C, gram.damping(damping), strict=True):
         if lam > 0:  # λ_b = 0 where G_b = 0: under any damping its scores are 0, but the formulas say 0/0
             total += block(K, C, lam)

@@ -205,3 +205,16 @@ def test_a_damping_that_is_not_above_0_is_refused(method, damping):
 def test_a_negative_number_of_iterations_is_refused():
     with pytest.raises(ValueError, match="iterations: -1; must be 0 or more"):
         influence.lissa(Gram.from_gradients(*gradients(0, 3, 2, [4])), iterations=-1)
+
+
+@pytest.mark.parametrize("method", influence.METHODS)
+def test_summed_block_by_block_is_the_method_of_all_blocks_at_once(method):
+    generator = torch.Generator().manual_seed(3)
+    train, val = ({b: torch.randn(n, 7, generator=generator).double() for b in "abc"} for n in (6, 4))
+    train["c"] = torch.zeros_like(train["c"])
+    options = {each: {"damping": 0.3} for each in ("datainf", "exact", "relatif")}
+    options["lissa"] = {"damping": 0.3, "iterations": 4}
+    expected = influence.METHODS[method](Gram.from_gradients(train, val), **options.get(method, {}))
+    found = influence.summed(Gram.by_block(train, val), [method], 0.3, 4)
+    assert list(found) == [method]
+    torch.testing.assert_close(found[method], expected)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ifcore import models, weights
+from ifcore import __main__, models, weights
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -17,5 +17,12 @@ def test_the_example_for_ones_own_fine_tune_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(compile(code, "README.md", "exec"), names)
-    assert names["scores"].shape == (1, 2)
-    assert "value=" in capsys.readouterr().out
+    assert all(frame.shape == (1, 2) for frame in names["scores"].values())
+    assert str(names["scores"]["exact"]) in capsys.readouterr().out
+
+
+def test_the_command_for_ones_own_fine_tune_is_one_that_there_is(monkeypatch):
+    (command,) = re.findall(r"\npython -m ifcore (.*)\n", README)
+    monkeypatch.setattr("sys.argv", ["ifcore", *command.split()])
+    given = __main__._arguments()
+    assert (given.model, str(given.adapter), str(given.out)) == ("path:my-base-model", "my-adapter", "scores")

@@ -115,11 +115,9 @@ def _without(task: Task, split: Split, how: training.Settings) -> list[Path]:
 
 def _lose(task: Task, split: Split, epoch: int) -> torch.Tensor:
     """The loss of each validation example at a checkpoint, [M]."""
-    with task.adapted(epoch) as model, models.evaluating(model), torch.no_grad():
+    with task.adapted(epoch) as model:
         batches = models.example_batches(model, task.base()[1], split.val, task.run.profile.gradient_batch)
-        found = torch.cat([models.example_losses(model, batch.to(models.device_of(model))) for batch in batches])
-    rows = torch.cat([batch.rows for batch in batches])
-    return found.cpu()[rows.argsort()]
+        return models.losses(model, batches)
 
 
 def _say(task: Task, split: Split) -> list[Path]:

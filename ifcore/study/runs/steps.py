@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ifcore import files, gradients, influence, models, representations, training, weights
+from ifcore import files, gradients, influence, models, representations, store, training, weights
 from ifcore.examples import Batch, Example, Tokens, tokenise
 from ifcore.gram import Gram
 from ifcore.study.data import Split
@@ -127,12 +127,13 @@ def write_shards(folder: Path, model, batches: Sequence[tuple[str, Batch]], labe
         computed = gradients.stream(model, [batch for _, batch in batches], label)
         for (name, batch), rows in zip(batches, computed, strict=True):
             shard, states = _shards(folder, name)
-            hidden, there = seen.pop(), batch.to(models.device_of(model))
+            hidden, there = seen[0], batch.to(models.device_of(model))  # of the batch's pass; others may follow it
             kept = {each: representations.at(hidden, batch, each) for each in representations.POSITIONS}
             with torch.no_grad():
                 kept["losses"] = models.losses_of(model, hidden, there).cpu()
+            seen.clear()
             files.write_tensors(states, {"rows": batch.rows, **kept})
-            files.write_tensors(shard, gradients.shard(batch.rows, rows))
+            files.write_tensors(shard, store.shard(batch.rows, rows))
             yield shard, states
 
 
@@ -169,7 +170,7 @@ def passing(
             else:
                 computed = gradients.stream(model, batches, f"{label} {part}")
                 for (name, batch), rows in zip(named, computed, strict=True):
-                    files.write_tensors(_shards(Path(scratch), name)[0], gradients.shard(batch.rows, rows))
+                    files.write_tensors(_shards(Path(scratch), name)[0], store.shard(batch.rows, rows))
         yield Path(scratch)
 
 
@@ -178,9 +179,13 @@ def gram(folder: Path, val: Path | None = None, weights: Mapping[str, Tensor] | 
 
     `weights`: see `Gram.from_gradients`.
     """
+    return Gram.from_gradients(*stores(folder, val), weights=weights)
+
+
+def stores(folder: Path, val: Path | None = None) -> tuple[store.Store, store.Store]:
+    """Those gradients themselves, of train and of val."""
     folders = {"train": folder, "val": val or folder}
-    stores = (gradients.Store(sorted((of / "gradients").glob(f"{part}-*"))) for part, of in folders.items())
-    return Gram.from_gradients(*stores, weights=weights)
+    return tuple(store.Store(sorted((of / "gradients").glob(f"{part}-*"))) for part, of in folders.items())
 
 
 def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ifcore import metrics
-from ifcore.gradients import Store
+from ifcore.store import Store
 from ifcore.study import statistics
 from ifcore.study.controls import measure, show
 from ifcore.study.runs import artifact, controls

@@ -1,0 +1,144 @@
+"""The command line: `python -m ifcore attribute`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+METHODS = ("datainf", "lissa", "gradsim", "exact", "repsim", "cosine", "relatif", "ekfac")
+GRADIENTS, KEPT = "ifcore-gradients", "kept"
+QUERIES = 10  # that the summary shows
+
+
+def main() -> int:
+    """Errors are one line, and a non-zero exit code."""
+    given = _arguments()
+    try:
+        _attribute(given)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on from {given.out / GRADIENTS}", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError, ImportError, SafetensorError) as error:
+        print(f"ifcore attribute: {_printable(' '.join(str(error).split()))}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m ifcore", description="Influence of training examples on a LoRA fine-tune."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    about = "Which training examples a fine-tune's responses come from: a table of scores for each method."
+    command = commands.add_parser("attribute", help=about, description=about)
+    add = command.add_argument
+    add("--adapter", type=Path, required=True, metavar="FOLDER", help="what PEFT's save_pretrained left")
+    add(
+        "--model",
+        metavar="SOURCE",
+        help="the base: path:FOLDER, hub:OWNER/NAME; by default the one that the adapter names",
+    )
+    rows = "JSON lines with prompt and response, or messages; id if you like"
+    add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on; {rows}")
+    add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain; the same")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="for a table a method, rows val, columns train")
+    add("--methods", nargs="+", choices=METHODS, default=METHODS[:5], metavar="METHOD", help=f"of {', '.join(METHODS)}")
+    add("--damping", type=float, default=0.1, help="relative to the mean squared gradient (default 0.1)")
+    add("--iterations", type=int, default=10, help="of LiSSA (default 10)")
+    add("--batch-size", type=int, default=8, help="sequences at a time (default 8)")
+    add("--memory-budget", default="2GiB", help="for reading gradients; they are on disk (default 2GiB)")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the model (default float32)")
+    add("--format", choices=("csv", "parquet"), default="csv", help="of the tables (default csv)")
+    add("--top", type=int, default=5, help="training examples that the summary names for each response (default 5)")
+    add("--keep-gradients", action="store_true", help="leave them, for further methods")
+    return parser.parse_args()
+
+
+def _attribute(given: argparse.Namespace) -> None:
+    from ifcore import records
+
+    if given.format == "parquet":
+        import pyarrow  # noqa: F401  # by whose absence hours would be lost
+
+    train, val = records.read_jsonl(given.train), records.read_jsonl(given.val)
+    base = _base(given.adapter)
+    if not (source := given.model or base):
+        raise ValueError(f"--adapter {given.adapter}: it names no base model; give --model")
+
+    import torch
+    from transformers import AutoTokenizer
+
+    from ifcore import attribute, files, models, weights
+
+    device = "cpu"
+    if cards := torch.cuda.device_count():
+        device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % cards}"
+    model, tokenizer = weights.load(source, getattr(torch, given.dtype), device)
+    if (given.adapter / "tokenizer_config.json").is_file():  # with its chat template, which may be the fine-tune's own
+        tokenizer = AutoTokenizer.from_pretrained(given.adapter)
+    model = models.with_adapter(model, given.adapter)
+    scores = attribute(
+        model,
+        tokenizer,
+        train,
+        val,
+        given.methods,
+        damping=given.damping,
+        iterations=given.iterations,
+        batch_size=given.batch_size,
+        memory_budget=given.memory_budget,
+        store=given.out / GRADIENTS,
+        progress=int(os.environ.get("RANK", 0)) == 0,
+    )
+    if int(os.environ.get("RANK", 0)) > 0:
+        return
+    for method, frame in scores.items():
+        path = given.out / f"{method}.{given.format}"
+        save = frame.to_csv if given.format == "csv" else frame.rename(index=str, columns=str).to_parquet
+        files.write(path, save)
+    if given.keep_gradients:
+        files.write_text(given.out / GRADIENTS / KEPT, "")
+    elif not (given.out / GRADIENTS / KEPT).exists():
+        shutil.rmtree(given.out / GRADIENTS, ignore_errors=True)
+    print(_summary(scores, given.top, given.out))
+
+
+def _base(adapter: Path) -> str | None:
+    """The source of the base model that an adapter names."""
+    file = adapter / "adapter_config.json"
+    if not file.is_file():
+        raise ValueError(f"--adapter {adapter}: no adapter_config.json in it; give a folder of PEFT's save_pretrained")
+    name = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    return name and (f"path:{name}" if Path(name).is_dir() else f"hub:{name}")
+
+
+def _summary(scores: dict, top: int, out: Path) -> str:
+    """The most influential training examples of each query, a line a method."""
+    first = next(iter(scores.values()))
+    width = max(map(len, scores))
+    lines = []
+    for query in first.index[:QUERIES]:
+        lines.append(f"val {_printable(query)}")
+        for method, frame in scores.items():
+            best = frame.loc[query].nlargest(top)
+            found = (f"{_printable(name)} ({value:.3g})" for name, value in best.items())
+            lines.append(f"  {method:{width}}  " + "  ".join(found))
+    if len(first) > QUERIES:
+        lines.append(f"… and {len(first) - QUERIES} more")
+    lines.append(f"{out}/: {', '.join(scores)} (rows val, columns train; higher = more influential)")
+    return "\n".join(lines)
+
+
+def _printable(identity: object) -> str:
+    """An id as the terminal may have it: what would move its cursor or turn its text is a question mark."""
+    return "".join(each if each.isprintable() else "?" for each in str(identity))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""One call from a model and two lists to scores, against the pieces put together by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import ifcore
+from ifcore import __main__, attribution, gradients, influence, models, representations, store
+from ifcore.examples import Example
+from ifcore.gram import Gram
+from tests import architectures
+
+TRAIN = [Example("hi", "hello"), Example("bye", "see you", "b"), Example("what is it", "a test"), Example("go", "no")]
+VAL = [Example("hey", "hello there"), Example("leave", "see you then")]
+ROWS = [{"id": f"t{place}", "prompt": each.prompt, "response": each.response} for place, each in enumerate(TRAIN)]
+
+
+def by_hand(tiny):
+    model, tokenizer = tiny
+    parts = [models.example_batches(model, tokenizer, part, 3) for part in (TRAIN, VAL)]
+    factors = {}
+    train = gradients.gathered(parts[0], gradients.stream(model, parts[0], factors=factors))
+    rows = train, gradients.example_gradients(model, parts[1])
+    gram = Gram.from_gradients(*rows)
+    scores = {name: method(gram) for name, method in influence.METHODS.items()}
+    states = [representations.representations(model, part) for part in parts]
+    return scores | {"repsim": representations.repsim(*states), "ekfac": ifcore.ekfac(*rows, factors)}
+
+
+@pytest.mark.parametrize("where", ["memory", "temporary", "store"])
+def test_one_call_gives_what_the_pieces_give(tiny, tmp_path, where):
+    more = {"memory": {}, "temporary": {"memory_budget": 1000}, "store": {"store": tmp_path / "kept"}}[where]
+    found = ifcore.attribute(*tiny, ROWS, VAL, attribution.METHODS, progress=False, **more)
+    expected = by_hand(tiny)
+    assert list(found) == list(attribution.METHODS) and found.keys() == expected.keys()
+    for method, frame in found.items():
+        assert frame.index.tolist() == [0, 1] and frame.columns.tolist() == ["t0", "t1", "t2", "t3"]
+        assert set(frame.dtypes) == {np.dtype("float64")}
+        torch.testing.assert_close(torch.tensor(frame.to_numpy()), expected[method], rtol=1e-6, atol=0)
+
+
+def test_messages_and_dictionaries_are_the_examples_that_they_say(tiny):
+    chats = [
+        {"messages": [{"role": "user", "content": e.prompt}, {"role": "assistant", "content": e.response}]} for e in VAL
+    ]
+    one, other = (ifcore.attribute(*tiny, TRAIN, val, ["exact"], progress=False)["exact"] for val in (VAL, chats))
+    pd.testing.assert_frame_equal(one, other)
+    chat = [{"role": "system", "content": "s"}, *chats[0]["messages"]]
+    (longer,) = attribution.by_id([{"messages": chat}], "val").values()
+    assert longer == Example((("system", "s"), ("user", "hey")), "hello there")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "train: no examples"),
+        ([{"prompt": "a"}], "train, row 0: no response; it needs prompt and response, or messages"),
+        ([{"prompt": "a", "response": 3}], "train, row 0, response: 3 is no text"),
+        ([{"prompt": "a", "response": "b", "id": 1.5}], "train, row 0: id 1.5 is no text or whole number"),
+        ([{"prompt": "a", "response": "b", "id": each} for each in (1, "1")], "train, row 1: id '1' is there already"),
+        (["a"], "train, row 0: str; give an Example or a dictionary"),
+        ([{"messages": "a"}], "train, row 0, messages: 'a'; give a list"),
+        ([{"messages": [{"role": "user", "content": "a"}] * 2}], "messages: the last is of 'user'"),
+        ([{"messages": [{"role": "user"}, {"role": "assistant", "content": "a"}]}], "messages, 0: no content"),
+        ([{"prompt": "a", "response": " "}], "train: example 0 ('a'): empty response"),
+    ],
+)
+def test_rows_that_are_wrong_are_named_in_a_line(tiny, rows, said):
+    with pytest.raises(ValueError) as raised:
+        ifcore.attribute(*tiny, rows, VAL, progress=False)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"methods": ["tracin"]}, "methods: 'tracin'; choose from gradsim"),
+        ({"methods": []}, "methods: none"),
+        ({"memory_budget": "two"}, "memory_budget: 'two'; give bytes"),
+        ({"memory_budget": 0}, "memory_budget: 0"),
+        ({"damping": 0, "methods": ["ekfac"]}, "damping: 0; must be a finite number above 0"),
+        ({"iterations": -1}, "iterations: -1; must be 0 or more"),
+    ],
+)
+def test_options_that_are_wrong_are_named_in_a_line(tiny, more, said):
+    with pytest.raises(ValueError, match=said):
+        ifcore.attribute(*tiny, TRAIN, VAL, progress=False, **more)
+
+
+@pytest.mark.parametrize(("text", "size"), [("2GiB", 2**31), ("500 mb", 500 * 2**20), (1000, 1000), ("1e3", 1000)])
+def test_sizes_are_read_as_people_write_them(text, size):
+    assert attribution._bytes(text) == size
+
+
+def test_several_processes_need_a_store(tiny, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="store: none, for 2 processes"):
+        ifcore.attribute(*tiny, TRAIN, VAL, progress=False)
+
+
+def test_a_killed_call_goes_on_from_its_store(tiny, tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    wrote = []
+
+    def write(path, tensors):
+        if len(wrote) == 2:
+            raise Killed
+        wrote.append(path)
+        real(path, tensors)
+
+    real = store.files.write_tensors
+    monkeypatch.setattr(store.files, "write_tensors", write)
+    with pytest.raises(Killed):
+        ifcore.attribute(*tiny, TRAIN, VAL, store=tmp_path, batch_size=1, progress=False)
+    monkeypatch.setattr(store.files, "write_tensors", lambda path, tensors: (wrote.append(path), real(path, tensors)))
+    found = ifcore.attribute(*tiny, TRAIN, VAL, store=tmp_path, batch_size=1, progress=False)
+    assert len(wrote) == len(set(wrote)) == 6
+    whole = ifcore.attribute(*tiny, TRAIN, VAL, batch_size=1, progress=False)
+    for method in found:
+        pd.testing.assert_frame_equal(found[method], whole[method])
+
+
+def test_ekfac_is_refused_at_once_where_the_adapter_trains_more_than_linear_maps(tiny):
+    model = architectures.adapted("llama", "embedding")
+    with pytest.raises(ValueError, match="methods: ekfac knows linear maps alone, and the adapter trains .*embedding"):
+        ifcore.attribute(model, tiny[1], TRAIN, VAL, ["ekfac"], progress=False)
+
+
+def test_hidden_states_need_no_adapter_but_one_that_is_disabled_is_refused(tiny):
+    model, tokenizer = tiny
+    plain, _ = ifcore.load("random:tiny-llama")
+    assert ifcore.attribute(plain, tokenizer, TRAIN, VAL, ["repsim"], progress=False)["repsim"].shape == (2, 4)
+    model.base_model.disable_adapter_layers()
+    with pytest.raises(ValueError, match="is disabled"):
+        ifcore.attribute(model, tokenizer, TRAIN, VAL, ["repsim"], progress=False)
+
+
+def test_the_command_knows_the_methods_of_the_call():
+    assert set(__main__.METHODS) == set(attribution.METHODS)

@@ -1,0 +1,119 @@
+"""The command line, as a user has it: in processes of its own, one or several."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import ifcore
+from ifcore import models, records, weights
+
+ROOT = Path(__file__).parents[1]
+TRAIN = [{"id": f"t{n}", "prompt": f"say {n}", "response": f"it is {'so ' * n}"} for n in range(6)]
+VAL = [{"id": "q", "prompt": "say it", "response": "it is so"}]
+VAL += [{"id": "a\u202eb\x1b[31m", "prompt": "go", "response": "no"}]
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+# The second process is killed as it writes its first shard.
+DYING = """
+import os, runpy, sys
+from ifcore import files
+if os.environ["RANK"] == "1":
+    files.write_tensors = lambda *_: os.kill(os.getpid(), 9)
+sys.argv = sys.argv[2:]
+runpy.run_module("ifcore", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A base model, an adapter with its tokenizer, and two files."""
+    place = tmp_path_factory.mktemp("own")
+    model, tokenizer = weights.load("random:tiny-llama")
+    model.save_pretrained(place / "base")
+    tokenizer.save_pretrained(place / "base")
+    peft = models.add_lora(model)
+    for name, parameter in peft.named_parameters():
+        if "lora_B" in name:
+            parameter.data.fill_(0.1)
+    peft.save_pretrained(place / "adapter")
+    for name, rows in (("train", TRAIN), ("val", VAL)):
+        (place / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    return place
+
+
+def command(folder, *more, out="scores", before=(sys.executable,)):
+    given = ["--model", "path:base", "--adapter", "adapter", "--train", "train.jsonl", "--val", "val.jsonl"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    whole = [*before, "-m", "ifcore", "attribute", *given, "--out", out, "--batch-size", "2", *more]
+    return subprocess.run(whole, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_command_leaves_the_scores_of_the_call_and_says_what_is_on_top(folder):
+    done = command(folder, "--format", "parquet")
+    assert done.returncode == 0, done.stderr
+    model, tokenizer = weights.load(f"path:{folder / 'base'}")
+    expected = ifcore.attribute(models.with_adapter(model, folder / "adapter"), tokenizer, TRAIN, VAL, batch_size=2)
+    for method, frame in expected.items():
+        found = pd.read_parquet(folder / "scores" / f"{method}.parquet")
+        pd.testing.assert_frame_equal(found, frame, check_names=False)
+        assert re.search(rf"val q\n(?:  .*\n)*  {method} +{frame.loc['q'].idxmax()} \(", done.stdout)
+    assert "\x1b" not in done.stdout and "\u202e" not in done.stdout
+    left = sorted(path.name for path in (folder / "scores").iterdir())
+    assert left == sorted(f"{name}.parquet" for name in expected)
+
+
+def test_hidden_states_alone_take_no_gradients(folder):
+    done = command(folder, "--methods", "repsim", out="states")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (folder / "states").iterdir()] == ["repsim.csv"]
+
+
+def test_an_adapter_that_is_none_is_said_in_a_line_before_anything_is_loaded(folder):
+    done = command(folder, "--adapter", "base")
+    said = "ifcore attribute: --adapter base: no adapter_config.json in it; give a folder of PEFT's save_pretrained"
+    assert (done.returncode, done.stderr.strip()) == (1, said)
+
+
+def test_two_processes_give_what_one_gives(folder):
+    one, two = command(folder, out="one"), command(folder, out="two", before=LAUNCH)
+    assert one.returncode == 0 and two.returncode == 0, two.stderr
+    for file in (folder / "one").iterdir():
+        frames = (pd.read_csv(folder / out / file.name, index_col=0) for out in ("one", "two"))
+        pd.testing.assert_frame_equal(*frames, rtol=1e-6)
+
+
+def test_a_process_that_dies_leaves_an_error_and_no_scores_and_the_next_call_goes_on(folder):
+    script = folder / "dying.py"
+    script.write_text(DYING, encoding="utf-8")
+    died = command(folder, out="died", before=[*LAUNCH, str(script)])
+    assert died.returncode != 0 and not list((folder / "died").glob("*.csv"))
+    assert "SIGKILL" in died.stderr or "another process has died" in died.stderr
+    assert list((folder / "died" / "ifcore-gradients").rglob("*.safetensors"))
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "died").rglob("*.safetensors")}
+    again = command(folder, "--keep-gradients", out="died")
+    assert again.returncode == 0 and list((folder / "died").glob("*.csv")), again.stderr
+    assert all(path.stat().st_mtime_ns == born for path, born in kept.items())
+    assert len(list((folder / "died").rglob("*.safetensors"))) > len(kept) > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"prompt": "a"}', "bad.jsonl, line 1: no response; it needs prompt and response, or messages"),
+        ('{"prompt": "a", "response": "b"}\n\n{"prompt"', "bad.jsonl, line 3: not JSON"),
+        ("[1]", "bad.jsonl, line 1: list, not an object"),
+        ('{"prompt": null, "response": "b"}', "bad.jsonl, line 1, prompt: None is no text"),
+        ("", "bad.jsonl: no examples"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named_by_file_line_and_field(tmp_path, line, said):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(line, encoding="utf-8")
+    with pytest.raises(ValueError) as raised:
+        records.read_jsonl(path)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
