@@ -10,6 +10,7 @@ from ifcore.study import data
 FURTHER = ("facts",)  # for further chapters alone
 STUDIED = tuple(name for name in data.NAMES if name not in FURTHER)  # what chapter 3 and appendix B show where sized
 FOLLOWED = ("mixed_small", "grammars_rule", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
+FACTORED = ("mixed_small", "grammars_rule")  # those that models are retrained on: have EK-FAC, which takes a pass
 WINDOW = 4  # layers
 
 Task = TypeVar("Task")

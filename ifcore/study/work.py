@@ -108,6 +108,9 @@ class _Costs:
                 label = f"states before {task.name}"
                 yield Item(task.folder / "before", "states", self._forward * prompts, label=label, bars=2)
             yield Item(task.folder / "further", "scores", seconds=2 * SCORES)
+            if name in selection.FACTORED:
+                cost, label = GRADIENT * self._tokens(task, "train"), f"factors {task.name}"
+                yield Item(task.folder / "further", "ekfac", cost, 10 * SCORES, label)
         if set(names) & set(selection.FOLLOWED):
             yield from self.checkpoints("scores")
 

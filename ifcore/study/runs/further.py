@@ -1,14 +1,16 @@
-"""Further influence methods, which the paper did not run: cosine GradSim, RelatIF, TracIn, and GradSim under Adam."""
+"""Further influence methods, which the paper did not run: cosine, RelatIF, GradSim under Adam, EK-FAC, TracIn."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import load_file
 
-from ifcore import adapters, files, influence
+from ifcore import adapters, files, gradients, influence, kronecker, models
 from ifcore.study import selection
 from ifcore.study.config import Run
 from ifcore.study.runs import checkpoints, steps
@@ -16,19 +18,23 @@ from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.stages import Stage, at_work, digest_in
 from ifcore.study.runs.task import Task
 
-FURTHER = ("cosine", "relatif", "adam", "tracin")
+FURTHER = ("cosine", "relatif", "adam", "ekfac", "tracin")
 
 
 def further(run: Run, found: Attribution) -> dict[str, np.ndarray]:
     """Method -> scores [M, N]: from the gradients that are kept and, for TracIn, the checkpoints that are looked at.
 
-    TracIn is there for the data sets whose checkpoints are followed.
+    TracIn is there for the data sets whose checkpoints are followed, EK-FAC for those of `selection.FACTORED`.
     """
     task, place = Task(run, found.dataset), found.folder / "further"
     key = {"of": digest_in(found.folder, "gradients"), "damping": run.profile.damping}
     with at_work(task.folder):
         Stage(place, "scores", key).make(partial(_score, run, found, place))
-        scores = steps.read_scores(found.folder, FURTHER[:1]) | steps.read_scores(place, FURTHER[1:3])
+        scores = steps.read_scores(found.folder, ["cosine"]) | steps.read_scores(place, ["relatif", "adam"])
+        if found.dataset in selection.FACTORED:
+            key |= {"batch": run.profile.gradient_batch}
+            Stage(place, "ekfac", key).make(partial(_factor, task, found, place))
+            scores["ekfac"] = load_file(place / "ekfac.safetensors")["ekfac"].numpy()
     if found.dataset in selection.FOLLOWED:
         scores["tracin"] = tracin(run, found)
     return scores
@@ -60,3 +66,12 @@ def _score(run: Run, found: Attribution, place: Path) -> list[Path]:
     }
     files.write_tensors(place / "scores.safetensors", scores)
     return [place / "scores.safetensors"]
+
+
+def _factor(task: Task, found: Attribution, place: Path) -> list[Path]:
+    profile, factors, file = task.run.profile, {}, place / "ekfac.safetensors"
+    with task.adapted(found.epoch) as model:
+        batches = models.example_batches(model, task.base()[1], found.train, profile.gradient_batch)
+        deque(gradients.stream(model, batches, f"factors {task.name}", factors), maxlen=0)
+    files.write_tensors(file, {"ekfac": kronecker.ekfac(*steps.stores(found.folder), factors, profile.damping)})
+    return [file]

@@ -11,6 +11,7 @@ COLOURS = {
     "cosine": "#A6761D",
     "relatif": "#56B4E9",
     "adam": "#7A378B",
+    "ekfac": "#3B7A57",
     "tracin": "#000000",
     "repsim_before": "#505050",
     "tfidf": "#777777",

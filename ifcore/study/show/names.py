@@ -11,6 +11,7 @@ NAMES = {  # the paper's methods and the exact inverse, further ones, controls: 
     "cosine": "GradSim (cosine)",
     "relatif": "RelatIF",
     "adam": "GradSim (Adam)",
+    "ekfac": "EK-FAC",
     "tracin": "TracIn",
     "repsim_before": "RepSim before",
     "tfidf": "TF-IDF",

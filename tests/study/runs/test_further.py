@@ -1,12 +1,15 @@
 """The further methods, from the files that a run left, against the engine's gradients."""
 
+from collections import deque
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ifcore import adapters, models, weights
-from ifcore.gradients import example_gradients
+from ifcore.gradients import example_gradients, stream
+from ifcore.kronecker import ekfac
 from ifcore.study.runs import artifact, checkpoints, further
 from tests.study.runs.test_artifact import make_run
 
@@ -17,11 +20,17 @@ def finished(tmp_path_factory):
     return run, artifact.attribute(run, "mixed_small")
 
 
-def gradients(run, found):
+def batches(run, found):
+    """The model that was fine-tuned, and batches of what it was fine-tuned on and of what is explained."""
     base, tokenizer = weights.load("random:tiny-llama")
     base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     model = models.with_adapter(base, found.checkpoint)
-    return [example_gradients(model, models.example_batches(model, tokenizer, p, 2)) for p in (found.train, found.val)]
+    return model, [models.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
+
+
+def gradients(run, found):
+    model, parts = batches(run, found)
+    return [example_gradients(model, part) for part in parts]
 
 
 def test_cosine_and_adam_are_those_of_whole_gradients(finished):
@@ -35,6 +44,17 @@ def test_cosine_and_adam_are_those_of_whole_gradients(finished):
     np.testing.assert_allclose(scores["adam"], (V * scale) @ G.T, rtol=1e-4, atol=1e-4 * np.abs(scores["adam"]).max())
     norms = np.linalg.norm(V, axis=1)[:, None] * np.linalg.norm(G, axis=1)
     np.testing.assert_allclose(scores["cosine"], V @ G.T / norms, atol=1e-4)
+
+
+def test_ekfac_has_its_factors_from_the_training_examples(finished):
+    run, found = finished
+    model, parts = batches(run, found)
+    factors = {}
+    deque(stream(model, parts[0], factors=factors), maxlen=0)
+    expected = ekfac(*gradients(run, found), factors, run.profile.damping).numpy()
+    np.testing.assert_allclose(
+        further.further(run, found)["ekfac"], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()
+    )
 
 
 def test_tracin_adds_up_gradsim_at_the_checkpoints_that_are_looked_at(finished):

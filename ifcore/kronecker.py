@@ -1,0 +1,46 @@
+"""EK-FAC: influence with the Fisher of each linear map in a Kronecker-factored eigenbasis (Grosse et al. 2023)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ifcore.gradients import Factors
+
+
+def ekfac(train: Mapping[str, Tensor], val: Mapping[str, Tensor], factors: Factors, damping: float = 0.1) -> Tensor:
+    """Scores [M, N] of gradients [N, P_b] and [M, P_b] of linear maps, as `gradients.stream` yields them.
+
+    `factors` are what it filled on the training examples: block -> (Σ x xᵀ [in, in], Σ δ δᵀ [out, out]). In their
+    eigenbases Q_x, Q_δ a gradient is G̃ = Q_δᵀ G Q_x, the empirical Fisher nearly diagonal, with Λ = mean_i G̃_i² on the
+    diagonal: Σ_b Σ Ṽ ⊙ G̃ / (Λ_b + λ_b), λ_b = damping · mean(Λ_b) (Grosse et al. 2023, arXiv 2308.03296, section 2.2;
+    George et al. 2018). That mean is mean(G_b²), so the damping is that of `influence`. A block without gradients adds
+    nothing. It takes the memory of all factors and, in float64, of one block at a time. Raises ValueError for a block
+    without factors (one that is no linear map), gradients that are not finite, and damping that isn't above 0.
+    """
+    if not 0 < damping < math.inf:
+        raise ValueError(f"damping: {damping}; must be a finite number above 0")
+    total: Tensor | float = 0.0
+    for block in train:
+        if block not in factors:
+            raise ValueError(f"factors: none of {block}; EK-FAC knows linear maps alone, choose another method")
+        bases = [torch.linalg.eigh(each.double())[1] for each in factors[block]]
+        G, V = (_rotated(of[block][:, :], *bases) for of in (train, val))
+        if not (G.isfinite().all() and V.isfinite().all()):
+            raise ValueError(f"{block}: gradients that are not finite; lower the learning rate or use float32")
+        fisher = G.square().mean(0)
+        lam = damping * fisher.mean()
+        if lam > 0:
+            total = total + (V / (fisher + lam)) @ G.T
+        else:
+            total = total + torch.zeros(len(V), len(G), dtype=G.dtype)
+    return total
+
+
+def _rotated(rows: Tensor, Q_x: Tensor, Q_delta: Tensor) -> Tensor:
+    """Q_δᵀ G Q_x of each row [out · in], [rows, out · in] in float64."""
+    G = rows.double().reshape(len(rows), len(Q_delta), len(Q_x))
+    return (Q_delta.T @ G @ Q_x).flatten(1)
