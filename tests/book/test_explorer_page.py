@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from ifcore.study.empirical_study import explorer
-from tests.study.empirical_study.test_explorer import EVIL
+from ifcore.study.show import explorer
 from tests.study.empirical_study.test_tables import SCORES, attribution
+from tests.study.show.test_explorer import EVIL
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (

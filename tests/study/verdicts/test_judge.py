@@ -124,6 +124,6 @@ def test_each_claim_names_a_statistic_a_side_and_evidence_that_the_book_has():
     for claim in judge.claims():
         assert claim.statistic in {*STATISTICS, None}
         assert claim.side in ("above", "below", "within")
-        assert claim.unit in ("share", "number", "nats", "times")
+        assert claim.unit in ("share", "correlation", "number", "nats", "times")
     assert len(CLAIMS) == len(judge.claims())
     assert set(STATISTICS) == {claim.statistic for claim in judge.claims()} - {None}

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from ifcore.examples import Example
-from ifcore.study.empirical_study import explorer
+from ifcore.study.show import explorer
 from tests.study.empirical_study.test_tables import SCORES, attribution
 
 EVIL = Example("<script>document.title = 'ran'</script>", "</div><img src=x onerror=alert(1)>", "<b>")

@@ -6,17 +6,25 @@ import html
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import ipywidgets as widgets
 import numpy as np
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
-from ifcore.study.runs.artifact import Attribution
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 
 LONGEST = 300  # characters of a prompt or response that are shown
+
+
+class Explained(Protocol):
+    """Examples and what explains them: method -> scores [M, N]; a `runs.artifact.Attribution` is one."""
+
+    train: list[Example]
+    val: list[Example]
+    scores: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -63,18 +71,21 @@ class Explorer:
         return widgets.VBox([task, shown])
 
 
-def explore(attributions: Mapping[str, Attribution], top: int = 3, examples: int = 10) -> Explorer:
-    """The `top` training examples of each method, for up to `examples` validation examples of each task."""
+def explore(tasks: Mapping[str, Explained], top: int = 3, examples: int = 10) -> Explorer:
+    """The `top` training examples of each method, for up to `examples` validation examples of each task.
+
+    A task goes by its data set, or by any other name.
+    """
     panels: dict[str, dict[str, str]] = {}
-    for dataset, found in attributions.items():
+    for name, found in tasks.items():
         shown = np.unique(np.linspace(0, len(found.val) - 1, min(examples, len(found.val))).round().astype(int))
-        panels[DATASETS[dataset]] = {
-            f"{i + 1}. {_short(found.val[i].prompt, 90)}": _panel(found, int(i), top) for i in shown
+        panels[DATASETS.get(name, name)] = {
+            f"{i + 1}. {_short(_asked(found.val[i]), 90)}": _panel(found, int(i), top) for i in shown
         }
     return Explorer(panels)
 
 
-def _panel(found: Attribution, row: int, top: int) -> str:
+def _panel(found: Explained, row: int, top: int) -> str:
     """One validation example, a strip of influence and the highest-ranked training examples of each method."""
     example = found.val[row]
     head = f"<p><b>{html.escape(example.label)}</b></p>{_text(example)}"
@@ -82,7 +93,7 @@ def _panel(found: Attribution, row: int, top: int) -> str:
     return f'<div class="explorer-card">{head}</div><div class="explorer-methods">{methods}</div>'
 
 
-def _method(method: str, scores: np.ndarray, found: Attribution, example: Example, top: int) -> str:
+def _method(method: str, scores: np.ndarray, found: Explained, example: Example, top: int) -> str:
     order = np.argsort(-scores, kind="stable")[:top]
     scale = np.abs(scores).max() or 1.0
     rows = "".join(
@@ -116,7 +127,14 @@ def _shade(share: float) -> str:
 
 
 def _text(example: Example) -> str:
-    return f"<p>{_escaped(example.prompt)}</p><p>→ {_escaped(example.response)}</p>"
+    return f"<p>{_escaped(_asked(example))}</p><p>→ {_escaped(example.response)}</p>"
+
+
+def _asked(example: Example) -> str:
+    """The prompt; of several turns, who said what."""
+    if isinstance(example.prompt, str):
+        return example.prompt
+    return " · ".join(f"{role}: {content}" for role, content in example.prompt)
 
 
 def _escaped(text: str) -> str:
