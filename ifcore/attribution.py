@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tempfile
@@ -21,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from ifcore import gradients, influence, representations, trained
 from ifcore import store as on_disk
 from ifcore.examples import Batch, Example
-from ifcore.gram import Gram
+from ifcore.gram import Gram, check_damping
 from ifcore.kronecker import ekfac
 from ifcore.models import example_batches, uncompiled
 from ifcore.records import by_id
@@ -63,8 +62,7 @@ def attribute(
         raise ValueError(f"methods: {unknown[0]!r}; choose from {', '.join(METHODS)}")
     if not methods:
         raise ValueError(f"methods: none; choose from {', '.join(METHODS)}")
-    if not 0 < damping < math.inf:
-        raise ValueError(f"damping: {damping}; must be a finite number above 0")
+    check_damping(damping)
     if iterations < 0:
         raise ValueError(f"iterations: {iterations}; must be 0 or more")
     rows = {"train": by_id(train, "train"), "val": by_id(val, "val")}
@@ -132,11 +130,10 @@ def _in_memory(
     states = []
 
     def pieces() -> Iterator[dict[str, torch.Tensor]]:
-        with representations.recorded(model) as seen:
-            for batch, rows in zip(batches, gradients.stream(model, batches, label, factors), strict=True):
-                states.append(representations.at(seen[0], batch, "prompt_end"))  # others may follow that pass
-                seen.clear()
-                yield rows
+        computed = gradients.with_states(model, batches, label, factors)
+        for batch, (rows, hidden) in zip(batches, computed, strict=True):
+            states.append(representations.at(hidden, batch, "prompt_end"))
+            yield rows
 
     of = gradients.gathered(batches, pieces())
     return of, torch.cat(states)[torch.cat([batch.rows for batch in batches]).argsort()]

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ifcore import products, trained
 from ifcore.examples import Batch
 from ifcore.models import device_of, evaluating, example_losses, own_losses
+from ifcore.representations import recorded
 
 Factors = dict[str, tuple[Tensor, Tensor]]
 
@@ -78,6 +79,19 @@ def stream(
                 checked = True
             calls.clear()
             yield {block: rows[block].cpu() for block in parameters}
+
+
+def with_states(
+    model: nn.Module, batches: Sequence[Batch], progress: str = "", factors: Factors | None = None
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """What `stream` yields of each batch, and the last layer's hidden states [b, T, H] that the same pass leaves.
+
+    Whatever other passes are made for a batch, here or by whoever takes it, are not mistaken for the batch's own.
+    """
+    with recorded(model) as seen:
+        for rows in stream(model, batches, progress, factors):
+            yield rows, seen[0]
+            seen.clear()
 
 
 def _by_products(

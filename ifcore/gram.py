@@ -77,10 +77,15 @@ class Gram:
         The choice of Grosse et al. 2023 and Kwon et al. 2023; 0 for a block whose gradients are all zero. Under weights
         the mean is that of w_b G_b².
         """
-        if not 0 < relative < math.inf:
-            raise ValueError(f"damping: {relative}; must be a finite number above 0")
+        check_damping(relative)
         traces = self.K.diagonal(dim1=1, dim2=2).sum(1)
         return relative * traces / (self.K.shape[1] * self.sizes)
+
+
+def check_damping(relative: float) -> None:
+    """Raise ValueError for what can't be a damping."""
+    if not 0 < relative < math.inf:
+        raise ValueError(f"damping: {relative}; must be a finite number above 0")
 
 
 def _check_blocks(train: Mapping[str, Tensor], val: Mapping[str, Tensor]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from ifcore.gradients import Factors
+from ifcore.gram import check_damping
 
 
 def ekfac(train: Mapping[str, Tensor], val: Mapping[str, Tensor], factors: Factors, damping: float = 0.1) -> Tensor:
@@ -21,8 +21,7 @@ def ekfac(train: Mapping[str, Tensor], val: Mapping[str, Tensor], factors: Facto
     nothing. It takes the memory of all factors and, in float64, of one block at a time. Raises ValueError for a block
     without factors (one that is no linear map), gradients that are not finite, and damping that isn't above 0.
     """
-    if not 0 < damping < math.inf:
-        raise ValueError(f"damping: {damping}; must be a finite number above 0")
+    check_damping(damping)
     total: Tensor | float = 0.0
     for block in train:
         if block not in factors:

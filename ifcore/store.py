@@ -89,13 +89,11 @@ def write(
         path, key = _path(folder, number), _key(of, batch)
         if number % processes == rank and not _there(path, key):
             missing.append((path, key, batch))
-    with representations.recorded(model) as seen:
-        computed = gradients.stream(model, [batch for _, _, batch in missing], progress)
-        for (path, key, batch), rows in zip(missing, computed, strict=True):
-            hidden = representations.at(seen[0], batch, "prompt_end")  # of the batch's pass; others may follow it
-            seen.clear()
-            files.write_tensors(path, shard(batch.rows, rows, **{HIDDEN: hidden}))
-            files.write_json(_record(path), {"of": key, "sha256": files.sha256(path)})
+    computed = gradients.with_states(model, [batch for _, _, batch in missing], progress)
+    for (path, key, batch), (rows, hidden) in zip(missing, computed, strict=True):
+        states = representations.at(hidden, batch, "prompt_end")
+        files.write_tensors(path, shard(batch.rows, rows, **{HIDDEN: states}))
+        files.write_json(_record(path), {"of": key, "sha256": files.sha256(path)})
 
 
 def read(folder: Path, model: nn.Module, batches: Sequence[Batch]) -> Store:

@@ -123,18 +123,15 @@ def scores_of(task: Task, folder: Path) -> dict[str, Tensor]:
 
 def write_shards(folder: Path, model, batches: Sequence[tuple[str, Batch]], label: str) -> Iterator[tuple[Path, Path]]:
     """Leaves of each named batch its gradients, hidden states and losses in a folder, by one pass; yields the files."""
-    with representations.recorded(model) as seen:
-        computed = gradients.stream(model, [batch for _, batch in batches], label)
-        for (name, batch), rows in zip(batches, computed, strict=True):
-            shard, states = _shards(folder, name)
-            hidden, there = seen[0], batch.to(models.device_of(model))  # of the batch's pass; others may follow it
-            kept = {each: representations.at(hidden, batch, each) for each in representations.POSITIONS}
-            with torch.no_grad():
-                kept["losses"] = models.losses_of(model, hidden, there).cpu()
-            seen.clear()
-            files.write_tensors(states, {"rows": batch.rows, **kept})
-            files.write_tensors(shard, store.shard(batch.rows, rows))
-            yield shard, states
+    computed = gradients.with_states(model, [batch for _, batch in batches], label)
+    for (name, batch), (rows, hidden) in zip(batches, computed, strict=True):
+        shard, states = _shards(folder, name)
+        kept = {each: representations.at(hidden, batch, each) for each in representations.POSITIONS}
+        with torch.no_grad():
+            kept["losses"] = models.losses_of(model, hidden, batch.to(models.device_of(model))).cpu()
+        files.write_tensors(states, {"rows": batch.rows, **kept})
+        files.write_tensors(shard, store.shard(batch.rows, rows))
+        yield shard, states
 
 
 def read_states(folder: Path) -> dict[str, Tensor]:
