@@ -8,6 +8,7 @@ JOBS ?=
 PYTHON ?= python3
 VENV ?= .venv
 SETUP ?= $(VENV)/.ready
+BENCH_VENV ?= .venv-bench
 LAB_ARGS ?=
 BENCH_ARGS ?=
 SNAKEMAKE_ARGS ?=
@@ -53,8 +54,8 @@ test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke pro
 plan: checked $(SETUP) ## what a profile would run: tokens, memory, minutes on this machine; nothing is downloaded (PROFILE)
 	python -m ifcore.study.plan notebooks/profiles/$(PROFILE).yaml
 
-bench: $(SETUP) ## how fast fine-tuning is, against a bare forward and backward over the same tokens
-	python -m tests.bench.training $(BENCH_ARGS)
+bench: $(SETUP) $(if $(BENCH_VENV),$(BENCH_VENV)/.ready) ## how fast all this is, beside bare passes and other tools (BENCH_ARGS=--help; BENCH_VENV= for no others)
+	python -m tests.bench $(BENCH_ARGS) $(if $(BENCH_VENV),--peers $(BENCH_VENV)/bin/python)
 
 notebook: checked $(SETUP) ## JupyterLab on one notebook (NB)
 	jupytext --quiet --sync notebooks/$(NB).md
@@ -89,4 +90,13 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+# The tools that ours is measured against. They bring builds of torchvision and torchaudio that may not fit torch, and
+# then break what imports transformers; none of them needs these.
+$(BENCH_VENV)/.ready: requirements-bench.txt
+	rm -f $@
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --disable-pip-version-check -r requirements-bench.txt
+	$(BENCH_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio
 	touch $@

@@ -19,6 +19,14 @@ PAGES += sorted(str(path) for path in Path("book/_static").glob("*"))
 # What the repository ships stands in the tables beside the run's own.
 PUBLISHED = sorted(str(path) for path in Path("results/published").glob("*/seed-*/*.*"))
 
+# What `make bench` measured is read by one chapter.
+MEASURED = sorted(str(path) for place in ("results", "results/published") for path in Path(place).glob("bench/*.*"))
+
+
+def measured(wildcards):
+    return MEASURED if wildcards.nb == "speed" else []
+
+
 # Two notebooks of one thread each get further than one of two threads: much of a step of training is done by one.
 JOBS = int(config.get("jobs", 1))
 EACH = max(1, workflow.cores // JOBS)
@@ -78,6 +86,7 @@ rule edition:
         tables_of_other_seeds,
         notebooks_of_other_seeds,
         chapters_in("book/executed"),
+        measured,
         ENGINE,
         PUBLISHED,
         notebook="notebooks/{nb}.md",
@@ -97,6 +106,7 @@ rule edition:
 rule run:
     input:
         chapters_in("results/{profile}/seed-{seed}"),
+        measured,
         ENGINE,
         PUBLISHED,
         notebook="notebooks/{nb}.md",

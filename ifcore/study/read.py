@@ -11,6 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from ifcore import files
 from ifcore.study.build import last_words
 from ifcore.study.config import find_root
 from ifcore.study.release import CHAPTERS, named_chapters
@@ -19,28 +22,37 @@ from ifcore.study.show.published import FOLDER, PROFILES
 BUILT = Path("_build", "published")
 
 
-def read(root: Path, profile: str | None = None) -> Path:
-    """The first page of the book as published for a profile, by default the first of `PROFILES` that is.
+def default(root: Path) -> str:
+    """The first of `PROFILES` that is published."""
+    return next((name for name in PROFILES if (root / FOLDER / name / "book").is_dir()), PROFILES[0])
 
-    Raises ValueError, in one line, where nothing is published or a chapter of the table of contents is not, and
-    RuntimeError where the book does not build.
+
+def read(root: Path, profile: str) -> Path:
+    """The first page of the book as published for a profile.
+
+    Chapters that are newer than what was published are left out of it, `newer` names them. Raises ValueError, in one
+    line, where nothing is published or the first page is not, and RuntimeError where the book does not build.
     """
     there = sorted(folder.parent.name for folder in (root / FOLDER).glob("*/book"))
-    profile = profile or next((name for name in PROFILES if name in there), PROFILES[0])
     if profile not in there:
         known = f"choose from {', '.join(there)}" if there else "nothing is, so far; make book computes one"
         raise ValueError(f"PROFILE={profile}: no book of it in {FOLDER}; {known}")
     chapters = root / FOLDER / profile / "book"
-    if missing := [name for name in named_chapters(root) if not (chapters / f"{name}.ipynb").is_file()]:
+    contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    left_out = {str(CHAPTERS / name) for name in newer(root, profile)}
+    if contents["root"] in left_out:
         where = chapters.relative_to(root)
-        raise ValueError(f"{where}: no {missing[0]}.ipynb, which _toc.yml names; make book computes it")
+        raise ValueError(f"{where}: no {Path(contents['root']).name}.ipynb, the first page; make book computes it")
+    for part in contents["parts"]:
+        part["chapters"] = [each for each in part["chapters"] if each["file"] not in left_out]
+    contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
     work = root / BUILT
     source = work / "source"
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns(CHAPTERS.name))
     shutil.copytree(chapters, source / CHAPTERS)
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(root / name, source)
+    shutil.copy(root / "_config.yml", source)
+    files.write_text(source / "_toc.yml", yaml.safe_dump(contents))
     done = subprocess.run(
         ["jupyter-book", "build", str(source), "--path-output", str(work), "-q"],
         cwd=root,
@@ -54,13 +66,23 @@ def read(root: Path, profile: str | None = None) -> Path:
     return html.rename(work / "html") / "index.html"
 
 
+def newer(root: Path, profile: str) -> list[str]:
+    """The computed chapters that the table of contents names and the published edition does not have."""
+    chapters = root / FOLDER / profile / "book"
+    return [name for name in named_chapters(root) if not (chapters / f"{name}.ipynb").is_file()]
+
+
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(prog="python -m ifcore.study.read", description=__doc__)
     parser.add_argument("profile", nargs="?", help=f"by default the first published of {', '.join(PROFILES)}")
     given = parser.parse_args()
     try:
-        print(f"The book, as published: {read(find_root(), given.profile)}")
+        root = find_root()
+        profile = given.profile or default(root)
+        print(f"The book, as published: {read(root, profile)}")
+        if left_out := newer(root, profile):
+            print(f"Newer than that edition, and not in it: {', '.join(left_out)}; make book computes them")
     except (ValueError, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

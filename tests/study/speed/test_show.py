@@ -1,0 +1,67 @@
+import pandas as pd
+import pytest
+
+from ifcore import files
+from ifcore.study.speed import show
+from ifcore.study.speed.measured import HERE, PUBLISHED, measured
+
+SIZES = {"train": 40, "val": 20, "tokens": 3_840, "predicted": 1_440, "vocabulary": 49_152, "rank": 4, "gib": 2.0}
+SECONDS = {"floor": 10.0, "gradients": 10.4, "ifcore": 11.0, "bergson": 16.5, "kronfluence": 22.0}
+SECONDS |= {"ifcore-bf16": 4.0, "bergson-bf16": 8.0, "ifcore-ekfac": 12.0, "kronfluence-ekfac": 60.0}
+
+
+def leave(folder, factor=1.0):
+    rows = [
+        {"job": "small", "contender": name, "round": round_, "seconds": factor * seconds + round_, "off": 1e-6, **SIZES}
+        for name, seconds in SECONDS.items()
+        for round_ in (-1, 0, 1)
+    ]
+    files.write_csv(folder / "attribution.csv", pd.DataFrame(rows))
+    sizes = {"train": 900, "val": 100, "blocks": 120, "parameters": 1_920}
+    seconds = {
+        "two products, float32": 2.0,
+        "two products, float64": 4.0,
+        "four methods": 6.0,
+        "loops, extrapolated": 6e3,
+    }
+    works = [{"work": work, "seconds": each, "operations": 4e11, **sizes} for work, each in seconds.items()]
+    square = {"float32": 1.0, "float64": 2.0, "bfloat16": 0.5}
+    works += [
+        {"work": f"square, {kind}", "seconds": each, "operations": 1e12, **sizes} for kind, each in square.items()
+    ]
+    files.write_csv(folder / "scores.csv", pd.DataFrame(works))
+    grown = [{"growing": "training examples", "size": size, "seconds": size**1.5} for size in (2, 4, 8)]
+    files.write_csv(folder / "scaling.csv", pd.DataFrame(grown))
+    files.write_json(folder / "run.json", {"commit": "c" * 40, "processor": "a processor", "versions": {"torch": "2"}})
+
+
+def test_this_machines_measurements_come_first_and_the_published_stand_beside(tmp_path):
+    with pytest.raises(ValueError, match="make bench measures"):
+        measured(tmp_path)
+    leave(tmp_path / PUBLISHED)
+    ours, theirs = measured(tmp_path)
+    assert theirs is None and ours.about["processor"] == "a processor"
+    assert show.jobs_table(ours, theirs).header[-1] == "Off by"
+    leave(tmp_path / HERE, factor=2)
+    ours, theirs = measured(tmp_path)
+    table = show.jobs_table(ours, theirs)
+    (row,) = (row for row in table.rows if row[0] == "ifcore")
+    assert (row[2], row[3], row[-1]) == ("22.0", "1.10", "11.0")
+
+
+def test_sentences_have_the_ratios_of_the_medians(tmp_path):
+    leave(tmp_path / HERE)
+    ours, _ = measured(tmp_path)
+    text = show.jobs_text(ours).text
+    for words in ("take 1.04 times", "bergson, the fastest peer, takes 1.5 ×", "is 4.1 × as fast as the fastest peer"):
+        assert words in text
+    assert "2.0 × as fast as bergson in bfloat16" in text and "EK-FAC takes kronfluence 5.0 × as long" in text
+    assert "1.50 times" in show.scores_text(ours).text and "1,000 ×" in show.scores_text(ours).text
+    assert show.scaling_table(ours).rows[0][2].startswith("1.50 ± 0.00")
+
+
+def test_a_rate_is_shown_as_a_share_of_what_a_product_reaches(tmp_path):
+    leave(tmp_path / HERE)
+    rows = show.bounds_table(measured(tmp_path)[0]).rows
+    (row,) = (row for row in rows if row[0] == "two products of gradients" and row[1] == "float32")
+    assert row[2:] == ["400", "2.00", "200", "20"]  # 4e11 operations in 2 s, where 1e12 took 1 s
