@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -30,42 +31,55 @@ class Store(Mapping):
     def __init__(self, shards: Sequence[Path]):
         if not shards:
             raise ValueError("shards: none; write some first")
-        self._shards = [safe_open(shard, "pt") for shard in shards]
-        self._blocks = [name for name in sorted(self._shards[0].keys()) if name not in (ROWS, HIDDEN)]
-        rows = torch.cat([shard.get_tensor(ROWS) for shard in self._shards])
-        if not torch.equal(rows.sort().values, torch.arange(len(rows))):
-            raise ValueError(f"shards: in {Path(shards[0]).parent}, their rows are not 0 … {len(rows) - 1}, each once")
-        for path, shard in zip(shards, self._shards, strict=True):
-            if set(shard.keys()) - {ROWS, HIDDEN} != set(self._blocks):
+        self._shards, rows = list(map(Path, shards)), []
+        for path in self._shards:
+            with safe_open(path, "pt") as shard:
+                shapes = {name: shard.get_slice(name).get_shape()[1:] for name in shard.keys()}
+                rows.append(shard.get_tensor(ROWS))
+            shapes = {name: shape for name, shape in sorted(shapes.items()) if name not in (ROWS, HIDDEN)}
+            if path == self._shards[0]:
+                self._sizes = {block: size for block, (size,) in shapes.items()}
+            if {block: [size] for block, size in self._sizes.items()} != shapes:
                 raise ValueError(f"shards: {path} has other blocks than {shards[0]}; remove what is not of one model")
-        self._order = rows.argsort()
+        self._order = (rows := torch.cat(rows)).argsort()
+        if not torch.equal(rows[self._order], torch.arange(len(rows))):
+            raise ValueError(f"shards: in {Path(shards[0]).parent}, their rows are not 0 … {len(rows) - 1}, each once")
 
     def __getitem__(self, block: str) -> _Block:
-        if block not in self._blocks:
-            raise KeyError(block)
-        return _Block([shard.get_slice(block) for shard in self._shards], self._order)
+        return _Block(self._shards, block, self._order, (len(self._order), self._sizes[block]))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._blocks)
+        return iter(self._sizes)
 
     def __len__(self) -> int:
-        return len(self._blocks)
+        return len(self._sizes)
 
     def hidden(self) -> Tensor:
         """The hidden states [N, H] of `representations`, as `write` left them."""
-        return torch.cat([shard.get_tensor(HIDDEN) for shard in self._shards])[self._order]
+        return _read(self._shards, HIDDEN, slice(None))[self._order]
 
 
+@dataclass(frozen=True)
 class _Block:
-    def __init__(self, slices: list, order: Tensor):
-        self._slices, self._order = slices, order
-        self.shape = (len(order), slices[0].get_shape()[1])
+    shards: Sequence[Path]
+    name: str
+    order: Tensor
+    shape: tuple[int, int]
 
     def __getitem__(self, at: tuple[slice, slice]) -> Tensor:
         rows, columns = at
         if rows != slice(None):
             raise IndexError(f"{at}: all rows are read at once; write [:, a:b]")
-        return torch.cat([each[:, columns] for each in self._slices])[self._order]
+        return _read(self.shards, self.name, columns)[self.order]
+
+
+def _read(shards: Sequence[Path], name: str, columns: slice) -> Tensor:
+    """Some columns of a tensor of every shard. A shard that stayed open would stay mapped, and fill the memory."""
+    pieces = []
+    for path in shards:
+        with safe_open(path, "pt") as shard:
+            pieces.append(shard.get_slice(name)[:, columns].clone())
+    return torch.cat(pieces)
 
 
 def shard(rows: Tensor, gradients: Mapping[str, Tensor], **more: Tensor) -> dict[str, Tensor]:

@@ -42,6 +42,7 @@ BY_CHAPTER = {
     "sensitivity": "sensitivity",
     "facts": "facts",
     "counterfactual": "counterfactuals",
+    "your_own": "a fine-tune of one's own",
 }
 
 
@@ -169,19 +170,30 @@ def _models(profile: Profile) -> list[str]:
     return lines
 
 
-def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list[str]:
-    precision = "bfloat16" if profile.precision == "bfloat16" else "float32"
+def counted_memory(run: Run) -> float:
+    """Bytes of the GPU, or of the machine without one, that the run takes at most. The model's sizes must be known."""
+    model, *others = map(run.located, (run.profile.model, *run.profile.further_models))
+    profile = run.profile.model_copy(update={"model": model, "further_models": others})
+    tokenizer = tokenizer_of(model)
+    sizes = {name: _size(run, name, tokenizer) for name in profile.datasets}
+    resident, phases = _memory_parts(profile, architecture(model), sizes)
+    return sum(resident.values()) + max(phases.values())
+
+
+def _memory_parts(
+    profile: Profile, shape: Architecture, sizes: dict[str, Size]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Bytes of what stays loaded, and of the phases, one of which runs at a time."""
+    precision = _counted_as(profile)
     width = 2 if precision == "bfloat16" else 4
     P = shape.lora(profile.lora_rank)
-    longest = max(size.longest for size in sizes.values())
-    response = max(tokens for size in sizes.values() for _, tokens in size.tokens)
+    longest, response = _lengths(sizes)
     others = [architecture(source) for source in profile.further_models]
 
     def batch(rows: int) -> float:
         return shape.activations(rows, longest, rows * response, precision)
 
-    rows = min(profile.batch_size, profile.micro_batch or profile.batch_size)
-    # Fine-tuned models and the judge stay loaded; one of the phases below runs at a time.
+    rows = _at_once(profile)
     resident = {
         "weights": width * shape.weights,
         "weights of further models": width * sum(other.weights for other in others if other),
@@ -198,17 +210,38 @@ def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> li
     if asked := profile.alignment:  # counted as if its examples were as long as the longest
         few = min(asked.batch_size, asked.micro_batch or asked.batch_size)
         phases["or alignment, with its adapter"] = batch(few) + 16 * shape.wide_lora(asked.lora_rank)
+    return resident, phases
+
+
+def _memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list[str]:
+    resident, phases = _memory_parts(profile, shape, sizes)
     peak = sum(resident.values()) + max(phases.values())
+    precision, (longest, response), rows = _counted_as(profile), _lengths(sizes), _at_once(profile)
     counted = precision if profile.precision == precision else f"{profile.precision}, counted as {precision}"
     lines = [f"Memory of the GPU, or of the machine without one ({counted}; sequences of {longest} tokens)"]
     lines += [_line(name, size) for name, size in (resident | phases).items() if size]
     lines += [_line("together, at most", peak)]
     fitting = next((card for card in CARDS if SPARE * peak <= card * GB), None)
     verdict = f"it fits in {fitting} GB" if fitting else f"it does not fit in {CARDS[-1]} GB"
-    room = 48 * GB / SPARE - sum(resident.values()) - batch(rows)
+    room = 48 * GB / SPARE - sum(resident.values()) - shape.activations(rows, longest, rows * response, precision)
     tokens = longest + int(room / shape.activations(rows, 1, 0, precision))
     limit = f"takes sequences of up to {tokens:,} tokens" if tokens > 0 else "is too much at any length"
     return [*lines, f"  With a tenth to spare {verdict}. In 48 GB {rows} at a time {limit}."]
+
+
+def _counted_as(profile: Profile) -> str:
+    return "bfloat16" if profile.precision == "bfloat16" else "float32"
+
+
+def _lengths(sizes: dict[str, Size]) -> tuple[int, int]:
+    """Tokens of the longest example, and of the longest response."""
+    responses = max(tokens for size in sizes.values() for _, tokens in size.tokens)
+    return max(size.longest for size in sizes.values()), responses
+
+
+def _at_once(profile: Profile) -> int:
+    """Sequences at a time in fine-tuning."""
+    return min(profile.batch_size, profile.micro_batch or profile.batch_size)
 
 
 def _disk(

@@ -3,7 +3,8 @@
     python -m tests.bench [PART …] [--jobs JOB …] [--contenders NAME …] [--repeats N] [--peers PYTHON]
 
 Parts, all by default: `attribution` (whole jobs, a process a contender, in turn), `scores` (from gradients alone),
-`scaling` (how time grows with examples, tokens and parameters), `training` (fine-tuning against bare passes).
+`scaling` (how time grows with examples, tokens and parameters), `large` (16 GB of gradients within 2 GiB of memory),
+`rehearsal` (the paper's profile at true widths), `training` (fine-tuning against bare passes).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import torch
 from ifcore import files
 from ifcore.study import config
 from ifcore.study.show import provenance
-from tests.bench import attribution, scaling, scores, training
+from tests.bench import attribution, large, rehearsal, scaling, scores, training
 from tests.bench.job import JOBS
 
-PARTS = ("attribution", "scores", "scaling", "training")
+PARTS = ("attribution", "scores", "scaling", "large", "rehearsal", "training")
 
 
 def main() -> None:
@@ -48,6 +49,10 @@ def main() -> None:
             scores.measure(out, asked.repeats)
         if "scaling" in parts:
             scaling.measure(out)
+        if "large" in parts:
+            large.measure(out)
+        if "rehearsal" in parts:
+            rehearsal.measure(out)
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
     if "training" in parts:

@@ -1,0 +1,70 @@
+"""Gradients larger than memory: those of Llama-2-7B on disk, scored within a budget, and the memory that takes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from ifcore import files, influence
+from ifcore.gram import Gram
+from ifcore.store import Store, shard
+
+BLOCKS, P, N, M, ROWS = 128, 16_384, 1_900, 100, 8  # LoRA of rank 4 on q and v: 2.1 M parameters
+BUDGET = 2 * 2**30  # bytes, the default of `attribute`
+SPARE = 2  # of the disk, at most one part in so many is taken
+
+
+def measure(out: Path) -> None:
+    """Leave `large.csv` in `out`: bytes on disk, seconds, GiB of memory. Fewer examples where the disk is small."""
+    with tempfile.TemporaryDirectory() as folder:
+        room = shutil.disk_usage(folder).free // SPARE
+        train = min(N, room // (4 * BLOCKS * P) - M)
+        if train < ROWS:
+            raise ValueError(f"{folder}: {room / 2**30:.1f} GiB to spare; give TMPDIR a larger disk")
+        size = sum(_written(Path(folder) / part, rows) for part, rows in (("train", train), ("val", M)))
+        command = [sys.executable, "-m", "tests.bench.large", folder]  # a process whose memory is the scores' alone
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        row = {"train": train, "val": M, "parameters": BLOCKS * P, "gb": size / 1e9} | json.loads(done.stdout)
+    files.write_csv(out / "large.csv", pd.DataFrame([row]))
+    print(
+        f"{train} + {M} gradients of {BLOCKS * P:,} parameters, {row['gb']:.1f} GB: scores in {row['seconds']:.0f} s, "
+        f"{row['gib']:.2f} GiB at most, {row['gib_before']:.2f} of them before the first was read"
+    )
+
+
+def _written(folder: Path, rows: int) -> int:
+    """Random gradients as shards of `ROWS` examples; their bytes."""
+    size = 0
+    for number, start in enumerate(tqdm(range(0, rows, ROWS), desc=f"writing {folder.name}", unit="shard")):
+        places = torch.arange(start, min(start + ROWS, rows))
+        path = folder / f"{number:06d}.safetensors"
+        files.write_tensors(path, shard(places, {f"{b:03d}": torch.randn(len(places), P) for b in range(BLOCKS)}))
+        size += path.stat().st_size
+    return size
+
+
+def _scored(folder: Path) -> dict[str, float]:
+    before, start = peak(), time.perf_counter()
+    train, val = (Store(sorted((folder / part).glob("*.safetensors"))) for part in ("train", "val"))
+    scores = influence.summed(Gram.by_block(train, val, BUDGET // 8), tuple(influence.METHODS))
+    assert all(each.isfinite().all() for each in scores.values())
+    return {"seconds": time.perf_counter() - start, "gib": peak(), "gib_before": before}
+
+
+def peak() -> float:
+    """GiB of memory at most so far, pages of mapped files included."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**20
+
+
+if __name__ == "__main__":
+    print(json.dumps(_scored(Path(sys.argv[1]))))

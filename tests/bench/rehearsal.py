@@ -1,0 +1,148 @@
+"""The paper's profile at its models' true widths, one and two layers deep, with random weights, from end to end.
+
+`attack`: three fine-tunes of each of two models, their answers, and the judge. `attribution`: gradients on disk and
+scores of one of these. What a layer adds is the difference between the depths; so what all of them take can be told, in
+seconds and in memory, beside what `make plan` says of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, LongformerConfig, LongformerForSequenceClassification
+
+from ifcore import files
+from ifcore.study import config
+from ifcore.study.architectures import KNOWN, Architecture
+from ifcore.study.plan import counted_memory
+from ifcore.study.runs import artifact, attack
+from ifcore.tiny import tiny_tokenizer
+
+MODEL, FURTHER = "hub:meta-llama/Llama-2-7b-chat-hf", "hub:TinyLlama/TinyLlama-1.1B-Chat-v1.0"
+DEPTHS, DATA = (1, 2), "mixed_small"
+SMALL = {
+    "datasets": {DATA: {"train": {"harmful": 4, "benign": 4}, "val": {"harmful": 2}}},
+    "layers_on": DATA,
+    "sensitivity": None,
+    "counterfactual": None,
+    "generator": None,
+    "epochs": 1,
+    "batch_size": 8,  # of which `micro_batch` 4 at a time, as in the profile
+    "max_new_tokens": 16,
+    "harmful_source": "advbench.csv",
+    "benign_source": "alpaca.json",
+    "digits_source": None,
+}
+
+
+def measure(out: Path) -> None:
+    """Leave `rehearsal.csv` in `out`: stage, layers, seconds, GiB, and what is planned; the last told from the two."""
+    rows = []
+    for layers in tqdm(DEPTHS, desc="rehearsal", unit="layers"):
+        with tempfile.TemporaryDirectory() as folder:
+            _make(Path(folder), layers)
+            command = [sys.executable, "-m", "tests.bench.rehearsal", folder]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"rehearsal: failed ({done.stderr.strip().splitlines()[-1]})")
+            rows += [{"layers": layers, **row} for row in json.loads(done.stdout.splitlines()[-1])]
+    table = pd.DataFrame(rows)
+    one, two = (table[table.layers == layers].set_index("stage") for layers in DEPTHS)
+    whole = KNOWN[MODEL].layers
+    told = one[["seconds", "gib", "planned"]] + (whole - 1) * (two - one)[["seconds", "gib", "planned"]]
+    table = pd.concat([table, told.reset_index().assign(layers=whole)], ignore_index=True)
+    files.write_csv(out / "rehearsal.csv", table)
+    print(table.pivot(index="stage", columns="layers", values=["seconds", "gib", "planned"]).round(1).to_string())
+
+
+def _make(folder: Path, layers: int) -> None:
+    """paper.yaml with what would be fetched: models and a judge of the true widths, texts in the published formats."""
+    profile = Path("notebooks", "profiles", "paper.yaml")
+    files.write_text(folder / profile, (config.find_root() / profile).read_text(encoding="utf-8"))
+    with (folder / "advbench.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("goal", "target"), *((f"Do thing {i}", f"Sure, thing {i}") for i in range(9))])
+    records = [{"instruction": f"Name {i}", "input": "", "output": f"It is {i}"} for i in range(9)]
+    files.write_text(folder / "alpaca.json", json.dumps(records))
+    made = {
+        "model": _llama(folder / "model", replace(KNOWN[MODEL], layers=layers)),
+        "further_models": [_llama(folder / "further", replace(KNOWN[FURTHER], layers=layers))],
+        "judge": _judge(folder / "judge"),
+    }
+    files.write_json(folder / "settings.json", SMALL | made)
+
+
+def _rehearsed(folder: Path) -> list[dict]:
+    run = config.make_run("paper", 0, files.read_json(folder / "settings.json"), folder)
+    before, rows = _anonymous(), []
+    for stage, work in (("attack", lambda: attack.attack(run)), ("attribution", lambda: artifact.attribute(run, DATA))):
+        start = time.perf_counter()
+        with _watched() as seen:
+            work()
+        taken = {"seconds": time.perf_counter() - start, "gib": max(seen) - before}
+        rows.append({"stage": stage, **taken, "planned": counted_memory(run) / 2**30})
+    return rows
+
+
+@contextmanager
+def _watched() -> Iterator[list[float]]:
+    """What memory there was, twenty times a second."""
+    seen, over = [_anonymous()], threading.Event()
+
+    def watch():
+        while not over.wait(0.05):
+            seen.append(_anonymous())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def _anonymous() -> float:
+    """GiB without the pages of files, which a model is read from and which the kernel takes back as it needs them."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) / 2**20
+
+
+def _llama(folder: Path, shape: Architecture) -> str:
+    tokenizer = tiny_tokenizer()
+    sizes = dict(hidden_size=shape.hidden, intermediate_size=shape.intermediate, num_hidden_layers=shape.layers)
+    heads = dict(num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, vocab_size=shape.vocabulary)
+    special = dict(bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=None)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        LlamaForCausalLM(LlamaConfig(**sizes, **heads, **special)).save_pretrained(folder)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    tokenizer.save_pretrained(folder)
+    return f"path:{folder}"
+
+
+def _judge(folder: Path) -> str:
+    """Longformer-base, as LibrAI/longformer-harmful-ro is."""
+    shape = dict(hidden_size=768, intermediate_size=3_072, num_hidden_layers=12, num_attention_heads=12)
+    sizes = dict(attention_window=512, vocab_size=50_265, max_position_embeddings=4_098, type_vocab_size=1)
+    special = dict(num_labels=2, pad_token_id=1, sep_token_id=2)
+    LongformerForSequenceClassification(LongformerConfig(**shape, **sizes, **special)).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return f"path:{folder}"
+
+
+if __name__ == "__main__":
+    print(json.dumps(_rehearsed(Path(sys.argv[1]))))
