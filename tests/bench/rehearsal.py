@@ -27,7 +27,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LongformerConfig, Longfo
 from ifcore import files
 from ifcore.study import config
 from ifcore.study.architectures import KNOWN, Architecture
-from ifcore.study.plan import counted_memory
+from ifcore.study.room import counted_memory
 from ifcore.study.runs import artifact, attack
 from ifcore.tiny import tiny_tokenizer
 

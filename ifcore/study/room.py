@@ -1,0 +1,152 @@
+"""The memory and the disk that a run takes, counted from the sizes of its model and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ifcore.study.architectures import Architecture, architecture
+from ifcore.study.config import Run
+from ifcore.study.counterfactual import sets
+from ifcore.study.counting import counted, tokenizer_of
+from ifcore.study.profile import Profile
+from ifcore.study.rates import FEW
+from ifcore.study.show.names import NAMES
+
+JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
+CARDS = (8, 16, 24, 48, 80)  # GB
+SPARE = 1.1  # a tenth is left to the driver and to what the allocator can't place
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Size:
+    """One data set: how many examples, and the tokens (prompt, response) of each, training first."""
+
+    train: int
+    val: int
+    tokens: list[tuple[int, int]]
+
+    @property
+    def epoch(self) -> int:
+        return sum(map(sum, self.tokens[: self.train]))
+
+    @property
+    def longest(self) -> int:
+        return max(map(sum, self.tokens))
+
+
+def size_of(run: Run, name: str, tokenizer) -> Size:
+    """The sizes of a data set of the run, counted with a tokenizer or, without one, estimated."""
+    parts = counted(run, name, tokenizer)
+    tokens = [(each.prompt, each.response) for each in parts["train"] + parts["val"]]
+    return Size(len(parts["train"]), len(parts["val"]), tokens)
+
+
+def memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list[str]:
+    """What takes memory, and on which card it fits, as lines of text."""
+    resident, phases = _parts(profile, shape, sizes)
+    peak = sum(resident.values()) + max(phases.values())
+    precision, (longest, response), rows = _counted_as(profile), _lengths(sizes), _at_once(profile)
+    counted = precision if profile.precision == precision else f"{profile.precision}, counted as {precision}"
+    lines = [f"Memory of the GPU, or of the machine without one ({counted}; sequences of {longest} tokens)"]
+    lines += [_line(name, size) for name, size in (resident | phases).items() if size]
+    lines += [_line("together, at most", peak)]
+    fitting = next((card for card in CARDS if SPARE * peak <= card * GB), None)
+    verdict = f"it fits in {fitting} GB" if fitting else f"it does not fit in {CARDS[-1]} GB"
+    room = 48 * GB / SPARE - sum(resident.values()) - shape.activations(rows, longest, rows * response, precision)
+    tokens = longest + int(room / shape.activations(rows, 1, 0, precision))
+    limit = f"takes sequences of up to {tokens:,} tokens" if tokens > 0 else "is too much at any length"
+    return [*lines, f"  With a tenth to spare {verdict}. In 48 GB {rows} at a time {limit}."]
+
+
+def disk(profile: Profile, shape: Architecture, sizes: dict[str, Size], cells: Sequence[tuple[Size, int]]) -> list[str]:
+    """`cells`: the data set and the epochs of each fine-tune of the sensitivity chapter."""
+    P, B, models = shape.lora(profile.lora_rank), 4 * shape.layers, 1 + len(profile.further_models)
+    lines = [f"Gradients on disk (P = {P:,}: {_bytes(4 * P)} an example), Gram matrices in memory (B = {B})"]
+    stored = {name: 4 * P * (size.train + size.val) for name, size in sizes.items()}
+    for name, size in sizes.items():
+        lines.append(f"{_line(name, stored[name])} {_bytes(8 * B * size.train * (size.train + size.val)):>10}")
+    # Each model is fine-tuned on mixed_small three times, on all, the harmful and the benign examples, for Table 1.
+    tuned = [*sizes, *["mixed_small"] * ("mixed_small" in sizes) * (3 * models - 1)]
+    # An epoch leaves an adapter and its second moments, the untouched adapter has none.
+    epochs = [profile.datasets[name].epochs or profile.epochs for name in tuned]
+    adapters = _line(f"adapters of {len(tuned)} fine-tunes", 4 * P * sum(2 * each + 1 for each in epochs))
+    lines += [_line("all gradients", sum(stored.values())), adapters]
+    if cells:
+        left = sum(4 * P * (size.train + size.val + 2 * epochs + 1) for size, epochs in cells)
+        lines.append(_line(f"{len(cells)} fine-tunes of the sensitivity", left))
+    if asked := profile.counterfactual:
+        ranked = len(asked.removed) * (len(asked.by or NAMES) + sets.DRAWS)
+        retrained = len(asked.datasets) * (asked.halves + asked.again) + ranked + asked.reseeded + asked.left_out
+        lines.append(_line(f"adapters of {retrained} retrained", 4 * P * retrained))
+    # Beside each gradient lies a hidden state, and all of them once more, in float32.
+    examples = sum(size.train + size.val for size in sizes.values())
+    lines.append(_line("hidden states", 8 * shape.hidden * examples))
+    if asked := profile.alignment:
+        lines.append(_line("the alignment's adapter", 4 * shape.wide_lora(asked.lora_rank)))
+    return lines
+
+
+def counted_memory(run: Run) -> float:
+    """Bytes of the GPU, or of the machine without one, that the run takes at most. The model's sizes must be known."""
+    model, *others = map(run.located, (run.profile.model, *run.profile.further_models))
+    profile = run.profile.model_copy(update={"model": model, "further_models": others})
+    tokenizer = tokenizer_of(model)
+    sizes = {name: size_of(run, name, tokenizer) for name in profile.datasets}
+    resident, phases = _parts(profile, architecture(model), sizes)
+    return sum(resident.values()) + max(phases.values())
+
+
+def _parts(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> tuple[dict[str, float], dict[str, float]]:
+    """Bytes of what stays loaded, and of the phases, one of which runs at a time."""
+    precision = _counted_as(profile)
+    width = 2 if precision == "bfloat16" else 4
+    P = shape.lora(profile.lora_rank)
+    longest, response = _lengths(sizes)
+    others = [architecture(source) for source in profile.further_models]
+
+    def batch(rows: int) -> float:
+        return shape.activations(rows, longest, rows * response, precision)
+
+    rows = _at_once(profile)
+    resident = {
+        "weights": width * shape.weights,
+        "weights of further models": width * sum(other.weights for other in others if other),
+        "judge": 4 * JUDGE_WEIGHTS if profile.judge != "refusal" else 0,
+        "adapter, its gradient and two moments": 16 * P,
+    }
+    cache = 2 * shape.layers * shape.kv_width * width * (longest + profile.max_new_tokens)
+    gradients = batch(profile.gradient_batch) + profile.gradient_batch * 4 * P
+    phases = {
+        f"fine-tuning, {rows} sequences at a time": batch(rows),
+        f"or gradients, a batch of {profile.gradient_batch}": gradients,
+        f"or answers, a batch of {FEW}": FEW * cache,
+    }
+    if asked := profile.alignment:  # counted as if its examples were as long as the longest
+        few = min(asked.batch_size, asked.micro_batch or asked.batch_size)
+        phases["or alignment, with its adapter"] = batch(few) + 16 * shape.wide_lora(asked.lora_rank)
+    return resident, phases
+
+
+def _counted_as(profile: Profile) -> str:
+    return "bfloat16" if profile.precision == "bfloat16" else "float32"
+
+
+def _lengths(sizes: dict[str, Size]) -> tuple[int, int]:
+    """Tokens of the longest example, and of the longest response."""
+    responses = max(tokens for size in sizes.values() for _, tokens in size.tokens)
+    return max(size.longest for size in sizes.values()), responses
+
+
+def _at_once(profile: Profile) -> int:
+    """Sequences at a time in fine-tuning."""
+    return min(profile.batch_size, profile.micro_batch or profile.batch_size)
+
+
+def _line(name: str, size: float) -> str:
+    return f"  {name:<37} {_bytes(size):>10}"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / GB:,.2f} GB" if size >= GB / 100 else f"{size / 1e6:,.2f} MB"
