@@ -27,7 +27,7 @@ BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED) 
 given = $(if $(filter-out file,$(origin $(1))),$($(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book read verify test plan bench notebook run sweep clean checked
+.PHONY: help setup book read pdf archive verify test plan bench notebook run sweep clean checked
 .SILENT:
 
 help: ## list these commands
@@ -42,6 +42,12 @@ book: checked $(SETUP) ## the whole book: _build/html/index.html (PROFILE, SEED)
 
 read: checked $(SETUP) ## the book as published, nothing computed: _build/published/html/index.html (PROFILE)
 	python -m ifcore.study.read $(call given,PROFILE)
+
+pdf: $(SETUP) ## the book as one PDF: _build/book.pdf (yours, or what make read left; needs Chromium or Chrome)
+	python -m ifcore.study.pdf
+
+archive: checked $(SETUP) ## tables, figures, notebooks, adapters, checksums in one file: _build/PROFILE.zip (PROFILE)
+	python -m ifcore.study.archive $(PROFILE)
 
 verify: checked $(SETUP) ## this machine's tables against the published, value by value (PROFILE, SEED; all seeds without)
 	python -m ifcore.study.verify $(PROFILE) $(call given,SEED)

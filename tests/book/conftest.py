@@ -29,7 +29,7 @@ MADE = (
 def checkout(tmp_path_factory):
     """A fresh checkout, one for the whole session."""
     folder = tmp_path_factory.mktemp("checkout") / "book"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*MADE))
+    check_out(folder)
     return folder
 
 
@@ -49,7 +49,7 @@ def built(checkout, tmp_path_factory):
     shared = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "shared"
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
-            shutil.copytree(ROOT, shared / "book", ignore=shutil.ignore_patterns(*MADE))
+            check_out(shared / "book")
             done = run_make(shared / "book", "book", "PROFILE=smoke")
             (shared / "printed").write_text(f"{done.stdout}{done.returncode}")
     *printed, code = (shared / "printed").read_text().splitlines()
@@ -62,6 +62,12 @@ def built(checkout, tmp_path_factory):
 def book(checkout, built):
     """The folder of the book built in the smoke profile."""
     return checkout / "_build" / "html"
+
+
+def check_out(folder: Path) -> None:
+    """The sources, and what is published of speed, which a chapter shows; of runs nothing."""
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*MADE))
+    shutil.copytree(ROOT / "results" / "published" / "bench", folder / "results" / "published" / "bench")
 
 
 def run_make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

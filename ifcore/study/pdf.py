@@ -1,0 +1,77 @@
+"""The book as one PDF, printed by Chromium: what `make pdf` calls. Nothing is computed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ifcore.study.build import last_words
+from ifcore.study.config import find_root
+from ifcore.study.read import BUILT
+from ifcore.study.release import CHAPTERS, named_chapters
+
+PDF = Path("_build", "book.pdf")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+WAIT = 60_000  # milliseconds of a page's own time, for the mathematics to be set
+
+
+def pdf(root: Path) -> Path:
+    """Print the reader's own book, or where there is none the published one as `make read` left it; the PDF's path.
+
+    Raises ValueError, in one line, where there is neither or no browser, RuntimeError where one of the tools fails.
+    """
+    source = next((each for each in (root, root / BUILT / "source") if _is_whole(each)), None)
+    if source is None:
+        raise ValueError(f"{CHAPTERS}: chapters of the table of contents are missing; make book, or make read, first")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise ValueError(
+            "no browser: a PDF is printed by Chromium or Chrome; install one, such as apt install chromium"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        built = ["jupyter-book", "build", str(source), "--path-output", scratch, "-q"]
+        _call([*built, "--builder", "custom", "--custom-builder", "singlehtml"], "the book does not build")
+        html = Path(scratch, "_build", "singlehtml")
+        (page,) = html.rglob("introduction.html")
+        page = page.rename(html / "book.html")  # beside its pictures
+        target = root / PDF
+        target.parent.mkdir(exist_ok=True)
+        options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]
+        options += [f"--virtual-time-budget={WAIT}", f"--user-data-dir={scratch}/browser"]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            options.append("--no-sandbox")  # as root it has none
+        printed = Path(scratch, "book.pdf")
+        _call([browser, *options, f"--print-to-pdf={printed}", page.as_uri()], f"{browser} does not print")
+        if not printed.is_file():
+            raise RuntimeError(f"{browser} does not print: it left no file")
+        shutil.copyfile(printed, target)
+    return target
+
+
+def _is_whole(folder: Path) -> bool:
+    toc = folder / "_toc.yml"
+    return toc.is_file() and all((folder / CHAPTERS / f"{name}.ipynb").is_file() for name in named_chapters(folder))
+
+
+def _call(command: list[str], failure: str) -> None:
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode:
+        raise RuntimeError(f"{failure}: {last_words(done.stdout)}")
+
+
+def main() -> int:
+    """The command line; errors are one line and a non-zero exit code."""
+    try:
+        print(f"The book as a PDF: {pdf(find_root())}")
+    except (ValueError, RuntimeError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
