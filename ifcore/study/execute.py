@@ -60,6 +60,9 @@ def _tidy(notebook) -> None:
             cell.metadata.tags.append("remove-cell")
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            for out in cell.outputs:  # the book takes a picture's words from the cell
+                if words := out.get("metadata", {}).get("image/png", {}).get("alt"):
+                    cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = words
 
 
 def main() -> int:

@@ -71,6 +71,14 @@ def test_a_page_shows_no_error_no_progress_bar_and_no_unfilled_field(book, name)
     assert not re.search(r"\{[a-z_]+\.[a-z_.]+\}", page), "an f-string without its f"
 
 
+@pytest.mark.parametrize("name", COMPUTED)
+def test_every_figure_says_in_words_and_numbers_what_it_shows(book, name):
+    page = (book / "book" / f"{name}.html").read_text(encoding="utf-8")
+    for tag in re.findall(r"<img\b[^>]*_images/[^>]*>", page):
+        (words,) = re.findall(r'alt="([^"]*)"', tag)
+        assert "_images" not in words and len(words) > 20, tag
+
+
 def shown(checkout, chapter, words):
     """The output, as plain text, of the one cell of a chapter that holds these words."""
     cells = nbformat.read(checkout / "book" / "executed" / f"{chapter}.ipynb", as_version=4).cells

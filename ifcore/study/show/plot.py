@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from io import BytesIO
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -9,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ifcore import files
 from ifcore.study.config import Run
+from ifcore.study.show.alt import alt
 
 STYLE = {
     "font.size": 9,
@@ -23,13 +27,17 @@ STYLE = {
 
 
 def save(run: Run, name: str, figure: Figure) -> None:
-    """`figure` in the run's results as PNG and SVG."""
+    """`figure` in the run's results as PNG and SVG; a notebook shows it with its alternative text."""
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         files.write(
             run.results / f"{name}.{suffix}",
             lambda target, suffix=suffix, metadata=metadata: figure.savefig(target, format=suffix, metadata=metadata),
         )
     plt.close(figure)  # the notebook shows what the cell returns, once
+    with BytesIO() as picture:
+        figure.savefig(picture, format="png", bbox_inches="tight", dpi=figure.dpi, metadata={"Software": None})
+        shown = {"image/png": b64encode(picture.getvalue()).decode()}, {"image/png": {"alt": alt(figure)}}
+    figure._repr_mimebundle_ = lambda **_: shown  # as Matplotlib would show it, with words beside it
 
 
 def band(frame: pd.DataFrame, x: str) -> pd.DataFrame:
