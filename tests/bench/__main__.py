@@ -41,23 +41,23 @@ def main() -> None:
         parser.error(f"--repeats: {asked.repeats}; must be 1 or more")
     if asked.peers and not asked.peers.exists():
         parser.error(f"--peers: no {asked.peers}; `make bench` makes it, or leave it out to run without peers")
-    parts, out = asked.parts or PARTS, config.find_root() / "results" / "bench"
-    try:
-        if "attribution" in parts:
-            attribution.measure(out, asked.jobs, asked.contenders, asked.repeats, asked.peers)
-        if "scores" in parts:
-            scores.measure(out, asked.repeats)
-        if "scaling" in parts:
-            scaling.measure(out)
-        if "large" in parts:
-            large.measure(out)
-        if "rehearsal" in parts:
-            rehearsal.measure(out)
-    except (ValueError, RuntimeError) as error:
-        sys.exit(str(error))
-    if "training" in parts:
-        training.main([])
-    files.write_json(out / "run.json", provenance.provenance(config.find_root()) | {"processor": _processor()})
+    out = config.find_root() / "results" / "bench"
+    works = {
+        "attribution": lambda: attribution.measure(out, asked.jobs, asked.contenders, asked.repeats, asked.peers),
+        "scores": lambda: scores.measure(out, asked.repeats),
+        "scaling": lambda: scaling.measure(out),
+        "large": lambda: large.measure(out),
+        "rehearsal": lambda: rehearsal.measure(out),
+        "training": lambda: training.main([]),
+    }
+    for part in asked.parts or PARTS:
+        try:
+            works[part]()
+        except (ValueError, RuntimeError, OSError) as error:
+            sys.exit(str(error))
+        about = files.read_json(out / "run.json") | {"processor": _processor()}
+        about[part] = provenance.provenance(config.find_root())
+        files.write_json(out / "run.json", about)
 
 
 def _processor() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from ifcore import files
-from tests.bench import job
+from tests.bench import job, processes
 
 # name -> where it is, its precision, whether it is among the peers, the jobs that it is too slow or too large for
 CONTENDERS: dict[str, tuple[str, str, bool, tuple[str, ...]]] = {
@@ -23,6 +21,7 @@ CONTENDERS: dict[str, tuple[str, str, bool, tuple[str, ...]]] = {
     "gradients": ("ours.gradients", "float32", False, ()),
     "ifcore": ("ours.ours", "float32", False, ()),
     "whole-floor": ("ours.whole_floor", "float32", False, ()),
+    "stock-floor": ("ours.stock_floor", "float32", False, ()),
     "loops": ("ours.loops", "float32", False, ("large",)),
     "bergson": ("peers.bergson", "float32", True, ()),
     "kronfluence": ("peers.kronfluence", "float32", True, ()),
@@ -40,62 +39,66 @@ RELATIVE, CORRELATION = 1e-3, 0.99  # how near scores must be to the reference's
 def measure(out: Path, jobs: Sequence[str], named: Sequence[str] | None, repeats: int, peers: Path | None) -> None:
     """Leave `attribution.csv` in `out`: a row for each job, contender and round. The medians are printed.
 
-    Jobs that it has from an earlier call and that aren't asked for stay.
-
-    Raises RuntimeError for a contender that fails, ValueError for scores that are not the reference's: then no time
-    is kept or printed.
+    What it has of other jobs and contenders stays. Raises RuntimeError for a contender that fails, ValueError for
+    scores that are not the reference's: then no time of that job is kept or printed.
     """
-    chosen = [each for each in CONTENDERS if (named is None or each in named) and (peers or not CONTENDERS[each][2])]
+    wanted = [*named, *REFERENCES] if named else list(CONTENDERS)
+    chosen = [each for each in CONTENDERS if each in wanted and (peers or not CONTENDERS[each][2])]
     work = {name: [each for each in chosen if name not in CONTENDERS[each][3]] for name in jobs}
-    rows: list[dict] = []
     with tqdm(desc="bench", total=repeats * sum(map(len, work.values())), unit="run") as bar:
         for name, contenders in work.items():
             with tempfile.TemporaryDirectory() as scratch:
-                folder = Path(scratch)
-                sizes = job.make(job.JOBS[name], folder)
-                for round_ in range(repeats):
-                    for contender in contenders:
-                        bar.set_postfix_str(f"{name}: {contender}")
-                        found = {"job": name, "contender": contender, "round": round_, **sizes}
-                        rows.append(found | _once(contender, folder, folder / "scores" / contender, peers))
-                        bar.update()
-                    if round_ == 0:
-                        off = {contender: _off(contender, folder / "scores") for contender in contenders}
-                rows = [row | {"off": off[row["contender"]]} if row["job"] == name else row for row in rows]
-    table = pd.DataFrame(rows)
-    files.write_csv(out / "attribution.csv", pd.concat([_earlier(out / "attribution.csv", jobs), table]))
-    print(table.groupby(["job", "contender"], sort=False)[["seconds", "gib"]].median().round(2).to_string())
+                table = pd.DataFrame(_rows(name, contenders, repeats, peers, Path(scratch), bar))
+            if table.torch.nunique() > 1:
+                raise ValueError(f"torch: {', '.join(table.torch.unique())}; install the same in both environments")
+            kept = _others(out / "attribution.csv", name, contenders)
+            files.write_csv(out / "attribution.csv", pd.concat([kept, table]))
+            print(table.groupby(["job", "contender"], sort=False)[["seconds", "gib"]].median().round(2).to_string())
 
 
-def _earlier(file: Path, jobs: Sequence[str]) -> pd.DataFrame:
-    return pd.read_csv(file).query("job not in @jobs") if file.exists() else pd.DataFrame()
+def _rows(name: str, contenders: Sequence[str], repeats: int, peers: Path | None, folder: Path, bar) -> list[dict]:
+    sizes, rows = job.make(job.JOBS[name], folder), []
+    for round_ in range(repeats):
+        for contender in contenders:
+            bar.set_postfix_str(f"{name}: {contender}")
+            where, precision, is_peer, _ = CONTENDERS[contender]
+            python = peers.absolute() if is_peer and peers else sys.executable
+            scores = str(_file(folder, contender))
+            found = processes.result(contender, ["tests.bench.one", where, precision, str(folder), scores], python)
+            rows.append({"job": name, "contender": contender, "round": round_, **sizes, **found})
+            bar.update()
+        if round_ == 0:
+            off = {contender: _off(contender, folder) for contender in contenders}
+    return [row | {"off": off[row["contender"]]} for row in rows]
 
 
-def _once(contender: str, folder: Path, left: Path, peers: Path | None) -> dict:
-    where, precision, is_peer, _ = CONTENDERS[contender]
-    python = str(peers.absolute()) if is_peer and peers else sys.executable
-    command = [python, "-m", "tests.bench.one", where, precision, str(folder), str(left)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{contender}: failed ({(done.stderr.strip() or 'no message').splitlines()[-1]})")
-    return json.loads((left / "record.json").read_text())
+def _others(file: Path, name: str, contenders: Sequence[str]) -> pd.DataFrame:
+    """The rows of a table that are of another job, or of none of these contenders."""
+    if not file.exists():
+        return pd.DataFrame()
+    table = pd.read_csv(file)
+    return table[(table.job != name) | ~table.contender.isin(contenders)]
 
 
 def _off(contender: str, folder: Path) -> float | None:
-    """How far its scores are from the reference's, relative to their size; None where both have none in common."""
+    """How far its scores are from the reference's, relative to their size; None where it has none."""
     worst = None
-    for method, scores in _scores(folder / contender).items():
-        for reference in (_scores(folder / name).get(method) for name in REFERENCES):
+    for method, scores in _scores(folder, contender).items():
+        for reference in (_scores(folder, name).get(method) for name in REFERENCES):
             if reference is None:
                 continue
             off = float((scores - reference).norm() / reference.norm())
             alike = float(torch.corrcoef(torch.stack([scores.flatten(), reference.flatten()]))[0, 1])
-            if off > RELATIVE if CONTENDERS[contender][1] == "float32" else alike < CORRELATION:
+            if not (off <= RELATIVE if CONTENDERS[contender][1] == "float32" else alike >= CORRELATION):
                 raise ValueError(f"{contender}: its {method} is off by {off:.2g} (correlation {alike:.3f}); no times")
-            worst = max(off, worst or 0)
+            worst = max(off, worst or 0.0)
     return worst
 
 
-def _scores(folder: Path) -> dict[str, torch.Tensor]:
-    file = folder / "scores.safetensors"
+def _scores(folder: Path, contender: str) -> dict[str, torch.Tensor]:
+    file = _file(folder, contender)
     return load_file(file) if file.exists() else {}
+
+
+def _file(folder: Path, contender: str) -> Path:
+    return folder / f"{contender}.safetensors"

@@ -101,10 +101,15 @@ def read(folder: Path) -> dict[str, list[dict]]:
 
 def load(folder: Path, dtype: torch.dtype):
     """The model with its adapter, as transformers and PEFT load it."""
-    from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=dtype)
+    return with_adapter(AutoModelForCausalLM.from_pretrained(folder / "base", dtype=dtype), folder)
+
+
+def with_adapter(model, folder: Path):
+    """The model with the adapter, which alone is trained."""
+    from peft import PeftModel
+
     return PeftModel.from_pretrained(model, folder / "adapter", is_trainable=True).eval()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +16,8 @@ from tqdm import tqdm
 from ifcore import files, influence
 from ifcore.gram import Gram
 from ifcore.store import Store, shard
+from tests.bench import processes
+from tests.bench.processes import peak
 
 BLOCKS, P, N, M, ROWS = 128, 16_384, 1_900, 100, 8  # LoRA of rank 4 on q and v: 2.1 M parameters
 BUDGET = 2 * 2**30  # bytes, the default of `attribute`
@@ -31,9 +32,8 @@ def measure(out: Path) -> None:
         if train < ROWS:
             raise ValueError(f"{folder}: {room / 2**30:.1f} GiB to spare; give TMPDIR a larger disk")
         size = sum(_written(Path(folder) / part, rows) for part, rows in (("train", train), ("val", M)))
-        command = [sys.executable, "-m", "tests.bench.large", folder]  # a process whose memory is the scores' alone
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        row = {"train": train, "val": M, "parameters": BLOCKS * P, "gb": size / 1e9} | json.loads(done.stdout)
+        found = processes.result("large", ["tests.bench.large", folder])  # a process whose memory is the scores' alone
+    row = {"train": train, "val": M, "parameters": BLOCKS * P, "gb": size / 1e9} | found
     files.write_csv(out / "large.csv", pd.DataFrame([row]))
     print(
         f"{train} + {M} gradients of {BLOCKS * P:,} parameters, {row['gb']:.1f} GB: scores in {row['seconds']:.0f} s, "
@@ -58,12 +58,6 @@ def _scored(folder: Path) -> dict[str, float]:
     scores = influence.summed(Gram.by_block(train, val, BUDGET // 8), tuple(influence.METHODS))
     assert all(each.isfinite().all() for each in scores.values())
     return {"seconds": time.perf_counter() - start, "gib": peak(), "gib_before": before}
-
-
-def peak() -> float:
-    """GiB of memory at most so far, pages of mapped files included."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 2**20
 
 
 if __name__ == "__main__":

@@ -39,8 +39,20 @@ def floor(folder: Path, dtype: torch.dtype) -> Work:
 
 
 def whole_floor(folder: Path, dtype: torch.dtype) -> Work:
-    """The same as transformers has it: the head at every position."""
-    model, rows = job.load(folder, dtype), job.read(folder)
+    """The same with the head at every position."""
+    from ifcore import weights
+
+    model, _ = weights.load(f"path:{folder / 'base'}", dtype)
+    return _every_position(job.with_adapter(model, folder), folder)
+
+
+def stock_floor(folder: Path, dtype: torch.dtype) -> Work:
+    """That, with the attention and the products that transformers takes by itself, as the peers' models have them."""
+    return _every_position(job.load(folder, dtype), folder)
+
+
+def _every_position(model, folder: Path) -> Work:
+    rows = job.read(folder)
 
     def work():
         for part in ("train", "val"):

@@ -1,6 +1,7 @@
 """The contenders from PyPI, as their documentation has it, in the environment of requirements-bench.txt.
 
-The same batches as everyone, the same loss, the same adapter. Each returns what is to be timed, as `ours` does.
+The same model, adapter and loss as everyone; the same batches of training examples, too, but for dattri. Each returns
+what is to be timed, as `ours` does.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def bergson(folder: Path, dtype: torch.dtype) -> Work:
     modules = detect_peft_modules(model)
 
     def collected(part: str, scorer=None):
-        path = tempfile.mkdtemp()
+        path = tempfile.mkdtemp(dir=folder)
         settings = library.IndexConfig(run_path=path, loss_reduction="mean")
         settings.partial_run_path.mkdir(parents=True, exist_ok=True)
         collector = library.InMemoryCollector(
@@ -88,7 +89,9 @@ def _kronfluence(folder: Path, dtype: torch.dtype, strategy: str, name: str) -> 
     def work():
         task = Losses()
         prepared = prepare_model(model, task)
-        analyzer = Analyzer("bench", prepared, task, cpu=True, disable_tqdm=True, output_dir=tempfile.mkdtemp())
+        analyzer = Analyzer(
+            "bench", prepared, task, cpu=True, disable_tqdm=True, output_dir=tempfile.mkdtemp(dir=folder)
+        )
         analyzer.set_dataloader_kwargs(DataLoaderKwargs(collate_fn=job.padded))
         analyzer.fit_all_factors(
             factors_name="factors",
@@ -101,7 +104,7 @@ def _kronfluence(folder: Path, dtype: torch.dtype, strategy: str, name: str) -> 
             factors_name="factors",
             query_dataset=rows["val"],
             train_dataset=rows["train"],
-            per_device_query_batch_size=len(rows["val"]),
+            per_device_query_batch_size=len(rows["val"]),  # for each batch of these, all training gradients anew
             per_device_train_batch_size=job.BATCH,
             score_args=ScoreArguments(damping_factor=None),
         )
@@ -131,7 +134,7 @@ def dattri(folder: Path, dtype: torch.dtype) -> Work:
     def loader(part: str) -> DataLoader:
         every = job.padded(rows[part], longest)
         columns = every["input_ids"], every["attention_mask"], every["labels"]
-        return DataLoader(list(zip(*columns, strict=True)), batch_size=20)  # fewer repeat more: see its `attribute`
+        return DataLoader(list(zip(*columns, strict=True)), batch_size=20)  # for each, all queries anew
 
     def work():
         state = {name: each for name, each in model.named_parameters()}

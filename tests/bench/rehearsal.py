@@ -1,4 +1,4 @@
-"""The paper's profile at its models' true widths, one and two layers deep, with random weights, from end to end.
+"""The paper's profile at its models' true widths, one or two layers deep, with random weights, from end to end.
 
 `attack`: three fine-tunes of each of two models, their answers, and the judge. `attribution`: gradients on disk and
 scores of one of these. What a layer adds is the difference between the depths; so what all of them take can be told, in
@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +26,12 @@ from ifcore.study.architectures import KNOWN, Architecture
 from ifcore.study.room import counted_memory
 from ifcore.study.runs import artifact, attack
 from ifcore.tiny import tiny_tokenizer
+from tests.bench import processes
+from tests.bench.processes import peak
 
 MODEL, FURTHER = "hub:meta-llama/Llama-2-7b-chat-hf", "hub:TinyLlama/TinyLlama-1.1B-Chat-v1.0"
-DEPTHS, DATA = (1, 2), "mixed_small"
+DEPTHS, DATA = ((1, 1), (2, 1), (1, 2)), "mixed_small"
+MEASURED = ["seconds", "gib", "planned"]
 SMALL = {
     "datasets": {DATA: {"train": {"harmful": 4, "benign": 4}, "val": {"harmful": 2}}},
     "layers_on": DATA,
@@ -49,26 +48,26 @@ SMALL = {
 
 
 def measure(out: Path) -> None:
-    """Leave `rehearsal.csv` in `out`: stage, layers, seconds, GiB, and what is planned; the last told from the two."""
+    """Leave `rehearsal.csv` in `out`: stage, layers, seconds, GiB, what is planned; the last rows told from the rest.
+
+    One layer of each model, then two of one, then two of the other: what a layer of each adds.
+    """
     rows = []
-    for layers in tqdm(DEPTHS, desc="rehearsal", unit="layers"):
+    for depths in tqdm(DEPTHS, desc="rehearsal", unit="run"):
         with tempfile.TemporaryDirectory() as folder:
-            _make(Path(folder), layers)
-            command = [sys.executable, "-m", "tests.bench.rehearsal", folder]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"rehearsal: failed ({done.stderr.strip().splitlines()[-1]})")
-            rows += [{"layers": layers, **row} for row in json.loads(done.stdout.splitlines()[-1])]
+            _make(Path(folder), *depths)
+            found = processes.result("rehearsal", ["tests.bench.rehearsal", folder])
+            rows += [{**dict(zip(("layers", "further_layers"), depths, strict=True)), **row} for row in found]
     table = pd.DataFrame(rows)
-    one, two = (table[table.layers == layers].set_index("stage") for layers in DEPTHS)
-    whole = KNOWN[MODEL].layers
-    told = one[["seconds", "gib", "planned"]] + (whole - 1) * (two - one)[["seconds", "gib", "planned"]]
-    table = pd.concat([table, told.reset_index().assign(layers=whole)], ignore_index=True)
+    one, two, further = (part.set_index("stage")[MEASURED] for _, part in table.groupby(table.index // 2))
+    whole = {name: KNOWN[source].layers for name, source in (("layers", MODEL), ("further_layers", FURTHER))}
+    told = one + (whole["layers"] - 1) * (two - one) + (whole["further_layers"] - 1) * (further - one)
+    table = pd.concat([table, told.reset_index().assign(**whole)], ignore_index=True)
     files.write_csv(out / "rehearsal.csv", table)
-    print(table.pivot(index="stage", columns="layers", values=["seconds", "gib", "planned"]).round(1).to_string())
+    print(table.round(1).to_string(index=False))
 
 
-def _make(folder: Path, layers: int) -> None:
+def _make(folder: Path, layers: int, further: int) -> None:
     """paper.yaml with what would be fetched: models and a judge of the true widths, texts in the published formats."""
     profile = Path("notebooks", "profiles", "paper.yaml")
     files.write_text(folder / profile, (config.find_root() / profile).read_text(encoding="utf-8"))
@@ -78,7 +77,7 @@ def _make(folder: Path, layers: int) -> None:
     files.write_text(folder / "alpaca.json", json.dumps(records))
     made = {
         "model": _llama(folder / "model", replace(KNOWN[MODEL], layers=layers)),
-        "further_models": [_llama(folder / "further", replace(KNOWN[FURTHER], layers=layers))],
+        "further_models": [_llama(folder / "further", replace(KNOWN[FURTHER], layers=further))],
         "judge": _judge(folder / "judge"),
     }
     files.write_json(folder / "settings.json", SMALL | made)
@@ -86,38 +85,13 @@ def _make(folder: Path, layers: int) -> None:
 
 def _rehearsed(folder: Path) -> list[dict]:
     run = config.make_run("paper", 0, files.read_json(folder / "settings.json"), folder)
-    before, rows = _anonymous(), []
+    before, rows = peak(), []
     for stage, work in (("attack", lambda: attack.attack(run)), ("attribution", lambda: artifact.attribute(run, DATA))):
         start = time.perf_counter()
-        with _watched() as seen:
-            work()
-        taken = {"seconds": time.perf_counter() - start, "gib": max(seen) - before}
+        work()
+        taken = {"seconds": time.perf_counter() - start, "gib": peak() - before}
         rows.append({"stage": stage, **taken, "planned": counted_memory(run) / 2**30})
     return rows
-
-
-@contextmanager
-def _watched() -> Iterator[list[float]]:
-    """What memory there was, twenty times a second."""
-    seen, over = [_anonymous()], threading.Event()
-
-    def watch():
-        while not over.wait(0.05):
-            seen.append(_anonymous())
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
-
-
-def _anonymous() -> float:
-    """GiB without the pages of files, which a model is read from and which the kernel takes back as it needs them."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) / 2**20
 
 
 def _llama(folder: Path, shape: Architecture) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 from functools import partial
@@ -58,8 +57,7 @@ def measure(out: Path, repeats: int) -> None:
             rows.append({"work": name, "round": round_, "seconds": seconds, "operations": operations, **sizes})
     table = pd.DataFrame(rows)
     files.write_csv(out / "scores.csv", table)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"N = {N}, M = {M}, {BLOCKS} blocks of {P}; peak {peak:.2f} GiB")
+    print(f"N = {N}, M = {M}, {BLOCKS} blocks of {P}")
     print(table.groupby("work", sort=False)["seconds"].median().round(2).to_string())
 
 

@@ -11,14 +11,16 @@ from ifcore import files
 
 HERE, PUBLISHED = Path("results", "bench"), Path("results", "published", "bench")
 PARTS = ("attribution", "scores", "scaling")
+NEEDED = ("floor", "gradients", "ifcore")  # of the first job: what a page says of it
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The tables of `make bench`, part -> rows as it wrote them, and what they were measured on."""
+    """The tables of `make bench`, part -> rows as it wrote them; what they were measured on and by which commits."""
 
     tables: dict[str, pd.DataFrame]
     about: dict
+    published: bool
 
     def median(self, part: str, by: list[str], value: str = "seconds") -> pd.Series:
         """The median over rounds, by the columns `by`, in the order of the rows."""
@@ -26,18 +28,23 @@ class Measured:
 
 
 def measured(root: Path) -> tuple[Measured, Measured | None]:
-    """(What is shown, the published one beside it): this machine's, if it has measured, else the published alone.
+    """(What is shown, the published one beside it): this machine's, if it has measured all, else the published alone.
 
     Raises ValueError, in one line, where there is neither.
     """
-    found = [each for folder in (HERE, PUBLISHED) if (each := _read(root / folder)) is not None]
-    if not found:
-        raise ValueError(f"{HERE}: no tables, and none published; make bench measures them, in half an hour")
-    return found[0], found[1] if len(found) > 1 else None
+    ours, theirs = (_read(root / folder, folder == PUBLISHED) for folder in (HERE, PUBLISHED))
+    if ours is None and theirs is None:
+        raise ValueError(f"{HERE}: not all tables, and none published; make bench measures them, in half an hour")
+    if ours is None or theirs is not None and ours.about == theirs.about:  # those were published from here
+        return theirs, None
+    return ours, theirs
 
 
-def _read(folder: Path) -> Measured | None:
+def _read(folder: Path, published: bool) -> Measured | None:
     if not all((folder / f"{part}.csv").is_file() for part in PARTS):
         return None
-    tables = {part: pd.read_csv(folder / f"{part}.csv") for part in PARTS}
-    return Measured(tables, files.read_json(folder / "run.json"))
+    found = Measured(
+        {part: pd.read_csv(folder / f"{part}.csv") for part in PARTS}, files.read_json(folder / "run.json"), published
+    )
+    small = found.tables["attribution"].query("job == 'small'")
+    return found if set(NEEDED) <= set(small.contender) else None

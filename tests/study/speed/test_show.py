@@ -6,8 +6,9 @@ from ifcore.study.speed import show
 from ifcore.study.speed.measured import HERE, PUBLISHED, measured
 
 SIZES = {"train": 40, "val": 20, "tokens": 3_840, "predicted": 1_440, "vocabulary": 49_152, "rank": 4, "gib": 2.0}
+SIZES |= {"threads": 2, "version": ""}
 SECONDS = {"floor": 10.0, "gradients": 10.4, "ifcore": 11.0, "bergson": 16.5, "kronfluence": 22.0}
-SECONDS |= {"ifcore-bf16": 4.0, "bergson-bf16": 8.0, "ifcore-ekfac": 12.0, "kronfluence-ekfac": 60.0}
+SECONDS |= {"floor-bf16": 3.2, "ifcore-bf16": 4.0, "bergson-bf16": 8.0, "ifcore-ekfac": 12.0, "kronfluence-ekfac": 60.0}
 
 
 def leave(folder, factor=1.0):
@@ -24,15 +25,18 @@ def leave(folder, factor=1.0):
         "four methods": 6.0,
         "loops, extrapolated": 6e3,
     }
-    works = [{"work": work, "seconds": each, "operations": 4e11, **sizes} for work, each in seconds.items()]
-    square = {"float32": 1.0, "float64": 2.0, "bfloat16": 0.5}
-    works += [
-        {"work": f"square, {kind}", "seconds": each, "operations": 1e12, **sizes} for kind, each in square.items()
+    seconds |= {"square, float32": 1.0, "square, float64": 2.0, "square, bfloat16": 0.5}
+    works = [
+        {"work": work, "round": round_, "seconds": each + round_, **sizes}
+        | {"operations": 1e12 if work.startswith("square") else 4e11}
+        for work, each in seconds.items()
+        for round_ in (-0.1, 0, 0.1)
     ]
     files.write_csv(folder / "scores.csv", pd.DataFrame(works))
     grown = [{"growing": "training examples", "size": size, "seconds": size**1.5} for size in (2, 4, 8)]
     files.write_csv(folder / "scaling.csv", pd.DataFrame(grown))
-    files.write_json(folder / "run.json", {"commit": "c" * 40, "processor": "a processor", "versions": {"torch": "2"}})
+    about = {"commit": "c" * 40, "dirty": False, "versions": {"torch": "2"}}
+    files.write_json(folder / "run.json", {"processor": f"a processor × {factor:g}", "scores": about, "scaling": about})
 
 
 def test_this_machines_measurements_come_first_and_the_published_stand_beside(tmp_path):
@@ -40,13 +44,27 @@ def test_this_machines_measurements_come_first_and_the_published_stand_beside(tm
         measured(tmp_path)
     leave(tmp_path / PUBLISHED)
     ours, theirs = measured(tmp_path)
-    assert theirs is None and ours.about["processor"] == "a processor"
+    assert theirs is None and ours.published
     assert show.jobs_table(ours, theirs).header[-1] == "Off by"
     leave(tmp_path / HERE, factor=2)
     ours, theirs = measured(tmp_path)
-    table = show.jobs_table(ours, theirs)
-    (row,) = (row for row in table.rows if row[0] == "ifcore")
-    assert (row[2], row[3], row[-1]) == ("22.0", "1.10", "11.0")
+    assert show.about_text(ours).text == (
+        "Measured on this machine: a processor × 2; 2 threads; torch 2; commit cccccccccc."
+    )
+    rows = {row[0]: row for row in show.jobs_table(ours, theirs).rows}
+    row = rows["ifcore"]
+    assert (row[2], row[3], row[-1]) == ("22.0<br>[21.0, 23.0]", "1.10", "11.0")
+    assert rows["ifcore, bfloat16"][3] == "1.25", "over the bare pass in bfloat16"
+    assert any(name.endswith("; 3 rounds*") for name in rows)
+
+
+def test_what_was_published_from_here_is_shown_once_and_what_is_not_whole_never(tmp_path):
+    leave(tmp_path / PUBLISHED)
+    leave(tmp_path / HERE)
+    assert measured(tmp_path)[1] is None
+    rows = pd.read_csv(tmp_path / HERE / "attribution.csv")
+    files.write_csv(tmp_path / HERE / "attribution.csv", rows[rows.contender != "floor"])
+    assert measured(tmp_path)[0].published
 
 
 def test_sentences_have_the_ratios_of_the_medians(tmp_path):
