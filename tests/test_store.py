@@ -1,5 +1,7 @@
 """Gradients on disk: what is read back, and what is made again."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from peft.tuners.lora import LoraLayer
@@ -34,6 +36,14 @@ def test_a_store_has_the_gradients_and_the_hidden_states_in_the_order_of_the_exa
         assert torch.equal(found[block][:, :], value) and torch.equal(found[block][:, 3:5], value[:, 3:5])
     states = representations.representations(model, batches)
     torch.testing.assert_close(found.hidden(), states, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of what is mapped")
+def test_a_store_keeps_no_shard_mapped_for_its_pages_would_fill_the_memory(written):
+    model, batches, folder = written
+    found = store.read(folder, model, batches)
+    kept = [found[block][:, :] for block in found]
+    assert kept and str(folder) not in Path("/proc/self/maps").read_text()
 
 
 def test_gram_matrices_of_a_store_are_those_of_the_gradients(written):

@@ -1,7 +1,8 @@
 """One file with everything that a run left, for a data repository: what `make archive` calls.
 
-Tables, figures and executed notebooks of every seed, adapters, the profile, what was installed, and a list of SHA-256
-sums. Not gradients, hidden states and scores, which can be made again from these.
+Tables, figures and executed notebooks of every seed, adapters, the chapters of the book if they are the profile's, the
+profile, what is installed, and a list of SHA-256 sums. Not gradients, hidden states and scores, which can be made again
+from these.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from ifcore import files
 from ifcore.study.config import find_root, make_run
-from ifcore.study.release import CHAPTERS
+from ifcore.study.release import CHAPTERS, parameters
 from ifcore.study.show.provenance import provenance
 
 KEPT = {".csv", ".json", ".ipynb", ".png", ".svg"}  # of results/
@@ -32,13 +33,14 @@ def archive(root: Path, profile: str) -> Path:
 
     Raises ValueError, in one line, where there is nothing of the profile, and OSError where the disk is full.
     """
-    named = make_run(profile, root=root).profile.name
+    run = make_run(profile, root=root)
+    named = run.profile.name
     results, artifacts = root / "results" / named, root / "artifacts" / named
     found = [path for path in _files(results) if path.suffix in KEPT]
     if not found:
         raise ValueError(f"results/{named}: nothing in it; make book PROFILE={named} first")
     found += [path for path in _files(artifacts) if path.name in ADAPTER]
-    found += _files(root / CHAPTERS)
+    found += [path for path in _files(root / CHAPTERS) if _is_of(root, path, run.profile.digest)]
     found += [root / "notebooks" / "profiles" / f"{named}.yaml"]
     found += [root / name for name in ("requirements.txt", "CITATION.cff", "LICENSE", "README.md")]
     target = root / "_build" / f"{named}.zip"
@@ -48,6 +50,14 @@ def archive(root: Path, profile: str) -> Path:
         raise OSError(f"{target.parent}: {room / 1e9:.2f} GB free, {need / 1e9:.2f} needed; make room")
     files.write(target, lambda draft: _write(draft, root, found))
     return target
+
+
+def _is_of(root: Path, chapter: Path, digest: str) -> bool:
+    given = parameters(chapter.read_text(encoding="utf-8"))
+    try:
+        return make_run(given.pop("profile", ""), given.pop("seed", 0), given, root).profile.digest == digest
+    except ValueError:  # of a profile that is there no more
+        return False
 
 
 def _write(draft: Path, root: Path, found: list[Path]) -> None:
@@ -63,7 +73,7 @@ def _write(draft: Path, root: Path, found: list[Path]) -> None:
 
         for path in tqdm(found, desc="archive", unit="file"):
             add(path.relative_to(root).as_posix(), path.read_bytes())
-        add("environment.json", json.dumps(about, indent=2).encode())
+        add("archived-with.json", json.dumps(about, indent=2).encode())
         add("SHA256SUMS", "".join(sums).encode())
 
 

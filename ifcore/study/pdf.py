@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+
 from ifcore.study.build import last_words
 from ifcore.study.config import find_root
 from ifcore.study.read import BUILT
@@ -16,6 +18,7 @@ from ifcore.study.release import CHAPTERS, named_chapters
 
 PDF = Path("_build", "book.pdf")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+LONGEST = 600  # seconds that either tool may take
 WAIT = 60_000  # milliseconds of a page's own time, for the mathematics to be set
 
 
@@ -32,14 +35,15 @@ def pdf(root: Path) -> Path:
         raise ValueError(
             "no browser: a PDF is printed by Chromium or Chrome; install one, such as apt install chromium"
         )
-    with tempfile.TemporaryDirectory() as scratch:
+    target = root / PDF
+    target.parent.mkdir(exist_ok=True)
+    # Not in /tmp, which a browser that is confined may not see; one that is closing may still write.
+    with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as scratch:
         built = ["jupyter-book", "build", str(source), "--path-output", scratch, "-q"]
         _call([*built, "--builder", "custom", "--custom-builder", "singlehtml"], "the book does not build")
         html = Path(scratch, "_build", "singlehtml")
-        (page,) = html.rglob("introduction.html")
-        page = page.rename(html / "book.html")  # beside its pictures
-        target = root / PDF
-        target.parent.mkdir(exist_ok=True)
+        first = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))["root"]
+        page = (html / f"{first}.html").rename(html / "book.html")  # beside its pictures
         options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]
         options += [f"--virtual-time-budget={WAIT}", f"--user-data-dir={scratch}/browser"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -58,7 +62,10 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _call(command: list[str], failure: str) -> None:
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{failure}: not done after {LONGEST} s") from None
     if done.returncode:
         raise RuntimeError(f"{failure}: {last_words(done.stdout)}")
 

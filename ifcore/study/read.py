@@ -30,7 +30,7 @@ def default(root: Path) -> str:
 def read(root: Path, profile: str) -> Path:
     """The first page of the book as published for a profile.
 
-    Chapters that are newer than what was published are left out of it, `newer` names them. Raises ValueError, in one
+    Chapters that the published edition does not have are left out, `left_out` names them. Raises ValueError, in one
     line, where nothing is published or the first page is not, and RuntimeError where the book does not build.
     """
     there = sorted(folder.parent.name for folder in (root / FOLDER).glob("*/book"))
@@ -39,12 +39,12 @@ def read(root: Path, profile: str) -> Path:
         raise ValueError(f"PROFILE={profile}: no book of it in {FOLDER}; {known}")
     chapters = root / FOLDER / profile / "book"
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    left_out = {str(CHAPTERS / name) for name in newer(root, profile)}
-    if contents["root"] in left_out:
+    without = {str(CHAPTERS / name) for name in left_out(root, profile)}
+    if contents["root"] in without:
         where = chapters.relative_to(root)
         raise ValueError(f"{where}: no {Path(contents['root']).name}.ipynb, the first page; make book computes it")
     for part in contents["parts"]:
-        part["chapters"] = [each for each in part["chapters"] if each["file"] not in left_out]
+        part["chapters"] = [each for each in part["chapters"] if each["file"] not in without]
     contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
     work = root / BUILT
     source = work / "source"
@@ -66,7 +66,7 @@ def read(root: Path, profile: str) -> Path:
     return html.rename(work / "html") / "index.html"
 
 
-def newer(root: Path, profile: str) -> list[str]:
+def left_out(root: Path, profile: str) -> list[str]:
     """The computed chapters that the table of contents names and the published edition does not have."""
     chapters = root / FOLDER / profile / "book"
     return [name for name in named_chapters(root) if not (chapters / f"{name}.ipynb").is_file()]
@@ -81,8 +81,8 @@ def main() -> int:
         root = find_root()
         profile = given.profile or default(root)
         print(f"The book, as published: {read(root, profile)}")
-        if left_out := newer(root, profile):
-            print(f"Newer than that edition, and not in it: {', '.join(left_out)}; make book computes them")
+        if missing := left_out(root, profile):
+            print(f"Not in that edition: {', '.join(missing)}; make book computes them")
     except (ValueError, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

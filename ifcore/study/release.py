@@ -119,7 +119,7 @@ def _check_chapters(
         if not chapter.is_file():
             raise ValueError(f"{name}: missing, and _toc.yml names it; {again}")
         text = chapter.read_text(encoding="utf-8")
-        given = _parameters(text)
+        given = parameters(text)
         run = config.make_run(given.pop("profile", ""), given.pop("seed", 0), given, root)
         if (run.profile.name, run.profile.digest) != (profile, digest):
             raise ValueError(f"{name}: executed for profile {run.profile.name}, not {profile} as it is now; {again}")
@@ -142,7 +142,7 @@ def _again(profile: str) -> str:
     return f"make sweep PROFILE={profile} SNAKEMAKE_ARGS=--forceall at one commit"
 
 
-def _parameters(notebook: str) -> dict:
+def parameters(notebook: str) -> dict:
     """What papermill gave an executed notebook; empty where it gave nothing."""
     for cell in nbformat.reads(notebook, as_version=4).cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
