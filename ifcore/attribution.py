@@ -51,7 +51,8 @@ def attribute(
 
     `methods` are some of `METHODS`, `damping` and the `iterations` of LiSSA as `influence` has them. With `store`, the
     gradients go to that folder, and a killed call goes on from there; without, to a temporary one, where they take more
-    than half of `memory_budget` (bytes, or a text such as "2GiB"). Under `torchrun` (or `accelerate launch`) each
+    than half of `memory_budget` (bytes, or a text such as "2GiB"); EK-FAC's factors, of which a wide model has as much,
+    take a quarter of it at a time, and a pass over `train` each time. Under `torchrun` (or `accelerate launch`) each
     process does its share of the batches; `store` is then needed, and every process has the scores.
 
     Raises ValueError, in one line, for what can't be attributed: see `records.by_id`, `examples.tokenise`,
@@ -70,7 +71,7 @@ def attribute(
     if "ekfac" in methods and (odd := trained.parameters(model).keys() - trained.linears(model).keys()):
         raise ValueError(f"methods: ekfac knows linear maps alone, and the adapter trains {min(odd)}; leave it out")
     summed = [method for method in methods if method in influence.METHODS]
-    factors: gradients.Factors | None = {} if "ekfac" in methods else None
+    groups = _groups(model, budget // 4) if "ekfac" in methods else []
     scores: dict[str, torch.Tensor] = {}
     if methods == ("repsim",):
         if getattr(uncompiled(model), "peft_config", None):  # else a model by itself, which has states, too
@@ -78,12 +79,18 @@ def attribute(
         states = [representations.representations(model, each, _bar(part, progress)) for part, each in batches.items()]
         scores["repsim"] = representations.repsim(*states)
     else:
-        with _collected(model, batches, budget, store, progress, factors) as (of, states):
+        with _collected(model, batches, budget, store, progress, groups) as (of, states, factors):
             if summed:
                 grams = Gram.by_block(of["train"], of["val"], budget // 8)
                 scores = influence.summed(grams, summed, damping, iterations)
-            if factors is not None:
-                scores["ekfac"] = ekfac(of["train"], of["val"], factors, damping)
+            for group in groups:
+                if not factors:
+                    passes = gradients.stream(model, batches["train"], _bar("factors", progress), factors, group)
+                    deque(passes, maxlen=0)
+                parts = ({block: of[part][block] for block in group} for part in ("train", "val"))
+                added = ekfac(*parts, factors, damping)
+                scores["ekfac"] = scores["ekfac"] + added if "ekfac" in scores else added
+                factors.clear()
             if "repsim" in methods:
                 scores["repsim"] = representations.repsim(states["train"], states["val"])
     index, columns = (pd.Index(list(rows[part]), name=part) for part in ("val", "train"))
@@ -97,46 +104,65 @@ def _collected(
     budget: int,
     folder: str | Path | None,
     progress: bool,
-    factors: gradients.Factors | None,
-) -> Iterator[tuple[dict[str, Mapping], dict[str, torch.Tensor]]]:
-    """Gradients and hidden states of each part, in memory or on disk; `factors` are filled if there are any wanted."""
+    groups: Sequence[Sequence[str]],
+) -> Iterator[tuple[dict[str, Mapping], dict[str, torch.Tensor], gradients.Factors]]:
+    """Gradients and hidden states of each part, in memory or on disk, and EK-FAC's factors of the first group.
+
+    No factors where gradients go to disk: a store has none, as they may be as large, so each group has its own pass.
+    """
     share = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if share[1] > 1 and folder is None:
         raise ValueError(f"store: none, for {share[1]} processes; name a folder that all of them see")
     size = 4 * sum(each.numel() for each in trained.parameters(model).values())
     size *= sum(len(batch.rows) for each in batches.values() for batch in each)
     if folder is None and size <= budget // 2:
-        of, states = {}, {}
+        of, states, factors = {}, {}, {}
         for part, each in batches.items():
-            wanted = factors if part == "train" else None
-            of[part], states[part] = _in_memory(model, each, _bar(part, progress), wanted)
-        yield of, states
+            wanted = (factors, groups[0]) if groups and part == "train" else (None, None)
+            of[part], states[part] = _in_memory(model, each, _bar(part, progress), *wanted)
+        yield of, states, factors
         return
     wait = _barrier() if share[1] > 1 else lambda: None
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         for part, each in batches.items():
             on_disk.write(Path(place) / part, model, each, _bar(part, progress), share)
         wait()
-        if factors is not None:  # a pass of its own, as a store has no factors: they may be as large as the gradients
-            deque(gradients.stream(model, batches["train"], _bar("factors", progress), factors), maxlen=0)
         stores = {part: on_disk.read(Path(place) / part, model, each) for part, each in batches.items()}
-        yield stores, {part: each.hidden() for part, each in stores.items()}
+        yield stores, {part: each.hidden() for part, each in stores.items()}, {}
         wait()  # whoever comes first may remove the folder
 
 
 def _in_memory(
-    model: nn.Module, batches: list[Batch], label: str, factors: gradients.Factors | None
+    model: nn.Module,
+    batches: list[Batch],
+    label: str,
+    factors: gradients.Factors | None,
+    factored: Sequence[str] | None,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     states = []
 
     def pieces() -> Iterator[dict[str, torch.Tensor]]:
-        computed = gradients.with_states(model, batches, label, factors)
+        computed = gradients.with_states(model, batches, label, factors, factored)
         for batch, (rows, hidden) in zip(batches, computed, strict=True):
             states.append(representations.at(hidden, batch, "prompt_end"))
             yield rows
 
     of = gradients.gathered(batches, pieces())
     return of, torch.cat(states)[torch.cat([batch.rows for batch in batches]).argsort()]
+
+
+def _groups(model: nn.Module, room: int) -> list[list[str]]:
+    """The blocks, as many at a time as have EK-FAC's factors within `room` bytes; one, if it takes more by itself."""
+    groups: list[list[str]] = []
+    left = 0
+    for block, linear in trained.linears(model).items():
+        size = 4 * (linear.in_features**2 + linear.out_features**2)
+        if size > left:
+            groups.append([])
+            left = room
+        groups[-1].append(block)
+        left -= size
+    return groups
 
 
 def _batches(model: nn.Module, tokenizer, rows: Mapping[Any, Example], size: int, part: str) -> list[Batch]:

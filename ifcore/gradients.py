@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,14 +48,19 @@ def gathered(batches: Sequence[Batch], pieces: Iterable[Mapping[str, Tensor]]) -
 
 
 def stream(
-    model: nn.Module, batches: Iterable[Batch], progress: str = "", factors: Factors | None = None
+    model: nn.Module,
+    batches: Iterable[Batch],
+    progress: str = "",
+    factors: Factors | None = None,
+    factored: Collection[str] | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Yields block -> [b, P_b] on the CPU for one batch after another: for gradients that memory can't hold at once.
 
     For a linear map y = W x the gradient of example i is Σ_t δ_it x_itᵀ, with δ the gradient of Σ_i loss_i at y. The
     examples of a batch don't see one another, so one forward and one backward pass yield every row. Whatever else the
     adapter trains (embeddings, biases, DoRA's magnitudes, experts) is differentiated example by example. `factors`, a
-    dictionary, is filled with block -> Σ_t x_t x_tᵀ and Σ_t δ_t δ_tᵀ over all tokens, of linear maps: see `kronecker`.
+    dictionary, is filled with block -> Σ_t x_t x_tᵀ and Σ_t δ_t δ_tᵀ over all tokens, of linear maps (those blocks that
+    `factored` names, by default all): see `kronecker`.
 
     The first batch is checked: one example's loss against the model's own logits, the sum of the rows of each block
     against what plain backpropagation says, and the names of the blocks against all that the adapter trains. Raises
@@ -70,7 +75,7 @@ def stream(
             losses = example_losses(model, batch)
             fitting = products.fitting(calls, batch)
             calls.clear()
-            rows = _by_products(losses, fitting, {} if checked else parameters, factors, batch)
+            rows = _by_products(losses, fitting, {} if checked else parameters, batch, factors, factored)
             rows |= _one_by_one(model, {name: each for name, each in parameters.items() if name not in rows}, batch)
             if not checked:
                 _check_loss(model, batch, losses.detach())
@@ -82,20 +87,29 @@ def stream(
 
 
 def with_states(
-    model: nn.Module, batches: Sequence[Batch], progress: str = "", factors: Factors | None = None
+    model: nn.Module,
+    batches: Sequence[Batch],
+    progress: str = "",
+    factors: Factors | None = None,
+    factored: Collection[str] | None = None,
 ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     """What `stream` yields of each batch, and the last layer's hidden states [b, T, H] that the same pass leaves.
 
     Whatever other passes are made for a batch, here or by whoever takes it, are not mistaken for the batch's own.
     """
     with recorded(model) as seen:
-        for rows in stream(model, batches, progress, factors):
+        for rows in stream(model, batches, progress, factors, factored):
             yield rows, seen[0]
             seen.clear()
 
 
 def _by_products(
-    losses: Tensor, calls: products.Calls, checked: Mapping[str, nn.Parameter], factors: Factors | None, batch: Batch
+    losses: Tensor,
+    calls: products.Calls,
+    checked: Mapping[str, nn.Parameter],
+    batch: Batch,
+    factors: Factors | None,
+    factored: Collection[str] | None,
 ) -> dict[str, Tensor]:
     """Block -> [b, P_b] from the inputs and outputs of each call of each linear map.
 
@@ -109,7 +123,7 @@ def _by_products(
     for block, delta, x in pairs:
         rows = torch.einsum("bto,bti->boi", delta, x).flatten(1)
         found[block] = found[block] + rows if block in found else rows
-        if factors is not None:
+        if factors is not None and (factored is None or block in factored):
             _add(factors, block, delta, x, batch)
     for block, total in zip(plain, expected, strict=True):
         if block in found:
