@@ -10,7 +10,7 @@ from ifcore.study import build
 
 def test_make_alone_lists_the_commands(make):
     listed = make().stdout
-    for command in ("setup", "book", "read", "verify", "test", "notebook", "run", "sweep", "clean"):
+    for command in ("setup", "book", "read", "pdf", "archive", "verify", "test", "notebook", "run", "sweep", "clean"):
         assert f"make {command} " in listed
 
 
@@ -65,6 +65,8 @@ TITLES = [
     "Sensitivity",
     "Facts",
     "Counterfactuals",
+    "Your own fine-tune",
+    "How fast, and why",
     "Appendix B: Settings and data",
     "Introduction",
     "Conclusion",
@@ -75,7 +77,7 @@ def test_chapters_run_in_the_books_order_and_a_build_says_little_else(built, boo
     *chapters, last = built.splitlines()
     assert last == f"The book: {book / 'index.html'}"
     begun, made = chapters[::2], chapters[1::2]
-    assert begun == [f"chapter {number} of 11, {title}" for number, title in enumerate(TITLES, 1)]
+    assert begun == [f"chapter {number} of {len(TITLES)}, {title}" for number, title in enumerate(TITLES, 1)]
     shares = []
     for begins, ends in zip(begun, made, strict=True):
         said = re.fullmatch(re.escape(begins) + r": made; (\d+)% of the whole, .+, about .+ left", ends)
