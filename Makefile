@@ -27,7 +27,7 @@ BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED) 
 given = $(if $(filter-out file,$(origin $(1))),$($(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book read pdf archive verify test plan bench notebook run sweep clean checked
+.PHONY: help setup book read pdf archive verify test torture plan bench notebook run sweep clean checked
 .SILENT:
 
 help: ## list these commands
@@ -56,6 +56,9 @@ test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke pro
 	ruff check .
 	lint-imports --no-logo --no-cache
 	python -m pytest $(PYTEST_ARGS)
+
+torture: $(SETUP) ## what is wrong, hostile or broken, on purpose; no part of make test
+	python -m pytest -o addopts="--import-mode=importlib -ra" tests/torture $(PYTEST_ARGS)
 
 plan: checked $(SETUP) ## what a profile would run: tokens, memory, minutes on this machine; nothing is downloaded (PROFILE)
 	python -m ifcore.study.plan notebooks/profiles/$(PROFILE).yaml

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -194,6 +195,6 @@ def _bar(part: str, progress: bool) -> str:
 def _bytes(size: str | int) -> int:
     """The bytes that a number or a text such as `2GiB`, `500 MB` or `1e9` says; MB and MiB are both 2²⁰."""
     found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([KMGT]?)(?:i?B)?\s*", str(size), re.IGNORECASE)
-    if not found or not (count := float(found[1])) > 0:
+    if not found or not 0 < (count := float(found[1])) < math.inf:
         raise ValueError(f"memory_budget: {size!r}; give bytes, or a text such as '2GiB'")
     return int(count * UNITS[found[2].upper()])

@@ -73,7 +73,7 @@ def check(source: str) -> None:
     elif source.startswith("pypi:"):
         _wheel(source.removeprefix("pypi:"))
     elif source.startswith("hub:"):
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", source.removeprefix("hub:")):
+        if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source.removeprefix("hub:")):
             raise ValueError(f"model: {source!r}; a model on the hub is written hub:OWNER/NAME")
     elif source != "random:tiny-llama":
         raise ValueError(

@@ -84,8 +84,8 @@ def from_notebook(names: Mapping[str, Any]) -> Run:
 def make_run(name: str, seed: Any = 0, overrides: Mapping[str, Any] | None = None, root: Path | None = None) -> Run:
     """The run of the profile file called `name`, with some keys overridden. Raises ValueError as from_notebook does."""
     root = root or find_root()
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed: {seed!r}; must be a whole number, 0 or more")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed: {seed!r}; must be a whole number, 0 or more, below 2³²")
     file = root / "notebooks" / "profiles" / f"{name}.yaml"
     if file.is_file():
         standard = load(file)
@@ -108,6 +108,8 @@ def load(file: Path) -> Profile:
     """The profile in a YAML file. Raises ValueError, in one line, naming the file, the key, the value, the remedy."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file.name}: not UTF-8 (byte {error.start}); save it as that") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{file.name}: not YAML ({' '.join(str(error).split())}); correct it there") from error
     if not isinstance(content, dict):
