@@ -50,7 +50,7 @@ def test_an_unknown_profile_names_those_there_are():
 
 @pytest.mark.parametrize("seed", ["abc", -1, 1.5, True, None])
 def test_a_seed_is_a_whole_number(seed):
-    with pytest.raises(ValueError, match="^seed: .*; must be a whole number, 0 or more$"):
+    with pytest.raises(ValueError, match="^seed: .*; must be a whole number, 0 or more, below 2³²$"):
         config.make_run("smoke", seed, root=ROOT)
 
 
