@@ -66,7 +66,6 @@ TITLES = [
     "Facts",
     "Counterfactuals",
     "Your own fine-tune",
-    "How fast, and why",
     "Appendix B: Settings and data",
     "Introduction",
     "Conclusion",
