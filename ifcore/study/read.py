@@ -17,14 +17,9 @@ from ifcore import files
 from ifcore.study.build import last_words
 from ifcore.study.config import find_root
 from ifcore.study.release import CHAPTERS, named_chapters
-from ifcore.study.show.published import FOLDER, PROFILES
+from ifcore.study.show.published import FOLDER, preferred
 
 BUILT = Path("_build", "published")
-
-
-def default(root: Path) -> str:
-    """The first of `PROFILES` that is published."""
-    return next((name for name in PROFILES if (root / FOLDER / name / "book").is_dir()), PROFILES[0])
 
 
 def read(root: Path, profile: str) -> Path:
@@ -75,11 +70,11 @@ def left_out(root: Path, profile: str) -> list[str]:
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(prog="python -m ifcore.study.read", description=__doc__)
-    parser.add_argument("profile", nargs="?", help=f"by default the first published of {', '.join(PROFILES)}")
+    parser.add_argument("profile", nargs="?", help="by default the one that is published with most seeds")
     given = parser.parse_args()
     try:
         root = find_root()
-        profile = given.profile or default(root)
+        profile = given.profile or preferred(root)
         print(f"The book, as published: {read(root, profile)}")
         if missing := left_out(root, profile):
             print(f"Not in that edition: {', '.join(missing)}; make book computes them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from ifcore.study.show.provenance import provenance
 FOLDER = Path("results", "published")  # below the root: a folder a profile
 PROFILES = ("evening", "laptop")  # those that are published, the one with more examples first
 SCORECARD = "scorecard.csv"  # of all seeds together, so beside their folders
+FEWEST = 3  # seeds of which a verdict may be had
 MEASURED = ("value", "ci_low", "ci_high")
 SEPARATOR = "\x1f"  # in no text
 
@@ -34,16 +36,20 @@ def published(run: Run, name: str) -> pd.DataFrame | None:
 
 
 def released(run: Run) -> list[Path]:
-    """The folders of the published seeds that have the most examples, as many as the run's at least.
+    """The folders of the `preferred` published seeds, of profiles that have as many examples as the run's at least.
 
     None where nothing is published, or the run is those.
     """
-    for profile in PROFILES:
-        if folders := sorted((run.root / FOLDER / profile).glob("seed-*")):
-            return [] if _is(run, folders[0]) else folders
-        if profile == run.profile.name:
-            break
-    return []
+    own = run.profile.name
+    among = PROFILES[: PROFILES.index(own) + 1] if own in PROFILES else PROFILES
+    folders = _seeds(run.root, preferred(run.root, among))
+    return [] if folders and _is(run, folders[0]) else folders
+
+
+def preferred(root: Path, among: Sequence[str] = PROFILES) -> str:
+    """The published profile to go by: the first with as many seeds as a verdict takes, else that with most of them."""
+    counts = {profile: min(len(_seeds(root, profile)), FEWEST) for profile in among}
+    return max(counts, key=counts.get)
 
 
 def joined(frame: pd.DataFrame, theirs: pd.DataFrame | None) -> pd.DataFrame:
@@ -88,6 +94,10 @@ def named(frame: pd.DataFrame, by: list[str]) -> pd.Series:
     """A text a row, made of the columns `by`: the same for 1 and 1.0, and for a number as for what a file has of it."""
     columns = [frame[name].map(_text) for name in by]
     return pd.Series(list(zip(*columns, strict=True)), index=frame.index).map(SEPARATOR.join)
+
+
+def _seeds(root: Path, profile: str) -> list[Path]:
+    return sorted((root / FOLDER / profile).glob("seed-*"))
 
 
 def _text(value: object) -> str:

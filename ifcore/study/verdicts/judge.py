@@ -12,13 +12,13 @@ import pandas as pd
 import yaml
 
 from ifcore.study import statistics
+from ifcore.study.show.published import FEWEST
 from ifcore.study.statistics import Pooled
 from ifcore.study.verdicts.estimates import Lacking, Tables
 from ifcore.study.verdicts.evidence import STATISTICS
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
 LEVEL = 0.05  # for all claims together
-FEWEST = 3  # seeds of which a verdict may be had
 MOST = 1_000  # seeds: more than that are no advice
 
 

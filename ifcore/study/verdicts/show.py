@@ -17,10 +17,11 @@ from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, save
+from ifcore.study.show.published import FEWEST
 from ifcore.study.show.table import Prose, Table
 from ifcore.study.statistics import Pooled
 from ifcore.study.verdicts.estimates import ITSELF, Lacking, Tables, mean_by_seed, rows_learnt, rows_of
-from ifcore.study.verdicts.judge import FEWEST, INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim, fixed_on
+from ifcore.study.verdicts.judge import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim, fixed_on
 
 
 def answer_text(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:

@@ -103,3 +103,7 @@ def test_verdicts_stand_beside_those_of_as_many_examples_at_least(run):
     leave(run, "evening", 0.2, 0.4)
     for name in ("laptop", "laptop-0a1b", "evening"):
         assert [folder.parent.name for folder in released(named(run, name))] == ["evening", "evening"]
+    leave(run, "laptop", 0.1, 0.2, 0.3)  # of which a verdict may be had
+    assert len(released(named(run, "laptop"))) == 3 and len(released(named(run, "evening"))) == 2
+    leave(run, "evening", 0.2, 0.4, 0.6)
+    assert {folder.parent.name for folder in released(named(run, "laptop"))} == {"evening"}
