@@ -134,7 +134,7 @@ def dattri(folder: Path, dtype: torch.dtype) -> Work:
     def loader(part: str) -> DataLoader:
         every = job.padded(rows[part], longest)
         columns = every["input_ids"], every["attention_mask"], every["labels"]
-        return DataLoader(list(zip(*columns, strict=True)), batch_size=20)  # for each, all queries anew
+        return DataLoader(list(zip(*columns, strict=True)), batch_size=10)  # for each, all queries anew
 
     def work():
         state = {name: each for name, each in model.named_parameters()}

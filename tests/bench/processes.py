@@ -14,6 +14,8 @@ from typing import Any
 def result(what: str, arguments: Sequence[str], python: str | Path = sys.executable) -> Any:
     """What `python -m` with these arguments prints as its last line, JSON. RuntimeError, in one line, if it fails."""
     done = subprocess.run([str(python), "-m", *arguments], capture_output=True, text=True)
+    if done.returncode < 0:
+        raise RuntimeError(f"{what}: killed by signal {-done.returncode}; give it more memory, or leave it out")
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise RuntimeError(f"{what}: failed ({said[-1]})")

@@ -76,7 +76,7 @@ def jobs_table(ours: Measured, theirs: Measured | None) -> Table:
         "the bare pass of the same precision; the process's largest memory; by how much scores are off from those of "
         "`ifcore` in float32, relative to their size (in bfloat16 a correlation of 0.99 is asked for). Each run is a "
         "process of its own. kronfluence is given all explained examples at once, since it computes training gradients "
-        "anew for each batch of them, and dattri batches of 20, all padded alike: both take memory for it."
+        "anew for each batch of them, and dattri batches of 10, all padded alike: both take memory for it."
     )
     header = ["Job and contender", "Gives", "Seconds", "× floor", "GiB", "Off by", "Published"]
     if theirs is None:
