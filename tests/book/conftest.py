@@ -13,7 +13,7 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[2]
 MADE = (
     ".git",
-    ".venv",
+    ".venv*",
     "artifacts",
     "results",
     "_build",
