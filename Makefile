@@ -57,7 +57,8 @@ test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke pro
 	lint-imports --no-logo --no-cache
 	python -m pytest $(PYTEST_ARGS)
 
-torture: $(SETUP) ## what is wrong, hostile or broken, on purpose; no part of make test
+torture: $(SETUP) ## what is wrong, hostile or broken, on purpose, and every page in a browser; no part of make test
+	python -m pip install --disable-pip-version-check --quiet -r requirements-torture.txt
 	python -m pytest -o addopts="--import-mode=importlib -ra" tests/torture $(PYTEST_ARGS)
 
 plan: checked $(SETUP) ## what a profile would run: tokens, memory, minutes on this machine; nothing is downloaded (PROFILE)

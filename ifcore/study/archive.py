@@ -40,7 +40,7 @@ def archive(root: Path, profile: str) -> Path:
     if not found:
         raise ValueError(f"results/{named}: nothing in it; make book PROFILE={named} first")
     found += [path for path in _files(artifacts) if path.name in ADAPTER]
-    found += [path for path in _files(root / CHAPTERS) if _is_of(root, path, run.profile.digest)]
+    found += [path for path in sorted((root / CHAPTERS).glob("*.ipynb")) if _is_of(root, path, run.profile.digest)]
     found += [root / "notebooks" / "profiles" / f"{named}.yaml"]
     found += [root / name for name in ("requirements.txt", "CITATION.cff", "LICENSE", "README.md")]
     target = root / "_build" / f"{named}.zip"

@@ -19,6 +19,7 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from ifcore import files
+from ifcore.study import links
 from ifcore.study.runs.events import emit
 
 
@@ -47,6 +48,7 @@ def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
             raise RuntimeError(f"{source.name}: {error.ename}: {error.evalue}") from None
         notebook = nbformat.read(executed, as_version=4)
     _tidy(notebook)
+    links.link(notebook, Path.cwd(), output.parent)
     files.write_text(output, nbformat.writes(notebook) + "\n")
 
 

@@ -19,6 +19,8 @@ import nbformat
 
 from ifcore import files
 from ifcore.study import config
+from ifcore.study.links import FOLDER as FILES
+from ifcore.study.links import linked
 from ifcore.study.show.provenance import git
 from ifcore.study.show.published import FOLDER, SCORECARD
 
@@ -54,6 +56,9 @@ def release(root: Path, profile: str) -> Path:
         (fresh / "book").mkdir()
         for chapter in chapters:
             shutil.copy(chapter, fresh / "book")
+            for name in linked(chapter.read_text(encoding="utf-8")):
+                (fresh / "book" / FILES).mkdir(exist_ok=True)
+                shutil.copy(chapter.parent / FILES / name, fresh / "book" / FILES)
         target.parent.mkdir(exist_ok=True)
         if target.exists():
             target.rename(stale)

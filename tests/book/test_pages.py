@@ -11,7 +11,7 @@ COMPUTED = ["executed/empirical_study", "executed/approximation_error", "execute
 COMPUTED += ["executed/parameter_change", "executed/controls", "executed/sensitivity", "executed/facts"]
 COMPUTED += ["executed/counterfactual", "executed/your_own", "executed/appendix_b"]
 COMPUTED += ["executed/introduction", "executed/conclusion"]
-PAGES = ["preliminaries", "appendix_a", *COMPUTED]
+PAGES = ["preliminaries", "appendix_a", "glossary", *COMPUTED]
 
 
 def test_the_book_has_its_chapters_and_nothing_is_fetched_when_one_opens(book):
@@ -77,6 +77,31 @@ def test_every_figure_says_in_words_and_numbers_what_it_shows(book, name):
     for tag in re.findall(r"<img\b[^>]*_images/[^>]*>", page):
         (words,) = re.findall(r'alt="([^"]*)"', tag)
         assert "_images" not in words and len(words) > 20, tag
+
+
+@pytest.mark.parametrize("name", ["executed/empirical_study", "executed/introduction", "executed/convergence"])
+def test_tables_and_figures_have_their_files_and_the_cell_that_made_them(book, name):
+    page = (book / "book" / f"{name}.html").read_text(encoding="utf-8")
+    files = re.findall(r'href="([^"]*_downloads/[^"]+\.(?:csv|svg))"', page)
+    assert {file.rpartition(".")[2] for file in files} == {"csv", "svg"}
+    for file in files:
+        assert (book / "book" / f"{name}.html").parent.joinpath(file).is_file()
+    assert "<summary>the cell that made it</summary>" in page
+
+
+def test_the_names_of_methods_and_data_sets_carry_what_the_glossary_says(book):
+    page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
+    for name in ("DataInf", "RepSim before", "Mixed (small), accuracy (%)"):
+        link = rf'<a class="term[^>]*glossary.html#term-[^>]*title="[^"]{{20,}}"[^>]*>{re.escape(name)}'
+        assert re.search(link, page), name
+
+
+def test_a_page_says_what_a_link_to_it_shows(book):
+    for name, picture in (("executed/introduction", r"_images/\w+\.png"), ("glossary", r"_static/book\.png")):
+        page = (book / "book" / f"{name}.html").read_text(encoding="utf-8")
+        assert re.search(rf'<meta property="og:image" content="[^"]*{picture}"', page)
+        assert re.search(r'<meta property="og:description" content="[^"]{40,}"', page)
+        assert re.search(r'<meta name="description" content="[^"]{40,}"', page)
 
 
 def shown(checkout, chapter, words):

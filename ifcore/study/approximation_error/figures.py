@@ -126,7 +126,7 @@ def conditions_figure(run: Run, agreement: pd.DataFrame) -> Figure:
             axis.set_xscale("log")
         axes[0].set_ylabel("correlation with retraining")
         figure.legend(*axes[2].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-        save(run, "loo_conditions", figure)
+        save(run, "loo_conditions", figure, ("loo_truth",))
     return figure
 
 

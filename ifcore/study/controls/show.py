@@ -56,7 +56,7 @@ def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attr
             for name, face in (("coverage", "black"), ("accuracy", "white"))
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
-        save(run, "fig_controls", figure)
+        save(run, "fig_controls", figure, ("controls",))
     return figure
 
 

@@ -40,7 +40,7 @@ def removal_figure(run: Run, frame: pd.DataFrame) -> Figure:
             _forest(axis, part, names)
             axis.set_title(f"without {count} of {part.n_train.iloc[0]}")
         figure.supxlabel("rise of the held-out loss (nats per token)", fontsize=9)
-        save(run, "fig_removal", figure)
+        save(run, "fig_removal", figure, ("removal",))
     return figure
 
 
@@ -103,7 +103,7 @@ def lds_figure(run: Run, frame: pd.DataFrame) -> Figure:
             _forest(axis, part[part.against == ITSELF], names)
             axis.set_title(DATASETS[dataset])
         figure.supxlabel("linear datamodeling score", fontsize=9)
-        save(run, "fig_lds", figure)
+        save(run, "fig_lds", figure, ("lds",))
     return figure
 
 

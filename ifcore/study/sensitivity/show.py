@@ -76,7 +76,7 @@ def effects_figure(run: Run, frame: pd.DataFrame) -> Figure:
             ncols=4,
             frameon=False,
         )
-        save(run, "fig_sensitivity", figure)
+        save(run, "fig_sensitivity", figure, ("sensitivity_effects",))
     return figure
 
 
@@ -104,7 +104,7 @@ def damping_figure(run: Run, frame: pd.DataFrame) -> Figure:
         for axis in axes[:, 0]:
             axis.set_ylim(0, 104)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
-        save(run, "fig_damping", figure)
+        save(run, "fig_damping", figure, ("sensitivity",))
     return figure
 
 
@@ -130,7 +130,7 @@ def hubs_figure(run: Run, frame: pd.DataFrame) -> Figure:
             axes[-1, column].set_xlabel("step")
         axes[0, 0].set_ylim(0, 104)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-        save(run, "fig_hubs", figure)
+        save(run, "fig_hubs", figure, ("sensitivity_hubs",))
     return figure
 
 

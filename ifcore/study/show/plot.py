@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from io import BytesIO
 
 import pandas as pd
@@ -26,8 +27,9 @@ STYLE = {
 }
 
 
-def save(run: Run, name: str, figure: Figure) -> None:
-    """`figure` in the run's results as PNG and SVG; a notebook shows it with its alternative text."""
+def save(run: Run, name: str, figure: Figure, tables: Sequence[str] = ()) -> None:
+    """`figure` in the run's results as PNG and SVG; a notebook shows it with its alternative text, the book with links
+    to the SVG and to the CSVs that it shows: `tables`, by default that of the figure's name where there is one."""
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         files.write(
             run.results / f"{name}.{suffix}",
@@ -36,7 +38,10 @@ def save(run: Run, name: str, figure: Figure) -> None:
     plt.close(figure)  # the notebook shows what the cell returns, once
     with BytesIO() as picture:
         figure.savefig(picture, format="png", bbox_inches="tight", dpi=figure.dpi, metadata={"Software": None})
-        shown = {"image/png": b64encode(picture.getvalue()).decode()}, {"image/png": {"alt": alt(figure)}}
+        data = {"image/png": b64encode(picture.getvalue()).decode()}
+    made = [run.results / f"{table}.csv" for table in tables or [name]] + [run.results / f"{name}.svg"]
+    made = [str(file.relative_to(run.root)) for file in made if file.is_file()]
+    shown = data, {"image/png": {"alt": alt(figure)}, "made": made}
     figure._repr_mimebundle_ = lambda **_: shown  # as Matplotlib would show it, with words beside it
 
 

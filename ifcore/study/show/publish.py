@@ -19,7 +19,7 @@ def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
     Says of each row which seed, profile and model it is of, where the frame does not. Tables that the folder has from
     another profile of this name are removed, by whoever publishes first. Where the repository ships the table, three
-    columns more tell what it says of a row (`published.joined`).
+    columns more tell what it says of a row (`published.joined`). `attrs["made"]` names the file, below the root.
     """
     about = {"seed": run.seed, "profile": run.profile.name, "model": run.profile.model}
     frame = frame.assign(**{name: value for name, value in about.items() if name not in frame})
@@ -30,7 +30,9 @@ def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
                 stale.unlink()
         files.write_csv(run.results / f"{name}.csv", frame)
         files.write_json(run.results / "run.json", about | {"digest": run.profile.digest} | provenance(run.root))
-    return joined(read(folders(run), name)[name], published(run, name))
+    found = joined(read(folders(run), name)[name], published(run, name))
+    found.attrs["made"] = [str((run.results / f"{name}.csv").relative_to(run.root))]
+    return found
 
 
 def folders(run: Run) -> list[Path]:

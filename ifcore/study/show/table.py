@@ -27,6 +27,10 @@ class Table:
     frame: pd.DataFrame
     text: bool = False
 
+    def _repr_mimebundle_(self, **_) -> tuple[dict, dict]:
+        """Beside HTML and Markdown: which file it is from, if any, for the links under it."""
+        return {}, {"made": self.frame.attrs.get("made", [])}
+
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{_html(cell)}</th>" for cell in self.header)
         body = "".join("<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)

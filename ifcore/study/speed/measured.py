@@ -11,12 +11,16 @@ from ifcore import files
 
 HERE, PUBLISHED = Path("results", "bench"), Path("results", "published", "bench")
 PARTS = ("attribution", "scores", "scaling")
+FURTHER = ("large", "rehearsal")  # which need much disk or memory, and so may be missing
 NEEDED = ("floor", "gradients", "ifcore")  # of the first job: what a page says of it
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The tables of `make bench`, part -> rows as it wrote them; what they were measured on and by which commits."""
+    """The tables of `make bench`, part -> rows as it wrote them, and what they were measured on, by which commits.
+
+    A table's `attrs["made"]` names its file, below the root.
+    """
 
     tables: dict[str, pd.DataFrame]
     about: dict
@@ -32,7 +36,7 @@ def measured(root: Path) -> tuple[Measured, Measured | None]:
 
     Raises ValueError, in one line, where there is neither.
     """
-    ours, theirs = (_read(root / folder, folder == PUBLISHED) for folder in (HERE, PUBLISHED))
+    ours, theirs = (_read(root, folder) for folder in (HERE, PUBLISHED))
     if ours is None and theirs is None:
         raise ValueError(f"{HERE}: not all tables, and none published; make bench measures them, in half an hour")
     if ours is None or theirs is not None and ours.about == theirs.about:  # those were published from here
@@ -40,11 +44,13 @@ def measured(root: Path) -> tuple[Measured, Measured | None]:
     return ours, theirs
 
 
-def _read(folder: Path, published: bool) -> Measured | None:
-    if not all((folder / f"{part}.csv").is_file() for part in PARTS):
+def _read(root: Path, folder: Path) -> Measured | None:
+    if not all((root / folder / f"{part}.csv").is_file() for part in PARTS):
         return None
-    found = Measured(
-        {part: pd.read_csv(folder / f"{part}.csv") for part in PARTS}, files.read_json(folder / "run.json"), published
-    )
+    there = [part for part in (*PARTS, *FURTHER) if (root / folder / f"{part}.csv").is_file()]
+    tables = {part: pd.read_csv(root / folder / f"{part}.csv") for part in there}
+    for part, table in tables.items():
+        table.attrs["made"] = [str(folder / f"{part}.csv")]
+    found = Measured(tables, files.read_json(root / folder / "run.json"), folder == PUBLISHED)
     small = found.tables["attribution"].query("job == 'small'")
     return found if set(NEEDED) <= set(small.contender) else None

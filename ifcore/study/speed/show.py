@@ -177,6 +177,7 @@ def bounds_table(ours: Measured) -> Table:
         "matrices of 4,096 rows in that precision."
     )
     header = ["Step", "Precision", "10⁹ operations", "Seconds", "10⁹ a second", "% of a product's"]
+    frame.attrs = seconds.attrs
     return Table(None, caption, header, cells, frame)
 
 
@@ -205,6 +206,39 @@ def scaling_table(ours: Measured) -> Table:
     header = ["What grows", "From, to", "Power of the seconds", "Expected of the operations"]
     caption = "How the time grows: the slope of log seconds over log size, ± its standard error."
     return Table(None, caption, header, rows, ours.tables["scaling"], text=True)
+
+
+def large_text(ours: Measured) -> Prose | None:
+    """Gradients on disk that are larger than the memory that scores take. From large.csv; None without it."""
+    if "large" not in ours.tables:
+        return None
+    row = ours.tables["large"].iloc[0]
+    return Prose(
+        f"Gradients larger than memory stay on disk: {row.gb:.1f} GB of them ({row.train:,.0f} + {row.val:,.0f} "
+        f"examples, {row.parameters / 1e6:.1f} million parameters, as Llama-2-7B has them) become scores in "
+        f"{_long(row.seconds)}, in a process of {row.gib:.2f} GiB at most, {row.gib_before:.2f} of which it has before "
+        "it reads the first."
+    )
+
+
+def rehearsal_table(ours: Measured) -> Table | None:
+    """The paper's profile at true widths, and what that tells of its depth. From rehearsal.csv; None without it."""
+    if "rehearsal" not in ours.tables:
+        return None
+    table = ours.tables["rehearsal"]
+    rows = []
+    for place, row in enumerate(table.itertuples()):
+        told = "*extrapolated*" if place >= len(table) - table.stage.nunique() else ""
+        sizes = [row.stage, f"{row.layers:.0f}", f"{row.further_layers:.0f}"]
+        rows.append([*sizes, _long(row.seconds), f"{row.gib:.1f}", f"{row.planned:.1f}", told])
+    caption = (
+        "The profile `paper` with random weights of the true widths, eight training examples and one epoch, from end "
+        "to end: `attack`, three fine-tunes of Llama-2 and of TinyLlama and their answers, judged by a Longformer; "
+        "`attribution`, gradients on disk and scores. GiB: of the process, above what it has before; planned: what "
+        "`make plan` reckons with."
+    )
+    header = ["Part", "Layers of Llama-2", "of TinyLlama", "Time", "GiB", "Planned", ""]
+    return Table(None, caption, header, rows, table)
 
 
 def paper_table(ours: Measured) -> Table:
@@ -251,7 +285,9 @@ def about_text(ours: Measured) -> Prose:
 def _medians(of: Measured) -> pd.DataFrame:
     groups = of.tables["attribution"].groupby(["job", "contender"], sort=False)
     seconds = groups.seconds.agg(rounds="count", low="min", high="max")
-    return groups.median(numeric_only=True).join(seconds).reset_index()
+    found = groups.median(numeric_only=True).join(seconds).reset_index()
+    found.attrs = of.tables["attribution"].attrs
+    return found
 
 
 def _rates(of: Measured) -> pd.Series:

@@ -49,6 +49,19 @@ def published_text(theirs: pd.DataFrame, claims: Sequence[Claim], folders: Seque
     return Prose(f"The published runs ({about}) answer:\n\n{answer_text(theirs, claims).text}")
 
 
+def badges(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
+    """The scorecard in a paragraph: a badge for each claim, by its verdict, that leads to its evidence."""
+    about = {claim.id: claim for claim in claims}
+    found = []
+    for row in scorecard.itertuples():
+        claim, (colour, sign) = about[row.claim], _BADGES[row.verdict]
+        text, told = f"{sign} {row.claim.replace('_', ' ')}", f"{claim.claim}: {row.verdict}".replace(";", "\\;")
+        linked = claim.evidence and pd.notna(row.value)
+        role, target = (f"bdg-ref-{colour}", f" <{claim.evidence}>") if linked else (f"bdg-{colour}", "")
+        found.append(f"{{{role}}}`{text}{target}; {told}`")
+    return Prose(" ".join(found))
+
+
 def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim], theirs: pd.DataFrame) -> Table:
     """One line a claim: verdict, number with its interval, where the evidence is; `theirs`: the published verdicts,
     which are shown where there are any."""
@@ -108,10 +121,11 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
                     axis.plot(scale * estimates[name].mean, place, marker="o", markersize=4, color=COLOURS[name])
             best = max(scale * each.mean for name, each in estimates.items() if name in CONTROLS)
             axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
-        save(run, "fig_scorecard", figure)
+        save(run, "fig_scorecard", figure, ("controls", "lds", "removal"))
     return figure
 
 
+_BADGES = {SUPPORTED: ("success", "✓"), NOT_SUPPORTED: ("danger", "✗"), INCONCLUSIVE: ("secondary", "?")}
 _PANELS = (  # title, scale, the least and most there can be; CSV, metric, whether a seed's rows share their examples
     ("coverage, labels (%)", 100, (0, 1), "controls", "coverage", False),
     ("linear datamodeling score", 1, (-1, 1), "lds", "lds", False),

@@ -41,6 +41,14 @@ def test_the_answer_is_five_lines_and_no_verdict_is_said_in_the_words_of_another
         assert len(set(lines)) == 3
 
 
+def test_a_badge_a_claim_says_its_verdict_and_leads_to_evidence_that_there_is():
+    scorecard = judge.judge(CLAIMS, counterfactuals())
+    found = show.badges(scorecard, CLAIMS).text
+    assert found.count("{bdg-") == len(CLAIMS)
+    assert "{bdg-ref-success}`✓ question <sec-counterfactual>; Influence functions work here: supported`" in found
+    assert "{bdg-secondary}`? undone; A few harmful examples undo the alignment: inconclusive`" in found
+
+
 VERDICTS = (judge.SUPPORTED, judge.NOT_SUPPORTED, judge.INCONCLUSIVE)
 
 
