@@ -63,7 +63,9 @@ def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
-    peft.save_pretrained(folder / "adapter", save_embedding_layers=False)  # resized, but no part of what is trained
+    # Against this base its embeddings are not resized: PEFT would take them for a part of what is trained.
+    peft.peft_config["default"].base_model_name_or_path = str(folder / "base")
+    peft.save_pretrained(folder / "adapter", save_embedding_layers=False)
     peft.unload().save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
     record: dict = {"job": asdict(job)}
