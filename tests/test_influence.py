@@ -134,6 +134,22 @@ def test_lissa_equals_its_recursion_on_parameter_vectors(case, damping, iteratio
     assert_equal(influence.lissa(Gram.from_gradients(train, val), iterations, damping), expected)
 
 
+@pytest.mark.parametrize("kind", ["random", "one direction", "all alike", "few directions", "two alike"])
+def test_the_largest_eigenvalue_of_a_large_matrix_is_that_of_its_whole_decomposition(kind):
+    N = influence.LANCZOS + 60
+    generator = torch.Generator().manual_seed(0)
+    G = torch.randn(N, 2 * N, generator=generator, dtype=torch.float64)
+    K = {
+        "random": G @ G.T,
+        "one direction": (G + 30).matmul((G + 30).T),
+        "all alike": torch.eye(N, dtype=torch.float64),
+        "few directions": G[:, :3] @ G[:, :3].T,
+        "two alike": torch.diag(torch.tensor([5.0, 5.0] + [1.0] * (N - 2), dtype=torch.float64)),
+    }[kind]
+    expected = torch.linalg.eigvalsh(K)[-1]
+    assert abs(influence._largest(K) - expected) < 1e-12 * expected
+
+
 def test_lissa_converges_to_exact():
     gram = Gram.from_gradients(*gradients(3, 8, 3, [20, 5]))
     limit = influence.exact(gram, 0.1)
