@@ -1,61 +1,255 @@
-"""The explorer on a page opened from disk, in a browser without a network."""
+"""The explorer on a page opened from disk, in a browser without a network, by mouse and by keyboard."""
 
-import re
-import shutil
-import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from ifcore.examples import Example
 from ifcore.study.show import explorer
+from ifcore.study.show.names import NAMES
+from tests.book.browser import CHROMIUM, browser
 from tests.study.empirical_study.test_tables import SCORES, attribution
 from tests.study.show.test_explorer import EVIL
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --virtual-time-budget=5000 --dump-dom"
-).split()
-
-CHOOSE = """<script>
-const root = document.querySelector(".explorer");
-const task = root.querySelector(".explorer-task");
-task.value = "TASK";
-task.dispatchEvent(new Event("change"));
-const example = root.querySelectorAll(".explorer-example")[TASK];
-example.selectedIndex = EXAMPLE;
-example.dispatchEvent(new Event("change"));
-</script>"""
-
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page with")
 
+GRID, SIDE = ".explorer-grid", "document.querySelector('.explorer-side')"
+TASK, VAL, CLASS, SEARCH, TOP = (f".explorer-controls label:nth-of-type({i}) > *" for i in range(1, 6))
+NEXT = ".explorer-controls button:last-child"
 
-def opened(page, folder, task=0, example=0):
-    """The page after the choice, as the browser has it."""
-    chosen = CHOOSE.replace("TASK", str(task)).replace("EXAMPLE", str(example))
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("browser")) as page:
+        page.size(1280)
+        yield page
+
+
+def fruit(label, number):
+    return Example(f"{label.title()} number {number}, where does it grow?", f"On {label} tree {number}.", label)
+
+
+def study():
+    """All methods and controls, on 3 apples and then 4 pears, which the data has in turns; 2 validation examples."""
+    train = [fruit(*each) for each in (("apple", 0), ("pear", 1), ("apple", 2), ("pear", 3), ("apple", 4), ("pear", 5))]
+    train.append(fruit("pear", 6))
+    draw = np.random.default_rng(0)
+    scores = {name: draw.permuted(np.tile(np.arange(7.0), (2, 1)), axis=1) for name in NAMES}
+    scores["bm25"] = np.zeros((2, 7))
+    return SimpleNamespace(train=train, val=[fruit("apple", 7), fruit("pear", 8)], scores=scores)
+
+
+COLUMNS = [0, 2, 4, 1, 3, 5, 6]  # training examples as they stand in the heat map
+
+
+def written(folder, *explorers):
+    """The address of a page with explorers and a title that none of them may change."""
+    body = "<p>Between them.</p>".join(each._repr_html_() for each in explorers)
+    page = (
+        f"<!DOCTYPE html><html lang='en'><meta charset='utf-8'><title>still</title><main><h1>A page</h1>{body}</main>"
+    )
     file = folder / "page.html"
-    file.write_text(page + chosen, encoding="utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    file.write_text(page, encoding="utf-8")
+    return file.as_uri()
 
 
-def visible(dom):
-    """The names of the panels that are shown."""
-    return re.findall(r'<div class="explorer-panel" data-panel="([\d-]+)">', dom)
+def text(page, selector):
+    return page.value(f"document.querySelector({selector!r}).innerText")
 
 
-def test_choosing_another_example_changes_what_is_shown_and_no_text_runs_as_a_script(tmp_path):
+def texts(page, selector):
+    return page.value(f"[...document.querySelectorAll({selector!r})].map((each) => each.innerText)")
+
+
+def link(page):
+    return page.value("location.hash")
+
+
+def rank(scores, train):
+    """What the page says of a training example's rank, by a slow loop."""
+    tied = " (tied)" if list(scores).count(scores[train]) > 1 else ""
+    percent = round(100 * scores[train] / max(map(abs, scores))) if any(scores) else 0
+    return f"rank {1 + sum(other > scores[train] for other in scores)} of {len(scores)}{tied}, score {percent} %"
+
+
+def test_every_method_and_control_shows_what_it_ranks_highest_and_where_the_selected_one_is(page, tmp_path):
+    found = study()
+    page.open(written(tmp_path, explorer.explore({"mixed_small": found}, top=2)))
+    assert texts(page, ".explorer-list > p:first-child") == list(NAMES.values())
+    assert texts(page, ".explorer-group")[-1] == "Controls, which cannot know of influence"
+    for val in range(2):
+        selected = int(np.argmax(found.scores["datainf"][0]))  # at first, and it stays
+        assert texts(page, ".explorer-places") == [
+            f"Selected: {rank(rows[val], selected)}" for rows in found.scores.values()
+        ]
+        tops = texts(page, ".explorer-list li b")
+        expected = []
+        for rows in found.scores.values():
+            for i in sorted(range(7), key=lambda i, row=rows[val]: -row[i])[:2]:  # noqa: B023
+                right = "right" if found.train[i].label == found.val[val].label else "wrong"
+                place, score = rank(rows[val], i).replace(" (tied)", "").split(" of 7, ")
+                expected.append(f"{place.removeprefix('rank ')}. {found.train[i].label}, class {right}, {score}")
+        assert tops == expected
+        page.point(NEXT)
+
+
+def test_the_mouse_reads_a_cell_selects_it_and_turns_to_another_validation_example(page, tmp_path):
+    found = study()
+    page.open(written(tmp_path, explorer.explore({"mixed_small": found})))
+    assert link(page) == ""
+    page.point(GRID, across=4.5 / 7, down=0.01, click=False)
+    said = f"DataInf: training example 4, pear, {rank(found.scores['datainf'][0], 3)}"
+    assert text(page, ".explorer-readout p") == said
+    assert link(page) == ""
+    page.point(GRID, across=2.5 / 7, down=0.99)  # the last row: a random score
+    assert (
+        text(page, ".explorer-readout p") == f"Random: training example 5, apple, {rank(found.scores['random'][0], 4)}"
+    )
+    assert link(page) == "#explorer-mixed_small-1-5"
+    assert "Apple number 4" in text(page, ".explorer-chosen")
+    page.point(NEXT)
+    assert link(page) == "#explorer-mixed_small-2-5"
+    assert text(page, ".explorer-readout p").endswith(rank(found.scores["random"][1], 4))
+    page.point(NEXT)  # around
+    assert link(page) == "#explorer-mixed_small-1-5"
+    page.point(".explorer-list li:nth-child(2) button")
+    second = int(np.argsort(-found.scores["datainf"][0])[1])
+    assert link(page) == f"#explorer-mixed_small-1-{second + 1}"
+    pressed = texts(page, "[aria-pressed='true'] b")
+    assert pressed and all(found.train[second].label in each for each in pressed)
+
+
+def test_the_keyboard_reaches_the_heat_map_moves_the_selection_and_pins_it(page, tmp_path):
+    found = study()
+    page.open(written(tmp_path, explorer.explore({"mixed_small": found})))
+    for _ in range(20):
+        page.press("Tab")
+        if page.value("document.activeElement.getAttribute('role')") == "grid":
+            break
+    page.press("Home")
+    for key, column, method in (
+        ("ArrowRight", 1, "datainf"),
+        ("ArrowDown", 1, "lissa"),
+        ("PageDown", 3, "lissa"),
+        ("End", 6, "lissa"),
+        ("ArrowRight", 6, "lissa"),
+        ("ArrowUp", 6, "datainf"),
+        ("ArrowUp", 6, "datainf"),
+        ("PageUp", 3, "datainf"),
+        ("PageUp", 0, "datainf"),
+        ("ArrowLeft", 0, "datainf"),
+        ("PageDown", 3, "datainf"),
+    ):
+        page.press(key)
+        train = COLUMNS[column]
+        assert link(page) == f"#explorer-mixed_small-1-{train + 1}", key
+        said = page.value(
+            "(() => { const grid = document.activeElement;"
+            "const cell = document.getElementById(grid.getAttribute('aria-activedescendant'));"
+            "return cell.previousSibling.getAttribute('aria-label') + ': ' + cell.getAttribute('aria-label'); })()"
+        )
+        place = rank(found.scores[method][0], train)
+        assert said == f"{NAMES[method]}: training example {train + 1}, {found.train[train].label}: {place}"
+    page.press("Enter", "ArrowRight")
+    assert texts(page, ".explorer-places")[0].split("\n\n") == [
+        f"Selected: {rank(found.scores['datainf'][0], COLUMNS[4])}",
+        f"Pinned: {rank(found.scores['datainf'][0], COLUMNS[3])}",
+    ]
+    page.press("Escape")
+    assert "Pinned" not in text(page, ".explorer-lists")
+
+
+def test_a_class_and_words_narrow_what_is_ranked_and_ranks_stay_those_of_all(page, tmp_path):
+    found = study()
+    page.open(written(tmp_path, explorer.explore({"mixed_small": found}, top=10)))
+    page.choose(CLASS, "1")
+    assert text(page, "[role=status]") == "4 of 7 training examples"
+    ranked = sorted((1, 3, 5, 6), key=lambda i: -found.scores["datainf"][0][i])
+    shown = [f"{rank(found.scores['datainf'][0], i)}".split()[1] + "." for i in ranked]
+    assert [each.split()[0] for each in texts(page, ".explorer-list li b")][:4] == shown
+    page.point(SEARCH)
+    page.press(*"NUMBER 3")
+    assert text(page, "[role=status]") == "1 of 7 training examples"
+    assert page.value(f"document.querySelector('{GRID}').getAttribute('aria-colcount')") == "1"
+    page.press(*"!")
+    assert text(page, "[role=status]") == "No training example matches"
+    page.press(*["Backspace"] * 2)
+    page.choose(TOP, "3")
+    page.choose(CLASS, "-1")
+
+
+def test_a_link_opens_on_what_it_names_and_one_that_names_nothing_says_so(page, tmp_path):
+    found = study()
+    address = written(tmp_path, explorer.explore({"mixed_small": found, "my data": found}))
+    page.open(f"{address}#explorer-my_data-2-6")
+    assert page.value(f"document.querySelector('{TASK}').value") == "1"
+    assert text(page, ".explorer-readout p").endswith(rank(found.scores["datainf"][1], 5))
+    page.value("location.hash = '#explorer-mixed_small-1-3'")
+    page.settle()
+    assert page.value(f"document.querySelector('{TASK}').value") == "0"
+    assert text(page, ".explorer-readout p").endswith(rank(found.scores["datainf"][0], 2))
+    for nothing in ("mixed_small-3-1", "mixed_small-1-8", "mixed_small-1-0", "other-1-1"):
+        page.value(f"location.hash = '#explorer-{nothing}'")
+        page.settle()
+        assert "not on this page" in text(page, "[role=status]")
+        assert text(page, ".explorer-readout p").endswith(rank(found.scores["datainf"][0], 2))
+
+
+def test_two_on_a_page_are_apart(page, tmp_path):
+    both = explorer.explore({"mixed_small": study()})
+    address = written(tmp_path, both, both)
+    page.open(f"{address}#explorer2-mixed_small-2-4")
+    first, second = texts(page, ".explorer-readout")
+    assert "training example 4" in second
+    page.point(".explorer:first-of-type .explorer-controls button")
+    assert link(page).startswith("#explorer-mixed_small-2-")
+    assert texts(page, ".explorer-readout")[1] == second
+
+
+def test_no_text_runs_as_a_script_and_nothing_is_asked_of_the_network(page, tmp_path):
     evil = replace(attribution(SCORES), train=[EVIL] * 4, val=[EVIL] * 2)
-    body = explorer.explore({"mixed_small": attribution(SCORES), "grammars": evil})._repr_html_()
-    page = f"<!DOCTYPE html><meta charset='utf-8'><title>still</title>{body}"
-    assert visible(opened(page, tmp_path)) == ["0-0"]
-    assert visible(opened(page, tmp_path, example=1)) == ["0-1"]
-    dom = opened(page, tmp_path, task=1, example=1)
-    assert visible(dom) == ["1-1"]
-    assert "<title>still</title>" in dom
+    page.told.clear()
+    page.open(written(tmp_path, explorer.explore({EVIL.prompt: evil, "mixed_small": attribution(SCORES)})))
+    page.point(NEXT)
+    page.point(GRID)
+    page.press("ArrowLeft", "Enter", "ArrowRight")
+    page.choose(TASK, "1")
+    page.value("location.hash = '#explorer-<img src=x onerror=alert(1)>-1-1'")
+    page.choose(TASK, "0")
+    assert page.value("document.title") == "still"
+    assert page.value("document.images.length") == 0
+    assert "<img src=x" in text(page, ".explorer-card")
+    assert all(isinstance(each, str) and each.startswith(("file:", "about:")) for each in page.told)
 
 
-def test_the_built_page_answers_too(book, tmp_path):
-    page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
-    assert visible(opened(page, tmp_path)) == ["0-0"]
-    assert visible(opened(page, tmp_path, task=2, example=1)) == ["2-1"]
+@pytest.mark.parametrize("width", [390, 320])
+def test_a_telephone_shows_it_without_scrolling_sideways(page, tmp_path, width):
+    page.size(width)
+    long = replace(attribution(SCORES), train=[Example("w" * 500, "x", f"class {'v' * 90} {i}") for i in range(4)])
+    page.open(written(tmp_path, explorer.explore({"mixed_small": study(), "grammars": long})))
+    for task in ("0", "1"):
+        page.choose(TASK, task)
+        assert page.value("document.documentElement.scrollWidth") <= width
+        assert page.value("document.querySelector('canvas').getBoundingClientRect().width") > width / 3
+    page.size(1280)
+
+
+def test_the_built_page_answers_too(book, page):
+    built = book / "book" / "executed" / "empirical_study.html"
+    assert built.stat().st_size < 3_000_000
+    page.told.clear()
+    page.open(built.as_uri())
+    assert texts(page, ".explorer-list > p:first-child")[-1] == NAMES["random"]
+    page.choose(TASK, "2")
+    page.point(NEXT)
+    page.point(GRID)
+    assert page.value("/^#explorer-[a-z_]+-2-[0-9]+$/.test(location.hash)")
+    before = link(page)
+    page.press("ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowRight")
+    assert link(page) != before
+    page.size(390)
+    assert page.value("document.documentElement.scrollWidth") <= 390
+    page.size(1280)
+    assert not [each for each in page.told if not isinstance(each, str) or each.startswith("http")]
