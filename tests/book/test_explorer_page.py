@@ -1,6 +1,8 @@
 """The explorer on a page opened from disk, in a browser without a network, by mouse and by keyboard."""
 
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +17,8 @@ from tests.study.show.test_explorer import EVIL
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page with")
 
-GRID, SIDE = ".explorer-grid", "document.querySelector('.explorer-side')"
+AXE = find_spec("axe_playwright_python")
+GRID = ".explorer-grid"
 TASK, VAL, CLASS, SEARCH, TOP = (f".explorer-controls label:nth-of-type({i}) > *" for i in range(1, 6))
 NEXT = ".explorer-controls button:last-child"
 
@@ -71,7 +74,8 @@ def rank(scores, train):
     """What the page says of a training example's rank, by a slow loop."""
     tied = " (tied)" if list(scores).count(scores[train]) > 1 else ""
     percent = round(100 * scores[train] / max(map(abs, scores))) if any(scores) else 0
-    return f"rank {1 + sum(other > scores[train] for other in scores)} of {len(scores)}{tied}, score {percent} %"
+    place = 1 + sum(other > scores[train] for other in scores)
+    return f"rank {place} of {len(scores)}{tied}, score {percent}\N{NO-BREAK SPACE}%"
 
 
 def test_every_method_and_control_shows_what_it_ranks_highest_and_where_the_selected_one_is(page, tmp_path):
@@ -148,7 +152,7 @@ def test_the_keyboard_reaches_the_heat_map_moves_the_selection_and_pins_it(page,
         said = page.value(
             "(() => { const grid = document.activeElement;"
             "const cell = document.getElementById(grid.getAttribute('aria-activedescendant'));"
-            "return cell.previousSibling.getAttribute('aria-label') + ': ' + cell.getAttribute('aria-label'); })()"
+            "return cell.previousSibling.textContent + ': ' + cell.getAttribute('aria-label'); })()"
         )
         place = rank(found.scores[method][0], train)
         assert said == f"{NAMES[method]}: training example {train + 1}, {found.train[train].label}: {place}"
@@ -233,6 +237,26 @@ def test_a_telephone_shows_it_without_scrolling_sideways(page, tmp_path, width):
         page.choose(TASK, task)
         assert page.value("document.documentElement.scrollWidth") <= width
         assert page.value("document.querySelector('canvas').getBoundingClientRect().width") > width / 3
+    page.size(1280)
+
+
+@pytest.mark.skipif(AXE is None, reason="make torture installs axe")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_everybody_can_read_it_whatever_is_chosen(page, tmp_path, theme, width):
+    """No violation of what axe-core knows of accessibility, at first, with a pin, and where nothing matches."""
+    page.size(width)
+    page.open(written(tmp_path, explorer.explore({"mixed_small": study(), "grammars": study()})))
+    page.value(f"document.documentElement.dataset.theme = '{theme}'")
+    page.value(Path(AXE.submodule_search_locations[0], "axe.min.js").read_text(encoding="utf-8") + "; 0")
+    for keys in ((), ("Home", "Enter", "ArrowRight"), ("Escape",)):
+        if keys:
+            page.point(GRID)
+            page.press(*keys)
+        assert page.value("axe.run('.explorer').then((found) => found.violations.map((each) => each.id))") == []
+    page.point(SEARCH)
+    page.press(*"no such words")
+    assert page.value("axe.run('.explorer').then((found) => found.violations.map((each) => each.id))") == []
     page.size(1280)
 
 

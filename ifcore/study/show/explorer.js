@@ -39,7 +39,7 @@ function start(root, data) {
     if (!known.has(key)) known.set(key, unpack(ranks[state.val], scores[state.val], task().train.length, data.digits));
     return known.get(key);
   };
-  const scored = ({ percent }) => `score ${percent === null ? "no number" : `${percent} %`}`;
+  const scored = ({ percent }) => `score ${percent === null ? "no number" : `${percent}\u00a0%`.replace("-", "−")}`;
   const placed = (row, train) => {
     const mark = marks(row)[train];
     return `rank ${mark.rank} of ${task().train.length}${mark.tied ? " (tied)" : ""}, ${scored(mark)}`;

@@ -114,7 +114,7 @@ function heatMap(acts) {
         role: "gridcell", id, class: "explorer-cell", "aria-colindex": column + 1, "aria-selected": "true", "aria-label": says,
       });
       cell.style.top = `${tops[row]}px`;
-      line.replaceChildren(make("div", { role: "rowheader", "aria-label": method }), cell);
+      line.replaceChildren(make("div", { role: "rowheader", class: "explorer-heard" }, method), cell);
       line.setAttribute("aria-rowindex", row + 1);
       line.hidden = column < 0;
       for (const [element, where] of [[cell, column], [selected, column], [pinned, held]]) stand(element, where);

@@ -158,7 +158,7 @@ def _strip(task: Task, method: str, val: int, places: list[int], chosen: int | N
 
 def _score(task: Task, method: str, val: int, train: int) -> str:
     percent = task.percents[method][val][train]
-    return f"score {'no number' if percent == NONE else f'{percent} %'}"
+    return "score " + ("no number" if percent == NONE else f"{percent}\N{NO-BREAK SPACE}%".replace("-", "−"))
 
 
 def _called(method: str) -> str:

@@ -153,11 +153,11 @@ def first_of(panel, name):
 
 def test_the_buttons_of_the_widget_turn_to_another_validation_example(shown):
     assert [title for title, _ in shown.val.options] == ["1 of 2: What?", "2 of 2: What?"]
-    assert first_of(shown.panel, "DataInf") == "1. harmful, class right, score 100 %"
+    assert first_of(shown.panel, "DataInf") == "1. harmful, class right, score 100\N{NO-BREAK SPACE}%"
     before = shown.panel.value
     shown.following.click()
     assert shown.val.value == 1 and shown.panel.value != before
-    assert first_of(shown.panel, "DataInf") == "1. benign, class wrong, score 100 %"
+    assert first_of(shown.panel, "DataInf") == "1. benign, class wrong, score 100\N{NO-BREAK SPACE}%"
     shown.previous.click()
     assert shown.val.value == 0 and shown.panel.value == before
     shown.previous.click()  # around
@@ -167,12 +167,12 @@ def test_the_buttons_of_the_widget_turn_to_another_validation_example(shown):
 def test_the_widget_narrows_by_class_and_by_words_and_ranks_stay_those_of_all(shown):
     shown.label.label = "benign"
     assert "2 of 4 training examples" in shown.panel.value
-    assert first_of(shown.panel, "RepSim") == "3. benign, class wrong, score 50 %"
+    assert first_of(shown.panel, "RepSim") == "3. benign, class wrong, score 50\N{NO-BREAK SPACE}%"
     assert [i for _, i in shown.train.options] == [2, 3]
     shown.label.label = "All classes"
     shown.search.value = "PROMPT 1"
     assert [i for _, i in shown.train.options] == [1]
-    assert first_of(shown.panel, "RepSim") == "2. harmful, class right, score 75 %"
+    assert first_of(shown.panel, "RepSim") == "2. harmful, class right, score 75\N{NO-BREAK SPACE}%"
     shown.search.value = "ÉÉÉ"
     assert [i for _, i in shown.train.options] == [3]
     shown.search.value = "nothing has this"
@@ -191,6 +191,6 @@ def test_the_widget_marks_the_selected_example_in_every_column_with_its_rank(sho
 def test_the_widget_turns_to_another_task(shown):
     shown.task.value = 1
     assert "BM25" in shown.panel.value and "Controls" in shown.panel.value
-    assert "rank 1 of 4 (tied), score 0 %" in shown.panel.value
+    assert "rank 1 of 4 (tied), score 0\N{NO-BREAK SPACE}%" in shown.panel.value
     shown.task.value = 0
     assert "BM25" not in shown.panel.value
