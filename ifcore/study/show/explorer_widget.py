@@ -23,7 +23,9 @@ def widget(tasks: Sequence[Task], top: int) -> widgets.VBox:
     """Choices of task, validation example, class, words, and training example, above the panel that they change."""
     task = widgets.Dropdown(options=[(each.title, i) for i, each in enumerate(tasks)], description="Task")
     val = widgets.Dropdown(description="Example")
-    previous, following = widgets.Button(description="Previous"), widgets.Button(description="Next")
+    previous, following = (
+        widgets.Button(description=words, layout={"width": "auto"}) for words in ("Previous", "Next")
+    )
     label = widgets.Dropdown(description="Class")
     search = widgets.Text(description="Search", placeholder="words of a prompt or response")
     tops = widgets.Dropdown(options=sorted({top, *TOPS}), value=top, description="Top")
@@ -95,16 +97,16 @@ def _panel(task: Task, val: int, places: list[int], chosen: int | None, top: int
     cards = [_card(f"Validation example {task.numbers[val]}", task.val[val])]
     if chosen is not None:
         cards.append(_card(f"Selected: training example {chosen + 1}", task.train[chosen]))
-    parts = []
+    strips, lists = "", ""
     for each, methods in groupby(task.ranks, group):
         names = list(methods)
-        strips = "".join(_strip(task, method, val, places, chosen) for method in names)
-        lists = "".join(_list(task, method, val, places, chosen, top) for method in names)
-        parts.append(f'<p class="explorer-group">{GROUPS[each]}</p>{strips}<div class="explorer-side">{lists}</div>')
+        strips += "<p></p>" + "".join(_strip(task, method, val, places, chosen) for method in names)
+        side = "".join(_list(task, method, val, places, chosen, top) for method in names)
+        lists += f'<p class="explorer-group">{GROUPS[each]}</p><div class="explorer-side">{side}</div>'
     count = f"{len(places)} of {len(task.train)} training examples" if places else "No training example matches"
     return (
         f'<style>{style}</style><div class="explorer"><div class="explorer-cards">{"".join(cards)}</div>'
-        f"<p>{count}</p>{''.join(parts)}</div>"
+        f"<p>{count}</p>{strips}{lists}</div>"
     )
 
 
