@@ -12,7 +12,6 @@ import ipywidgets as widgets
 from ifcore.study.show import explorer_widget
 from ifcore.study.show.explored import DIGITS, GROUPS, Explained, Task, explored, packed
 
-LONGEST = 300  # characters of a prompt or response that are shown
 LARGEST = 2_000_000  # characters of data in a page, which is to stay under 3 MB
 
 
@@ -65,10 +64,10 @@ class Explorer:
 def explore(tasks: Mapping[str, Explained], top: int = 3, examples: int = 10) -> Explorer:
     """How each method ranks the training examples, for up to `examples` validation examples of each task.
 
-    A task goes by its data set, or by any other name. What would be more than LARGEST has fewer validation examples and
-    shorter texts.
+    A task goes by its data set, or by any other name. Prompts and responses are cut to 300 characters; what would be
+    more than LARGEST has fewer validation examples and shorter texts.
     """
-    for part, longest in ((1, LONGEST), (2, LONGEST), (3, LONGEST // 2), (5, LONGEST // 4), (examples, LONGEST // 4)):
+    for part, longest in ((1, 300), (2, 300), (2, 150), (3, 150), (3, 100), (5, 75), (examples, 75)):
         explorer = Explorer(explored(tasks, max(1, examples // part), longest), top)
         if len(explorer.json()) <= LARGEST:
             break

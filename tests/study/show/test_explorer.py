@@ -114,8 +114,8 @@ def test_what_is_too_much_for_a_page_has_fewer_examples_and_shorter_texts(monkey
     less = explorer.explore({"grammars": found})
     assert len(whole.json()) > 100_000 >= len(less.json())
     assert len(less.tasks[0].val) < len(whole.tasks[0].val) == 10
-    assert max(len(text.prompt) for text in less.tasks[0].train) < explorer.LONGEST
-    assert all(len(text.prompt) == explorer.LONGEST for text in whole.tasks[0].train)
+    assert max(len(text.prompt) for text in less.tasks[0].train) < 300
+    assert all(len(text.prompt) == 300 for text in whole.tasks[0].train)
 
 
 def test_long_text_is_cut_and_examples_are_spread_over_the_data():
