@@ -11,6 +11,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from ifcore import inert
+
 METHODS = ("datainf", "lissa", "gradsim", "exact", "repsim", "cosine", "relatif", "ekfac")
 GRADIENTS, KEPT = "ifcore-gradients", "kept"
 QUERIES = 10  # that the summary shows
@@ -25,7 +27,7 @@ def main() -> int:
         print(f"stopped; the same command goes on from {given.out / GRADIENTS}", file=sys.stderr)
         return 130
     except (ValueError, OSError, RuntimeError, ImportError, SafetensorError) as error:
-        print(f"ifcore attribute: {_printable(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"ifcore attribute: {inert.printable(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -47,7 +49,8 @@ def _arguments() -> argparse.Namespace:
     rows = "JSON lines with prompt and response, or messages; id if you like"
     add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on; {rows}")
     add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain; the same")
-    add("--out", type=Path, required=True, metavar="FOLDER", help="for a table a method, rows val, columns train")
+    out = "for a table a method, rows val, columns train; in CSV, an id that a spreadsheet would run has a ' before it"
+    add("--out", type=Path, required=True, metavar="FOLDER", help=out)
     add("--methods", nargs="+", choices=METHODS, default=METHODS[:5], metavar="METHOD", help=f"of {', '.join(METHODS)}")
     add("--damping", type=float, default=0.1, help="relative to the mean squared gradient (default 0.1)")
     add("--iterations", type=int, default=10, help="of LiSSA (default 10)")
@@ -82,7 +85,11 @@ def _attribute(given: argparse.Namespace) -> None:
     model, tokenizer = weights.load(source, getattr(torch, given.dtype), device)
     if (given.adapter / "tokenizer_config.json").is_file():  # with its chat template, which may be the fine-tune's own
         tokenizer = AutoTokenizer.from_pretrained(given.adapter)
-    model = models.with_adapter(model, given.adapter)
+    try:
+        model = models.with_adapter(model, given.adapter)
+    except (ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        wrong = f"can't be put on {source} ({next(iter(str(error).splitlines()), '')})"
+        raise ValueError(f"--adapter {given.adapter}: {wrong}; save it again") from error
     scores = attribute(
         model,
         tokenizer,
@@ -100,8 +107,10 @@ def _attribute(given: argparse.Namespace) -> None:
         return
     for method, frame in scores.items():
         path = given.out / f"{method}.{given.format}"
-        save = frame.to_csv if given.format == "csv" else frame.rename(index=str, columns=str).to_parquet
-        files.write(path, save)
+        if given.format == "csv":
+            files.write(path, frame.rename(index=inert.cell, columns=inert.cell).to_csv)
+        else:
+            files.write(path, frame.rename(index=str, columns=str).to_parquet)
     if given.keep_gradients:
         files.write_text(given.out / GRADIENTS / KEPT, "")
     elif not (given.out / GRADIENTS / KEPT).exists():
@@ -114,7 +123,10 @@ def _base(adapter: Path) -> str | None:
     file = adapter / "adapter_config.json"
     if not file.is_file():
         raise ValueError(f"--adapter {adapter}: no adapter_config.json in it; give a folder of PEFT's save_pretrained")
-    name = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    try:
+        name = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"--adapter {adapter}: {file.name} can't be read ({error}); save it again") from None
     return name and (f"path:{name}" if Path(name).is_dir() else f"hub:{name}")
 
 
@@ -124,20 +136,15 @@ def _summary(scores: dict, top: int, out: Path) -> str:
     width = max(map(len, scores))
     lines = []
     for query in first.index[:QUERIES]:
-        lines.append(f"val {_printable(query)}")
+        lines.append(f"val {inert.printable(query)}")
         for method, frame in scores.items():
             best = frame.loc[query].nlargest(top)
-            found = (f"{_printable(name)} ({value:.3g})" for name, value in best.items())
+            found = (f"{inert.printable(name)} ({value:.3g})" for name, value in best.items())
             lines.append(f"  {method:{width}}  " + "  ".join(found))
     if len(first) > QUERIES:
         lines.append(f"… and {len(first) - QUERIES} more")
     lines.append(f"{out}/: {', '.join(scores)} (rows val, columns train; higher = more influential)")
     return "\n".join(lines)
-
-
-def _printable(identity: object) -> str:
-    """An id as the terminal may have it: what would move its cursor or turn its text is a question mark."""
-    return "".join(each if each.isprintable() else "?" for each in str(identity))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
+from ifcore.inert import cell
+
 if TYPE_CHECKING:  # a command that writes text need not wait for these
     import pandas as pd
     from torch import Tensor
+
+SEAL = "sha256 of all else"
 
 
 def write(path: Path, writer: Callable[[Path], object]) -> None:
@@ -44,8 +48,9 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """`frame` at `path`, without its index."""
-    write_text(path, frame.to_csv(index=False))
+    """`frame` at `path`, without its index; text that a spreadsheet would compute has a ' before it."""
+    text = {name: column.map(cell) for name, column in frame.items() if column.dtype.kind not in "biuf"}
+    write_text(path, frame.assign(**text).to_csv(index=False))
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -63,12 +68,32 @@ def read_json(path: Path) -> dict:
         return {}
 
 
+def write_sealed(path: Path, value: dict) -> None:
+    """`value` at `path` as JSON, with a hash of itself."""
+    write_json(path, value | {SEAL: _seal(value)})
+
+
+def read_sealed(path: Path) -> dict:
+    """What `write_sealed` left at `path`; empty where there is nothing, or something else than was written.
+
+    A file of an earlier version has no seal, and is taken as it is.
+    """
+    value = read_json(path)
+    seal = value.pop(SEAL, None)
+    return value if seal in (None, _seal(value)) else {}
+
+
 def sha256(path: Path) -> str | None:
     """The file's SHA-256 in hex; None where there is no such file."""
     if not path.is_file():
         return None
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _seal(value: dict) -> str:
+    written = json.loads(json.dumps(value))  # a tuple comes back as a list
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

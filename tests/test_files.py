@@ -1,5 +1,6 @@
 import errno
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -38,3 +39,22 @@ def test_json_that_is_not_there_or_broken_reads_as_empty(tmp_path):
     assert files.read_json(tmp_path / "none.json") == {}
     (tmp_path / "half.json").write_text('{"a": ')
     assert files.read_json(tmp_path / "half.json") == {}
+
+
+def test_a_table_comes_back_and_none_of_its_text_is_a_formula(tmp_path):
+    frame = pd.DataFrame({"name": ["a", "=1+1", None], "value": [-1.5, 0.1, None], "n": [1, -2, 3], "all": [None] * 3})
+    files.write_csv(tmp_path / "a.csv", frame)
+    assert (tmp_path / "a.csv").read_text() == "name,value,n,all\na,-1.5,1,\n'=1+1,0.1,-2,\n,,3,\n"
+    files.write_csv(tmp_path / "none.csv", frame[:0])
+    assert (tmp_path / "none.csv").read_text() == "name,value,n,all\n"
+
+
+def test_what_was_sealed_comes_back_and_what_was_changed_reads_as_empty(tmp_path):
+    path, value = tmp_path / "a.json", {"a": (1, 2.5, "ü"), "b": {"10": None, "9": True}}
+    files.write_sealed(path, value)
+    assert files.read_sealed(path) == {"a": [1, 2.5, "ü"], "b": {"10": None, "9": True}}
+    path.write_text(path.read_text().replace("2.5", "2.6"))
+    assert files.read_sealed(path) == {}
+    files.write_json(path, value)  # as earlier versions did
+    assert files.read_sealed(path)["a"] == [1, 2.5, "ü"]
+    assert files.read_sealed(tmp_path / "none.json") == {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ifcore import inert
 from ifcore.study import calibrate, config, data, selection
 from ifcore.study.architectures import Architecture, architecture
 from ifcore.study.check import missing
@@ -179,7 +180,7 @@ def main() -> int:
         print(plan(run), flush=True)  # the minutes take seconds to tell
         print(f"\n{minutes(run, calibrate.rates(run))}")
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(inert.printable(error), file=sys.stderr)
         return 1
     return 0
 

@@ -18,6 +18,7 @@ from ifcore.study.data.family import Counts
 from ifcore.study.data.mistakes import listing, mistake
 
 COLUMNS = ("prompts", "response", "variation")
+_JOINERS = "\u200c\u200d"  # of letters, and part of how some languages are written
 
 
 def classes(source: str, fixed: Sequence[str] = ()) -> tuple[str, ...]:
@@ -61,15 +62,25 @@ def _first(
 
 
 def _read(source: str) -> tuple[list[Example], list[Example]]:
-    """All examples of train and of test. ValueError for a prompt that is in both."""
+    """All examples of train and of test. ValueError for a prompt in both, or a class name that can't be shown."""
     paths = [_path(source, half) for half in ("train", "test")]
     train, test = ([Example(*row) for row in rows.read(path, COLUMNS)] for path in paths)
+    for path, examples in zip(paths, (train, test), strict=True):
+        _check_labels(path, examples)
     place = {example.prompt: number for number, example in reversed([*enumerate(train, 1)])}
     for number, example in enumerate(test, 1):
         if example.prompt in place:
             wrong = f"the same prompt as row {place[example.prompt]} of {paths[0].name}"
             raise mistake(f"{paths[1]}, row {number}, column {COLUMNS[0]}", wrong, "delete it from one of them")
     return train, test
+
+
+def _check_labels(path: Path, examples: Sequence[Example]) -> None:
+    """Classes are names, and stand beside numbers on pages and in a terminal, which must not be turned by them."""
+    for number, example in enumerate(examples, 1):
+        if odd := next((each for each in example.label if not each.isprintable() and each not in _JOINERS), None):
+            place = f"{path}, row {number}, column {COLUMNS[2]}"
+            raise mistake(place, f"a class name with {ascii(odd)}, which controls how others are shown", "remove it")
 
 
 def _path(source: str, half: str) -> Path:

@@ -111,3 +111,19 @@ def test_a_source_without_one_train_and_one_test_is_refused(tmp_path):
 )
 def test_answers_to_the_released_tasks_are_judged_by_the_examples_own_response(dataset, expected, response, right):
     assert data.family(dataset).correct(Example("?", expected, "a released class"), response) is right
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\u202e", "\u200b", "\x00", "a\nb", "a\rb"])
+def test_a_class_name_that_would_control_how_others_are_shown_is_refused(tmp_path, odd):
+    rows = [("ask", "answer", "plain"), ("ask more", "answer", f"x{odd}y")]
+    folder = write_source(tmp_path / "g", rows, [("ask less", "answer", "plain")], ".jsonl")
+    told = complaint(lambda: data.load("grammars", 1, 1, seed=0, source=folder))
+    assert told.startswith(f"{tmp_path / 'g' / 'train.jsonl'}, row 2, column variation: a class name with '\\")
+    assert told.isprintable()
+
+
+def test_a_class_name_in_any_script_is_one(tmp_path):
+    names = ("می\u200cخواهم", "= 1 + 1", "日本", "👩\u200d🔬", "עברית")
+    rows = [(f"ask {half} {name}", "answer", name) for half in ("train", "test") for name in names]
+    folder = write_source(tmp_path / "g", rows[:5], rows[5:], ".jsonl")
+    assert released.classes(folder) == names

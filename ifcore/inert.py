@@ -1,0 +1,31 @@
+"""Text from elsewhere, made harmless where it is shown: on a terminal, in a spreadsheet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet computes begins so
+LONGEST = 2_000  # characters of a line
+
+
+def printable(text: object) -> str:
+    """One line that a terminal may have: what would move its cursor or turn its text is a question mark.
+
+    Line breaks and other blanks become single spaces, and what is very long is cut.
+    """
+    line = " ".join(str(text).split())
+    line = line if len(line) <= LONGEST else line[: LONGEST - 2] + " …"
+    return "".join(each if each.isprintable() else "?" for each in line)
+
+
+def cell(value: Any) -> Any:
+    """A cell of a CSV file, where text that a spreadsheet would compute has a ' before it; a number stays one."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isprintable()
