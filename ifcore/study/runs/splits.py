@@ -70,7 +70,7 @@ def responses(
     file = folder / f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
-        known = files.read_json(file)
+        known = files.read_sealed(file)
         todo = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
         if todo:
             model, tokenizer = weights.load(source, dtype, device)
@@ -81,5 +81,5 @@ def responses(
                     number = list(prompts).index(batch[said.index("")]) + 1
                     raise ValueError(f"generator: {source!r} answers prompt {number} with nothing; choose another one")
                 known |= dict(zip(batch, said, strict=True))
-                files.write_json(file, known)
+                files.write_sealed(file, known)
     return {prompt: known[prompt] for prompt in prompts}

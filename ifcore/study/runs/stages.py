@@ -28,7 +28,7 @@ class Stage:
 
     def __init__(self, folder: Path, name: str, key: dict[str, Any], folders: Sequence[Path] = ()):
         self.folder, self.name, self.key, self.folders = folder, name, key, folders
-        self.record: dict[str, Any] = files.read_json(self._path)
+        self.record: dict[str, Any] = files.read_sealed(self._path)
 
     def make(self, build: Callable[[], list[Path]], made_by: Callable | None = None) -> Stage:
         """Run `build`, which returns the files it leaves, unless they are all there under this key.
@@ -43,6 +43,7 @@ class Stage:
         if self.record.get("digest") != digest or self.record.get("done"):
             self._restart(key, digest)
         self._tell("begun")
+        self._sweep()
         start = perf_counter()
         for path in build():
             self.keep(path)
@@ -69,6 +70,14 @@ class Stage:
         self.record = {"digest": digest, "key": key, "files": {}, "done": False, "seconds": 0.0}
         self._save()
 
+    def _sweep(self) -> None:
+        """Remove what a killed run was writing, which nothing reads: whoever makes is alone in the folder."""
+        for folder in (self.folder, *self.folders):
+            for left in folder.glob(".[0-9]*-*"):  # as `files.write` names what is unfinished
+                left.unlink(missing_ok=True)
+        for left in self.folder.glob("tmp*"):  # as `tempfile` names gradients kept no longer than it takes
+            shutil.rmtree(left, ignore_errors=True)
+
     def _tell(self, state: str) -> None:
         emit("stage", folder=str(self.folder), stage=self.name, state=state)
 
@@ -76,7 +85,7 @@ class Stage:
         return [self.folder / name for name in self.record.get("files", {})]
 
     def _save(self) -> None:
-        files.write_json(self._path, self.record)
+        files.write_sealed(self._path, self.record)
 
     @property
     def _path(self) -> Path:

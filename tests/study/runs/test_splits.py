@@ -48,6 +48,13 @@ def test_a_killed_call_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert calls == [PROMPTS[:2], PROMPTS[2:], PROMPTS[2:]]
 
 
+def test_an_answer_that_was_altered_is_asked_for_again(source, tmp_path):
+    expected = splits.responses(source, PROMPTS, tmp_path, max_new_tokens=6)
+    (file,) = tmp_path.glob("*.json")
+    file.write_text(file.read_text().replace('": "', '": "x'))
+    assert splits.responses(source, PROMPTS, tmp_path, max_new_tokens=6) == expected
+
+
 def test_an_empty_answer_is_refused_by_number(tmp_path, monkeypatch):
     said = {"And then?": ""}
     monkeypatch.setattr(answers, "generate", lambda m, t, prompts, *_: [said.get(prompt, "x") for prompt in prompts])
