@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,13 +24,14 @@ from typing import BinaryIO
 
 import psutil
 
+from ifcore import inert
 from ifcore.study import config
 from ifcore.study.progress import ESCAPES, Bars, Chapter, Progress
 from ifcore.study.terminal import Lines, Terminal
 
 TICK = 0.25  # seconds
 PATIENCE = 20.0  # seconds for Snakemake to end its jobs after Ctrl-C
-LOCK = Path(".lock")
+LOCK, PAGES = Path(".lock"), Path("_build")
 VERDICTS = ("introduction", "conclusion")  # read the tables that the chapters leave, and so come last
 SNAKEMAKE = ["snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"]
 SNAKEMAKE += ["--rerun-triggers", "mtime", "params", "code", "--quiet", "rules", "progress", "host", "reason"]
@@ -74,6 +76,7 @@ def build(name: str, seed: int, what: str, seeds: Sequence[int], jobs: int, furt
     about = [f"profile={name}", f"seed={seed}", f"jobs={jobs or fitting}", f"seeds={' '.join(map(str, seeds))}"]
     commands = [[*SNAKEMAKE, "--config", *about, *further, "--", target] for target in targets]
     with _alone() as lock:  # Snakemake holds it too, should this process be killed
+        _distrust_future([Path(chapter.output) for chapter in plan[0]])
         return carry_out(commands, Progress(*plan), folder, [lock])
 
 
@@ -108,7 +111,8 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
             if code:
                 break
     if code:
-        print(progress.error or last_words(log.read_text(encoding="utf-8", errors="replace")), file=sys.stderr)
+        said = progress.error or last_words(log.read_text(encoding="utf-8", errors="replace"))
+        print(inert.printable(said), file=sys.stderr)
         print(f"log: {log}", file=sys.stderr)
     return code
 
@@ -170,6 +174,19 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
+def _distrust_future(outputs: Sequence[Path]) -> None:
+    """Remove what would look newer than any change to come, as after the clock was set back: it is made again.
+
+    Of chapters that are the notebooks alone, whose artifacts are known by their content.
+    """
+    future = time.time() + 60  # another machine's clock may go before
+    for path in (*outputs, PAGES / "html" / "index.html"):
+        if path.exists() and path.stat().st_mtime > future:
+            path.unlink()
+    if (read := PAGES / ".doctrees" / "environment.pickle").exists() and read.stat().st_mtime > future:
+        shutil.rmtree(read.parent)
+
+
 @contextmanager
 def _alone() -> Iterator[int]:
     """Only one build at a time in this folder: a second one says so and waits."""
@@ -212,7 +229,7 @@ def main() -> int:
         print("stopped; the next call goes on from here", file=sys.stderr)
         return 130
     except (RuntimeError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(inert.printable(error), file=sys.stderr)
         return 1
 
 

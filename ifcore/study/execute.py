@@ -16,9 +16,10 @@ import jupytext
 import nbformat
 import papermill
 import yaml
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from ifcore import files
+from ifcore import files, inert
 from ifcore.study import links
 from ifcore.study.runs.events import emit
 
@@ -45,11 +46,20 @@ def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
                 cwd=str(Path.cwd()),
             )
         except PapermillExecutionError as error:
-            raise RuntimeError(f"{source.name}: {error.ename}: {error.evalue}") from None
+            raise RuntimeError(inert.printable(f"{source.name}: {error.ename}: {error.evalue}")) from None
+        except DeadKernelError:
+            found = f"{source.name}: its kernel died, as where memory runs out"
+            raise RuntimeError(f"{found}; make room and start again: it goes on from here") from None
         notebook = nbformat.read(executed, as_version=4)
+        if any(map(_was_passed_over, notebook.cells)):  # papermill takes SystemExit(0) for an end
+            raise RuntimeError(f"{source.name}: SystemExit before its last cell; let it run to the end")
     _tidy(notebook)
     links.link(notebook, Path.cwd(), output.parent)
     files.write_text(output, nbformat.writes(notebook) + "\n")
+
+
+def _was_passed_over(cell) -> bool:
+    return cell.cell_type == "code" and bool(cell.source.strip()) and cell.execution_count is None
 
 
 def _tidy(notebook) -> None:
@@ -81,7 +91,7 @@ def main() -> int:
         emit("chapter", output=str(given.output), state="made")
     except (RuntimeError, OSError, ValueError) as error:
         emit("chapter", output=str(given.output), state="failed", error=str(error))
-        print(error, file=sys.stderr)
+        print(inert.printable(error), file=sys.stderr)
         return 1
     return 0
 

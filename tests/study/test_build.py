@@ -74,6 +74,30 @@ def test_where_no_notebook_says_what_went_wrong_the_log_does(log, words):
     assert build.last_words(log).endswith(words)
 
 
+def test_an_error_is_one_line_that_moves_no_terminal(carry_out, capsys):
+    error = "a.md: ValueError: \\x1b[2J\\nb\\u202ec"
+    failed = f'emit("chapter", output="book/executed/convergence.ipynb", state="failed", error="{error}")'
+    assert carry_out(CHAPTER + failed + "\nsys.exit(1)") == 1
+    assert capsys.readouterr().err.splitlines()[0] == "a.md: ValueError: ?[2J b?c"
+
+
+def test_what_is_of_a_time_to_come_is_made_again(tmp_path, monkeypatch):
+    """As after the clock was set back: it would look newer than a change of now."""
+    monkeypatch.chdir(tmp_path)
+    names = ("book/executed/a.ipynb", "book/executed/b.ipynb", "_build/html/index.html")
+    paths = [Path(name) for name in (*names, "_build/.doctrees/environment.pickle")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    build._distrust_future(paths[:2])
+    assert all(path.exists() for path in paths)
+    for path in paths[1:]:
+        os.utime(path, (time.time() + 3600,) * 2)
+    build._distrust_future(paths[:2])
+    assert [path.exists() for path in paths] == [True, False, False, False]
+    build._distrust_future(paths[:2])
+
+
 def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
     (tmp_path / "stub.py").write_text(STUB)
     command = [sys.executable, "stub.py", "notebooks/profiles/p.yaml", "0", "book", "--", "--more"]
