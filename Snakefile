@@ -65,6 +65,7 @@ def in_order(wildcards):
     return order[::-1].index(wildcards.nb) + 1 if wildcards.nb in order else 0
 
 
+# Pages of a killed run may be cut off, and are in no search index: Sphinx would keep them.
 rule book:
     input:
         expand("book/executed/{nb}.ipynb", nb=NOTEBOOKS),
@@ -72,7 +73,8 @@ rule book:
     output:
         "_build/html/index.html",
     shell:
-        "jupyter-book build . -W -n --keep-going -q && test -f {output}"
+        "if test -e _build/.writing; then rm -rf _build/html _build/.doctrees; fi; "
+        "touch _build/.writing && jupyter-book build . -W -n --keep-going -q && test -f {output} && rm _build/.writing"
 
 
 rule sweep:
