@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -108,7 +110,9 @@ def _attribute(given: argparse.Namespace) -> None:
     for method, frame in scores.items():
         path = given.out / f"{method}.{given.format}"
         if given.format == "csv":
-            files.write(path, frame.rename(index=inert.cell, columns=inert.cell).to_csv)
+            returns = any("\r" in str(each) for each in (*frame.index, *frame.columns))  # which minimal quoting forgets
+            quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+            files.write(path, partial(frame.rename(index=inert.cell, columns=inert.cell).to_csv, quoting=quoting))
         else:
             files.write(path, frame.rename(index=str, columns=str).to_parquet)
     if given.keep_gradients:

@@ -1,7 +1,8 @@
-"""Text from elsewhere, made harmless where it is shown: on a terminal, in a spreadsheet."""
+"""Text from elsewhere, made harmless where it is shown: on a terminal, on a page, in a spreadsheet."""
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet computes begins so
@@ -16,6 +17,11 @@ def printable(text: object) -> str:
     line = " ".join(str(text).split())
     line = line if len(line) <= LONGEST else line[: LONGEST - 2] + " …"
     return "".join(each if each.isprintable() else "?" for each in line)
+
+
+def legible(text: str) -> str:
+    """Text as a page may have it: a control character other than a tab or an end of a line is U+FFFD."""
+    return "".join("\ufffd" if unicodedata.category(each) == "Cc" and each not in "\t\n\r" else each for each in text)
 
 
 def cell(value: Any) -> Any:

@@ -29,3 +29,7 @@ def test_what_a_spreadsheet_would_compute_is_text(text):
 @pytest.mark.parametrize("value", ["a = 1", "", "-1", "+4.5", "-1e-3", "- a"[2:], -1, 2.5, None, "'=1"])
 def test_other_cells_stay(value):
     assert inert.cell(value) is value
+
+
+def test_a_page_gets_no_control_character():
+    assert inert.legible("a\x00b\x1b[2J\x85\tc\nd – \u202eé") == "a\ufffdb\ufffd[2J\ufffd\tc\nd – \u202eé"

@@ -46,7 +46,8 @@ def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
                 cwd=str(Path.cwd()),
             )
         except PapermillExecutionError as error:
-            raise RuntimeError(inert.printable(f"{source.name}: {error.ename}: {error.evalue}")) from None
+            words = error.evalue or "without words; the log has where"
+            raise RuntimeError(inert.printable(f"{source.name}: {error.ename}: {words}")) from None
         except DeadKernelError:
             found = f"{source.name}: its kernel died, as where memory runs out"
             raise RuntimeError(f"{found}; make room and start again: it goes on from here") from None

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
+from ifcore.inert import legible
 from ifcore.study.config import Run
 from ifcore.study.runs.artifact import Attribution, Tuned
 from ifcore.study.show.colours import COLOURS
@@ -127,5 +128,9 @@ def _card(title: str, colour: str, example: Example, correct: bool | None = None
         f'<div class="showcase-card" style="border-left: 4px solid {colour}; padding-left: 0.8rem">'
         f'<p><strong style="color: {colour}">{html.escape(title)}</strong> '
         f"<em>{html.escape(example.label)}{verdict}</em></p>"
-        f"<p>{html.escape(example.prompt)}</p><p>→ {html.escape(example.response)}</p></div>"
+        f"<p>{_text(example.prompt)}</p><p>→ {_text(example.response)}</p></div>"
     )
+
+
+def _text(text: str) -> str:
+    return html.escape(legible(text))
