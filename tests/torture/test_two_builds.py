@@ -1,0 +1,86 @@
+"""Two at once: each thing is made once, nobody reads what is half done, and both end with the same numbers."""
+
+import os
+import signal
+import sys
+
+import pandas as pd
+import psutil
+
+from tests.torture.conftest import COUNTS, assert_same_tables, done
+from tests.torture.own import attribution
+
+WAITS = "another make is at work here; waiting for it"
+
+
+def test_a_second_make_waits_and_then_has_little_to_do(start, fresh, intact):
+    first = start(fresh, "run", "NB=facts")
+    assert first.until(lambda: "chapter 1 of 1" in first.said)
+    second = start(fresh, "run", "NB=controls")
+    assert second.until(lambda: WAITS in second.said)
+    assert first.ended() == 0, first.said
+    made = done(fresh)
+    assert second.ended() == 0, second.said
+    COUNTS["builds at once"] += 2
+    assert second.lines[0] == WAITS
+    assert all(path.stat().st_mtime_ns == born for path, born in made.items())
+    assert_same_tables(fresh, intact, every=False)
+
+
+def test_a_build_whose_head_was_killed_is_waited_for(start, make, fresh, intact):
+    """Snakemake and the kernels live on without it, and go on writing."""
+    first = start(fresh, "run", "NB=empirical_study")
+    assert first.until(lambda: any(fresh.glob("artifacts/smoke/seed-0/*/fine-tune.json")))
+    heads = [each for each in first.family() if "ifcore.study.build" in each.cmdline() and "python" in each.name()]
+    min(heads, key=psutil.Process.create_time).send_signal(signal.SIGKILL)
+    COUNTS["kills -9"] += 1
+    first.process.wait(60)
+    assert first.family(), "nothing lives on; there is nothing to wait for"
+    second = make(fresh, "run", "NB=facts")
+    assert second.process.returncode == 0, second.said
+    assert second.lines[0] == WAITS
+    assert first.family() == []
+    assert_same_tables(fresh, intact, every=False)
+
+
+def test_two_notebooks_outside_make_share_their_artifacts(start, fresh, intact):
+    """As papermill runs them on a cluster: no lock of the build's, the artifacts' own."""
+    command = (sys.executable, "-m", "ifcore.study.execute", "notebooks/profiles/smoke.yaml", "0")
+    commands = [
+        (*command, f"notebooks/{name}.md", f"results/smoke/seed-0/{name}-{n}.ipynb")
+        for n, name in enumerate(("facts", "controls", "controls"))
+    ]
+    builds = [start(fresh, command=command) for command in commands]
+    codes = [build.ended() for build in builds]
+    COUNTS["builds at once"] += len(builds)
+    assert codes == [0, 0, 0], [build.said[-2000:] for build in builds]
+    assert_same_tables(fresh, intact, every=False)
+
+
+def test_two_seeds_at_once_average_what_both_left(make, start, fresh):
+    profile = "notebooks/profiles/smoke.yaml"
+    for _ in range(2):
+        builds = []
+        for seed in ("0", "1"):
+            output = f"results/smoke/seed-{seed}/facts.ipynb"
+            command = (sys.executable, "-m", "ifcore.study.execute", profile, seed, "notebooks/facts.md", output)
+            builds.append(start(fresh, command=command))
+        assert [build.ended() for build in builds] == [0, 0], [build.said[-2000:] for build in builds]
+    COUNTS["builds at once"] += 4
+    frames = [pd.read_csv(fresh / f"results/smoke/seed-{seed}/facts.csv") for seed in (0, 1)]
+    assert [frame.seed.unique().tolist() for frame in frames] == [[0], [1]]
+
+
+def test_two_attributions_into_one_folder_are_right_or_refused(start, tmp_path):
+    expected = attribution(tmp_path)
+    command = expected.command(out="both")
+    builds = [start(tmp_path, command=command) for _ in range(2)]
+    codes = [build.ended() for build in builds]
+    COUNTS["builds at once"] += 2
+    assert 0 in codes
+    for code, build in zip(codes, builds, strict=True):
+        if code:
+            assert build.said.splitlines()[-1].startswith("ifcore attribute: "), build.said
+            assert "Traceback" not in build.said
+    expected.assert_same(tmp_path / "both")
+    assert sorted(os.listdir(tmp_path / "both")) == sorted(expected.tables)
