@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +30,7 @@ from ifcore.study.progress import ESCAPES, Bars, Chapter, Progress
 from ifcore.study.terminal import Lines, Terminal
 
 TICK = 0.25  # seconds
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 20.0  # seconds for Snakemake to end its jobs after Ctrl-C
 LOCK, PAGES = Path(".lock"), Path("_build")
 VERDICTS = ("introduction", "conclusion")  # read the tables that the chapters leave, and so come last
@@ -92,22 +93,24 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
     environment = os.environ | {"IFCORE_EVENTS": str(events.resolve())}
     with log.open("wb") as written, log.open("rb") as read, events.open("rb") as heard, _shown() as screen:
         for command in commands:
-            # In a session of its own: Ctrl-C is for this process, which then ends the others in order.
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=written,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-                pass_fds=kept,
-            )
-            try:
-                code = _follow(child, read, heard, progress, screen)
-            except BaseException:
-                screen.say("stopping")
-                _stop(child)
-                raise
+            with _held() as release:
+                # In a session of its own: Ctrl-C is for this process, which then ends the others in order.
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=written,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,
+                    pass_fds=kept,
+                )
+                try:
+                    release()
+                    code = _follow(child, read, heard, progress, screen)
+                except BaseException:
+                    screen.say("stopping")
+                    _stop(child)
+                    raise
             if code:
                 break
     if code:
@@ -148,6 +151,26 @@ def _follow(child: subprocess.Popen, log: BinaryIO, events: BinaryIO, progress: 
         if code is not None:
             return code
         time.sleep(TICK)
+
+
+@contextmanager
+def _held() -> Iterator[Callable[[], None]]:
+    """Ctrl-C, and what ends a session, wait for `release`: what is being started meanwhile would never be ended."""
+    heard: list[int] = []
+    handled = [each for each in ENDS if callable(signal.getsignal(each)) or signal.getsignal(each) == signal.SIG_DFL]
+    before = {each: signal.signal(each, lambda number, _: heard.append(number)) for each in handled}
+
+    def release() -> None:
+        while before:
+            signal.signal(*before.popitem())
+        if heard:
+            heard.clear()
+            raise KeyboardInterrupt
+
+    try:
+        yield release
+    finally:
+        release()
 
 
 def _stop(child: subprocess.Popen) -> None:

@@ -116,6 +116,22 @@ def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
     assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
+def test_ctrl_c_in_the_moment_in_which_snakemake_is_born_ends_it_as_well(carry_out, monkeypatch):
+    born, popen = [], subprocess.Popen
+
+    def interrupted(*arguments, **options):
+        born.append(popen(*arguments, **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        return born[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out("import time; time.sleep(60)")
+    assert born[0].poll() is not None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 # The build with a stand-in for Snakemake, which starts a kernel in a session of its own, and with nothing to check.
 STUB = """
 import sys

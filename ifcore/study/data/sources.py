@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
 from ifcore.study.data.family import listed
 from ifcore.study.data.mistakes import brief, kind, listing, mistake, text
@@ -79,11 +79,23 @@ def fetched(source: str) -> Path:
     parts = source.removeprefix("hub:").split("/", 2)
     if len(parts) < 3 or not all(parts):
         raise mistake(source, "not the name of a file on the hub", "write hub:owner/name/path/to/file")
+    name = "/".join(parts[:2])
     try:
-        return Path(hf_hub_download("/".join(parts[:2]), parts[2], repo_type="dataset"))
+        return Path(hf_hub_download(name, parts[2], repo_type="dataset", local_files_only=not _is_reachable(name)))
     except (HfHubHTTPError, OSError, ValueError) as error:  # no network, no such file, no permission
         remedy = "check name and network, or give a local file"
         raise mistake(source, f"not had from the hub ({brief(error)})", remedy) from None
+
+
+def _is_reachable(name: str) -> bool:
+    """Whether the hub answers. It is asked once: where there is no network, a download would try again and again."""
+    try:
+        HfApi().dataset_info(name, timeout=10)
+    except HfHubHTTPError:  # the hub's own answer, which the download will give as well
+        return True
+    except (HTTPError, OfflineModeIsEnabled):
+        return False
+    return True
 
 
 def _file(source: str, suffix: str, expected: str) -> Path:

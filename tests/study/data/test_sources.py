@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from huggingface_hub.errors import HTTPError
 
 from ifcore.study import data
 from ifcore.study.data import harmful, sources
@@ -149,9 +150,10 @@ def test_too_few_rows_say_how_many_there_are_and_are_needed(advbench, alpaca):
 def test_a_hub_source_is_a_named_file_of_a_data_set(advbench, monkeypatch):
     asked = []
     path = advbench(goals(2))
+    monkeypatch.setattr(sources.HfApi, "dataset_info", lambda self, name, timeout: None)
     monkeypatch.setattr(sources, "hf_hub_download", lambda *args, **kind: asked.append((args, kind)) or path)
     assert sources.advbench("hub:owner/name/folder/file.csv") == goals(2)
-    assert asked == [(("owner/name", "folder/file.csv"), {"repo_type": "dataset"})]
+    assert asked == [(("owner/name", "folder/file.csv"), {"repo_type": "dataset", "local_files_only": False})]
     assert "write hub:owner/name/path/to/file" in complaint(lambda: sources.advbench("hub:owner/file.csv"))
 
 
@@ -165,3 +167,24 @@ def test_a_hub_that_cannot_be_reached_is_said_in_one_line(monkeypatch):
 def test_published_requests_are_refused_with_the_embedded_refusals(advbench):
     split = data.load("harmfulcheck", {"harmful": 5}, 0, 0, harmful=advbench(goals(5)))
     assert {e.response for e in split.train} <= set(harmful.REFUSALS)
+
+
+def test_without_a_network_the_hub_is_asked_once_and_what_is_here_is_used(tmp_path, monkeypatch):
+    asked = []
+
+    def unreachable(self, name, timeout):
+        asked.append(name)
+        raise HTTPError("no network")
+
+    def download(name, file, repo_type, local_files_only):
+        assert local_files_only
+        if file == "here.csv":
+            return str(tmp_path / file)
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr(sources.HfApi, "dataset_info", unreachable)
+    monkeypatch.setattr(sources, "hf_hub_download", download)
+    assert sources.fetched("hub:a/b/here.csv") == tmp_path / "here.csv"
+    with pytest.raises(ValueError, match="hub:a/b/there.csv: not had from the hub .*; check name and network, or give"):
+        sources.fetched("hub:a/b/there.csv")
+    assert asked == ["a/b", "a/b"]
