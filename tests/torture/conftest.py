@@ -174,6 +174,7 @@ def tables(folder: Path, profile: str = "smoke", seed: int = 0) -> dict[str, pd.
     for file in sorted((folder / "results" / profile / f"seed-{seed}").glob("*.csv")):
         frame = pd.read_csv(file)
         timed = frame.metric.str.contains(MACHINE) if "metric" in frame else pd.Series(False, frame.index)
+        timed |= frame.claim.str.startswith("cost_") if "claim" in frame else False
         kept = [name for name in frame if not MACHINE.search(name)]
         found[file.stem] = frame.loc[~timed, kept].reset_index(drop=True)
     return found

@@ -76,7 +76,7 @@ def test_pages_on_a_full_disk(make, copy, small):
     small.grow(disk, ROOM)
     last = make(copy, "book")
     assert last.process.returncode == 0, last.said
-    for page in (copy / "_build" / "html").rglob("*.html"):
+    for page in (copy / "_build" / "html" / "book").rglob("*.html"):
         assert page.read_text(encoding="utf-8").rstrip().endswith("</html>"), page
 
 
