@@ -43,8 +43,7 @@ class Build:
         environment |= {"PATH": f"{bin_}:{os.environ['PATH']}", **more}
         self._printed = tempfile.TemporaryFile()  # a pipe that nobody reads would stop it
         streams = {"stdin": subprocess.DEVNULL, "stdout": self._printed, "stderr": subprocess.STDOUT}
-        # What runs in the background is born deaf to Ctrl-C.
-        heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), "start_new_session": True}
+        heard = {"preexec_fn": hearing, "start_new_session": True}
         self.process = subprocess.Popen(command, cwd=folder, env=environment, **streams, **heard)
 
     @property
@@ -65,6 +64,14 @@ class Build:
                 if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
+
+    def commands(self) -> list[str]:
+        """What its family are, of those that live."""
+        found = []
+        for process in self.family():
+            with suppress(psutil.Error, OSError):
+                found.append(" ".join(process.cmdline()))
+        return [each for each in found if each]
 
     def kill(self) -> bool:
         """-9 to the whole family at one moment, so that none acts on the end of another; whether it was at work."""
@@ -100,6 +107,12 @@ class Build:
             self.kill()
             raise
         return self.process.returncode
+
+
+def hearing() -> None:
+    """What runs in the background, or under nohup, is born deaf."""
+    for each in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

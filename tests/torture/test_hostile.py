@@ -209,9 +209,11 @@ def test_a_class_called_as_nothing_is_on_the_page(shown):
 
 
 def is_in_a_cell(shown, label: str) -> bool:
+    """Its letters: Sphinx has quotation marks and dashes of its own."""
     (page,) = (soup for page, soup in parsed(shown[0]) if page.stem == "empirical_study")
-    cells = [cell.get_text() for cell in page.find_all("td")]
-    return any(re.match(r"Grammars[^:]*: ", cell) and " ".join(label.split()) in cell for cell in cells)
+    cells = [cell.get_text().partition(": ") for cell in page.find_all("td")]
+    named = [re.sub(r"\W", "", text) for task, _, text in cells if task.startswith("Grammars")]
+    return re.sub(r"\W", "", label) in named
 
 
 @pytest.mark.parametrize("name", [name for name, text in HOSTILE.items() if not text.strip().isprintable()])

@@ -100,7 +100,7 @@ def test_killed_while_pages_are_written_the_next_call_writes_them_all(start, mak
 def assert_whole_pages(folder: Path, intact: Path) -> None:
     """Every page to its end, and in the search index."""
     ours, theirs = (each / "_build" / "html" for each in (folder, intact))
-    names = [path.relative_to(theirs) for path in [theirs / "index.html", *sorted(theirs.glob("book/**/*.html"))]]
+    names = [path.relative_to(theirs) for path in sorted(theirs.glob("book/**/*.html"))]
     for name in names:
         assert (ours / name).read_text(encoding="utf-8").rstrip().endswith("</html>"), name
     found, expected = (documents(each / "searchindex.js") for each in (ours, theirs))
