@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
 from ifcore.gram import Gram
@@ -154,7 +154,7 @@ def _moved(gram: Gram, damping: float) -> Tensor:
     def block(K: Tensor, _: Tensor, lam: Tensor) -> Tensor:
         # With K = U S Uᵀ, g_iᵀ (H + λI)⁻² g_i = Σ_j U_ij² S_j / (S_j/N + λ)²: no term is negative, nothing cancels.
         S, U = torch.linalg.eigh(K)
-        S = S.clamp(min=0)
+        S = S.masked_fill(S < len(K) * torch.finfo(S.dtype).eps * S[-1], 0)  # rounding, which 1/λ² would make large
         return U.square() @ (S / (S / len(K) + lam) ** 2)
 
     return _sum(gram, damping, block, gram.K[0, 0])
@@ -166,9 +166,11 @@ def _largest(K: Tensor) -> Tensor:
     They end where the residual is 10⁻⁸ of the eigenvalue, which itself is then off by about the square of that.
     """
     if len(K) >= LANCZOS and K.device.type == "cpu":
+        # Products are torch's: threads of two libraries that wait for each other's make all that follows slower.
+        product = LinearOperator(K.shape, lambda v: (K @ torch.from_numpy(v.ravel())).numpy(), dtype=np.float64)
         start = np.random.default_rng(0).standard_normal(len(K))
         with suppress(ArpackNoConvergence):
-            (largest,) = eigsh(K.numpy(), 1, which="LA", v0=start, tol=1e-8, return_eigenvectors=False)
+            (largest,) = eigsh(product, 1, which="LA", v0=start, tol=1e-8, return_eigenvectors=False)
             return K.new_tensor(largest)
     return torch.linalg.eigvalsh(K)[-1]
 
