@@ -65,8 +65,9 @@ def book(checkout, built):
 
 
 def check_out(folder: Path) -> None:
-    """The sources, and nothing of any run."""
+    """The sources, and what is published of speed, which a chapter shows; of runs nothing."""
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*MADE))
+    shutil.copytree(ROOT / "results" / "published" / "bench", folder / "results" / "published" / "bench")
 
 
 def run_make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

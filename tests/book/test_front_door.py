@@ -66,6 +66,7 @@ TITLES = [
     "Facts",
     "Counterfactuals",
     "Your own fine-tune",
+    "How fast, and why",
     "Appendix B: Settings and data",
     "Introduction",
     "Conclusion",

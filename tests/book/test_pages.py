@@ -9,7 +9,7 @@ from ifcore.study.show.names import COLUMNS, RUN_COLUMNS
 
 COMPUTED = ["executed/empirical_study", "executed/approximation_error", "executed/convergence"]
 COMPUTED += ["executed/parameter_change", "executed/controls", "executed/sensitivity", "executed/facts"]
-COMPUTED += ["executed/counterfactual", "executed/your_own", "executed/appendix_b"]
+COMPUTED += ["executed/counterfactual", "executed/your_own", "executed/speed", "executed/appendix_b"]
 COMPUTED += ["executed/introduction", "executed/conclusion"]
 PAGES = ["preliminaries", "appendix_a", "glossary", *COMPUTED]
 

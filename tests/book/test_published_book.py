@@ -19,7 +19,7 @@ def released(checkout, built, tmp_path_factory):
     shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns(*made))
     about = folder / "results" / "smoke" / "seed-0" / "run.json"
     files.write_json(about, files.read_json(about) | {"commit": "c" * 40, "dirty": False})
-    (release.release(folder, "smoke") / "book" / "your_own.ipynb").unlink()  # as if the chapter were new
+    (release.release(folder, "smoke") / "book" / "speed.ipynb").unlink()  # as if the chapter were new
     return folder
 
 
@@ -34,10 +34,10 @@ def test_reading_builds_every_page_and_leaves_the_readers_own_book(make_there, r
     before = {path: path.stat().st_mtime_ns for path in released.joinpath("book", "executed").iterdir()}
     done = make_there("read", "PROFILE=smoke")
     page = released / "_build" / "published" / "html" / "index.html"
-    said = f"The book, as published: {page}\nNot in that edition: your_own; make book computes them\n"
+    said = f"The book, as published: {page}\nNot in that edition: speed; make book computes them\n"
     assert done.stdout == said
-    assert not page.with_name("book").joinpath("executed", "your_own.html").exists()
-    for chapter in set(release.named_chapters(released)) - {"your_own"}:
+    assert not page.with_name("book").joinpath("executed", "speed.html").exists()
+    for chapter in set(release.named_chapters(released)) - {"speed"}:
         assert page.with_name("book").joinpath("executed", f"{chapter}.html").exists()
     assert 'id="tab-harmful"' in page.with_name("book").joinpath("executed", "empirical_study.html").read_text("utf-8")
     assert own.read_text() == "the reader's own"

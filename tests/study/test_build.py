@@ -161,7 +161,7 @@ def wait_for(ask, count):
 def test_a_book_is_its_chapters_in_order_and_a_sweep_has_them_for_every_seed_before(monkeypatch):
     monkeypatch.chdir(ROOT)
     names = ["empirical_study", "approximation_error", "convergence", "parameter_change"]
-    names += ["controls", "sensitivity", "facts", "counterfactual", "your_own", "appendix_b"]
+    names += ["controls", "sensitivity", "facts", "counterfactual", "your_own", "speed", "appendix_b"]
     book, speed, _ = build.chapters("smoke", 0, "book", [])
     shown = [*names, "introduction", "conclusion"]  # which read what the others leave
     assert [each.output for each in book] == [f"book/executed/{name}.ipynb" for name in shown]

@@ -20,7 +20,7 @@ from ifcore.study.sensitivity import grid
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change"]
-CHAPTERS += ["controls", "sensitivity", "facts", "counterfactual", "your_own", "appendix_b"]
+CHAPTERS += ["controls", "sensitivity", "facts", "counterfactual", "your_own", "speed", "appendix_b"]
 
 APART = "(mixed_small|grammars_rule)-(without|again)-"  # retrained within a stage of the counterfactual chapter
 
