@@ -24,7 +24,8 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     terms = _terms(app.env)
     if docname != GLOSSARY:
         for cell in _names(doctree):
-            words = _MARKS.sub("", cell.astext().partition("\n")[0].partition(",")[0])
+            said = "".join(text for text in cell.findall(nodes.Text) if not isinstance(text.parent, nodes.raw))
+            words = _MARKS.sub("", said.partition("\n")[0].partition(",")[0])
             if words in terms and (paragraph := next(cell.findall(nodes.paragraph), None)):
                 place = app.builder.get_relative_uri(docname, GLOSSARY)
                 link = nodes.reference("", "", internal=True, refuri=f"{place}#{terms[words][0]}")
