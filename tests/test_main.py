@@ -31,8 +31,11 @@ runpy.run_module("ifcore", run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A base model, an adapter with its tokenizer, and two files."""
-    place = tmp_path_factory.mktemp("own")
+    return leave(tmp_path_factory.mktemp("own"), TRAIN, VAL)
+
+
+def leave(place, train, val):
+    """A base model with its tokenizer, an adapter, and two files of rows in a folder; the folder."""
     model, tokenizer = weights.load("random:tiny-llama")
     model.save_pretrained(place / "base")
     tokenizer.save_pretrained(place / "base")
@@ -41,7 +44,7 @@ def folder(tmp_path_factory):
         if "lora_B" in name:
             parameter.data.fill_(0.1)
     peft.save_pretrained(place / "adapter")
-    for name, rows in (("train", TRAIN), ("val", VAL)):
+    for name, rows in (("train", train), ("val", val)):
         (place / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     return place
 

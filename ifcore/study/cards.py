@@ -17,7 +17,8 @@ _MARKS = re.compile(r"[†‡\s]+$")  # which a table sets after a name
 def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Make each cell of a table that is a term of the glossary a link to it; each such link has the term's sentence.
 
-    That is the cells of the first column and of the header, without what is in brackets or marked after the name.
+    That is the cells of the first column and of the header; what follows a name after a comma, or as a mark, is no part
+    of it.
     """
     if app.builder.name != "html":  # all on one page, to be printed
         return
@@ -28,10 +29,10 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             words = _MARKS.sub("", said.partition("\n")[0].partition(",")[0])
             if words in terms and (paragraph := next(cell.findall(nodes.paragraph), None)):
                 place = app.builder.get_relative_uri(docname, GLOSSARY)
-                link = nodes.reference("", "", internal=True, refuri=f"{place}#{terms[words][0]}")
-                link += paragraph.children
+                reference = nodes.reference("", "", internal=True, refuri=f"{place}#{terms[words][0]}")
+                reference += paragraph.children
                 paragraph.children = []
-                paragraph += link
+                paragraph += reference
     sentences = dict(terms.values())
     for reference in doctree.findall(nodes.reference):
         if (anchor := reference.get("refuri", "").partition("#")[2]) in sentences:

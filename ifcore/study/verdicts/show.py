@@ -56,7 +56,7 @@ def badges(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
     for row in scorecard.itertuples():
         claim, (colour, sign) = about[row.claim], _BADGES[row.verdict]
         text, told = f"{sign} {row.claim.replace('_', ' ')}", f"{claim.claim}: {row.verdict}".replace(";", "\\;")
-        linked = claim.evidence and pd.notna(row.value)
+        linked = _has_evidence(row, claim)
         role, target = (f"bdg-ref-{colour}", f" <{claim.evidence}>") if linked else (f"bdg-{colour}", "")
         found.append(f"{{{role}}}`{text}{target}; {told}`")
     return Prose(" ".join(found))
@@ -229,9 +229,13 @@ def _what(row) -> str:
 
 def _link(row, claim: Claim) -> str:
     """To the evidence, where there is any."""
-    if claim.evidence is None or pd.isna(row.value):
+    if not _has_evidence(row, claim):
         return ""
     return f"{{{'ref' if claim.evidence.startswith('sec-') else 'numref'}}}`{claim.evidence}`"
+
+
+def _has_evidence(row, claim: Claim) -> bool:
+    return claim.evidence is not None and pd.notna(row.value)
 
 
 def _estimates(tables: Tables, name: str, metric: str, paired: bool) -> dict[str, Pooled]:
