@@ -25,13 +25,13 @@ def main() -> int:
     given = _arguments()
     try:
         _attribute(given)
+        return 0
     except KeyboardInterrupt:
-        print(f"stopped; the same command goes on from {given.out / GRADIENTS}", file=sys.stderr)
-        return 130
+        said, code = f"stopped; the same command goes on from {given.out / GRADIENTS}", 130
     except (ValueError, OSError, RuntimeError, ImportError, SafetensorError) as error:
-        print(f"ifcore attribute: {inert.printable(error)}", file=sys.stderr)
-        return 1
-    return 0
+        said, code = f"ifcore attribute: {inert.printable(error)}", 1
+    print(said, file=sys.stderr)  # only now, when no traceback keeps a progress bar open
+    return code
 
 
 def _arguments() -> argparse.Namespace:
