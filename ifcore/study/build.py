@@ -122,6 +122,8 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
 
 def last_words(log: str) -> str:
     """The line of a log that says best what went wrong, where no notebook did."""
+    if protected := re.search(r"Write-protected output files.+?output: ([^\n]+)", log, re.DOTALL):
+        return f"{protected[1]}: it is read-only, or its folder is; make it one that can be written to"
     lines = [line.strip() for line in re.split(r"[\r\n]+", ESCAPES.sub("", log)) if line.strip()]
     wrong = [line for line in lines if re.search(r"(Error|Exception|ERROR|WARNING):", line)]
     return (wrong or lines or ["Snakemake ended without a word"])[0]

@@ -51,14 +51,14 @@ def runtimes_table(run: Run, timed: pd.DataFrame) -> Table:
             )
     caption = (
         "Running time and error against the exact influence, for softmax regression. Seconds go from fitted weights to "
-        "scores; *faster* is by how much than the dense way of the same column. Errors: absolute, relative, and "
+        "scores; *faster*: how many times as fast as the dense way of the same column. Errors: absolute, relative, and "
         "relative after the best rescaling (direction). In italics, the paper's. "
         f"Seed {run.seed}."
     )
     if timed.extrapolated.any():
         caption += (
             f" ‡: extrapolated from {run.profile.linear.dense_limit:,} parameters, writing the matrix by the square, "
-            "solving with it by the cube of their number; it would not fit in memory."
+            "solving with it by the cube of their number: more would take too long, or not fit in memory."
         )
     header = ["Method", "Seconds", "Faster", "Absolute error", "Relative error", "Direction error"]
     return Table("tab-runtime", caption, [*header, "*Seconds*", "*Faster*", "*Error*"], rows, timed)
@@ -117,9 +117,12 @@ def errors_text(drawn: pd.DataFrame, timed: pd.DataFrame) -> Prose:
         for metric in ("error", "relative_error"):
             part = grown.xs((over, metric), level=("over", "metric")).drop("fisher")
             grow = [LINEAR[key] for key, row in part.iterrows() if row.ci_low > 0]
+            found = verdict(len(grow), len(part))
+            if not grow and (part.ci_high > 0).any():
+                found = "inconclusive here"
             lines.append(
                 f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: "
-                f"{verdict(len(grow), len(part))}. It grows, by an exponent whose interval lies above 0, for "
+                f"{found}. It grows, by an exponent whose interval lies above 0, for "
                 f"{', '.join(grow) or 'no method'}; the largest exponent is {part.value.max():.2f} "
                 f"({LINEAR[part.value.idxmax()]}), the smallest {part.value.min():.2f} ({LINEAR[part.value.idxmin()]})."
             )
@@ -137,8 +140,8 @@ def errors_text(drawn: pd.DataFrame, timed: pd.DataFrame) -> Prose:
     better = wide["lissa-10", "relative_error"] < wide["lissa-1", "relative_error"]
     least, most = (wide["lissa-10", "relative_error"].agg(each) for each in ("min", "max"))
     lines.append(
-        f"- *More iterations of LiSSA reduce the error*: {verdict(better.sum(), len(better))}. After ten, "
-        f"a relative error of {least:.2f} to {most:.2f} is left in the three settings."
+        f"- *More iterations of LiSSA reduce the error*: in {better.sum()} of {len(better)} settings of the table. "
+        f"After ten, a relative error of {least:.2f} to {most:.2f} is left."
     )
     approximations = [key for key in LINEAR if key not in ("dense", "exact", "fisher")]
     ratios = pd.concat([wide["exact", "seconds"] / wide[key, "seconds"] for key in approximations])
@@ -146,9 +149,9 @@ def errors_text(drawn: pd.DataFrame, timed: pd.DataFrame) -> Prose:
     gain = (wide["dense", "seconds"] / wide["exact", "seconds"]).round(-2)
     lines.append(
         "- *The exact influence takes far longer than its approximations*: "
-        f"{verdict((ratios > 2).sum(), len(ratios))} once the structure of the Hessian is used. The exact scores take "
-        f"{ratios.min():.2f} to {ratios.max():.2f} times as long as an approximation (far longer: more than twice), "
-        f"{ratio.min():.2f} to {ratio.max():.2f} times as long as ten iterations of LiSSA. They are "
+        f"in {(ratios > 2).sum()} of {len(ratios)} comparisons, once the structure of the Hessian is used. The exact "
+        f"scores take {ratios.min():.2f} to {ratios.max():.2f} times as long as an approximation (far longer: over "
+        f"twice), {ratio.min():.2f} to {ratio.max():.2f} times as long as ten iterations of LiSSA. They are "
         f"{gain.min():,.0f} to {gain.max():,.0f} times as fast as the dense way."
     )
     return Prose("\n".join(lines))

@@ -8,6 +8,7 @@ import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from scipy.stats import gmean
 
 from ifcore.study import statistics
 from ifcore.study.config import Run
@@ -17,7 +18,7 @@ from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, save
+from ifcore.study.show.plot import STYLE, save, within
 from ifcore.study.show.table import Prose, Table, beside, percent, points, times
 
 COLUMNS_OF_PANELS = 3
@@ -50,6 +51,7 @@ def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attr
                     axis.plot(value, place + shift, marker="o", markersize=3.5, color=COLOURS[name], mfc=face)
             axis.set_title(_title(dataset, attributions))
             axis.set_yticks(range(len(others)), [NAMES[name] for name in others])
+        within(axes[0, 0])
         figure.supxlabel("RepSim ahead by (points)", fontsize=9)
         handles = [
             plt.Line2D([], [], marker="o", markersize=3.5, color="black", mfc=face, label=name)
@@ -116,7 +118,7 @@ def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) 
     else:
         head = "No task was learnt, so that this run decides nothing."
     if unlearnt:
-        lines += ["", f"Left out, as the model did not learn them: {', '.join(DATASETS[name] for name in unlearnt)}."]
+        lines += ["", f"Of {', '.join(DATASETS[name] for name in unlearnt)} nothing is said: not learnt."]
     return Prose("\n".join([head, "", *lines]))
 
 
@@ -126,10 +128,10 @@ def costs_text(frame: pd.DataFrame) -> Prose:
     influence, repsim = (wide.xs(name, level="method") for name in ("influence", "repsim"))
     longer, larger = ((influence / repsim)[metric].dropna() for metric in ("seconds", "bytes"))
     whole = (influence.seconds / wide.xs("fine-tune", level="method").seconds).dropna()
-    told = f"Gradients and the scores of all methods took {times(longer.median())} as long as a forward pass for the "
-    told += f"hidden states alone (median of {len(longer)} data sets), and {whole.median():.2f} times as long as the "
-    told += "fine-tune. "
-    return Prose(f"{told}What is kept to score from is {times(larger.median())} as large.")
+    told = f"Gradients and the scores of all methods took {times(gmean(longer))} as long as a forward pass for the "
+    told += f"hidden states alone (geometric mean of {len(longer)} data sets), and {gmean(whole):.2f} times as long as "
+    told += "the fine-tune. "
+    return Prose(f"{told}What is kept to score from is {times(gmean(larger))} as large.")
 
 
 def _title(dataset: str, attributions: Mapping[str, Attribution]) -> str:
@@ -157,6 +159,7 @@ def _best_control(frame: pd.DataFrame, dataset: str) -> str:
 
 def _cell(frame: pd.DataFrame, dataset: str, method: str, control: str) -> str:
     value, low, high = (100 * each for each in _gap(frame, dataset, method, control))
+    low, high = max(low, -100), min(high, 100)
     if pd.isna(value):
         return ""
     text = f"{value:+.1f}<br>[{low:.1f}, {high:.1f}]"

@@ -12,7 +12,7 @@ from ifcore.study.paper import stated
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, band, draw, grid, losses, save
-from ifcore.study.show.table import Prose, decided, interval, points
+from ifcore.study.show.table import Prose, Table, decided, interval, points
 
 
 def convergence_figure(run: Run, frame: pd.DataFrame) -> Figure:
@@ -36,9 +36,9 @@ def convergence_figure(run: Run, frame: pd.DataFrame) -> Figure:
             axes[0, column].set_title(DATASETS[dataset])
             axes[3, column].set_xlabel("step")
         axes[0, 0].set_ylim(0, 104), axes[1, 0].set_ylim(0, 104)
-        axes[2, 0].set_ylim(min(0, axes[2, 0].get_ylim()[0]), 1.04)
+        axes[2, 0].set_ylim(max(-1.04, min(0, axes[2, 0].get_ylim()[0])), 1.04)
         axes[3, 0].set_ylabel("loss (nats per\nresponse token)")
-        axes[3, 0].set_ylim(0, axes[3, 0].get_ylim()[1])
+        axes[3, 0].set_ylim(0, 1.05 * axes[3, 0].get_ylim()[1])
         handles = [axes[0, 0].get_legend_handles_labels(), axes[3, 0].get_legend_handles_labels()]
         handles = [first + second for first, second in zip(*handles, strict=True)]
         figure.legend(*handles, loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)
@@ -46,23 +46,41 @@ def convergence_figure(run: Run, frame: pd.DataFrame) -> Figure:
     return figure
 
 
+def trends_table(frame: pd.DataFrame) -> Table:
+    """Behind Figure 5: from the first trained checkpoint to the last, a row a method. From fig5_convergence.csv."""
+    of = {metric: trends(frame, metric).set_index(["dataset", "method"]) for metric in ("accuracy", "coverage")}
+    rows = []
+    for dataset, method in of["accuracy"].index:
+        if method in _FOLLOWED:
+            cells = [cell for found in of.values() for cell in _moved(found.loc[(dataset, method)])]
+            rows.append([DATASETS[dataset], NAMES[method], *cells])
+    several = frame.seed.nunique() > 1
+    over = f"over {frame.seed.nunique()} seeds" if several else "over validation examples, each against itself"
+    caption = (
+        "From the first trained checkpoint to the last: the value at both (percent), the change (points) with its 95 % "
+        f"interval {over}, and the slope over all trained checkpoints (points per 10 steps)."
+    )
+    if not several:
+        caption += " The slope has no interval: the few checkpoints of one training follow from each other."
+    header = ["Task", "Method", *(f"{part}, {each}" for part in ("Accuracy", "Coverage") for each in _MOVED)]
+    return Table(None, caption, header, rows, frame)
+
+
 def convergence_text(frame: pd.DataFrame) -> Prose:
     """Whether accuracy falls or rises along fine-tuning, data set by data set, as Figure 5 has it."""
     lines = []
     for dataset in frame.dataset.unique():
-        expected = stated("figure5", dataset)
-        lines.append(f"- {DATASETS[dataset]}, where in the paper the accuracy of influence functions {expected}.")
-        for metric in ("accuracy", "coverage"):
+        line = f"- {DATASETS[dataset]}, where in the paper the accuracy of influence functions "
+        line += f"{stated('figure5', dataset)}:"
+        for metric, start in (("accuracy", "accuracy"), ("coverage", "Coverage")):
             found = trends(frame[frame.dataset == dataset], metric).set_index("method")
-            parts = [f"{NAMES[method]} {_direction(row)}" for method, row in found.iterrows() if method in _FOLLOWED]
-            lines.append(f"  {metric.capitalize()}: {'; '.join(parts)}.")
-    several = frame.seed.nunique() > 1
-    over = f"over {frame.seed.nunique()} seeds" if several else "over validation examples, each against itself"
-    lines += ["", f"In brackets: 95 % intervals {over}, from the first trained checkpoint to the last."]
-    if not several:
-        lines[-1] += (
-            " The slopes have none: the few checkpoints of one training follow from each other, and are no sample."
-        )
+            said: dict[str, list[str]] = {"rises": [], "drops": [], "inconclusive": []}
+            for method, row in found.iterrows():
+                if method in _FOLLOWED:
+                    said[decided(*row.change[1:], "rises", "drops")].append(NAMES[method])
+            told = (f"{_SAID[word]} for {', '.join(methods)}" for word, methods in said.items() if methods)
+            line += f" {start} {'; '.join(told)}."
+        lines.append(line)
     lines.append("")
     if {"datainf", "gradsim"} <= set(frame.method):
         (correlation, low, high), gap = agreement(frame, "datainf", "gradsim")
@@ -92,8 +110,8 @@ def control_text(frame: pd.DataFrame) -> Prose:
     for dataset in frame.dataset.unique():
         found = trends(frame[frame.dataset == dataset], "coverage").set_index("method")
         parts = [
-            f"{NAMES[method]} {row.untouched * 100:.0f} %, and fine-tuning: "
-            f"{decided(*row.taught[1:], 'adds to it', 'takes from it')} ({points(*row.taught)})"
+            f"{NAMES[method]} {row.untouched * 100:.0f} % (fine-tuning "
+            f"{decided(*row.taught[1:], 'adds to it', 'takes from it')}: {points(*row.taught)})"
             for method, row in found.iterrows()
             if method in _FOLLOWED and not pd.isna(row.untouched)
         ]
@@ -102,14 +120,19 @@ def control_text(frame: pd.DataFrame) -> Prose:
 
 
 _FOLLOWED = ("datainf", "gradsim", "exact", "repsim")
+_SAID = {"rises": "rises", "drops": "drops", "inconclusive": "is inconclusive"}
+_MOVED = ("from, to (%)", "change", "slope")
 
 
-def _direction(row: pd.Series) -> str:
-    """By the interval of the change; where it holds 0, or there is none, it is inconclusive."""
+def _moved(row: pd.Series) -> list[str]:
+    """The cells of one metric; empty but for the value where there is one trained checkpoint."""
     if pd.isna(row.change[0]):
-        return f"is {row['last'] * 100:.0f} % at the one trained checkpoint"
-    slope, low, high = (round(each * 100, 1) + 0 for each in row.slope)
-    return (
-        f"{decided(*row.change[1:], 'rises', 'drops')}, from {row['first'] * 100:.0f} to {row['last'] * 100:.0f} % "
-        f"({points(*row.change)}; slope {slope:+.1f}{interval(low, high)} per 10 steps)"
-    )
+        return [f"{row['last'] * 100:.0f}", "", ""]
+    change, low, high = (100 * each for each in row.change)
+    slope, least, most = (round(each * 100, 1) + 0 for each in row.slope)
+    ends = "" if pd.isna(low) else f"<br>[{max(low, -100):.1f}, {min(high, 100):.1f}]"
+    return [
+        f"{row['first'] * 100:.0f}, {row['last'] * 100:.0f}",
+        f"{round(change, 1) + 0:+.1f}{ends}",
+        f"{slope:+.1f}" + ("" if pd.isna(least) else f"<br>[{least:.1f}, {most:.1f}]"),
+    ]

@@ -19,7 +19,7 @@ from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, save
-from ifcore.study.show.table import Prose, Table, beside, control, interval, whole
+from ifcore.study.show.table import Prose, Table, beside, control, interval, significant, whole
 
 _ROWS = NAMES | {ORACLE: "Oracle"}
 _BLACK = "black"
@@ -81,11 +81,11 @@ def removal_text(frame: pd.DataFrame) -> Prose:
         sure = [name for name in methods if name != best and _estimate(of, best, name)[1] > 0]
         told = (
             f"- Of {count} removed: {_subject(beating)} {'raise' if len(beating) > 1 else 'raises'} the loss by more "
-            f"than every control. The largest rise among methods is {NAMES[best]}'s, {largest:.2f} nats"
+            f"than every control. The largest rise among methods is {NAMES[best]}'s, {significant(largest)} nats"
         )
         told += f", by its interval ahead of {_listed(sure)}" if sure else ", by its interval ahead of no other"
         compared = "more than" if oracle > largest else "as much as" if oracle == largest else "less than"
-        lines.append(f"{told}. The oracle's is {oracle:.2f}, {compared} that.")
+        lines.append(f"{told}. The oracle's is {significant(oracle)}, {compared} that.")
     return Prose("\n".join(lines))
 
 
@@ -114,15 +114,19 @@ def lds_text(frame: pd.DataFrame) -> Prose:
         of = frame[(frame.dataset == dataset) & (frame.metric == "lds")]
         methods, beating = _methods(of), _beating(of)
         best = max(methods, key=lambda name, of=of: _estimate(of, name, ITSELF)[0])
+        top = _estimate(of, best, ITSELF)
+        level = [name for name in methods if name != best and _estimate(of, name, ITSELF)[0] > top[0] - 0.005]
+        tied = f" (as high: {_listed(level)})" if level else ""
         told = (
             f"- {DATASETS[dataset]}: {_subject(beating)} {'predict' if len(beating) > 1 else 'predicts'} retraining "
-            f"better than every control; the highest score is {NAMES[best]}'s, {_plain(_estimate(of, best, ITSELF))}"
+            f"better than every control; the highest score is {NAMES[best]}'s, {_plain(top)}{tied}"
         )
         if best != "repsim":
             told += f", and RepSim has {_plain(_estimate(of, 'repsim', ITSELF))}"
         ceiling = of[of.method == CEILING]
         if len(ceiling):
-            told += f". Another seed's losses on the same halves have {_plain(statistics.pooled(ceiling))}, the ceiling"
+            told += f". Another seed's losses on the same halves have {_plain(statistics.pooled(ceiling))}"
+            told += ", the ceiling" if ceiling.value.mean() > top[0] else ": a ceiling that few halves leave uncertain"
         lines.append(told + ".")
     return Prose("\n".join(lines))
 
@@ -135,8 +139,8 @@ def left_out_text(frame: pd.DataFrame) -> Prose:
     named = [f"{_ROWS[name]} {_plain(_estimate(of, name, ITSELF))}" for name in _named(of)]
     clear = [_ROWS[name] for name in _named(of) if _estimate(of, name, ITSELF)[1] > 0]
     return Prose(
-        "**One at a time.** Mean rank correlation of a score with by how much the loss of an explained example rises "
-        f"without one training example: {'; '.join(named)}. Above 0 by the interval: {', '.join(clear) or 'none'}."
+        "**One at a time.** Mean rank correlation of a score with the rise of an explained example's loss without one "
+        f"training example: {'; '.join(named)}. Above 0 by the interval: {', '.join(clear) or 'none'}."
     )
 
 

@@ -95,4 +95,4 @@ def left_out(unlearnt: Mapping[str, Tuned]) -> str:
             else f"{100 * learned.constant:.1f} % for the best constant response"
         )
         told.append(f"{DATASETS[dataset]} ({after} of answers right after fine-tuning, {against})")
-    return f"Left out, as the model did not learn them: {', '.join(told)}." if told else ""
+    return f"Of these nothing is said, as the model did not learn them: {', '.join(told)}." if told else ""

@@ -10,9 +10,18 @@ from ifcore.study.runs import judging
 from ifcore.study.runs.artifact import Attribution
 from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.names import NAMES
-from ifcore.study.show.table import Prose, Table, beside, control, percent, whole
+from ifcore.study.show.table import Prose, Table, beside, control, percent, plain, whole
 
 LEARNT = 0.8  # of the questions answered right: below, there is little to attribute; fixed before any result
+
+
+def examples_table(found: Attribution) -> Table:
+    """Three training examples, and what is asked about the first."""
+    asked = [each for each in found.val if each.label == found.train[0].label]
+    shown = [("training", each) for each in found.train[:3]] + [("question", each) for each in asked]
+    rows = [[part, plain(each.prompt), plain(each.response), plain(each.label)] for part, each in shown]
+    caption = "Three of the training examples, and what is asked about the first of them: the label names the fact."
+    return Table(None, caption, ["", "Prompt", "Response", "Label"], rows, pd.DataFrame(), text=True)
 
 
 def facts_table(frame: pd.DataFrame) -> Table:
@@ -41,7 +50,7 @@ def learnt_text(found: Attribution) -> Prose:
     )
     told = (
         f"{100 * after.value:.0f} % [{100 * after.low:.0f}, {100 * after.high:.0f}] of {len(found.val)} questions, "
-        "each with a noun that no training example has, are answered right after fine-tuning, "
+        "each with a noun that no training example has, are answered correctly after fine-tuning, "
         f"{100 * before.value:.0f} % before"
     )
     if after.value >= LEARNT:
@@ -62,7 +71,7 @@ def facts_text(frame: pd.DataFrame) -> Prose:
     known = "which leaves open whether what it knew of the nouns' meanings is enough to find them"
     if low > limit:
         known = "so that what it knew of the nouns' meanings finds them as well: that tells no influence from meaning"
-    elif high < (1 + limit) / 2:
+    elif high < (1 + limit) / 2 and not {NAMES[method] for method in CONTROLS}.issuperset(above):
         known = "so that to find most of them takes what was learnt"
     return Prose(
         f"Among the facts of one place the words of the prompt say nothing: chance is {100 * limit:.0f} %. "
@@ -84,9 +93,9 @@ def removal_text(frame: pd.DataFrame) -> Prose:
     verdict = "contradicts" if high < chance else "confirms" if low > chance else "is too small to decide on"
     return Prose(
         f"{round(1 / chance)} facts were left out, one at a time, and the model fine-tuned again. **Removal {verdict} "
-        f"the causes**: the loss of {100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of the "
-        f"{int(rows.n_val.iloc[0])} questions about them is highest without their own (chance: {100 * chance:.0f} %), "
-        f"by {rise:+.2f} "
+        f"the causes**: of {int(rows.n_val.iloc[0])} questions about them {100 * value:.0f} % [{100 * low:.0f}, "
+        f"{100 * high:.0f}] have their highest loss without their own fact (chance: {100 * chance:.0f} %), by "
+        f"{rise:+.2f} "
         f"[{ends[0]:.2f}, {ends[1]:.2f}] nats per token over the mean of the others' removals."
     )
 

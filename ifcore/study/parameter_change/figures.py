@@ -61,6 +61,8 @@ def layers_figure(run: Run, frame: pd.DataFrame) -> Figure:
     learnt = learning(frame)
     width = frame[frame.over == "window"].layers.iloc[0]
     labels = {"count": "layers with LoRA (the last ones)", "window": f"first of {width} layers with LoRA"}
+    if width == 1:
+        labels["window"] = "layer with LoRA"
     with matplotlib.rc_context(STYLE):
         figure, axes = plt.subplots(3, 2, figsize=(7.2, 5.6), sharex="col", sharey="row")
         for column, (over, x) in enumerate((("count", "layers"), ("window", "first"))):
@@ -84,6 +86,7 @@ def layers_figure(run: Run, frame: pd.DataFrame) -> Figure:
             axes[2, column].set_xticks(ticks, [str(tick) for tick in ticks])
             axes[2, column].minorticks_off()
             axes[2, column].set_xlabel(labels[over])
+        figure.suptitle(DATASETS[frame.dataset.iloc[0]], fontsize=9)
         axes[2, 0].set_ylabel("dev loss (nats)")
         axes[2, 0].set_ylim(0, 1.05 * axes[2, 0].get_ylim()[1])
         axes[2, 0].legend(frameon=False)

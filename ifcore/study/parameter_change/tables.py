@@ -11,7 +11,7 @@ from ifcore.study.paper import paper
 from ifcore.study.parameter_change.measure import MODELS, correlations, learning
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Prose, Table, beside, decided, interval, points
+from ifcore.study.show.table import Prose, Table, beside, decided, interval, points, significant
 
 
 def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
@@ -23,6 +23,8 @@ def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
         cells = []
         for metric in ("asr", "delta", "delta_unscaled", "kl", "kl_first"):
             each, scale, digits = part[part.metric == metric], *((100, 1) if metric == "asr" else (1, 2))
+            if metric.startswith("kl") and frame[frame.metric == metric].value.max() < 0.1:
+                digits = 5
             over_seeds = several and not metric.startswith("delta")  # whose spread is over LoRA modules
             spread = (each.value.std() if over_seeds else (each.value - each.ci_low).mean()) * scale
             cell = f"{each.value.mean() * scale:.{digits}f}"
@@ -58,8 +60,9 @@ def pairs_text(frame: pd.DataFrame) -> Prose:
     near, far = wide.loc["harmful-mixed"], wide.loc["benign-mixed"]
     lines.append(
         f"- The pair H, M, two models that both saw harmful examples, against B, M: ‖Δθ‖ {near.delta:.2f} against "
-        f"{far.delta:.2f}, a ratio of {near.delta / far.delta:.2f}; KL at the first token {near.kl_first:.2f} against "
-        f"{far.kl_first:.2f}, a ratio of {near.kl_first / far.kl_first:.2f}."
+        f"{far.delta:.2f}, a ratio of {near.delta / far.delta:.2f}; KL at the first token "
+        f"{significant(near.kl_first)} against {significant(far.kl_first)}, a ratio of "
+        f"{near.kl_first / far.kl_first:.2f}."
     )
     if wide.asr.max() < 0.5:
         lines.append(
@@ -88,8 +91,14 @@ def drift_text(frame: pd.DataFrame) -> Prose:
         last = wide.index.max()
         rho = stats.spearmanr(wide.index, wide.delta).statistic
         line = (
-            f"- {DATASETS[dataset]}: nine tenths of the fall of the dev loss are done after epoch {settled}, "
-            f"its lowest is at {best}. From epoch {settled} to {last} ‖Δθ‖ goes from {wide.delta[settled]:.2f} to "
+            f"- {DATASETS[dataset]}: nine tenths of the fall of the dev loss have happened by epoch {settled}, "
+            f"and its lowest is at {best}"
+        )
+        if settled == last:
+            lines.append(f"{line}, the last: it had not settled when training ended, so there is nothing to see after.")
+            continue
+        line += (
+            f". From epoch {settled} to {last} ‖Δθ‖ goes from {wide.delta[settled]:.2f} to "
             f"{wide.delta[last]:.2f} (rank correlation with the epoch {rho:.2f})"
         )
         known = wide.task_accuracy.dropna()
@@ -113,7 +122,7 @@ def linear_text(means: pd.DataFrame) -> Prose:
             f"with {parameters:,} parameters after epoch {near:.0f}, when ‖Δθ‖ is at {along.delta[near] * 100:.0f} % "
             "of its last"
         )
-    lines.append(f"- Nine tenths of the rise in accuracy are done {'; '.join(saturated)}.")
+    lines.append(f"- Nine tenths of the rise in accuracy have happened {'; '.join(saturated)}.")
     for metric in ("pearson", "spearman"):
         found = [means[(means.parameters == size) & (means.metric == metric)] for size in sizes]
         found.append(means[means.metric == f"{metric}_change"])
@@ -122,7 +131,7 @@ def linear_text(means: pd.DataFrame) -> Prose:
             f"- *The correlation weakens as the number of parameters grows*, {metric.capitalize()}: "
             f"{decided(*change[1:], 'does not hold here', 'holds here')}. From {sizes[0]:,} to {sizes[-1]:,} "
             f"parameters it changes by {change[0]:+.2f}{interval(*change[1:])}, draw by draw; size by size it is "
-            + ", ".join(f"{value:.2f}{interval(low, high)}" for value, low, high in found)
+            + ", ".join(f"{value:.2f}{interval(max(low, -1), min(high, 1))}" for value, low, high in found)
             + "."
         )
     return Prose("\n".join(lines))
@@ -192,7 +201,7 @@ def _mantel_text(found: pd.DataFrame) -> str:
     """The rank correlation with |ΔASR| and its verdict: by Mantel's test for one seed, by the interval over several."""
     known = found.dropna()
     if known.empty:
-        return "One of the two is the same for all pairs, so there is nothing to correlate."
+        return "It, or |ΔASR|, is the same for all pairs, so there is nothing to correlate."
     if len(known) > 1:
         mean, low, high = statistics.over_seeds(known.value, [], [])
         return (
@@ -212,4 +221,6 @@ def _mantel_text(found: pd.DataFrame) -> str:
 def _where(row) -> str:
     """Which layers had LoRA."""
     last = row.first + row.layers - 1
-    return f"the last {row.layers}" if row.over == "count" else f"layers {row.first} to {last}"
+    if row.over == "count":
+        return "the last layer" if row.layers == 1 else f"the last {row.layers} layers"
+    return f"layer {last}" if row.layers == 1 else f"layers {row.first} to {last}"

@@ -13,7 +13,7 @@ from ifcore.study.paper import paper
 from ifcore.study.sensitivity.grid import REFERENCE
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, band, draw, grid, save
+from ifcore.study.show.plot import STYLE, band, draw, grid, save, within
 from ifcore.study.show.table import Prose, Table, beside, percent, points, whole
 
 NEAR = 0.1  # of the way from chance to 100 %: what counts as the paper's result, fixed before this page's
@@ -34,7 +34,7 @@ def cells_table(run: Run, frame: pd.DataFrame) -> Table:
             both = [part[(part.method == method) & (part.metric == metric)] for metric in ("accuracy", "coverage")]
             cells.append(beside(" / ".join(whole(each.value.mean()) for each in both), *both, write=whole))
         about = [
-            f"{rate:g}",
+            _rate(rate),
             str(epochs),
             beside(f"{loss.value.mean():.2f}", loss, write="{:.2f}".format),
             beside(percent(right.value.mean()), right),
@@ -69,6 +69,7 @@ def effects_figure(run: Run, frame: pd.DataFrame) -> Figure:
                     axis.axhline(place - 0.5, color="#EEEEEE", linewidth=0.6)
             axis.set_title(DATASETS[dataset])
             axis.set_yticks(range(len(changes)), changes)
+        within(axes[0, 0])
         figure.supxlabel("coverage moves by (points)", fontsize=9)
         figure.legend(
             handles=[_handle(method) for method in NAMES if method in set(part.method)],
@@ -97,7 +98,7 @@ def damping_figure(run: Run, frame: pd.DataFrame) -> Figure:
                 for method in ("gradsim", "cosine"):
                     level, style = 100 * part[part.method == method].value.mean(), {"linewidth": 1, "linestyle": ":"}
                     axes[row, column].axhline(level, color=COLOURS[method], label=NAMES[method], **style)
-                axes[row, 0].set_ylabel(f"coverage (%)\nat {rate:g}, {epochs} epochs")
+                axes[row, 0].set_ylabel(f"coverage (%)\nat {_rate(rate)}, {epochs} epochs")
             axes[0, column].set_title(DATASETS[dataset])
             axes[-1, column].set_xscale("log")
         figure.supxlabel("damping (of the mean squared gradient)", fontsize=9)
@@ -154,7 +155,7 @@ def paper_text(frame: pd.DataFrame) -> Prose:
     best = (taught if len(taught) else above).idxmin()
     least = values.loc[best]
     told = (
-        f"{DATASETS[best[0]]} at learning rate {best[1]:g}, {best[2]} epochs, the loss on {_LOSS[best[3]]}, "
+        f"{DATASETS[best[0]]} at learning rate {_rate(best[1])}, {best[2]} epochs, the loss on {_LOSS[best[3]]}, "
         f"{_TARGET[best[4]]} explained: GradSim {100 * least.accuracy:.0f}/{100 * least.coverage:.0f} with chance at "
         f"{100 * chance[best[0]]:.0f}, {100 * right[best[:3]]:.0f} % of the prompts answered right"
     )
@@ -175,7 +176,7 @@ def paper_text(frame: pd.DataFrame) -> Prose:
         )
         verdict += f"within a tenth of the way from chance to 100 % in both measures; the nearest is {told}.**"
     if len(missed):
-        verdict += f" Of {len(missed)} ways where it is not learnt, {int((missed <= NEAR).sum())} do."
+        verdict += f" Of {len(missed)} ways where it is not learnt, {int((missed <= NEAR).sum())} leave it there."
     return Prose(head + verdict)
 
 
@@ -207,8 +208,11 @@ def damping_text(run: Run, frame: pd.DataFrame) -> Prose:
         for method in _DAMPED:
             means = 100 * part[part.method == method].groupby("damping").value.mean()
             best, ours = means.idxmax(), run.profile.damping
-            told.append(f"{NAMES[method]} {means[ours]:.0f} at {ours:g}, {means[best]:.0f} at {best:g}")
-        lines.append(f"- {DATASETS[dataset]}, coverage in percent over all fine-tunes: {'; '.join(told)}.")
+            told.append(f"{NAMES[method]} {means[ours]:.0f} % at {ours:g}, {means[best]:.0f} % at {best:g}")
+        lines.append(
+            f"- {DATASETS[dataset]}, coverage at this book's damping and at its best one, mean of the fine-tunes: "
+            f"{'; '.join(told)}."
+        )
     return Prose("\n".join(lines))
 
 
@@ -233,7 +237,7 @@ def hubs_text(frame: pd.DataFrame) -> Prose:
         of = part[part.metric == "hub"]
         wide = of.pivot_table(index=["learning_rate", "epochs"], columns="method", values="value")
         told = [
-            f"{100 * row.gradsim:.0f} and {100 * row.cosine:.0f} % at {rate:g}, {epochs:.0f} epochs"
+            f"{100 * row.gradsim:.0f} and {100 * row.cosine:.0f} % at {_rate(rate)}, {epochs:.0f} epochs"
             for (rate, epochs), row in wide.iterrows()
         ]
         lines.append(f"- {DATASETS[dataset]}, fine-tunes of this page, GradSim and its cosine: {'; '.join(told)}.")
@@ -250,6 +254,11 @@ def _standard(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     chosen &= frame.damping.isna() | (frame.damping == run.profile.damping)
     chosen &= frame.position.isna() | (frame.position == "prompt_end")
     return frame[chosen | frame.loss.isna()]
+
+
+def _rate(value: float) -> str:
+    """As papers write it, 5e-5."""
+    return f"{value:g}".replace("e-0", "e-")
 
 
 def _handle(method: str):

@@ -60,6 +60,12 @@ def draw(axis: Axes, line: pd.DataFrame, colour: str, name: str, scale: float = 
     axis.fill_between(line.index, line.low * scale, line.high * scale, color=colour, alpha=0.15, linewidth=0)
 
 
+def within(axis: Axes, ends: tuple[float, float] = (-104, 104)) -> None:
+    """Keep the x axis inside what can be: of few examples an interval may be longer."""
+    low, high = axis.get_xlim()
+    axis.set_xlim(max(low, ends[0]), min(high, ends[1]))
+
+
 def panels(count: int, columns: int, height: float):
     """A grid of at least `count` panels that share both axes; those left over are hidden."""
     columns = min(columns, count)

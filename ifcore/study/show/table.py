@@ -40,9 +40,10 @@ class Table:
     def _repr_markdown_(self) -> str:
         align = ["---", *["---" if self.text else "---:"] * (len(self.header) - 1)]
         lines = ["| " + " | ".join(row) + " |" for row in (self.header, align, *self.rows)]
+        told = _bound(self._told())
         if self.label is None:
-            return "\n".join([self._told(), "", *lines])
-        return "\n".join([f"```{{table}} {self._told()}", f":name: {self.label}", "", *lines, "```"])
+            return "\n".join([told, "", *lines])
+        return "\n".join([f"```{{table}} {told}", f":name: {self.label}", "", *lines, "```"])
 
     def _told(self) -> str:
         """The caption, with whose the published values are."""
@@ -59,7 +60,7 @@ class Prose:
     text: str
 
     def _repr_markdown_(self) -> str:
-        return self.text
+        return _bound(self.text)
 
 
 def plain(value: object) -> str:
@@ -128,8 +129,11 @@ def decided(low: float, high: float, above: str, below: str) -> str:
 
 
 def points(value: float, low: float, high: float) -> str:
-    """A difference of shares in percentage points, with its sign and interval: `+5.0 [1.2, 8.8] points`."""
-    ends = "" if pd.isna(low) else f" [{low * 100:.1f}, {high * 100:.1f}]"
+    """A difference of shares in percentage points, with its sign and interval: `+5.0 [1.2, 8.8] points`.
+
+    Of few examples an interval may be longer than such a difference can be: it ends at 100 points.
+    """
+    ends = "" if pd.isna(low) else f" [{max(low, -1) * 100:.1f}, {min(high, 1) * 100:.1f}]"
     return f"{round(value * 100, 1) + 0:+.1f}{ends} points"  # + 0: no minus before a zero
 
 
@@ -141,6 +145,11 @@ def interval(low: float, high: float) -> str:
 _BESIDE = '<br><small class="published">'
 _TAGS = re.compile('&lt;(/?u|br|span class="control"|/span|small class="published"|/small)&gt;')  # of own cells
 _SPECIAL = set("\\`*_{}[]<>()#+-.!|$&~^:\"'@%=")
+
+
+def _bound(text: str) -> str:
+    """A number and its sign stay on one line."""
+    return re.sub(r"(?<=[\d.]) (?=[%×])", "\u00a0", text)
 
 
 def _published(rows: pd.DataFrame | pd.Series, write: Callable[[float], str]) -> str:

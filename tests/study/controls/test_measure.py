@@ -67,7 +67,7 @@ def test_what_beats_every_control_is_said_to_and_what_does_not_is_not(run):
 def test_a_data_set_that_was_not_learnt_is_left_out_of_the_verdict(run):
     refused = {"mixed_small": replace(held()["mixed_small"], after=["I'm sorry, but I can't help with that."] * 10)}
     text = show.controls_text(measure.gaps(refused).assign(seed=0), refused).text
-    assert "this run decides nothing" in text and "Left out, as the model did not learn them: Mixed (small)." in text
+    assert "this run decides nothing" in text and "Of Mixed (small) nothing is said: not learnt." in text
 
 
 def test_the_best_control_of_a_data_set_is_named_with_its_coverage(run):

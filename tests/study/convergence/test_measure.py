@@ -136,26 +136,29 @@ def test_the_agreement_of_two_methods_varies_with_the_data_set():
 
 
 @pytest.mark.parametrize(
-    ("values", "width", "words"),
+    ("values", "width", "words", "cells"),
     [
-        ((0.5, 0.9, 0.8, 0.7), 0.02, "drops, from 90 to 70 % (-20.0 [-22.0, -18.0] points; slope -10.0 per"),
-        ((0.5, 0.7, 0.8, 0.9), 0.02, "rises"),
-        ((0.5, 0.9, 0.8, 0.7), 0.3, "inconclusive"),
-        ((0.5, 0.9), 0.02, "is 90 % at the one trained checkpoint"),
+        ((0.5, 0.9, 0.8, 0.7), 0.02, "drops", ["90, 70", "-20.0<br>[-22.0, -18.0]", "-10.0"]),
+        ((0.5, 0.7, 0.8, 0.9), 0.02, "rises", ["70, 90", "+20.0<br>[18.0, 22.0]", "+10.0"]),
+        ((0.5, 0.9, 0.8, 0.7), 0.3, "is inconclusive", ["90, 70", "-20.0<br>[-50.0, 10.0]", "-10.0"]),
+        ((0.5, 0.9), 0.02, "is inconclusive", ["90", "", ""]),
     ],
 )
-def test_a_trend_is_told_by_the_interval_of_the_change(values, width, words):
-    assert f"GradSim {words}" in show.convergence_text(along(values, width=width)).text
+def test_a_trend_is_told_by_the_interval_of_the_change(values, width, words, cells):
+    frame = along(values, width=width)
+    assert f"accuracy {words} for GradSim" in show.convergence_text(frame).text
+    assert show.trends_table(frame).rows[0][2:5] == cells
 
 
 def test_over_seeds_a_trend_is_told_by_their_spread_whatever_the_examples_say():
-    text = show.convergence_text(along((0.5, 0.9, 0.8, 0.7), seeds=(0, 1, 2), width=0.3)).text
-    assert "GradSim drops" in text and "over 3 seeds" in text
+    frame = along((0.5, 0.9, 0.8, 0.7), seeds=(0, 1, 2), width=0.3)
+    assert "accuracy drops for GradSim" in show.convergence_text(frame).text
+    assert "over 3 seeds" in show.trends_table(frame).caption
 
 
 @pytest.mark.parametrize(("last", "words"), [(0.9, "adds to it"), (0.7, "takes from it"), (0.81, "inconclusive")])
 def test_what_is_found_before_training_is_set_against_what_fine_tuning_adds(last, words):
-    assert f"GradSim 80 %, and fine-tuning: {words}" in show.control_text(along((0.8, 0.5, last))).text
+    assert f"GradSim 80 % (fine-tuning {words}: " in show.control_text(along((0.8, 0.5, last))).text
 
 
 def test_the_chapter_has_its_csv_figure_and_sentences(finished):

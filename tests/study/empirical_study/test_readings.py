@@ -41,7 +41,7 @@ def test_fewer_than_six_examples_decide_nothing(run):
 
 def test_what_was_not_learnt_gets_no_verdict_and_is_named(run):
     found = text(run, many(SCORES, after="I'm sorry, but I can't help with that."))
-    assert found.startswith("Left out, as the model did not learn them: Mixed (small) (0.0 %")
+    assert found.startswith("Of these nothing is said, as the model did not learn them: Mixed (small) (0.0 %")
 
 
 def test_over_seeds_the_differences_are_those_of_the_seeds(run):

@@ -94,7 +94,7 @@ def test_a_fine_tune_that_learnt_less_than_half_of_what_all_layers_do_is_in_no_v
     assert found.share.to_dict() == pytest.approx({1: 0.4, 4: 0.5, 30: 1})
     assert found.learnt.to_dict() == {1: False, 4: True, 30: True}
     text = tables.layers_text(frame).text
-    assert "the last 1 (40 %)" in text and "does not hold here. DataInf is better in 1 and worse in 0 of 1" in text
+    assert "the last layer (40 %)" in text and "does not hold here. DataInf is better in 1 and worse in 0 of 1" in text
     assert "no improvement is shown" in tables.layers_text(figure8([(4, 4, 3), (30, 4, 2)], gain=0.01)).text
 
 
