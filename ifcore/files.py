@@ -53,6 +53,13 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, frame.assign(**text).to_csv(index=False))
 
 
+def read_csv(path: Path) -> pd.DataFrame:
+    """What `write_csv` left at `path`. Only what is empty is nothing: a class may be called NA, or None."""
+    import pandas as pd  # takes a second
+
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """`tensors` at `path` as safetensors."""
     from safetensors.torch import save_file  # takes a second

@@ -87,7 +87,7 @@ def verify(root: Path, profile: str, seeds: list[int] | None = None) -> list[Com
     found = [compared for name in names for compared in _seed(theirs, ours, name)]
     if set(names) == set(known) and (theirs / SCORECARD).is_file():
         tables = read(ours / name for name in names)
-        found.append(verdicts(pd.read_csv(theirs / SCORECARD), judge.judge(judge.claims(), tables)))
+        found.append(verdicts(files.read_csv(theirs / SCORECARD), judge.judge(judge.claims(), tables)))
     return found
 
 
@@ -169,7 +169,7 @@ def _seed(theirs: Path, ours: Path, seed: str) -> Iterator[Comparison]:
 def _read(file: Path) -> pd.DataFrame:
     """Its rows, with the seed that its folder names."""
     try:
-        return pd.read_csv(file).assign(seed=file.parent.name)
+        return files.read_csv(file).assign(seed=file.parent.name)
     except ValueError as error:
         raise ValueError(f"{file}: not a table ({error}); remove it and run again") from None
 

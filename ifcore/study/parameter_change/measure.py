@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ifcore import adapters, metrics, models, two_layer
+from ifcore import adapters, files, metrics, models, two_layer
 from ifcore.study import correlation, data, selection, statistics
 from ifcore.study.config import Run
 from ifcore.study.data import digits
@@ -167,7 +167,7 @@ def layers(run: Run) -> pd.DataFrame:
             for metric in (metrics.accuracy, metrics.coverage):
                 gain = statistics.change(metric, everywhere[method], each, *labels, clusters)
                 rows.append((dataset, method, f"{metric.__name__}_gain", *gain, *sizes, *where))
-        losses = pd.read_csv(task.folder / "history.csv").dev_loss
+        losses = files.read_csv(task.folder / "history.csv").dev_loss
         for metric, loss in (("dev_loss_before", losses.iloc[0]), ("dev_loss", losses.iloc[-1])):
             rows.append((dataset, "fine-tune", metric, loss, None, None, *sizes, *where))
     return pd.DataFrame(rows, columns=[*COLUMNS, "over", "layers", "first"])

@@ -107,7 +107,7 @@ def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.D
 
     with at_work(folder):
         Stage(folder, name, key).make(write, made_by=build)
-        return pd.read_csv(path)
+        return files.read_csv(path)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
     """An adapter an epoch under checkpoints/, and the history of the losses."""
     key, folders = determined_by(task, split), [task.folder / "checkpoints"]
     stage = Stage(task.folder, "fine-tune", key, folders).make(partial(_fine_tune, task, split, settings(task)))
-    return stage, pd.read_csv(task.folder / "history.csv")
+    return stage, files.read_csv(task.folder / "history.csv")
 
 
 def determined_by(task: Task, split: Split) -> dict[str, Any]:

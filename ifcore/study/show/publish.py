@@ -45,5 +45,5 @@ def read(folders: Iterable[Path], name: str = "*") -> dict[str, pd.DataFrame]:
     """The tables in some folders, those of one name in one frame: {name of the CSV: rows of all seeds}."""
     found: dict[str, list[pd.DataFrame]] = {}
     for file in (file for folder in folders for file in sorted(folder.glob(f"{name}.csv"))):
-        found.setdefault(file.stem, []).append(pd.read_csv(file))
+        found.setdefault(file.stem, []).append(files.read_csv(file))
     return {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}

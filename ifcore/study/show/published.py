@@ -31,7 +31,7 @@ def published(run: Run, name: str) -> pd.DataFrame | None:
     for profile in (own,) if own in PROFILES else (own, *PROFILES):
         tables = sorted((run.root / FOLDER / profile).glob(f"seed-*/{name}.csv"))
         if tables:
-            return None if _is(run, tables[0].parent) else pd.concat(map(pd.read_csv, tables), ignore_index=True)
+            return None if _is(run, tables[0].parent) else pd.concat(map(files.read_csv, tables), ignore_index=True)
     return None
 
 

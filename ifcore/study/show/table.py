@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ifcore.inert import legible
+
 
 @dataclass(frozen=True)
 class Table:
@@ -65,7 +67,8 @@ class Prose:
 
 def plain(value: object) -> str:
     """Text from the data, or a setting, as a cell that neither Markdown nor HTML reads anything into."""
-    return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in " ".join(str(value).split()))
+    text = legible(" ".join(str(value).split()))
+    return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in text)
 
 
 def control(text: str) -> str:

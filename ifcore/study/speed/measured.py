@@ -48,7 +48,7 @@ def _read(root: Path, folder: Path) -> Measured | None:
     if not all((root / folder / f"{part}.csv").is_file() for part in PARTS):
         return None
     there = [part for part in (*PARTS, *FURTHER) if (root / folder / f"{part}.csv").is_file()]
-    tables = {part: pd.read_csv(root / folder / f"{part}.csv") for part in there}
+    tables = {part: files.read_csv(root / folder / f"{part}.csv") for part in there}
     for part, table in tables.items():
         table.attrs["made"] = [str(folder / f"{part}.csv")]
     found = Measured(tables, files.read_json(root / folder / "run.json"), folder == PUBLISHED)
