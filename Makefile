@@ -21,6 +21,11 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Threads that wait spin only briefly: on a machine that does anything else besides, long spinning halves the speed.
 export GOMP_SPINCOUNT := 20000
 
+# Where the user's home can't be written to, as in some containers, what keeps a cache there has one in this folder.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export HOME := $(CURDIR)/.home
+endif
+
 BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED) $(if $(JOBS),--jobs $(JOBS))
 
 # A variable's value where the caller set it, nothing where it is the default above.

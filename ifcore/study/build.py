@@ -32,7 +32,9 @@ from ifcore.study.terminal import Lines, Terminal
 TICK = 0.25  # seconds
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 20.0  # seconds for Snakemake to end its jobs after Ctrl-C
-LOCK, PAGES = Path(".lock"), Path("_build")
+LOCK, PAGES, SHOWN = Path(".lock"), Path("_build"), Path("book", "executed")
+SOURCES = ("*.yml", "notebooks/*.md", "notebooks/profiles/*", "ifcore/**/*", "book/*", "book/_static/*")
+SOURCES += ("results/published/**/*", "results/bench/*")
 VERDICTS = ("introduction", "conclusion")  # read the tables that the chapters leave, and so come last
 SNAKEMAKE = ["snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"]
 SNAKEMAKE += ["--rerun-triggers", "mtime", "params", "code", "--quiet", "rules", "progress", "host", "reason"]
@@ -200,14 +202,22 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _distrust_future(outputs: Sequence[Path]) -> None:
-    """Remove what would look newer than any change to come, as after the clock was set back: it is made again.
+    """Have made again what would look newer than any change to come, as after the clock was set back.
 
-    Of chapters that are the notebooks alone, whose artifacts are known by their content.
+    Of chapters that are the notebooks alone, whose artifacts are known by their content. A source of a time to come
+    counts as changed now, and pages that lack one of their notebooks as not made.
     """
     future = time.time() + 60  # another machine's clock may go before
-    for path in (*outputs, PAGES / "html" / "index.html"):
+    for path in (each for pattern in SOURCES for each in Path().glob(pattern)):
+        with suppress(OSError):  # a folder that can't be written to; Snakemake then says what is wrong
+            if path.is_file() and path.stat().st_mtime > future:
+                os.utime(path)
+    index = PAGES / "html" / "index.html"
+    for path in (*outputs, index):
         if path.exists() and path.stat().st_mtime > future:
             path.unlink()
+    if any(path.parent == SHOWN and not path.exists() for path in outputs):
+        index.unlink(missing_ok=True)
     if (read := PAGES / ".doctrees" / "environment.pickle").exists() and read.stat().st_mtime > future:
         shutil.rmtree(read.parent)
 

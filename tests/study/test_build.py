@@ -193,3 +193,27 @@ def test_a_wrong_profile_is_refused_before_anything_is_written(tmp_path, monkeyp
     with pytest.raises(ValueError, match="p.yaml: "):
         build.build("p", 0, "book", [], 1, [])
     assert {path.name for path in tmp_path.iterdir()} == {"notebooks", "_toc.yml"}
+
+
+def test_pages_without_one_of_their_notebooks_are_made_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [Path("book", "executed", f"{name}.ipynb") for name in ("facts", "controls")]
+    index = Path("_build", "html", "index.html")
+    for path in (*paths, index):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    build._distrust_future(paths)
+    assert index.exists()
+    paths[1].unlink()
+    build._distrust_future(paths)
+    assert not index.exists() and paths[0].exists()
+
+
+def test_a_source_of_a_time_to_come_counts_as_changed_now(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = Path("notebooks", "facts.md")
+    source.parent.mkdir()
+    source.touch()
+    os.utime(source, (time.time() + 86_400,) * 2)
+    build._distrust_future([])
+    assert abs(source.stat().st_mtime - time.time()) < 60
