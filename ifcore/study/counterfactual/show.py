@@ -158,9 +158,8 @@ def answer_text(removal: pd.DataFrame, lds: pd.DataFrame) -> Prose:
 
 
 def _panels(count: int, names: list[str]):
-    figure, axes = plt.subplots(
-        1, count, figsize=(7.2 if count > 1 else 4.6, 0.7 + 0.2 * len(names)), sharey=True, squeeze=False
-    )
+    figure, axes = plt.subplots(1, count, figsize=(7.2, 0.7 + 0.2 * len(names)), sharey=True, squeeze=False)
+    axes[0, 0].set_ylim(-0.6, len(names) - 0.4)
     axes[0, 0].set_yticks(range(len(names)), [_ROWS[name] for name in names[::-1]])
     return figure, axes[0]
 
@@ -211,6 +210,7 @@ def _noise(frame: pd.DataFrame) -> float:
 
 def _cell(estimate: Estimate) -> str:
     value, low, high = estimate
+    value, low, high = (round(each, 2) + 0 for each in (value, low, high))  # + 0: no minus before a zero
     return f"{value:+.2f}" + ("" if pd.isna(low) else f"<br>[{low:.2f}, {high:.2f}]")
 
 
