@@ -72,9 +72,14 @@ plan: checked $(SETUP) ## what a profile would run: tokens, memory, minutes on t
 bench: $(SETUP) $(if $(BENCH_VENV),$(BENCH_VENV)/.ready) ## how fast all this is, beside bare passes and other tools (BENCH_ARGS=--help; BENCH_VENV= for no others)
 	python -m tests.bench $(BENCH_ARGS) $(if $(BENCH_VENV),--peers $(BENCH_VENV)/bin/python)
 
-notebook: checked $(SETUP) ## JupyterLab on one notebook (NB)
-	jupytext --quiet --sync notebooks/$(NB).md
-	jupyter lab notebooks/$(NB).ipynb $(LAB_ARGS)
+notebook: checked $(SETUP) ## JupyterLab on a copy of one notebook (NB, PROFILE, SEED)
+	copy=notebooks/$(NB).ipynb; \
+	if [ -n "$(call given,PROFILE)$(call given,SEED)" ] || [ ! -e $$copy ] || [ notebooks/$(NB).md -nt $$copy ]; then \
+	  if [ -e $$copy ]; then mv $$copy notebooks/$(NB)-before.ipynb; echo "Your earlier copy: notebooks/$(NB)-before.ipynb"; fi; \
+	  sed 's/^profile = "laptop"/profile = "$(PROFILE)"/; s/^seed = 0$$/seed = $(SEED)/' notebooks/$(NB).md | \
+	    jupytext --quiet --from md:myst --to ipynb --update-metadata '{"jupytext": null}' --output $$copy -; \
+	fi; \
+	jupyter lab $$copy $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
 run: checked $(SETUP) ## one executed notebook: results/PROFILE/seed-SEED/NB.ipynb (NB, SEED, PROFILE)
 	$(BUILD) $(NB) -- $(SNAKEMAKE_ARGS)
@@ -94,6 +99,7 @@ checked:
 	  { echo "PROFILE=$(PROFILE): no such profile; choose from $$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd ' ' -)"; exit 2; }
 	test -f notebooks/$(NB).md || \
 	  { echo "NB=$(NB): no such notebook; choose from $$(cd notebooks && ls | grep 'md$$' | sed 's/\.md//' | paste -sd ' ' -)"; exit 2; }
+	case "$(JOBS)" in *[!0-9]*) echo "JOBS=$(JOBS): not a whole number; give one such as JOBS=2"; exit 2;; esac
 	for seed in $(SEED); do case "$$seed" in *[!0-9]*) \
 	  echo "SEED=$$seed: not a whole number, 0 or more; give one such as SEED=1"; exit 2;; esac; done
 	for seed in $(SEEDS); do case "$$seed" in *[!0-9]*) \

@@ -32,6 +32,10 @@ _HOME = {
 __all__ = list(_HOME)
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"ifcore.{_HOME[name]}"), name)

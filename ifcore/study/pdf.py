@@ -73,7 +73,8 @@ def _call(command: list[str], failure: str) -> None:
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
     try:
-        print(f"The book as a PDF: {pdf(find_root())}")
+        root = find_root()
+        print(f"The book as a PDF, {'yours' if _is_whole(root) else 'the published one'}: {pdf(root)}")
     except (ValueError, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -64,6 +65,8 @@ def minutes(run: Run, rates: Rates | None) -> str:
         return f"Minutes can't be told: the book's chapters need sizes for {', '.join(names)} too"
     threads = torch.get_num_threads() if base.device() == "cpu" else 0
     where = f"threads: {threads}" if threads else "on the GPU"
+    if threads and (load := os.getloadavg()[0]) > threads + 0.5:
+        where += f"; busy, its load is {load:.1f}: they will be fewer when it is quiet"
     lines = [
         f"Minutes on this machine ({base.resolved_precision(run.profile.precision)}, {where}), with nothing made yet",
         f"  Tokens a second: {rates.training:,.0f} forward and backward, {rates.forward:,.0f} forward, "
@@ -73,7 +76,8 @@ def minutes(run: Run, rates: Rates | None) -> str:
     lines += [f"  {name:<37} {each / 60:>7.1f}" for name, each in parts.items()]
     total = sum(parts.values())
     cores = f", {threads * total:,.0f} core-seconds" if threads else ""
-    lines.append(f"  {'together, about':<37} {total / 60:>7.1f}{cores}")
+    long = f" ({total / 3600:,.0f} hours)" if total > 3 * 3600 else ""
+    lines.append(f"  {'together, about':<37} {total / 60:>7.1f}{long}{cores}")
     left_out = ["installation", "downloads", *(["the generator's answers"] if run.profile.generator else [])]
     left_out += ["the judge"] if run.profile.judge != "refusal" else []
     return "\n".join([*lines, f"  Not counted: {', '.join(left_out)}"])

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import pytest
 
 from ifcore.study import build
@@ -120,3 +121,20 @@ def test_the_order_of_chapters_makes_none_stale_and_keeps_no_stale_one(checkout,
         source.write_text(text)
     found = set(re.findall(r"output: book/executed/(\w+)\.ipynb", listed))
     assert found == {"empirical_study", "parameter_change", "introduction", "conclusion"}
+
+
+def test_a_notebook_is_opened_as_a_copy_with_the_profile_in_it(make, checkout):
+    source, copy = (checkout / "notebooks" / f"facts.{end}" for end in ("md", "ipynb"))
+    text = source.read_text(encoding="utf-8")
+    done = make("notebook", "NB=facts", "PROFILE=smoke", "SEED=3", "LAB_ARGS=--version")
+    assert done.returncode == 0, done.stdout
+    opened = jupytext.read(copy)
+    assert "jupytext" not in opened.metadata, "paired, so that saving it would change the source"
+    assert opened.cells[1].source.startswith('profile = "smoke"') and "seed = 3" in opened.cells[1].source
+    opened.cells[1].source += "\nepochs = 2"
+    jupytext.write(opened, copy)
+    assert make("notebook", "NB=facts", "LAB_ARGS=--version").returncode == 0
+    assert "epochs = 2" in jupytext.read(copy).cells[1].source, "one's own changes are there the next time"
+    done = make("notebook", "NB=facts", "PROFILE=laptop", "LAB_ARGS=--version")
+    assert "Your earlier copy: notebooks/facts-before.ipynb" in done.stdout
+    assert source.read_text(encoding="utf-8") == text

@@ -18,12 +18,9 @@ def notebook(checkout, book):
         for index, cell in code:
             client.execute_cell(cell, index)
         (shown,) = (
-            out["data"]["text/plain"]
-            for _, cell in code
-            for out in cell.outputs
-            if out["output_type"] == "execute_result" and out["data"]["text/plain"].startswith("np.float64")
+            out["text"] for _, cell in code for out in cell.outputs if out.get("name") == "stdout"
         )
-        return float(shown.removeprefix("np.float64(").removesuffix(")"))
+        return float(shown)
 
     with client.setup_kernel(cwd=str(checkout)):
         yield run
@@ -40,6 +37,6 @@ def test_a_changed_value_counts_and_one_changed_back_gives_the_first_numbers_aga
     again = notebook('profile = "smoke"\nseed = 0')
     standard = checkout / "results" / "smoke"
     (changed,) = (file.parents[1] for file in standard.parent.glob("smoke-*/seed-0/fig5_convergence.csv"))
-    assert first == again == pytest.approx(stability(standard, 3), abs=1e-12)
-    assert other == pytest.approx(stability(changed, 2), abs=1e-12)
+    assert first == again == pytest.approx(stability(standard, 3), abs=1e-4)
+    assert other == pytest.approx(stability(changed, 2), abs=1e-4)
     assert other != first

@@ -9,7 +9,7 @@ def test_the_built_book_is_printed(checkout, built, make):
     if not any(map(shutil.which, pdf.BROWSERS)):
         pytest.skip("no Chromium or Chrome")
     done = make("pdf")
-    assert done.stdout.endswith(f"The book as a PDF: {checkout / pdf.PDF}\n"), done.stdout
+    assert done.stdout.endswith(f"The book as a PDF, yours: {checkout / pdf.PDF}\n"), done.stdout
     printed = (checkout / pdf.PDF).read_bytes()
     assert printed.startswith(b"%PDF") and printed.count(b"/Type /Page\n") > 20
 

@@ -28,7 +28,7 @@ def published(run: Run, name: str) -> pd.DataFrame | None:
     nothing: None.
     """
     own = run.profile.name
-    for profile in (own,) if own in PROFILES else (own, *PROFILES):
+    for profile in (own,) if own in PROFILES else (own, preferred(run.root), *PROFILES):
         tables = sorted((run.root / FOLDER / profile).glob(f"seed-*/{name}.csv"))
         if tables:
             return None if _is(run, tables[0].parent) else pd.concat(map(files.read_csv, tables), ignore_index=True)

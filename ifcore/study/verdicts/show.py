@@ -41,6 +41,17 @@ def answer_text(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
     return Prose("\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)))
 
 
+def short_text(run: Run, scorecard: pd.DataFrame, theirs: pd.DataFrame) -> Prose:
+    """The answer in a sentence without numbers, by this run's verdicts; where its model is random, by the published."""
+    if not run.profile.model.startswith("random:"):
+        return Prose(f"**In short.** {_short(scorecard)}")
+    told = (
+        f"**This book is of the profile `{run.profile.name}`**, whose model is small and random. It shows that all "
+        "runs; its numbers and verdicts say nothing of influence functions."
+    )
+    return Prose(told + (f" What the published runs say, in short: {_short(theirs)}" if theirs.seeds.max() else ""))
+
+
 def published_text(theirs: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose | None:
     """The same five lines by the published runs in `folders`; None where none are shown beside this run."""
     if not folders:
@@ -126,6 +137,24 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
 
 
 _BADGES = {SUPPORTED: ("success", "✓"), NOT_SUPPORTED: ("danger", "✗"), INCONCLUSIVE: ("secondary", "?")}
+_SHORT = {
+    "repsim_labels": {
+        SUPPORTED: "At finding training examples of the right kind, comparing hidden states (*RepSim*) beats influence "
+        "functions, as the paper says",
+        NOT_SUPPORTED: "At finding training examples of the right kind, comparing hidden states (*RepSim*) does not "
+        "beat influence functions, whatever the paper says",
+        INCONCLUSIVE: "Whether comparing hidden states (*RepSim*) beats influence functions at finding training "
+        "examples of the right kind cannot be told",
+    },
+    "question": {
+        SUPPORTED: "at foretelling what training without some examples does, influence functions beat all that cannot "
+        "know (*controls*): in that sense they work",
+        NOT_SUPPORTED: "at foretelling what training without some examples does, no influence function beats all that "
+        "cannot know (*controls*): in that sense they do not work",
+        INCONCLUSIVE: "whether influence functions foretell what training without some examples does, better than all "
+        "that cannot know (*controls*), is not decided",
+    },
+}
 _PANELS = (  # title, scale, the least and most there can be; CSV, metric, whether a seed's rows share their examples
     ("coverage, labels (%)", 100, (0, 1), "controls", "coverage", False),
     ("linear datamodeling score", 1, (-1, 1), "lds", "lds", False),
@@ -142,8 +171,8 @@ _LINES = {
     "harmful_poor": {
         SUPPORTED: "At finding harmful examples they are as poor as the paper says: none gets half of the way from "
         "chance to 100 %. The farthest",
-        NOT_SUPPORTED: "At finding harmful examples they are not as poor as the paper says, more than half of the way "
-        "from chance to 100 % being poor no more",
+        NOT_SUPPORTED: "At finding harmful examples they are not as poor as the paper says: one gets more than half of "
+        "the way from chance to 100 %. The farthest",
         INCONCLUSIVE: "Whether they are poor at finding harmful examples is open",
     },
     "repsim_labels": {
@@ -163,6 +192,12 @@ _LINES = {
         INCONCLUSIVE: "Whether removing what it ranks highest changes the model most is open",
     },
 }
+
+
+def _short(scorecard: pd.DataFrame) -> str:
+    verdicts = scorecard.set_index("claim").verdict
+    labels, question = (words[verdicts[claim]] for claim, words in _SHORT.items())
+    return f"{labels}; {question}."
 
 
 def _line(row, claim: Claim) -> str:

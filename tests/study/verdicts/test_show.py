@@ -1,4 +1,5 @@
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -39,6 +40,18 @@ def test_the_answer_is_five_lines_and_no_verdict_is_said_in_the_words_of_another
     said = [show.answer_text(scorecard.assign(verdict=each, needed=5), CLAIMS).text for each in VERDICTS]
     for lines in zip(*(text.splitlines() for text in said), strict=True):
         assert len(set(lines)) == 3
+
+
+def test_in_short_the_verdicts_are_said_and_of_a_random_model_those_of_the_published_runs():
+    scorecard, none = judge.judge(CLAIMS, counterfactuals()), judge.judge(CLAIMS, {})
+    models = ("hub:a/b", "random:a")
+    real, random = (SimpleNamespace(profile=SimpleNamespace(name="p", model=each)) for each in models)
+    said = {show.short_text(real, scorecard.assign(verdict=each), none).text for each in VERDICTS}
+    assert len(said) == 3 and all(each.startswith("**In short.** ") for each in said)
+    ours, theirs = scorecard.assign(verdict=judge.NOT_SUPPORTED), scorecard.assign(verdict=judge.SUPPORTED)
+    told = show.short_text(random, ours, theirs).text
+    assert "profile `p`" in told and "in that sense they work" in told and "do not work" not in told
+    assert show.short_text(random, ours, none).text.endswith("say nothing of influence functions.")
 
 
 def test_a_badge_a_claim_says_its_verdict_and_leads_to_evidence_that_there_is():
