@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import date
+from html import escape
 from pathlib import Path
 
+import nbformat
 import yaml
 
 from ifcore.study.build import last_words
@@ -44,6 +48,8 @@ def pdf(root: Path) -> Path:
         html = Path(scratch, "_build", "singlehtml")
         first = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))["root"]
         page = (html / f"{first}.html").rename(html / "book.html")  # beside its pictures
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace("<h1", f"{_cover(source)}<h1", 1), encoding="utf-8")
         options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]
         options += [f"--virtual-time-budget={WAIT}", f"--user-data-dir={scratch}/browser"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -54,6 +60,17 @@ def pdf(root: Path) -> Path:
             raise RuntimeError(f"{browser} does not print: it left no file")
         shutil.copyfile(printed, target)
     return target
+
+
+def _cover(source: Path) -> str:
+    """The first page: the title, and what this book was made with."""
+    title = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))["title"]
+    opening = nbformat.read(source / CHAPTERS / "introduction.ipynb", as_version=4)
+    ran = next((cell.source for cell in opening.cells if "injected-parameters" in cell.metadata.get("tags", [])), "")
+    given = {name: value for name, value in re.findall(r"^(profile|seed) = (.+)$", ran, re.MULTILINE)}
+    about = " · ".join(f"{name} {value.strip(chr(34))}" for name, value in given.items())
+    lines = [f'<p class="cover-title">{escape(title)}</p>', "<p>The paper that runs</p>", f"<p>{escape(about)}</p>"]
+    return f'<div class="cover">{"".join(lines)}<p>printed on {date.today():%d %B %Y}</p></div>'
 
 
 def _is_whole(folder: Path) -> bool:
