@@ -21,9 +21,14 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Threads that wait spin only briefly: on a machine that does anything else besides, long spinning halves the speed.
 export GOMP_SPINCOUNT := 20000
 
-# Where the user's home can't be written to, as in some containers, what keeps a cache there has one in this folder.
+# Where the user's home can't be written to, as in some containers, what is kept there is kept in this folder.
 ifneq ($(shell test -w "$$HOME" && echo yes),yes)
-export HOME := $(CURDIR)/.home
+XDG_CACHE_HOME ?= $(CURDIR)/.home/cache
+XDG_DATA_HOME ?= $(CURDIR)/.home/data
+MPLCONFIGDIR ?= $(CURDIR)/.home/matplotlib
+IPYTHONDIR ?= $(CURDIR)/.home/ipython
+JUPYTER_CONFIG_DIR ?= $(CURDIR)/.home/jupyter
+export XDG_CACHE_HOME XDG_DATA_HOME MPLCONFIGDIR IPYTHONDIR JUPYTER_CONFIG_DIR
 endif
 
 BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED) $(if $(JOBS),--jobs $(JOBS))
@@ -73,11 +78,12 @@ bench: $(SETUP) $(if $(BENCH_VENV),$(BENCH_VENV)/.ready) ## how fast all this is
 	python -m tests.bench $(BENCH_ARGS) $(if $(BENCH_VENV),--peers $(BENCH_VENV)/bin/python)
 
 notebook: checked $(SETUP) ## JupyterLab on a copy of one notebook (NB, PROFILE, SEED)
-	copy=notebooks/$(NB).ipynb; \
-	if [ -n "$(call given,PROFILE)$(call given,SEED)" ] || [ ! -e $$copy ] || [ notebooks/$(NB).md -nt $$copy ]; then \
-	  if [ -e $$copy ]; then mv $$copy notebooks/$(NB)-before.ipynb; echo "Your earlier copy: notebooks/$(NB)-before.ipynb"; fi; \
+	copy=notebooks/my/$(NB)-$(PROFILE)-$(SEED).ipynb; mkdir -p notebooks/my; \
+	if [ ! -e $$copy ]; then \
 	  sed 's/^profile = "laptop"/profile = "$(PROFILE)"/; s/^seed = 0$$/seed = $(SEED)/' notebooks/$(NB).md | \
-	    jupytext --quiet --from md:myst --to ipynb --update-metadata '{"jupytext": null}' --output $$copy -; \
+	    jupytext --quiet --from md:myst --to ipynb --update-metadata '{"jupytext": null}' --output $$copy - || exit 1; \
+	elif [ notebooks/$(NB).md -nt $$copy ]; then \
+	  echo "$$copy is yours from before; the book's has changed since: remove yours to begin with that"; \
 	fi; \
 	jupyter lab $$copy $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
@@ -100,8 +106,8 @@ checked:
 	test -f notebooks/$(NB).md || \
 	  { echo "NB=$(NB): no such notebook; choose from $$(cd notebooks && ls | grep 'md$$' | sed 's/\.md//' | paste -sd ' ' -)"; exit 2; }
 	case "$(JOBS)" in *[!0-9]*) echo "JOBS=$(JOBS): not a whole number; give one such as JOBS=2"; exit 2;; esac
-	for seed in $(SEED); do case "$$seed" in *[!0-9]*) \
-	  echo "SEED=$$seed: not a whole number, 0 or more; give one such as SEED=1"; exit 2;; esac; done
+	case "$(SEED)" in ""|*[!0-9]*|0?*) \
+	  echo "SEED=$(SEED): not a whole number, 0 or more; give one such as SEED=1"; exit 2;; esac
 	for seed in $(SEEDS); do case "$$seed" in *[!0-9]*) \
 	  echo "SEEDS: '$$seed' is not a whole number, 0 or more; give some such as SEEDS=\"0 1 2\""; exit 2;; esac; done
 

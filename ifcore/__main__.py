@@ -91,7 +91,8 @@ def _attribute(given: argparse.Namespace) -> None:
         model = models.with_adapter(model, given.adapter)
     except (ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
         wrong = f"can't be put on {source} ({' '.join(str(error).splitlines()[:2])})"
-        raise ValueError(f"--adapter {given.adapter}: {wrong}; give the base it was trained on") from error
+        remedy = "give the base it was trained on" if "size mismatch" in str(error) else "save it again"
+        raise ValueError(f"--adapter {given.adapter}: {wrong}; {remedy}") from error
     scores = attribute(
         model,
         tokenizer,

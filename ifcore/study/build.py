@@ -75,9 +75,12 @@ def build(name: str, seed: int, what: str, seeds: Sequence[int], jobs: int, furt
         with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)) as pool:
             *plan, fitting = pool.submit(chapters, name, seed, what, seeds).result()
     folder = Path("results", name)
+    lacking = any(not Path(chapter.output).exists() for chapter in plan[0] if Path(chapter.output).parent == SHOWN)
     targets = {"book": ["book"], "sweep": ["sweep", "book"]}.get(what, [f"{folder}/seed-{seed}/{what}.ipynb"])
     about = [f"profile={name}", f"seed={seed}", f"jobs={jobs or fitting}", f"seeds={' '.join(map(str, seeds))}"]
     commands = [[*SNAKEMAKE, "--config", *about, *further, "--", target] for target in targets]
+    if lacking:  # else pages that are there are taken for whole
+        commands[-1][1:1] = ["--forcerun", "book"]
     with _alone() as lock:  # Snakemake holds it too, should this process be killed
         _distrust_future([Path(chapter.output) for chapter in plan[0]])
         return carry_out(commands, Progress(*plan), folder, [lock])
@@ -124,8 +127,8 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
 
 def last_words(log: str) -> str:
     """The line of a log that says best what went wrong, where no notebook did."""
-    if protected := re.search(r"Write-protected output files.+?output: ([^\n]+)", log, re.DOTALL):
-        return f"{protected[1]}: it is read-only, or its folder is; make it one that can be written to"
+    if protected := re.search(r"Write-protected output files.+?affected files:\s+([^\n]+)", log, re.DOTALL):
+        return f"{protected[1].strip()}: it is read-only, or its folder is; make it one that can be written to"
     lines = [line.strip() for line in re.split(r"[\r\n]+", ESCAPES.sub("", log)) if line.strip()]
     wrong = [line for line in lines if re.search(r"(Error|Exception|ERROR|WARNING):", line)]
     return (wrong or lines or ["Snakemake ended without a word"])[0]
@@ -205,7 +208,7 @@ def _distrust_future(outputs: Sequence[Path]) -> None:
     """Have made again what would look newer than any change to come, as after the clock was set back.
 
     Of chapters that are the notebooks alone, whose artifacts are known by their content. A source of a time to come
-    counts as changed now, and pages that lack one of their notebooks as not made.
+    counts as changed now.
     """
     future = time.time() + 60  # another machine's clock may go before
     for path in (each for pattern in SOURCES for each in Path().glob(pattern)):
@@ -216,8 +219,6 @@ def _distrust_future(outputs: Sequence[Path]) -> None:
     for path in (*outputs, index):
         if path.exists() and path.stat().st_mtime > future:
             path.unlink()
-    if any(path.parent == SHOWN and not path.exists() for path in outputs):
-        index.unlink(missing_ok=True)
     if (read := PAGES / ".doctrees" / "environment.pickle").exists() and read.stat().st_mtime > future:
         shutil.rmtree(read.parent)
 

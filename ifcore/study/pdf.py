@@ -67,10 +67,11 @@ def _cover(source: Path) -> str:
     title = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))["title"]
     opening = nbformat.read(source / CHAPTERS / "introduction.ipynb", as_version=4)
     ran = next((cell.source for cell in opening.cells if "injected-parameters" in cell.metadata.get("tags", [])), "")
-    given = {name: value for name, value in re.findall(r"^(profile|seed) = (.+)$", ran, re.MULTILINE)}
-    about = " · ".join(f"{name} {value.strip(chr(34))}" for name, value in given.items())
-    lines = [f'<p class="cover-title">{escape(title)}</p>', "<p>The paper that runs</p>", f"<p>{escape(about)}</p>"]
-    return f'<div class="cover">{"".join(lines)}<p>printed on {date.today():%d %B %Y}</p></div>'
+    profile = re.search(r'^profile = "(.+)"$', ran, re.MULTILINE)
+    lines = [f"of the profile {profile[1]}"] if profile else []
+    lines = ["The paper that runs", *lines, f"printed on {date.today():%d %B %Y}"]
+    told = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return f'<div class="cover"><p class="cover-title">{escape(title)}</p>{told}</div>'
 
 
 def _is_whole(folder: Path) -> bool:

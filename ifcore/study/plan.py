@@ -65,8 +65,8 @@ def minutes(run: Run, rates: Rates | None) -> str:
         return f"Minutes can't be told: the book's chapters need sizes for {', '.join(names)} too"
     threads = torch.get_num_threads() if base.device() == "cpu" else 0
     where = f"threads: {threads}" if threads else "on the GPU"
-    if threads and (load := os.getloadavg()[0]) > threads + 0.5:
-        where += f"; busy, its load is {load:.1f}: they will be fewer when it is quiet"
+    if threads and (load := os.getloadavg()[0]) > (os.cpu_count() or 1) + 0.5:
+        where += f"; busy, its load is {load:.1f}: they may be fewer when it is quiet"
     lines = [
         f"Minutes on this machine ({base.resolved_precision(run.profile.precision)}, {where}), with nothing made yet",
         f"  Tokens a second: {rates.training:,.0f} forward and backward, {rates.forward:,.0f} forward, "

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 MADE = (
     ".git",
     ".venv*",
+    ".home",
     "artifacts",
     "results",
     "_build",

@@ -1,5 +1,6 @@
 import shutil
 
+import nbformat
 import pytest
 
 from ifcore.study import pdf
@@ -23,3 +24,14 @@ def test_without_a_book_or_a_browser_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(pdf.shutil, "which", lambda _: None)
     with pytest.raises(ValueError, match="install one"):
         pdf.pdf(tmp_path)
+
+
+def test_the_first_page_has_the_title_and_the_profile(tmp_path):
+    (tmp_path / "_config.yml").write_text("title: A <Book>\n")
+    (tmp_path / pdf.CHAPTERS).mkdir(parents=True)
+    for ran, told in (('profile = "p & q"\nseed = 0', "<p>of the profile p &amp; q</p>"), ("", "")):
+        cell = nbformat.v4.new_code_cell(ran, metadata={"tags": ["injected-parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / pdf.CHAPTERS / "introduction.ipynb")
+        cover = pdf._cover(tmp_path)
+        assert "A &lt;Book&gt;" in cover and told in cover and "<p></p>" not in cover
+        assert ("of the profile" in cover) == bool(ran)

@@ -66,6 +66,10 @@ def test_a_failure_is_the_notebooks_one_line_and_the_name_of_the_log(carry_out, 
             "WARNING: unknown document: 'b'",
         ),
         ("[IPKernelApp] WARNING | Kernel\na:  50%| | 1/2 [0\rTypeError: bad\n", "TypeError: bad"),
+        (
+            "Write-protected output files for rule edition:\n    output: a, b\n    affected files:\n        b\n",
+            "b: it is read-only, or its folder is; make it one that can be written to",
+        ),
         ("killed\n\n", "killed"),
         ("", "without a word"),
     ],
@@ -193,20 +197,6 @@ def test_a_wrong_profile_is_refused_before_anything_is_written(tmp_path, monkeyp
     with pytest.raises(ValueError, match="p.yaml: "):
         build.build("p", 0, "book", [], 1, [])
     assert {path.name for path in tmp_path.iterdir()} == {"notebooks", "_toc.yml"}
-
-
-def test_pages_without_one_of_their_notebooks_are_made_again(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    paths = [Path("book", "executed", f"{name}.ipynb") for name in ("facts", "controls")]
-    index = Path("_build", "html", "index.html")
-    for path in (*paths, index):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    build._distrust_future(paths)
-    assert index.exists()
-    paths[1].unlink()
-    build._distrust_future(paths)
-    assert not index.exists() and paths[0].exists()
 
 
 def test_a_source_of_a_time_to_come_counts_as_changed_now(tmp_path, monkeypatch):

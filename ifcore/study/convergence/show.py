@@ -70,15 +70,16 @@ def convergence_text(frame: pd.DataFrame) -> Prose:
     """Whether accuracy falls or rises along fine-tuning, data set by data set, as Figure 5 has it."""
     lines = []
     for dataset in frame.dataset.unique():
-        line = f"- {DATASETS[dataset]}, where in the paper the accuracy of influence functions "
-        line += f"{stated('figure5', dataset)}:"
-        for metric, start in (("accuracy", "accuracy"), ("coverage", "Coverage")):
+        line = f"- {DATASETS[dataset]}: in the paper the accuracy of influence functions {stated('figure5', dataset)}."
+        for metric, start in (("accuracy", "Here accuracy"), ("coverage", "Coverage")):
             found = trends(frame[frame.dataset == dataset], metric).set_index("method")
             said: dict[str, list[str]] = {"rises": [], "drops": [], "inconclusive": []}
             for method, row in found.iterrows():
                 if method in _FOLLOWED:
                     said[decided(*row.change[1:], "rises", "drops")].append(NAMES[method])
-            told = (f"{_SAID[word]} for {', '.join(methods)}" for word, methods in said.items() if methods)
+            told = [f"{word} for {', '.join(said[word])}" for word in ("rises", "drops") if said[word]]
+            if open_ := said["inconclusive"]:
+                told.append(f"may go either way for {', '.join(open_)}")
             line += f" {start} {'; '.join(told)}."
         lines.append(line)
     lines.append("")
@@ -110,8 +111,8 @@ def control_text(frame: pd.DataFrame) -> Prose:
     for dataset in frame.dataset.unique():
         found = trends(frame[frame.dataset == dataset], "coverage").set_index("method")
         parts = [
-            f"{NAMES[method]} {row.untouched * 100:.0f} % (fine-tuning "
-            f"{decided(*row.taught[1:], 'adds to it', 'takes from it')}: {points(*row.taught)})"
+            f"{NAMES[method]} {row.untouched * 100:.0f} % ("
+            f"{_TAUGHT[decided(*row.taught[1:], 'adds', 'takes')]}: {points(*row.taught)})"
             for method, row in found.iterrows()
             if method in _FOLLOWED and not pd.isna(row.untouched)
         ]
@@ -120,7 +121,11 @@ def control_text(frame: pd.DataFrame) -> Prose:
 
 
 _FOLLOWED = ("datainf", "gradsim", "exact", "repsim")
-_SAID = {"rises": "rises", "drops": "drops", "inconclusive": "is inconclusive"}
+_TAUGHT = {
+    "adds": "fine-tuning adds to it",
+    "takes": "fine-tuning takes from it",
+    "inconclusive": "what fine-tuning adds is inconclusive",
+}
 _MOVED = ("from, to (%)", "change", "slope")
 
 

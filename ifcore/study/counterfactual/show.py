@@ -115,18 +115,19 @@ def lds_text(frame: pd.DataFrame) -> Prose:
         methods, beating = _methods(of), _beating(of)
         best = max(methods, key=lambda name, of=of: _estimate(of, name, ITSELF)[0])
         top = _estimate(of, best, ITSELF)
-        level = [name for name in methods if name != best and _estimate(of, name, ITSELF)[0] > top[0] - 0.005]
+        near = {name: round(_estimate(of, name, ITSELF)[0], 2) for name in methods}
+        level = [name for name in methods if name != best and near[name] == near[best]]
         tied = f" (as high: {_listed(level)})" if level else ""
         told = (
             f"- {DATASETS[dataset]}: {_subject(beating)} {'predict' if len(beating) > 1 else 'predicts'} retraining "
             f"better than every control; the highest score is {NAMES[best]}'s, {_plain(top)}{tied}"
         )
-        if best != "repsim":
+        if "repsim" not in (best, *level):
             told += f", and RepSim has {_plain(_estimate(of, 'repsim', ITSELF))}"
         ceiling = of[of.method == CEILING]
         if len(ceiling):
             told += f". Another seed's losses on the same halves have {_plain(statistics.pooled(ceiling))}"
-            told += ", the ceiling" if ceiling.value.mean() > top[0] else ": a ceiling that few halves leave uncertain"
+            told += ", the ceiling" if ceiling.value.mean() > top[0] else ", less than that"
         lines.append(told + ".")
     return Prose("\n".join(lines))
 
@@ -215,7 +216,9 @@ def _cell(estimate: Estimate) -> str:
 
 
 def _plain(estimate: Estimate) -> str:
-    return f"{estimate[0]:.2f}{interval(*estimate[1:])}"
+    """A correlation with its interval, which of few seeds may be longer than such a number can be."""
+    value, low, high = estimate
+    return f"{value:.2f}{interval(max(low, -1), min(high, 1))}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -71,8 +71,10 @@ def facts_text(frame: pd.DataFrame) -> Prose:
     known = "which leaves open whether what it knew of the nouns' meanings is enough to find them"
     if low > limit:
         known = "so that what it knew of the nouns' meanings finds them as well: that tells no influence from meaning"
-    elif high < (1 + limit) / 2 and not {NAMES[method] for method in CONTROLS}.issuperset(above):
+    elif high < (1 + limit) / 2:
         known = "so that to find most of them takes what was learnt"
+        if {NAMES[method] for method in CONTROLS}.issuperset(above):
+            known = "which finds few of them, and what was learnt finds no more"
     return Prose(
         f"Among the facts of one place the words of the prompt say nothing: chance is {100 * limit:.0f} %. "
         f"**Above it, by the interval: {', '.join(above) or 'none'}. Not: {', '.join(below) or 'none'}.** RepSim on "

@@ -22,14 +22,13 @@ def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
     for pair, part in frame.groupby("dataset", sort=False):
         cells = []
         for metric in ("asr", "delta", "delta_unscaled", "kl", "kl_first"):
-            each, scale, digits = part[part.metric == metric], *((100, 1) if metric == "asr" else (1, 2))
-            if metric.startswith("kl") and frame[frame.metric == metric].value.max() < 0.1:
-                digits = 5
+            each, scale = part[part.metric == metric], 100 if metric == "asr" else 1
+            write = _points if metric == "asr" else _plain
             over_seeds = several and not metric.startswith("delta")  # whose spread is over LoRA modules
             spread = (each.value.std() if over_seeds else (each.value - each.ci_low).mean()) * scale
-            cell = f"{each.value.mean() * scale:.{digits}f}"
-            cell += "" if pd.isna(spread) else f" ± {spread:.{digits}f}"
-            cells.append(beside(cell, each, write=lambda value, s=scale, d=digits: f"{value * s:.{d}f}"))
+            cell = write(each.value.mean() * scale)
+            cell += "" if pd.isna(spread) else f" ± {write(spread)}"
+            cells.append(beside(cell, each, write=lambda value, s=scale, w=write: w(value * s)))
         printed = paper()["table6"][pair]
         cells += [f"*{printed['asr']:.2f}*", f"*{printed['delta']:.2f} ± {printed['sd']:.2f}*"]
         rows.append([" vs ".join(MODELS[name] for name in pair.split("-")), *cells])
@@ -216,6 +215,15 @@ def _mantel_text(found: pd.DataFrame) -> str:
     if row.smallest > 0.05:
         return line + "inconclusive, as it would be however the models were labelled."
     return line + ("it follows behaviour." if row.p <= 0.05 else "inconclusive.")
+
+
+def _points(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _plain(value: float) -> str:
+    """Two decimals, or what they would make nothing of."""
+    return f"{value:.2f}" if abs(value) >= 0.05 or value == 0 else significant(value)
 
 
 def _where(row) -> str:

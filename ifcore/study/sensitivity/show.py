@@ -176,7 +176,8 @@ def paper_text(frame: pd.DataFrame) -> Prose:
         )
         verdict += f"within a tenth of the way from chance to 100 % in both measures; the nearest is {told}.**"
     if len(missed):
-        verdict += f" Of {len(missed)} ways where it is not learnt, {int((missed <= NEAR).sum())} leave it there."
+        near = int((missed <= NEAR).sum())
+        verdict += f" Where it is not learnt, {near} of {len(missed)} have GradSim that near to chance."
     return Prose(head + verdict)
 
 

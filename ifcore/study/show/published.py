@@ -23,9 +23,9 @@ SEPARATOR = "\x1f"  # in no text
 def published(run: Run, name: str) -> pd.DataFrame | None:
     """The table `name` of all published seeds of the run's profile, as tidy rows; None where there is none.
 
-    A run of any other profile than those of `PROFILES`, such as one with overridden keys, gets theirs where its own is
-    not published; the columns `profile` and `seed` say whose they are. The run that was published is shown beside
-    nothing: None.
+    A run of any other profile than those of `PROFILES`, such as one with overridden keys, gets the `preferred` one's
+    where its own is not published; the columns `profile` and `seed` say whose they are. The run that was published is
+    shown beside nothing: None.
     """
     own = run.profile.name
     for profile in (own,) if own in PROFILES else (own, preferred(run.root), *PROFILES):

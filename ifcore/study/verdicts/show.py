@@ -147,12 +147,12 @@ _SHORT = {
         "examples of the right kind cannot be told",
     },
     "question": {
-        SUPPORTED: "at foretelling what training without some examples does, influence functions beat all that cannot "
-        "know (*controls*): in that sense they work",
-        NOT_SUPPORTED: "at foretelling what training without some examples does, no influence function beats all that "
-        "cannot know (*controls*): in that sense they do not work",
-        INCONCLUSIVE: "whether influence functions foretell what training without some examples does, better than all "
-        "that cannot know (*controls*), is not decided",
+        SUPPORTED: "one influence method foretells what training without some examples does, and picks those that "
+        "matter most, better than all that cannot know (*controls*): in that sense they work",
+        NOT_SUPPORTED: "no influence method both foretells what training without some examples does and picks those "
+        "that matter most, better than all that cannot know (*controls*): in that sense they do not work",
+        INCONCLUSIVE: "whether one influence method foretells what training without some examples does, and picks "
+        "those that matter most, better than all that cannot know (*controls*), is not decided",
     },
 }
 _PANELS = (  # title, scale, the least and most there can be; CSV, metric, whether a seed's rows share their examples

@@ -133,4 +133,5 @@ def test_the_papers_result_is_had_where_both_measures_are_within_a_tenth_of_the_
 
 def test_a_task_that_is_not_learnt_decides_nothing_about_the_papers_result():
     text = show.paper_text(ways(0.27, 0.2, right=0.25)).text
-    assert "this run decides nothing" in text and "Of 1 ways where it is not learnt, 1 leave it there." in text
+    assert "this run decides nothing" in text
+    assert text.endswith("Where it is not learnt, 1 of 1 have GradSim that near to chance.")

@@ -35,7 +35,7 @@ def named(run, name):
     return replace(run, profile=run.profile.model_copy(update={"profile": name}))
 
 
-def test_a_run_has_its_own_profiles_published_tables_and_others_have_evenings_then_laptops(run):
+def test_a_run_has_its_own_profiles_published_tables_and_others_have_those_with_more_seeds(run):
     assert published(run, "t") is None
     leave(run, "laptop", 0.1)
     assert set(published(run, "t").profile) == set(published(named(run, "laptop-0a1b"), "t").profile) == {"laptop"}
@@ -45,6 +45,8 @@ def test_a_run_has_its_own_profiles_published_tables_and_others_have_evenings_th
     assert set(published(named(run, "laptop"), "t").profile) == {"laptop"}
     assert list(published(named(run, "evening"), "t").seed) == [0, 0, 1, 1]
     assert published(run, "another") is None
+    leave(run, "laptop", 0.1, 0.2, 0.3)
+    assert set(published(named(run, "laptop-0a1b"), "t").profile) == {"laptop"}, "of three seeds a verdict is had"
 
 
 def test_the_run_that_is_published_stands_beside_nothing(run):
