@@ -123,7 +123,7 @@ def errors_text(drawn: pd.DataFrame, timed: pd.DataFrame) -> Prose:
             lines.append(
                 f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: "
                 f"{found}. It grows, by an exponent whose interval lies above 0, for "
-                f"{', '.join(grow) or 'no method'}; the largest exponent is {part.value.max():.2f} "
+                f"{'; '.join(grow) or 'no method'}. The largest exponent is {part.value.max():.2f} "
                 f"({LINEAR[part.value.idxmax()]}), the smallest {part.value.min():.2f} ({LINEAR[part.value.idxmin()]})."
             )
     left = drawn[drawn.method != "fisher"].groupby("metric").value.quantile([0.05, 0.5, 0.95]).unstack()

@@ -88,8 +88,8 @@ def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim], theirs: pd
         rows.append([claim.claim, claim.section, *verdicts, _estimate(row, claim), asked, _link(row, claim)])
     header = ["Claim", "Section", "Verdict", *["Published"] * known, "Number", "Stands where", "Evidence"]
     caption = (
-        "The scorecard. The number is that of what the claim hangs on (in brackets its interval, corrected for the "
-        f"number of claims). Seeds: {int(scorecard.seeds.max())}. Tests and thresholds were fixed on {fixed_on()}."
+        "Each claim with the number that it hangs on (in brackets its interval, corrected for the number of claims). "
+        f"Seeds: {int(scorecard.seeds.max())}. Tests and thresholds were fixed on {fixed_on()}."
     )
     return Table(None, caption, header, rows, scorecard, text=True)
 
