@@ -20,7 +20,7 @@ from tests.study.test_paper_path import tiny_llama
 from tests.test_weights import fetched  # noqa: F401
 from tests.torture.conftest import assert_same_tables, flip
 
-ROUNDS = 4  # of the whole book, each with a flipped byte in so many of its kinds of artifacts
+ROUNDS = 2  # of the whole book, each with a flipped byte in so many of its kinds of artifacts
 
 
 def kind(path: Path, folder: Path) -> str:
