@@ -75,14 +75,14 @@ def build(name: str, seed: int, what: str, seeds: Sequence[int], jobs: int, furt
         with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)) as pool:
             *plan, fitting = pool.submit(chapters, name, seed, what, seeds).result()
     folder = Path("results", name)
-    lacking = any(not Path(chapter.output).exists() for chapter in plan[0] if Path(chapter.output).parent == SHOWN)
+    outputs = [Path(chapter.output) for chapter in plan[0]]
     targets = {"book": ["book"], "sweep": ["sweep", "book"]}.get(what, [f"{folder}/seed-{seed}/{what}.ipynb"])
     about = [f"profile={name}", f"seed={seed}", f"jobs={jobs or fitting}", f"seeds={' '.join(map(str, seeds))}"]
     commands = [[*SNAKEMAKE, "--config", *about, *further, "--", target] for target in targets]
-    if lacking:  # else pages that are there are taken for whole
-        commands[-1][1:1] = ["--forcerun", "book"]
     with _alone() as lock:  # Snakemake holds it too, should this process be killed
-        _distrust_future([Path(chapter.output) for chapter in plan[0]])
+        _distrust_future(outputs)
+        if any(path.parent == SHOWN and not path.exists() for path in outputs):
+            commands[-1][1:1] = ["--forcerun", "book"]  # else pages that are there are taken for whole
         return carry_out(commands, Progress(*plan), folder, [lock])
 
 

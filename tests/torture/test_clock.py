@@ -8,7 +8,7 @@ from tests.torture.conftest import COUNTS, assert_same_tables
 
 DAY = 86_400
 MADE = ("artifacts", "results", "book/executed", "_build", ".snakemake")
-SOURCES = ("notebooks", "ifcore", "book/_static", "book/preliminaries.md", "_toc.yml", "_config.yml")
+SOURCES = ("notebooks", "ifcore", "book", "_toc.yml", "_config.yml")
 
 
 def shift(folder: Path, names, seconds: float) -> None:
@@ -50,6 +50,8 @@ def test_sources_of_a_time_to_come_change_no_number_and_compute_nothing_again(ma
     assert again.process.returncode == 0, again.said
     assert artifacts(copy) == made
     assert_same_tables(copy, intact)
+    names = {path.name for path in (intact / "book" / "executed").glob("*.ipynb")}
+    assert {path.name for path in (copy / "book" / "executed").glob("*.ipynb")} == names, "chapters of tomorrow as well"
 
 
 def test_all_of_one_moment_as_from_an_archive(make, copy, intact):
