@@ -31,9 +31,7 @@ def pdf(root: Path) -> Path:
 
     Raises ValueError, in one line, where there is neither or no browser, RuntimeError where one of the tools fails.
     """
-    source = next((each for each in (root, root / BUILT / "source") if _is_whole(each)), None)
-    if source is None:
-        raise ValueError(f"{CHAPTERS}: chapters of the table of contents are missing; make book, or make read, first")
+    source = _source(root)
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise ValueError(
@@ -60,6 +58,14 @@ def pdf(root: Path) -> Path:
             raise RuntimeError(f"{browser} does not print: it left no file")
         shutil.copyfile(printed, target)
     return target
+
+
+def _source(root: Path) -> Path:
+    """The checkout whose book is printed: the reader's own before the published one."""
+    for folder in (root, root / BUILT / "source"):
+        if _is_whole(folder):
+            return folder
+    raise ValueError(f"{CHAPTERS}: chapters of the table of contents are missing; make book, or make read, first")
 
 
 def _cover(source: Path) -> str:
@@ -92,7 +98,7 @@ def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
     try:
         root = find_root()
-        print(f"The book as a PDF, {'yours' if _is_whole(root) else 'the published one'}: {pdf(root)}")
+        print(f"The book as a PDF, {'yours' if _source(root) == root else 'the published one'}: {pdf(root)}")
     except (ValueError, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

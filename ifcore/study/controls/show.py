@@ -19,7 +19,7 @@ from ifcore.study.runs.controls import CONTROLS
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, save, within
-from ifcore.study.show.table import Prose, Table, beside, percent, points, times
+from ifcore.study.show.table import Prose, Table, beside, moved, percent, points, times
 
 COLUMNS_OF_PANELS = 3
 
@@ -158,11 +158,10 @@ def _best_control(frame: pd.DataFrame, dataset: str) -> str:
 
 
 def _cell(frame: pd.DataFrame, dataset: str, method: str, control: str) -> str:
-    value, low, high = (100 * each for each in _gap(frame, dataset, method, control))
-    low, high = max(low, -100), min(high, 100)
+    value, low, high = _gap(frame, dataset, method, control)
     if pd.isna(value):
         return ""
-    text = f"{value:+.1f}<br>[{low:.1f}, {high:.1f}]"
+    text = moved(value, low, high)
     marked = f"**{text}**" if low > 0 else f"*{text}*" if high < 0 else text
     return beside(marked, _coverage(frame, dataset, method, control))
 

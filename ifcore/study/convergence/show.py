@@ -12,7 +12,7 @@ from ifcore.study.paper import stated
 from ifcore.study.show.colours import COLOURS
 from ifcore.study.show.names import DATASETS, NAMES
 from ifcore.study.show.plot import STYLE, band, draw, grid, losses, save
-from ifcore.study.show.table import Prose, Table, decided, interval, points
+from ifcore.study.show.table import Prose, Table, decided, interval, moved, points
 
 
 def convergence_figure(run: Run, frame: pd.DataFrame) -> Figure:
@@ -133,11 +133,9 @@ def _moved(row: pd.Series) -> list[str]:
     """The cells of one metric; empty but for the value where there is one trained checkpoint."""
     if pd.isna(row.change[0]):
         return [f"{row['last'] * 100:.0f}", "", ""]
-    change, low, high = (100 * each for each in row.change)
     slope, least, most = (round(each * 100, 1) + 0 for each in row.slope)
-    ends = "" if pd.isna(low) else f"<br>[{max(low, -100):.1f}, {min(high, 100):.1f}]"
     return [
         f"{row['first'] * 100:.0f}, {row['last'] * 100:.0f}",
-        f"{round(change, 1) + 0:+.1f}{ends}",
+        moved(*row.change),
         f"{slope:+.1f}" + ("" if pd.isna(least) else f"<br>[{least:.1f}, {most:.1f}]"),
     ]

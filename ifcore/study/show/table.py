@@ -140,6 +140,11 @@ def points(value: float, low: float, high: float) -> str:
     return f"{round(value * 100, 1) + 0:+.1f}{ends} points"  # + 0: no minus before a zero
 
 
+def moved(value: float, low: float, high: float) -> str:
+    """The same as a cell, without its unit: `+5.0<br>[1.2, 8.8]`."""
+    return points(value, low, high).removesuffix(" points").replace(" [", "<br>[")
+
+
 def interval(low: float, high: float) -> str:
     """` [low, high]`, or nothing where there is none."""
     return "" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]"
