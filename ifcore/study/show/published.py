@@ -38,12 +38,12 @@ def published(run: Run, name: str) -> pd.DataFrame | None:
 def released(run: Run) -> list[Path]:
     """The folders of the `preferred` published seeds, of profiles that have as many examples as the run's at least.
 
-    None where nothing is published, or the run is those.
+    None where the run is those, or where they are fewer than a verdict takes: theirs would be open throughout.
     """
     own = run.profile.name
     among = PROFILES[: PROFILES.index(own) + 1] if own in PROFILES else PROFILES
     folders = _seeds(run.root, preferred(run.root, among))
-    return [] if folders and _is(run, folders[0]) else folders
+    return [] if len(folders) < FEWEST or _is(run, folders[0]) else folders
 
 
 def preferred(root: Path, among: Sequence[str] = PROFILES) -> str:
