@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import matplotlib
 import pandas as pd
@@ -37,7 +37,7 @@ def removal_figure(run: Run, frame: pd.DataFrame) -> Figure:
         for axis, count in zip(axes, counts, strict=True):
             axis.axvspan(-2 * noise, 2 * noise, color="#EEEEEE", linewidth=0)
             part = frame[(frame.removed == count) & (frame.metric == "rise") & (frame.against == ITSELF)]
-            _forest(axis, part, names)
+            _forest(axis, part, names, _pooled)
             axis.set_title(f"without {count} of {part.n_train.iloc[0]}")
         figure.supxlabel("rise of the held-out loss (nats per token)", fontsize=9)
         save(run, "fig_removal", figure, ("removal",))
@@ -53,7 +53,7 @@ def removal_table(frame: pd.DataFrame) -> Table:
             found, rise, change = (_row(frame, method, metric, count) for metric in ("found", "rise", "success"))
             cells.append(beside(whole(_pooled(found)[0]), found, write=whole))
             cells.append(beside(_cell(_pooled(rise)), rise, write=lambda value: f"{value:.2f}"))
-            points, low, high = (100 * each for each in _pooled(change))
+            points, low, high = (100 * each for each in statistics.pooled(change))
             cells.append(beside(f"{points:+.0f}<br>[{low:.0f}, {high:.0f}]", change, write=whole))
         row = [_ROWS[method], *cells]
         rows.append(list(map(control, row)) if method in CONTROLS else row)
@@ -61,8 +61,9 @@ def removal_table(frame: pd.DataFrame) -> Table:
     caption = (
         f"Without the training examples that a method ranks highest, of {part.n_train.iloc[0]}: how many of them are "
         "harmful (percent), by how much the loss of the held-out harmful requests rises (nats per response token), and "
-        "the change of the attack's success rate (points); 95 % intervals over requests. Random is the mean of its "
-        f"draws. Training again from another seed moves the mean loss by {_noise(frame):.3f} (s.d.)."
+        "the change of the attack's success rate (points); 95 % intervals over requests; of several seeds, over these. "
+        "Random is the mean of its draws. Training again from another seed moves the mean loss by "
+        f"{_noise(frame):.3f} (s.d.)."
     )
     header = ["Removed by"]
     for count in counts:
@@ -100,7 +101,7 @@ def lds_figure(run: Run, frame: pd.DataFrame) -> Figure:
             ceiling = part[part.method == CEILING]
             if len(ceiling):
                 axis.axvline(ceiling.value.mean(), color=_BLACK, linewidth=0.8, linestyle=":")
-            _forest(axis, part[part.against == ITSELF], names)
+            _forest(axis, part[part.against == ITSELF], names, statistics.pooled)
             axis.set_title(DATASETS[dataset])
         figure.supxlabel("linear datamodeling score", fontsize=9)
         save(run, "fig_lds", figure, ("lds",))
@@ -165,11 +166,11 @@ def _panels(count: int, names: list[str]):
     return figure, axes[0]
 
 
-def _forest(axis: Axes, rows: pd.DataFrame, names: list[str]) -> None:
+def _forest(axis: Axes, rows: pd.DataFrame, names: list[str], pooled: Callable[[pd.DataFrame], Estimate]) -> None:
     axis.axvline(0, color=_BLACK, linewidth=0.6)
     for place, name in enumerate(names[::-1]):
         if not (of := rows[rows.method == name]).empty:
-            value, low, high = _pooled(of)
+            value, low, high = pooled(of)
             colour = COLOURS.get(name, _BLACK)
             axis.plot([low, high], [place, place], color=colour, linewidth=1)
             axis.plot(value, place, marker="o", markersize=3.5, color=colour)
