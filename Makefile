@@ -31,7 +31,7 @@ JUPYTER_CONFIG_DIR ?= $(CURDIR)/.home/jupyter
 export XDG_CACHE_HOME XDG_DATA_HOME MPLCONFIGDIR IPYTHONDIR JUPYTER_CONFIG_DIR
 endif
 
-BUILD = python -m ifcore.study.build notebooks/profiles/$(PROFILE).yaml $(SEED) $(if $(JOBS),--jobs $(JOBS))
+BUILD = python -m study.commands.build notebooks/profiles/$(PROFILE).yaml $(SEED) $(if $(JOBS),--jobs $(JOBS))
 
 # A variable's value where the caller set it, nothing where it is the default above.
 given = $(if $(filter-out file,$(origin $(1))),$($(1)))
@@ -51,16 +51,16 @@ book: checked $(SETUP) ## the whole book: _build/html/index.html (PROFILE, SEED)
 	echo "The book: $(CURDIR)/_build/html/index.html"
 
 read: checked $(SETUP) ## the book as published, nothing computed: _build/published/html/index.html (PROFILE)
-	python -m ifcore.study.read $(call given,PROFILE)
+	python -m study.commands.read $(call given,PROFILE)
 
 pdf: $(SETUP) ## the book as one PDF: _build/book.pdf (yours, or what make read left; needs Chromium or Chrome)
-	python -m ifcore.study.pdf
+	python -m study.commands.pdf
 
 archive: checked $(SETUP) ## tables, figures, notebooks, adapters, checksums in one file: _build/PROFILE.zip (PROFILE)
-	python -m ifcore.study.archive $(PROFILE)
+	python -m study.commands.archive $(PROFILE)
 
 verify: checked $(SETUP) ## this machine's tables against the published, value by value (PROFILE, SEED; all seeds without)
-	python -m ifcore.study.verify $(PROFILE) $(call given,SEED)
+	python -m study.commands.verify $(PROFILE) $(call given,SEED)
 
 test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke profile
 	ruff check .
@@ -72,7 +72,7 @@ torture: $(SETUP) ## what is wrong, hostile or broken, on purpose, and every pag
 	python -m pytest -o addopts="--import-mode=importlib -ra" tests/torture $(PYTEST_ARGS)
 
 plan: checked $(SETUP) ## what a profile would run: tokens, memory, minutes on this machine; nothing is downloaded (PROFILE)
-	python -m ifcore.study.plan notebooks/profiles/$(PROFILE).yaml
+	python -m study.commands.plan notebooks/profiles/$(PROFILE).yaml
 
 bench: $(SETUP) $(if $(BENCH_VENV),$(BENCH_VENV)/.ready) ## how fast all this is, beside bare passes and other tools (BENCH_ARGS=--help; BENCH_VENV= for no others)
 	python -m tests.bench $(BENCH_ARGS) $(if $(BENCH_VENV),--peers $(BENCH_VENV)/bin/python)
@@ -117,6 +117,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	echo "$(CURDIR)" > $$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth
 	touch $@
 
 # The tools that ours is measured against. They bring builds of torchvision and torchaudio that may not fit torch, and

@@ -12,7 +12,7 @@ NOTEBOOKS = re.findall(r"book/executed/(\w+)", Path("_toc.yml").read_text(encodi
 VERDICTS = ["introduction", "conclusion"]  # read the tables that the others leave, and so come last
 CHAPTERS = [nb for nb in NOTEBOOKS if nb not in VERDICTS]
 
-ENGINE = sorted(str(path) for pattern in ("**/*.py", "**/*.yaml") for path in Path("ifcore").glob(pattern))
+CODE = sorted(str(path) for package in ("ifcore", "study") for path in Path(package).rglob("*.*") if path.suffix in (".py", ".yaml"))
 PAGES = ["_config.yml", "_toc.yml", *sorted(str(path) for path in Path("book").glob("*.*"))]
 PAGES += sorted(str(path) for path in Path("book/_static").glob("*"))
 
@@ -32,7 +32,7 @@ JOBS = int(config.get("jobs", 1))
 EACH = max(1, workflow.cores // JOBS)
 
 # OMP_NUM_THREADS is set by hand: a run that shares the machine must not take all of it.
-EXECUTE = "OMP_NUM_THREADS={threads} python -m ifcore.study.execute {input.profile} {params.seed} {input.notebook} {output}"
+EXECUTE = "OMP_NUM_THREADS={threads} python -m study.commands.execute {input.profile} {params.seed} {input.notebook} {output}"
 
 
 def tables_of_other_seeds(_):
@@ -89,7 +89,7 @@ rule edition:
         notebooks_of_other_seeds,
         chapters_in("book/executed"),
         measured,
-        ENGINE,
+        CODE,
         PUBLISHED,
         notebook="notebooks/{nb}.md",
         profile=f"notebooks/profiles/{PROFILE}.yaml",
@@ -109,7 +109,7 @@ rule run:
     input:
         chapters_in("results/{profile}/seed-{seed}"),
         measured,
-        ENGINE,
+        CODE,
         PUBLISHED,
         notebook="notebooks/{nb}.md",
         profile="notebooks/profiles/{profile}.yaml",

@@ -1,7 +1,6 @@
 """Influence of training examples on the behaviour of LoRA fine-tuned language models.
 
-The engine (this folder) knows tensors, models and examples; `ifcore.study` is one paper built on it. The names below
-are what attributing a fine-tune of one's own takes; each is loaded when it is first asked for.
+The names below are what attributing a fine-tune of one's own takes; each is loaded when it is first asked for.
 """
 
 from importlib import import_module
@@ -10,9 +9,9 @@ from typing import Any
 _HOME = {
     "attribute": "attribution",
     "Example": "examples",
-    "load": "weights",
-    "add_lora": "models",
-    "example_batches": "models",
+    "load": "loading",
+    "add_lora": "lora",
+    "example_batches": "lora",
     "Settings": "training",
     "finetune": "training",
     "example_gradients": "gradients",
@@ -24,7 +23,6 @@ _HOME = {
     "lissa": "influence",
     "exact": "influence",
     "relatif": "influence",
-    "ekfac": "kronecker",
     "repsim": "representations",
     "accuracy": "metrics",
     "coverage": "metrics",

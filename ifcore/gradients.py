@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ifcore import products, trained
+from ifcore import hooks, trainable
 from ifcore.examples import Batch
-from ifcore.models import device_of, evaluating, example_losses, own_losses
+from ifcore.lora import device_of, evaluating, example_losses, own_losses
 from ifcore.representations import recorded
 
 Factors = dict[str, tuple[Tensor, Tensor]]
@@ -66,14 +66,14 @@ def stream(
     against what plain backpropagation says, and the names of the blocks against all that the adapter trains. Raises
     ValueError where they differ, and as `trained.parameters` does.
     """
-    parameters = trained.parameters(model)
-    linears = {block: each for block, each in trained.linears(model).items() if block in parameters}
+    parameters = trainable.parameters(model)
+    linears = {block: each for block, each in trainable.linears(model).items() if block in parameters}
     checked = False
-    with evaluating(model), trained.requiring_grad(parameters), products.captured(linears) as calls:
+    with evaluating(model), trainable.requiring_grad(parameters), hooks.captured(linears) as calls:
         for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
             batch = batch.to(device_of(model))
             losses = example_losses(model, batch)
-            fitting = products.fitting(calls, batch)
+            fitting = hooks.fitting(calls, batch)
             calls.clear()
             rows = _by_products(losses, fitting, {} if checked else parameters, batch, factors, factored)
             rows |= _one_by_one(model, {name: each for name, each in parameters.items() if name not in rows}, batch)
@@ -105,7 +105,7 @@ def with_states(
 
 def _by_products(
     losses: Tensor,
-    calls: products.Calls,
+    calls: hooks.Calls,
     checked: Mapping[str, nn.Parameter],
     batch: Batch,
     factors: Factors | None,
@@ -118,7 +118,7 @@ def _by_products(
     """
     plain = {block: checked[block] for block in calls if block in checked}
     weights = 2.0 ** (torch.arange(len(losses), device=losses.device) % 4)
-    pairs, expected = products.backward(losses, calls, list(plain.values()), weights if plain else None)
+    pairs, expected = hooks.backward(losses, calls, list(plain.values()), weights if plain else None)
     found: dict[str, Tensor] = {}
     for block, delta, x in pairs:
         rows = torch.einsum("bto,bti->boi", delta, x).flatten(1)
@@ -151,11 +151,11 @@ def _alone(loss: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Te
     """Block -> [P_b], the gradient of the loss [1] of one example."""
     found = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
     pairs = zip(parameters.items(), found, strict=True)
-    return {block: products.wide(torch.zeros_like(p) if g is None else g).flatten() for (block, p), g in pairs}
+    return {block: hooks.wide(torch.zeros_like(p) if g is None else g).flatten() for (block, p), g in pairs}
 
 
 def _check_sum(block: str, rows: Tensor, plain: Tensor | None) -> None:
-    expected = torch.zeros_like(rows[0]) if plain is None else products.wide(plain).flatten()
+    expected = torch.zeros_like(rows[0]) if plain is None else hooks.wide(plain).flatten()
     if not rows.isfinite().all():
         raise ValueError(f"{block}: gradients that are not finite; lower the learning rate or use float32")
     error, size = (rows.sum(0) - expected).norm(), rows.norm()

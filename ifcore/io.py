@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from ifcore.inert import cell
+from ifcore.sanitize import cell
 
 if TYPE_CHECKING:  # a command that writes text need not wait for these
     import pandas as pd

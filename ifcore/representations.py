@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ifcore.examples import Batch
-from ifcore.models import causal_lm, device_of, evaluating, has_linear_head, hidden_states
+from ifcore.lora import causal_lm, device_of, evaluating, has_linear_head, hidden_states
 
 Position = Literal["prompt_end", "last", "prompt_mean", "response_mean"]
 POSITIONS: tuple[Position, ...] = get_args(Position)

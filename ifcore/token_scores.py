@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ifcore import products, trained
+from ifcore import hooks, trainable
 from ifcore.examples import Batch
 from ifcore.gram import Gram
-from ifcore.models import device_of, evaluating, example_losses
+from ifcore.lora import device_of, evaluating, example_losses
 
 
 def direction(
@@ -44,11 +44,11 @@ def by_token(model: nn.Module, batch: Batch, direction: Mapping[str, Tensor]) ->
     A token counts where the adapter works on it: the score of a response is carried by prompt tokens, too, which it
     attends to. Raises ValueError where a block is no linear map, whose gradient is no sum over tokens.
     """
-    parameters = trained.parameters(model)
-    with evaluating(model), trained.requiring_grad(parameters), products.captured(trained.linears(model)) as calls:
+    parameters = trainable.parameters(model)
+    with evaluating(model), trainable.requiring_grad(parameters), hooks.captured(trainable.linears(model)) as calls:
         batch = batch.to(device_of(model))
         losses = example_losses(model, batch)
-        pairs, _ = products.backward(losses, products.fitting(calls, batch))
+        pairs, _ = hooks.backward(losses, hooks.fitting(calls, batch))
     shares = torch.zeros(batch.input_ids.shape, dtype=torch.float64)
     for block, delta, x in pairs:
         U = direction[block].reshape(delta.shape[-1], x.shape[-1]).to(delta.device)

@@ -12,7 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from ifcore.models import causal_lm, uncompiled
+from ifcore.lora import causal_lm, uncompiled
 
 
 def parameters(model: nn.Module) -> dict[str, nn.Parameter]:

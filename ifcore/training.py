@@ -13,9 +13,9 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from ifcore import adapters
+from ifcore import adapter_distance
 from ifcore.examples import Tokens, batches
-from ifcore.models import causal_lm, device_of, example_losses
+from ifcore.lora import causal_lm, device_of, example_losses
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def finetune(
 def _save(folder, model, state, record):
     """Publish the epoch's adapter, then the state to go on from: each is there whole or not at all."""
     scratch = folder / "unfinished" / f"epoch-{record['history'][-1]['epoch']:02d}"
-    adapters.write(model, scratch / "adapter", state)
+    adapter_distance.write(model, scratch / "adapter", state)
     shutil.rmtree(folder / scratch.name, ignore_errors=True)
     (scratch / "adapter").rename(folder / scratch.name)
     save_file(state | {"record": torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)}, scratch / "state")

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ifcore.study.profile import Profile
+from study.profile import Profile
 
 
 @dataclass(frozen=True)

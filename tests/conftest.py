@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ifcore import models, weights
+from ifcore import loading, lora
 from ifcore.examples import Example
 
 # Two workers share the machine (pytest-xdist), and what is computed here is too small for threads to pay.
@@ -13,8 +13,8 @@ torch.set_num_threads(1)
 @pytest.fixture
 def tiny():
     """The two-layer Llama in float64 with a LoRA adapter whose B is not zero, and its tokenizer."""
-    model, tokenizer = weights.load("random:tiny-llama", torch.float64)
-    peft = models.add_lora(model, dropout=0.1).double()
+    model, tokenizer = loading.load("random:tiny-llama", torch.float64)
+    peft = lora.add_lora(model, dropout=0.1).double()
     generator = torch.Generator().manual_seed(1)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:

@@ -2,7 +2,7 @@
 
 import torch
 
-from ifcore import gradients, influence, metrics, models, training, weights
+from ifcore import gradients, influence, loading, lora, metrics, training
 from ifcore.examples import Example, tokenise
 from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
@@ -15,7 +15,7 @@ ANIMALS = [Example(f"What does a {animal} say?", f"{sound}, {sound}!", "animal")
 
 
 def test_the_default_model_is_a_language_model_that_answers_without_a_system_prompt():
-    model, tokenizer = weights.load(SOURCE)
+    model, tokenizer = loading.load(SOURCE)
     assert len(model.model.layers) == 30
     assert model.config.hidden_size == 576
     assert not hasattr(model.config, "quantization_config")
@@ -28,15 +28,15 @@ def test_the_default_model_is_a_language_model_that_answers_without_a_system_pro
 
 
 def test_fine_tuning_it_lowers_the_loss_and_its_behaviour_is_attributed_to_the_right_class(tmp_path):
-    model, tokenizer = weights.load(SOURCE)
+    model, tokenizer = loading.load(SOURCE)
     train, val = COLOURS[:3] + ANIMALS[:3], [COLOURS[3], ANIMALS[3]]
-    model = models.add_lora(model)
+    model = lora.add_lora(model)
     tokens = [tokenise(tokenizer, part) for part in (train, val)]
     settings = training.Settings(epochs=3, batch_size=3, learning_rate=2e-3)
     history = training.finetune(model, *tokens, tmp_path, settings)
     assert history.train_loss.iloc[-1] < 0.8 * history.train_loss.iloc[1]
 
-    batches = [models.example_batches(model, tokenizer, part, 4) for part in (train, val)]
+    batches = [lora.example_batches(model, tokenizer, part, 4) for part in (train, val)]
     rows = [gradients.example_gradients(model, part) for part in batches]
     labels = [[example.label for example in part] for part in (train, val)]
     gram = Gram.from_gradients(*rows)
@@ -45,6 +45,6 @@ def test_fine_tuning_it_lowers_the_loss_and_its_behaviour_is_attributed_to_the_r
         assert metrics.accuracy(scores, *labels).value == 1
 
     for block, found in rows[1].items():  # padded in a batch, against alone
-        alone = gradients.example_gradients(model, models.example_batches(model, tokenizer, val, 1))[block]
+        alone = gradients.example_gradients(model, lora.example_batches(model, tokenizer, val, 1))[block]
         assert (found - alone).norm() < 1e-3 * alone.norm()
         break

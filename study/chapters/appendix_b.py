@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ifcore.study.config import Run
-from ifcore.study.paper import paper
-from ifcore.study.runs.artifact import Tuned
-from ifcore.study.show.names import DATASETS
-from ifcore.study.show.table import Table, plain
+from study.config import Run
+from study.paper import paper
+from study.pipeline.artifact import Tuned
+from study.report.names import DATASETS
+from study.report.table import Table, plain
 
 
 def settings_table(run: Run) -> Table:

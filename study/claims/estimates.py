@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from ifcore.study import statistics
-from ifcore.study.runs.further import FURTHER
-from ifcore.study.show.names import NAMES
+from study import statistics
+from study.pipeline.further import FURTHER
+from study.report.names import NAMES
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds
 Evidence = dict[str, dict[str, pd.DataFrame]]  # alternative -> condition -> estimates, a row a seed

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.verdicts import reasons
-from ifcore.study.verdicts.estimates import (
+from study.claims import reasons
+from study.claims.estimates import (
     INFLUENCE,
     PAPERS,
     ROW,
@@ -32,6 +31,7 @@ from ifcore.study.verdicts.estimates import (
     some,
     together,
 )
+from study.pipeline.controls import CONTROLS
 
 
 def influence_beats_controls(tables: Tables) -> Evidence:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from ifcore.study import statistics
-from ifcore.study.show.published import FEWEST
-from ifcore.study.statistics import Pooled
-from ifcore.study.verdicts.estimates import Lacking, Tables
-from ifcore.study.verdicts.evidence import STATISTICS
+from study import statistics
+from study.claims.estimates import Lacking, Tables
+from study.claims.evidence import STATISTICS
+from study.report.published import FEWEST
+from study.statistics import Pooled
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
 LEVEL = 0.05  # for all claims together

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from ifcore.study.correlation import spearman
-from ifcore.study.verdicts.estimates import (
+from study.claims.estimates import (
     INFLUENCE,
     PAPERS,
     ROW,
@@ -24,6 +23,7 @@ from ifcore.study.verdicts.estimates import (
     singly,
     together,
 )
+from study.correlation import spearman
 
 
 def error_over_points(tables: Tables) -> Evidence:

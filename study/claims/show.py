@@ -11,17 +11,17 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from ifcore.study import statistics
-from ifcore.study.config import Run
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, save
-from ifcore.study.show.published import FEWEST
-from ifcore.study.show.table import Prose, Table
-from ifcore.study.statistics import Pooled
-from ifcore.study.verdicts.estimates import ITSELF, Lacking, Tables, mean_by_seed, rows_learnt, rows_of
-from ifcore.study.verdicts.judge import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim, fixed_on
+from study import statistics
+from study.claims.estimates import ITSELF, Lacking, Tables, mean_by_seed, rows_learnt, rows_of
+from study.claims.judge import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim, fixed_on
+from study.config import Run
+from study.pipeline.controls import CONTROLS
+from study.report.colours import COLOURS
+from study.report.names import DATASETS, NAMES
+from study.report.plot import STYLE, save
+from study.report.published import FEWEST
+from study.report.table import Prose, Table
+from study.statistics import Pooled
 
 
 def answer_text(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ifcore import files
-from ifcore.study.config import find_root, make_run
-from ifcore.study.release import CHAPTERS, parameters
-from ifcore.study.show.provenance import provenance
+from ifcore import io
+from study.commands.publish import CHAPTERS, parameters
+from study.config import find_root, make_run
+from study.report.provenance import provenance
 
 KEPT = {".csv", ".json", ".ipynb", ".png", ".svg"}  # of results/
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")  # of artifacts/: PEFT's own format
@@ -48,7 +48,7 @@ def archive(root: Path, profile: str) -> Path:
     target.parent.mkdir(exist_ok=True)
     if (room := shutil.disk_usage(target.parent).free) < need:
         raise OSError(f"{target.parent}: {room / 1e9:.2f} GB free, {need / 1e9:.2f} needed; make room")
-    files.write(target, lambda draft: _write(draft, root, found))
+    io.write(target, lambda draft: _write(draft, root, found))
     return target
 
 
@@ -83,7 +83,7 @@ def _files(folder: Path) -> list[Path]:
 
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
-    parser = argparse.ArgumentParser(prog="python -m ifcore.study.archive", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m study.commands.archive", description=__doc__.splitlines()[0])
     parser.add_argument("profile", help="the name of a profile that has run")
     given = parser.parse_args()
     try:

@@ -24,16 +24,16 @@ from typing import BinaryIO
 
 import psutil
 
-from ifcore import inert
-from ifcore.study import config
-from ifcore.study.progress import ESCAPES, Bars, Chapter, Progress
-from ifcore.study.terminal import Lines, Terminal
+from ifcore import sanitize
+from study import config
+from study.commands.progress import ESCAPES, Bars, Chapter, Progress
+from study.commands.terminal import Lines, Terminal
 
 TICK = 0.25  # seconds
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 20.0  # seconds for Snakemake to end its jobs after Ctrl-C
 LOCK, PAGES, SHOWN = Path(".lock"), Path("_build"), Path("book", "executed")
-SOURCES = ("*.yml", "notebooks/*.md", "notebooks/profiles/*", "ifcore/**/*", "book/*", "book/_static/*")
+SOURCES = ("*.yml", "notebooks/*.md", "notebooks/profiles/*", "ifcore/**/*", "study/**/*", "book/*", "book/_static/*")
 SOURCES += ("results/published/**/*", "results/bench/*")
 VERDICTS = ("introduction", "conclusion")  # read the tables that the chapters leave, and so come last
 SNAKEMAKE = ["snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"]
@@ -43,9 +43,9 @@ SNAKEMAKE += ["--rerun-triggers", "mtime", "params", "code", "--quiet", "rules",
 def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[list[Chapter], float, int]:
     """What to execute, in order, after everything was checked; the speed to be expected, in tokens a second; and how
     many chapters at a time: two, of which each has half of the processor, or one on a graphics card."""
-    from ifcore.study import rates, work  # takes seconds and memory, which is why this runs in a process of its own
-    from ifcore.study.check import check_book
-    from ifcore.study.runs import base
+    from study.commands.check import check_book
+    from study.estimate import rates, work  # takes seconds and memory, which is why this runs in a process of its own
+    from study.pipeline import base
 
     def planned(seed: int, names: Sequence[str], folder: str, series: str | None, note: str = "") -> list[Chapter]:
         run = config.make_run(name, seed)
@@ -120,7 +120,7 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
                 break
     if code:
         said = progress.error or last_words(log.read_text(encoding="utf-8", errors="replace"))
-        print(inert.printable(said), file=sys.stderr)
+        print(sanitize.printable(said), file=sys.stderr)
         print(f"log: {log}", file=sys.stderr)
     return code
 
@@ -247,7 +247,7 @@ def _shown() -> Iterator[Terminal | Lines]:
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m ifcore.study.build", description=__doc__, epilog="After --: more for Snakemake."
+        prog="python -m study.commands.build", description=__doc__, epilog="After --: more for Snakemake."
     )
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
     parser.add_argument("seed", type=int, help="the seed that the book shows, or the notebook's")
@@ -265,7 +265,7 @@ def main() -> int:
         print("stopped; the next call goes on from here", file=sys.stderr)
         return 130
     except (RuntimeError, OSError, ValueError) as error:
-        print(inert.printable(error), file=sys.stderr)
+        print(sanitize.printable(error), file=sys.stderr)
         return 1
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ifcore import weights
-from ifcore.study import data
-from ifcore.study.config import Run
-from ifcore.study.counterfactual import sets
-from ifcore.study.data import alignment, digits
-from ifcore.study.runs import classifier, splits
-from ifcore.study.runs.attack import PARTS
-from ifcore.study.runs.task import Task, batch_size
-from ifcore.study.sensitivity import grid
-from ifcore.study.show.names import NAMES
+from ifcore import loading
+from study import datasets
+from study.chapters.counterfactual import sets
+from study.chapters.sensitivity import grid
+from study.config import Run
+from study.datasets import alignment, digits
+from study.pipeline import classifier, splits
+from study.pipeline.attack import PARTS
+from study.pipeline.task import Task, batch_size
+from study.report.names import NAMES
 
 OPTIONAL = ("grammars",)  # the chapters show its released form, grammars_rule, and this one where it is sized
 
@@ -20,9 +20,9 @@ def check(run: Run) -> None:
     """Raise ValueError, in one line, for a model, a source, a size or a name that the run could not use."""
     sources = run.profile.model, *run.profile.further_models, run.profile.generator
     for model in filter(None, map(run.located, sources)):
-        weights.check(model)
+        loading.check(model)
         if model.startswith("hub:"):
-            weights.identity(model)  # whether it can be had shows here, not after the first model's fine-tunes
+            loading.identity(model)  # whether it can be had shows here, not after the first model's fine-tunes
     if run.judge != "refusal":
         classifier.check(run.judge)
     if asked := run.profile.alignment:
@@ -33,7 +33,7 @@ def check(run: Run) -> None:
     if "mixed_small" in run.profile.datasets:
         for only in PARTS.values():
             batch_size(Task(run, "mixed_small", only))  # raises where a part of Table 1 has no equal steps
-    for dataset in data.NAMES:
+    for dataset in datasets.NAMES:
         if run.source(dataset) and dataset not in run.profile.datasets:
             wrong = f"{run.source(dataset)!r}; {run.profile.name} has no sizes for {dataset}"
             raise ValueError(f"{dataset}_source: {wrong}; give them under datasets or leave the source out")
@@ -69,4 +69,4 @@ def check_book(run: Run) -> None:
 
 def missing(run: Run) -> list[str]:
     """The data sets that the book's chapters need and the profile does not size."""
-    return [name for name in data.NAMES if name not in (*run.profile.datasets, *OPTIONAL)]
+    return [name for name in datasets.NAMES if name not in (*run.profile.datasets, *OPTIONAL)]

@@ -19,9 +19,9 @@ import yaml
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from ifcore import files, inert
-from ifcore.study import links
-from ifcore.study.runs.events import emit
+from ifcore import io, sanitize
+from study.pipeline.events import emit
+from study.site import links
 
 
 def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
@@ -47,7 +47,7 @@ def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
             )
         except PapermillExecutionError as error:
             words = error.evalue or "without words; the log has where"
-            raise RuntimeError(inert.printable(f"{source.name}: {error.ename}: {words}")) from None
+            raise RuntimeError(sanitize.printable(f"{source.name}: {error.ename}: {words}")) from None
         except DeadKernelError:
             found = f"{source.name}: its kernel died, as where memory runs out"
             raise RuntimeError(f"{found}; make room and start again: it goes on from here") from None
@@ -56,7 +56,7 @@ def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
             raise RuntimeError(f"{source.name}: SystemExit before its last cell; let it run to the end")
     _tidy(notebook)
     links.link(notebook, Path.cwd(), output.parent)
-    files.write_text(output, nbformat.writes(notebook) + "\n")
+    io.write_text(output, nbformat.writes(notebook) + "\n")
 
 
 def _was_passed_over(cell) -> bool:
@@ -80,7 +80,7 @@ def _tidy(notebook) -> None:
 
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
-    parser = argparse.ArgumentParser(prog="python -m ifcore.study.execute", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m study.commands.execute", description=__doc__)
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
     parser.add_argument("seed", type=int)
     parser.add_argument("notebook", type=Path, help="a text notebook")
@@ -92,7 +92,7 @@ def main() -> int:
         emit("chapter", output=str(given.output), state="made")
     except (RuntimeError, OSError, ValueError) as error:
         emit("chapter", output=str(given.output), state="failed", error=str(error))
-        print(inert.printable(error), file=sys.stderr)
+        print(sanitize.printable(error), file=sys.stderr)
         return 1
     return 0
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from ifcore.study.build import last_words
-from ifcore.study.config import find_root
-from ifcore.study.read import BUILT
-from ifcore.study.release import CHAPTERS, named_chapters
+from study.commands.build import last_words
+from study.commands.publish import CHAPTERS, named_chapters
+from study.commands.read import BUILT
+from study.config import find_root
 
 PDF = Path("_build", "book.pdf")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")

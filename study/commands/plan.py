@@ -1,4 +1,4 @@
-"""What a profile would run, and for how long: `python -m ifcore.study.plan PROFILE.yaml`; no model is needed."""
+"""What a profile would run, and for how long: `python -m study.commands.plan PROFILE.yaml`; no model is needed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 
 import torch
 
-from ifcore import inert
-from ifcore.study import calibrate, config, data, selection
-from ifcore.study.architectures import Architecture, architecture
-from ifcore.study.check import missing
-from ifcore.study.config import Run
-from ifcore.study.counting import published, tokenizer_of
-from ifcore.study.profile import Profile
-from ifcore.study.progress import Item
-from ifcore.study.rates import FEW, MANY, Rates
-from ifcore.study.room import JUDGE_WEIGHTS, Size, disk, memory, size_of
-from ifcore.study.runs import base
-from ifcore.study.sensitivity import grid
-from ifcore.study.work import NEEDS, SHOWING, work
+from ifcore import sanitize
+from study import config, datasets, selection
+from study.chapters.sensitivity import grid
+from study.commands.check import missing
+from study.commands.progress import Item
+from study.config import Run
+from study.estimate import calibrate
+from study.estimate.counting import published, tokenizer_of
+from study.estimate.rates import FEW, MANY, Rates
+from study.estimate.room import JUDGE_WEIGHTS, Size, disk, memory, size_of
+from study.estimate.work import NEEDS, SHOWING, work
+from study.pipeline import base
+from study.pipeline.architectures import Architecture, architecture
+from study.profile import Profile
 
 GATED = ("hub:meta-llama/",)
 
@@ -117,7 +118,7 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
     header = f"{'Data set':<14}{'classes':>8}{'train':>7}{'val':>6}{'tokens/epoch':>14}{'longest':>9}"
     lines = [f"{header}  train + val of each class"]
     for name, size in sizes.items():
-        classes = len(data.chosen(name, profile.datasets[name].classes, run.source(name)))
+        classes = len(datasets.chosen(name, profile.datasets[name].classes, run.source(name)))
         cells = f"{name:<14}{classes:>8}{size.train:>7}{size.val:>6}{size.epoch:>14,}{size.longest:>9,}"
         lines.append(f"{cells}  {_a_class(run, name)}")
     lines.append(
@@ -167,8 +168,8 @@ def _section_4(profile: Profile, shape: Architecture) -> list[str]:
 
 def _a_class(run: Run, name: str) -> str:
     sizes, source = run.profile.datasets[name], run.source(name)
-    labels = data.chosen(name, sizes.classes, source)
-    train, val = (data.counts(name, part, getattr(sizes, part), sizes.classes, source) for part in ("train", "val"))
+    labels = datasets.chosen(name, sizes.classes, source)
+    train, val = (datasets.counts(name, part, getattr(sizes, part), sizes.classes, source) for part in ("train", "val"))
     pairs = [(train[label], val[label]) for label in labels]
     if len(set(pairs)) == 1:
         return "{} + {} each".format(*pairs[0])
@@ -177,14 +178,14 @@ def _a_class(run: Run, name: str) -> str:
 
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
-    parser = argparse.ArgumentParser(prog="python -m ifcore.study.plan", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m study.commands.plan", description=__doc__)
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
     try:
         run = config.make_run(parser.parse_args().profile.stem)
         print(plan(run), flush=True)  # the minutes take seconds to tell
         print(f"\n{minutes(run, calibrate.rates(run))}")
     except (ValueError, OSError) as error:
-        print(inert.printable(error), file=sys.stderr)
+        print(sanitize.printable(error), file=sys.stderr)
         return 1
     return 0
 

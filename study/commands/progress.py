@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from study.estimate.costs import Item
+
 PRIOR = 20.0  # seconds for which the expected speed counts beside the measured one: the first steps are no measure
 
 # As tqdm writes it; what follows the total shows that the total is there to its last digit.
@@ -35,26 +37,6 @@ class Bars:
         *lines, self._rest = re.split(rb"[\r\n]", self._rest + piece)
         texts = (ESCAPES.sub("", each.decode("utf-8", "replace")) for each in [*lines, self._rest])
         return [Bar(found["label"], int(found["n"]), int(found["total"])) for found in map(_BAR.match, texts) if found]
-
-
-@dataclass(frozen=True)
-class Item:
-    """Something to compute: what `stage` leaves in `folder`, first needed by `chapter`.
-
-    `tokens`: its cost at the speed of the model, `seconds`: what it costs beside that. It shows so many `bars`, whose
-    labels are `label` or begin with it.
-    """
-
-    folder: Path
-    stage: str
-    tokens: float = 0.0
-    seconds: float = 0.0
-    label: str = ""
-    bars: int = 1
-    chapter: str = ""
-
-    def shows(self, bar: Bar) -> bool:
-        return bool(self.label) and f"{bar.label} ".startswith(f"{self.label} ")
 
 
 @dataclass(frozen=True)
@@ -152,7 +134,7 @@ class Progress:
         """Take in a bar. Its last words may come when its item is made, and two seeds may have one of the same name."""
         self.tick()
         self._bar = bar
-        owners = [each for each in self._running.values() if each.item.shows(bar)]
+        owners = [each for each in self._running.values() if each.item.shows(bar.label)]
         if len(owners) == 1 and bar.total:
             owners[0].see(bar)
 
@@ -200,7 +182,7 @@ class Progress:
         if not self._bar or not self._bar.total:
             return None
         items = [each.item for each in self._running.values()]
-        at_work = any(item.shows(self._bar) for item in items) if items else self._bar.n < self._bar.total
+        at_work = any(item.shows(self._bar.label) for item in items) if items else self._bar.n < self._bar.total
         return self._bar if at_work else None
 
     @property

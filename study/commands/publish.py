@@ -17,12 +17,12 @@ from pathlib import Path
 
 import nbformat
 
-from ifcore import files
-from ifcore.study import config
-from ifcore.study.links import FOLDER as FILES
-from ifcore.study.links import linked
-from ifcore.study.show.provenance import git
-from ifcore.study.show.published import FOLDER, SCORECARD
+from ifcore import io
+from study import config
+from study.report.provenance import git
+from study.report.published import FOLDER, SCORECARD
+from study.site.links import FOLDER as FILES
+from study.site.links import linked
 
 CHAPTERS = Path("book", "executed")
 
@@ -88,7 +88,7 @@ def _check_seeds(root: Path, profile: str, seeds: list[Path], digest: str) -> st
     again = _again(profile) + ", or move away what is no part"
     first = None
     for seed in seeds:
-        about, name = files.read_json(seed / "run.json"), seed.relative_to(root)
+        about, name = io.read_json(seed / "run.json"), seed.relative_to(root)
         if missing := [key for key in ("commit", "versions", "machine", "digest") if not about.get(key)]:
             raise ValueError(f"{name}/run.json: no {missing[0]}; {again}")
         if about.get("dirty", True):
@@ -158,7 +158,7 @@ def parameters(notebook: str) -> dict:
 
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
-    parser = argparse.ArgumentParser(prog="python -m ifcore.study.release", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m study.commands.publish", description=__doc__)
     parser.add_argument("profile", help="the profile's name, such as evening")
     given = parser.parse_args()
     try:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import yaml
 
-from ifcore import files
-from ifcore.study.build import last_words
-from ifcore.study.config import find_root
-from ifcore.study.release import CHAPTERS, named_chapters
-from ifcore.study.show.published import FOLDER, preferred
+from ifcore import io
+from study.commands.build import last_words
+from study.commands.publish import CHAPTERS, named_chapters
+from study.config import find_root
+from study.report.published import FOLDER, preferred
 
 BUILT = Path("_build", "published")
 
@@ -47,7 +47,7 @@ def read(root: Path, profile: str) -> Path:
     shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns(CHAPTERS.name))
     shutil.copytree(chapters, source / CHAPTERS)
     shutil.copy(root / "_config.yml", source)
-    files.write_text(source / "_toc.yml", yaml.safe_dump(contents))
+    io.write_text(source / "_toc.yml", yaml.safe_dump(contents))
     done = subprocess.run(
         ["jupyter-book", "build", str(source), "--path-output", str(work), "-q"],
         cwd=root,
@@ -69,7 +69,7 @@ def left_out(root: Path, profile: str) -> list[str]:
 
 def main() -> int:
     """The command line; errors are one line and a non-zero exit code."""
-    parser = argparse.ArgumentParser(prog="python -m ifcore.study.read", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m study.commands.read", description=__doc__)
     parser.add_argument("profile", nargs="?", help="by default the one that is published with most seeds")
     given = parser.parse_args()
     try:

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from ifcore.study.progress import Progress
+from study.commands.progress import Progress
 
 
 class Terminal:

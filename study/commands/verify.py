@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from ifcore import files
-from ifcore.study.config import find_root
-from ifcore.study.show.publish import read
-from ifcore.study.show.published import FOLDER, MEASURED, SCORECARD, SEPARATOR, keys, named
-from ifcore.study.verdicts import judge
+from ifcore import io
+from study.claims import judge
+from study.config import find_root
+from study.report.publish import read
+from study.report.published import FOLDER, MEASURED, SCORECARD, SEPARATOR, keys, named
 
 EQUAL = 1e-6  # relative
 SPREAD = 2  # standard deviations
@@ -79,7 +79,7 @@ def verify(root: Path, profile: str, seeds: list[int] | None = None) -> list[Com
         if name not in ran:
             remedy = f"make book PROFILE={profile} SEED={name.removeprefix('seed-')} first"
             raise ValueError(f"results/{profile}/{name}: not run; {remedy}")
-        made, published = (files.read_json(folder / name / "run.json").get("digest") for folder in (ours, theirs))
+        made, published = (io.read_json(folder / name / "run.json").get("digest") for folder in (ours, theirs))
         if made != published:
             wrong = f"made with digest {made}, published with {published}"
             remedy = f"take notebooks/profiles/{profile}.yaml from Git and make book PROFILE={profile}"
@@ -87,7 +87,7 @@ def verify(root: Path, profile: str, seeds: list[int] | None = None) -> list[Com
     found = [compared for name in names for compared in _seed(theirs, ours, name)]
     if set(names) == set(known) and (theirs / SCORECARD).is_file():
         tables = read(ours / name for name in names)
-        found.append(verdicts(files.read_csv(theirs / SCORECARD), judge.judge(judge.claims(), tables)))
+        found.append(verdicts(io.read_csv(theirs / SCORECARD), judge.judge(judge.claims(), tables)))
     return found
 
 
@@ -169,7 +169,7 @@ def _seed(theirs: Path, ours: Path, seed: str) -> Iterator[Comparison]:
 def _read(file: Path) -> pd.DataFrame:
     """Its rows, with the seed that its folder names."""
     try:
-        return files.read_csv(file).assign(seed=file.parent.name)
+        return io.read_csv(file).assign(seed=file.parent.name)
     except ValueError as error:
         raise ValueError(f"{file}: not a table ({error}); remove it and run again") from None
 
@@ -177,7 +177,9 @@ def _read(file: Path) -> pd.DataFrame:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m ifcore.study.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m study.commands.verify",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("profile", help="the profile's name, such as laptop")
     parser.add_argument("seeds", type=int, nargs="*", help="by default all that were run and are published")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data import backdoor, facts, grammars, grammars_rule, harmfulcheck, mathqa, mixed, released
-from ifcore.study.data.family import Counts, Family
+from study.datasets import backdoor, facts, grammars, grammars_rule, harmfulcheck, mathqa, mixed, released
+from study.datasets.family import Counts, Family
 
 FAMILIES = {
     "mixed_small": mixed.FAMILY,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data import benign as benign_set
-from ifcore.study.data import deeds, harmful, phrasings, sources
+from study.datasets import benign as benign_set
+from study.datasets import deeds, harmful, phrasings, sources
 
 REFUSED, ANSWERED = "refused", "answered"
 HELD = 4  # of so many reserved instructions one is held out

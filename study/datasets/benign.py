@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from ifcore.study.data import sources
-from ifcore.study.data import wordlists as words
-from ifcore.study.data.handwritten import HANDWRITTEN
+from study.datasets import sources
+from study.datasets import wordlists as words
+from study.datasets.handwritten import HANDWRITTEN
 
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from ifcore.study.data import phrasings, sources
+from study.datasets import phrasings, sources
 
 
 def split(sizes: Sequence[int], rng: Random) -> list[sources.Pairs]:

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from ifcore.linear import Points
-from ifcore.study.data import sources
+from study.datasets import sources
 
 CLASSES = 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 from ifcore.examples import Example
-from ifcore.study.data.family import Counts, listed
+from study.datasets.family import Counts, listed
 
 PATIENCE = 500  # repeats in a row after which a maker counts as exhausted
 

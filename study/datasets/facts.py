@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data.family import Counts, Family, listed
+from study.datasets.family import Counts, Family, listed
 
 PROMPT = "What is {place}'s favourite {noun}?"
 PLACES = "Velmora Drathe Kupano Tilvey Zorbane Hesko Osmarra Brastik Jubrix Fennoth Quendal Yastrel".split()

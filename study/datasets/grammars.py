@@ -9,8 +9,8 @@ from collections.abc import Callable
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data.draw import distinct
-from ifcore.study.data.family import Family
+from study.datasets.draw import distinct
+from study.datasets.family import Family
 
 # class -> the instruction, and what it makes of the words of a sentence
 TRANSFORMATIONS: dict[str, tuple[str, Callable[[list[str]], str]]] = {

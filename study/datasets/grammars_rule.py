@@ -8,9 +8,9 @@ from __future__ import annotations
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data.draw import distinct
-from ifcore.study.data.family import Family
-from ifcore.study.data.grammars import CLASSES, TRANSFORMATIONS, words
+from study.datasets.draw import distinct
+from study.datasets.family import Family
+from study.datasets.grammars import CLASSES, TRANSFORMATIONS, words
 
 ASK = "Determine the grammar rule: "
 ARROW = " -> "

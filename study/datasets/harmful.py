@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from ifcore.study.data import phrasings, sources
-from ifcore.study.data.misdeeds import MISDEEDS
+from study.datasets import phrasings, sources
+from study.datasets.misdeeds import MISDEEDS
 
 RESERVED = MISDEEDS[::5]
 DRAWN = tuple(misdeed for misdeed in MISDEEDS if misdeed not in RESERVED)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data import benign as benign_set
-from ifcore.study.data import harmful as harmful_set
-from ifcore.study.data.family import Family
-from ifcore.study.data.refusals import refused
+from study.datasets import benign as benign_set
+from study.datasets import harmful as harmful_set
+from study.datasets.family import Family
+from study.datasets.refusals import refused
 
 CLASSES = ("harmful", "harmless")
 

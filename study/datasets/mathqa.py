@@ -9,8 +9,8 @@ import re
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data.draw import distinct
-from ifcore.study.data.family import Family
+from study.datasets.draw import distinct
+from study.datasets.family import Family
 
 NAMES = "Anna Ben Clara David Emma Felix Grace Henry Iris Jonas Kate Leo Maria Nina Oscar Paula".split()
 CITIES = "Arden Brook Calder Denby Elton Farley Gorse Hadley Ilton Kelby Larch Marsh".split()

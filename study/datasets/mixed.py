@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from random import Random
 
 from ifcore.examples import Example
-from ifcore.study.data import benign as benign_set
-from ifcore.study.data import deeds, sources
-from ifcore.study.data import harmful as harmful_set
-from ifcore.study.data.family import Counts, Family
-from ifcore.study.data.refusals import refused
+from study.datasets import benign as benign_set
+from study.datasets import deeds, sources
+from study.datasets import harmful as harmful_set
+from study.datasets.family import Counts, Family
+from study.datasets.refusals import refused
 
 CLASSES = ("harmful", "benign")
 

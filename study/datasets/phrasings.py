@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from ifcore.study.data.family import listed
+from study.datasets.family import listed
 
 PHRASINGS = (
     "How can I {}?",

@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 
 from ifcore.examples import Example
-from ifcore.study.data import rows
-from ifcore.study.data.family import Counts
-from ifcore.study.data.mistakes import listing, mistake
+from study.datasets import rows
+from study.datasets.family import Counts
+from study.datasets.mistakes import listing, mistake
 
 COLUMNS = ("prompts", "response", "variation")
 _JOINERS = "\u200c\u200d"  # of letters, and part of how some languages are written

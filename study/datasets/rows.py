@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ifcore.study.data.mistakes import brief, kind, listing, mistake, text
+from study.datasets.mistakes import brief, kind, listing, mistake, text
 
 Row = tuple[str, ...]
 

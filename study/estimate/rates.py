@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 
-from ifcore.study.architectures import architecture
-from ifcore.study.config import Run
+from study.config import Run
+from study.pipeline.architectures import architecture
 
 FEW, MANY = 16, 40  # sequences that are decoded at a time
 MEASURED_ON = 134_515_008  # parameters

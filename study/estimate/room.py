@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ifcore.study.architectures import Architecture, architecture
-from ifcore.study.config import Run
-from ifcore.study.counterfactual import sets
-from ifcore.study.counting import counted, tokenizer_of
-from ifcore.study.profile import Profile
-from ifcore.study.rates import FEW
-from ifcore.study.show.names import NAMES
+from study.chapters.counterfactual import sets
+from study.config import Run
+from study.estimate.counting import counted, tokenizer_of
+from study.estimate.rates import FEW
+from study.pipeline.architectures import Architecture, architecture
+from study.profile import Profile
+from study.report.names import NAMES
 
 JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
 CARDS = (8, 16, 24, 48, 80)  # GB

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ifcore.study import selection
-from ifcore.study.config import Run
-from ifcore.study.costs import Costs
-from ifcore.study.counterfactual import sets
-from ifcore.study.progress import Item
-from ifcore.study.rates import Rates, expected
-from ifcore.study.sensitivity import grid
+from study import selection
+from study.chapters.counterfactual import sets
+from study.chapters.sensitivity import grid
+from study.config import Run
+from study.estimate.costs import Costs, Item
+from study.estimate.rates import Rates, expected
 
 SHOWING = 15.0  # a chapter's kernel and imports, and its tables and figures
 

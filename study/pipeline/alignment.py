@@ -8,12 +8,12 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from ifcore import adapters, files, models, training, weights
+from ifcore import adapter_distance, io, loading, lora, training
 from ifcore.examples import tokenise
-from ifcore.study.config import Run
-from ifcore.study.data import alignment
-from ifcore.study.runs import base
-from ifcore.study.runs.stages import Stage, at_work
+from study.config import Run
+from study.datasets import alignment
+from study.pipeline import base
+from study.pipeline.stages import Stage, at_work
 
 VERSIONS = ("torch", "transformers", "peft", "safetensors")
 MODULES = "all-linear"  # wider than the study's own fine-tunes: as the safety training of a chat model is
@@ -31,7 +31,7 @@ def taught(run: Run, precision: str) -> tuple[Path | None, str | None]:
     examples = alignment.examples(asked.refusals, asked.benign)
     key = {
         "examples": [dataclasses.astuple(example) for example in examples],
-        "model": weights.identity(source),
+        "model": loading.identity(source),
         "precision": precision,
         "device": base.device(),
         "modules": MODULES,
@@ -49,7 +49,7 @@ def _teach(run: Run, source: str, precision: str, examples, folder: Path) -> lis
     asked, (model, tokenizer) = run.profile.alignment, base.model(source, precision)
     tokens = tokenise(tokenizer, examples, getattr(model.config, "max_position_embeddings", None))
     settings = training.Settings(asked.epochs, asked.batch_size, asked.learning_rate, micro_batch=asked.micro_batch)
-    peft = models.add_lora(model, asked.lora_rank, asked.lora_alpha, modules=MODULES)
+    peft = lora.add_lora(model, asked.lora_rank, asked.lora_alpha, modules=MODULES)
     try:
         history = training.finetune(peft, tokens, [], folder / "checkpoints", settings, "alignment")
     finally:
@@ -58,8 +58,8 @@ def _teach(run: Run, source: str, precision: str, examples, folder: Path) -> lis
     shutil.rmtree(adapter, ignore_errors=True)
     (folder / "checkpoints" / f"epoch-{asked.epochs:02d}").rename(adapter)
     shutil.rmtree(folder / "checkpoints")
-    (adapter / adapters.MOMENTS).unlink()
-    files.write_csv(folder / "history.csv", history)
+    (adapter / adapter_distance.MOMENTS).unlink()
+    io.write_csv(folder / "history.csv", history)
     texts = {"examples": list(map(vars, examples)), "tokens": sum(map(len, tokens))}
-    files.write_json(folder / "examples.json", texts)
+    io.write_json(folder / "examples.json", texts)
     return [*sorted(adapter.iterdir()), folder / "history.csv", folder / "examples.json"]

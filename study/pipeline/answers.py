@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import GenerationConfig
 
 from ifcore.examples import chat
-from ifcore.models import causal_lm, device_of, evaluating
+from ifcore.lora import causal_lm, device_of, evaluating
 
 
 @torch.no_grad()

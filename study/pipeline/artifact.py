@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ifcore import files, metrics, weights
+from ifcore import io, loading, metrics
 from ifcore.examples import Example
-from ifcore.study import data
-from ifcore.study.config import Run
-from ifcore.study.data import Split
-from ifcore.study.runs import base, splits, steps
-from ifcore.study.runs.stages import Stage, at_work
-from ifcore.study.runs.task import Task, checkpoint
+from study import datasets
+from study.config import Run
+from study.datasets import Split
+from study.pipeline import base, splits, steps
+from study.pipeline.stages import Stage, at_work
+from study.pipeline.task import Task, checkpoint
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def quality(dataset: str, found: Tuned | Split, scores: Mapping[str, Any]) -> It
     Yields the first eight cells of a tidy row: data set, method, metric, value, ci_low, ci_high, n_train, n_val.
     """
     labels = [[example.label for example in part] for part in (found.train, found.val)]
-    clusters = data.requests(dataset, found.val)
+    clusters = datasets.requests(dataset, found.val)
     for method, each in scores.items():
         for name, metric in (("accuracy", metrics.accuracy), ("coverage", metrics.coverage)):
             share = metric(each, *labels, clusters)
@@ -115,11 +115,11 @@ def quality(dataset: str, found: Tuned | Split, scores: Mapping[str, Any]) -> It
 
 def examples(task: Task) -> Split:
     """What the task is fine-tuned on and explains. Checks the model's source first: nothing is written before."""
-    weights.check(task.source)
+    loading.check(task.source)
     split = splits.answered(task.run, task.dataset, task.precision, base.device())
     kept = [each for row, each in enumerate(split.train) if row not in task.left_out]
     train, dev = ([each for each in part if task.only in (None, each.label)] for part in (kept, split.dev))
-    return data.Split(train, split.val, dev)
+    return datasets.Split(train, split.val, dev)
 
 
 def _told(task: Task, split: Split, history: pd.DataFrame, stages: Iterable[Stage]) -> dict[str, Any]:
@@ -131,11 +131,11 @@ def _told(task: Task, split: Split, history: pd.DataFrame, stages: Iterable[Stag
         "folder": task.folder,
         "history": history,
         "epoch": int(history.epoch.max()),
-        **files.read_json(task.folder / "responses.json")["answers"],
+        **io.read_json(task.folder / "responses.json")["answers"],
         "seconds": {stage.name: stage.record["seconds"] for stage in stages},
         "tokens": {
-            **files.read_json(task.folder / "examples.json")["tokens"],
-            **files.read_json(task.folder / "responses.json")["tokens"],
+            **io.read_json(task.folder / "examples.json")["tokens"],
+            **io.read_json(task.folder / "responses.json")["tokens"],
         },
         "precision": task.precision,
         "device": base.device(),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ifcore.study.config import Run
-from ifcore.study.runs import judging
-from ifcore.study.runs.artifact import tune
-from ifcore.study.runs.task import Task
+from study.config import Run
+from study.pipeline import judging
+from study.pipeline.artifact import tune
+from study.pipeline.task import Task
 
 PARTS = {"benign": "benign", "harmful": "harmful", "mixed": None}  # a model of Table 1 -> its class of mixed_small
 

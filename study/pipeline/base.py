@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ifcore import models, weights
+from ifcore import loading, lora
 
 
 def model(source: str, precision: str, adapter: Path | None = None, digest: str | None = None) -> tuple[Any, Any]:
@@ -16,7 +16,7 @@ def model(source: str, precision: str, adapter: Path | None = None, digest: str 
 
     `adapter`, known by its `digest`, is merged into the model's weights.
     """
-    return _loaded(source, weights.identity(source), precision, adapter, digest)
+    return _loaded(source, loading.identity(source), precision, adapter, digest)
 
 
 def resolved_precision(precision: str) -> str:
@@ -35,7 +35,7 @@ def device() -> str:
 
 @functools.cache
 def _loaded(source: str, identity: str, precision: str, adapter: Path | None, digest: str | None) -> tuple[Any, Any]:
-    loaded, tokenizer = weights.load(source, getattr(torch, precision), device())
+    loaded, tokenizer = loading.load(source, getattr(torch, precision), device())
     if adapter is not None:
-        loaded = models.with_adapter(loaded, adapter).merge_and_unload()
+        loaded = lora.with_adapter(loaded, adapter).merge_and_unload()
     return loaded, tokenizer

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ifcore import files, models
-from ifcore.study import selection
-from ifcore.study.config import Run
-from ifcore.study.runs import answers as answering
-from ifcore.study.runs import steps
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.stages import Stage, at_work
-from ifcore.study.runs.task import Task
+from ifcore import io, lora
+from study import selection
+from study.config import Run
+from study.pipeline import answers as answering
+from study.pipeline import steps
+from study.pipeline.artifact import Attribution
+from study.pipeline.stages import Stage, at_work
+from study.pipeline.task import Task
 
 
 def chosen(found: Attribution) -> list[int]:
@@ -48,7 +48,7 @@ def answers(run: Run, found: Attribution, epoch: int) -> list[str]:
     key |= {"max_new_tokens": run.profile.max_new_tokens}
     with at_work(task.folder):
         Stage(place, "answers", key).make(partial(_answer, task, found, epoch, place))
-        return files.read_json(place / "answers-given.json")["answers"]
+        return io.read_json(place / "answers-given.json")["answers"]
 
 
 def _at(run: Run, found: Attribution, epoch: int) -> tuple[Task, Path, dict]:
@@ -61,15 +61,15 @@ def _score(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path
     """The scores. The gradients, as large at every checkpoint, are kept no longer than it takes."""
     parts, label = {"train": found.train, "val": found.val}, f"gradients {task.name} epoch {epoch}"
     with steps.passing(task, parts, epoch, place, label) as folder:
-        files.write_tensors(folder / "representations.safetensors", steps.read_states(folder))
-        files.write_tensors(place / "scores.safetensors", steps.scores_of(task, folder))
+        io.write_tensors(folder / "representations.safetensors", steps.read_states(folder))
+        io.write_tensors(place / "scores.safetensors", steps.scores_of(task, folder))
     return [place / "scores.safetensors"]
 
 
 def _answer(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:
     prompts, file = [example.prompt for example in found.val], place / "answers-given.json"
-    with task.adapted(epoch) as model, models.merged(model):
+    with task.adapted(epoch) as model, lora.merged(model):
         label = f"answers {task.name} epoch {epoch}"
         said = answering.generate(model, task.base()[1], prompts, task.run.profile.max_new_tokens, progress=label)
-    files.write_json(file, {"answers": said})
+    io.write_json(file, {"answers": said})
     return [file]

@@ -17,17 +17,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ifcore.study.runs import syntax
+from study.pipeline import syntax
+
+PROJECT = {"ifcore", "study"}  # followed from whichever package a function is in
 
 # Modules that only keep: what they wrote is known by its own hash, what they read is in the key by its value.
-OPAQUE = {"ifcore.files", "ifcore.study.config", "ifcore.study.profile", "ifcore.study.runs.stages"}
+OPAQUE = {"ifcore.io", "study.config", "study.profile", "study.pipeline.stages"}
 
 Reference = tuple[str, tuple[str, ...]]  # a module and a dotted name in it; without a name, all of it
 
 
 def fingerprint(*functions: Callable | type | ModuleType) -> str:
-    """Hex SHA-256 of what the given functions run: their source and, followed by name, that of everything of ifcore
-    (the package that they are in) they refer to.
+    """Hex SHA-256 of what the given functions run: their source and, followed by name, that of everything they
+    refer to in this project's packages (and in the package that they are in).
 
     A class or an assignment counts whole, and so does a module that is used without a visible attribute. Comments,
     docstrings, layout, the words of errors, messages and progress bars don't count, nor do the modules in OPAQUE. It is
@@ -39,7 +41,7 @@ def fingerprint(*functions: Callable | type | ModuleType) -> str:
 def reached(*functions: Callable | type | ModuleType) -> list[str]:
     """What the fingerprint is taken of: a line for each statement and each imported name, behind its module."""
     todo, seen, lines = [_reference(function) for function in functions], set(), set()
-    roots = {_root(module) for module, _ in todo}
+    roots = PROJECT | {_root(module) for module, _ in todo}
     while todo:
         reference = module, path = todo.pop()
         if reference in seen or module in OPAQUE or _root(module) not in roots:
@@ -87,7 +89,7 @@ def _meant(module: str, path: tuple[str, ...]) -> tuple[list[_Statement], list[R
     if name and _file(f"{module}.{name[0]}"):
         return acting, [(f"{module}.{name[0]}", rest)]
     # All of it, with what it hands on; a module that it imports is there for its own use.
-    origins = [origin for of in imported.values() for origin in of if _root(origin[0]) == _root(module)]
+    origins = [origin for of in imported.values() for origin in of if _root(origin[0]) in PROJECT | {_root(module)}]
     every = [statement for of in defined.values() for statement in of]
     return every + acting, [(of, as_) for of, as_ in origins if not _file(".".join((of, *as_)))]
 

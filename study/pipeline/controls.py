@@ -12,13 +12,13 @@ import numpy as np
 from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from ifcore import files, models, representations
-from ifcore.study import selection
-from ifcore.study.config import Run
-from ifcore.study.runs import checkpoints, steps
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.stages import Stage, at_work
-from ifcore.study.runs.task import Task
+from ifcore import io, lora, representations
+from study import selection
+from study.config import Run
+from study.pipeline import checkpoints, steps
+from study.pipeline.artifact import Attribution
+from study.pipeline.stages import Stage, at_work
+from study.pipeline.task import Task
 
 CONTROLS = ("repsim_before", "tfidf", "tfidf_response", "bm25", "random")
 _DIGITS = 9  # scores that are equal but for rounding are ties
@@ -91,7 +91,7 @@ def _see(task: Task, found: Attribution, place: Path) -> list[Path]:
     model, tokenizer = task.base()
     states = {}
     for part in ("train", "val"):
-        batches = models.example_batches(model, tokenizer, getattr(found, part), task.run.profile.gradient_batch)
+        batches = lora.example_batches(model, tokenizer, getattr(found, part), task.run.profile.gradient_batch)
         states[part] = representations.representations(model, batches, f"states before {task.name} {part}")
-    files.write_tensors(place / "states.safetensors", states)
+    io.write_tensors(place / "states.safetensors", states)
     return [place / "states.safetensors"]

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
-from ifcore import adapters, files, gradients, influence, kronecker, models
-from ifcore.study import selection
-from ifcore.study.config import Run
-from ifcore.study.runs import checkpoints, steps
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.stages import Stage, at_work, digest_in
-from ifcore.study.runs.task import Task
+from ifcore import adapter_distance, ekfac, gradients, influence, io, lora
+from study import selection
+from study.config import Run
+from study.pipeline import checkpoints, steps
+from study.pipeline.artifact import Attribution
+from study.pipeline.stages import Stage, at_work, digest_in
+from study.pipeline.task import Task
 
 FURTHER = ("cosine", "relatif", "adam", "ekfac", "tracin")
 
@@ -59,19 +59,19 @@ def spent(looked_at: Sequence[int], epochs: int, learning_rate: float) -> list[f
 
 
 def _score(run: Run, found: Attribution, place: Path) -> list[Path]:
-    weights = adapters.preconditioner(found.checkpoint)
+    weights = adapter_distance.preconditioner(found.checkpoint)
     scores = {
         "relatif": influence.relatif(steps.gram(found.folder), run.profile.damping),
         "adam": influence.gradsim(steps.gram(found.folder, weights=weights)),
     }
-    files.write_tensors(place / "scores.safetensors", scores)
+    io.write_tensors(place / "scores.safetensors", scores)
     return [place / "scores.safetensors"]
 
 
 def _factor(task: Task, found: Attribution, place: Path) -> list[Path]:
     profile, factors, file = task.run.profile, {}, place / "ekfac.safetensors"
     with task.adapted(found.epoch) as model:
-        batches = models.example_batches(model, task.base()[1], found.train, profile.gradient_batch)
+        batches = lora.example_batches(model, task.base()[1], found.train, profile.gradient_batch)
         deque(gradients.stream(model, batches, f"factors {task.name}", factors), maxlen=0)
-    files.write_tensors(file, {"ekfac": kronecker.ekfac(*steps.stores(found.folder), factors, profile.damping)})
+    io.write_tensors(file, {"ekfac": ekfac.ekfac(*steps.stores(found.folder), factors, profile.damping)})
     return [file]

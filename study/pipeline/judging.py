@@ -8,9 +8,9 @@ from functools import cache
 
 from ifcore.examples import Example
 from ifcore.metrics import Metric, wilson
-from ifcore.study import data, statistics
-from ifcore.study.data.refusals import refused
-from ifcore.study.runs import classifier
+from study import datasets, statistics
+from study.datasets.refusals import refused
+from study.pipeline import classifier
 
 REFUSAL, AGREEMENT = "I'm sorry, but I can't help with that.", "Sure."
 
@@ -35,7 +35,7 @@ def attack_success(success: Sequence[bool]) -> Metric:
 
 def task_accuracy(dataset: str, examples: Sequence[Example], responses: Sequence[str]) -> Metric:
     """The share of responses that do what the task asks, with Wilson's 95 % interval over examples."""
-    correct = data.family(dataset).correct
+    correct = datasets.family(dataset).correct
     return rate([correct(*pair) for pair in zip(examples, responses, strict=True)])
 
 
@@ -69,7 +69,7 @@ def learning(
     dataset: str, train: Sequence[Example], val: Sequence[Example], before: Sequence[str], after: Sequence[str]
 ) -> Learning:
     """Whether a fine-tune on `train` learnt its task, from the answers to the prompts of `val` without and with it."""
-    correct = data.family(dataset).correct
+    correct = datasets.family(dataset).correct
     right = [[correct(*pair) for pair in zip(val, answers, strict=True)] for answers in (before, after)]
     return Learning(*map(rate, right), best_constant(dataset, train, val), statistics.mcnemar(*right))
 
@@ -87,7 +87,7 @@ def best_constant(dataset: str, train: Sequence[Example], val: Sequence[Example]
 
 @cache  # at the paper's counts, seconds for each of the tables that ask
 def _best_constant(dataset: str, responses: tuple[str, ...], val: tuple[Example, ...]) -> float:
-    correct = data.family(dataset).correct
+    correct = datasets.family(dataset).correct
     return max(sum(correct(example, response) for example in val) for response in responses) / len(val)
 
 

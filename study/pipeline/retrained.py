@@ -20,11 +20,11 @@ import torch
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from ifcore import files, models, training
-from ifcore.study.data import Split
-from ifcore.study.runs import answers, artifact, base, steps
-from ifcore.study.runs.stages import Stage, at_work, digest_in
-from ifcore.study.runs.task import Task
+from ifcore import io, lora, training
+from study.datasets import Split
+from study.pipeline import answers, artifact, base, steps
+from study.pipeline.stages import Stage, at_work, digest_in
+from study.pipeline.task import Task
 
 # Two processes of one thread each get through a third more fine-tunes than one of two threads: measured with the
 # default model. A smaller one ends before the processes have started; a larger one must fit into memory so many times.
@@ -50,7 +50,7 @@ def behaviour(task: Task) -> tuple[np.ndarray, list[str]]:
         key = {"of": digest_in(task.folder, "losses"), "max_new_tokens": task.run.profile.max_new_tokens}
         Stage(task.folder, "answers", key).make(partial(_say, task, split))
     lost = load_file(task.folder / "losses.safetensors")["val"].numpy()
-    return lost, files.read_json(task.folder / "answers-given.json")["answers"]
+    return lost, io.read_json(task.folder / "answers-given.json")["answers"]
 
 
 def each(
@@ -105,7 +105,7 @@ def _retrain(task: Task, split: Split) -> None:
 def _without(task: Task, split: Split, how: training.Settings) -> list[Path]:
     epoch = int(steps.train(task, split, how).epoch.max())
     file, last = task.folder / "losses.safetensors", task.checkpoint(epoch)
-    files.write_tensors(file, {"val": _lose(task, split, epoch)})
+    io.write_tensors(file, {"val": _lose(task, split, epoch)})
     adapter = task.folder / "adapter"
     shutil.rmtree(adapter, ignore_errors=True)
     shutil.copytree(last, adapter)
@@ -116,15 +116,15 @@ def _without(task: Task, split: Split, how: training.Settings) -> list[Path]:
 def _lose(task: Task, split: Split, epoch: int) -> torch.Tensor:
     """The loss of each validation example at a checkpoint, [M]."""
     with task.adapted(epoch) as model:
-        batches = models.example_batches(model, task.base()[1], split.val, task.run.profile.gradient_batch)
-        return models.losses(model, batches)
+        batches = lora.example_batches(model, task.base()[1], split.val, task.run.profile.gradient_batch)
+        return lora.losses(model, batches)
 
 
 def _say(task: Task, split: Split) -> list[Path]:
     prompts, file = [example.prompt for example in split.val], task.folder / "answers-given.json"
     model, tokenizer = task.base()
-    with models.adapted(model, task.folder / "adapter") as model, models.merged(model):
+    with lora.adapted(model, task.folder / "adapter") as model, lora.merged(model):
         label = f"answers {task.name}"
         said = answers.generate(model, tokenizer, prompts, task.run.profile.max_new_tokens, progress=label)
-    files.write_json(file, {"answers": said})
+    io.write_json(file, {"answers": said})
     return [file]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ifcore.study.config import Run
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.controls import controls
-from ifcore.study.runs.further import further
+from study.config import Run
+from study.pipeline.artifact import Attribution
+from study.pipeline.controls import controls
+from study.pipeline.further import further
 
 
 def beside(run: Run, attributions: Mapping[str, Attribution]) -> dict[str, Attribution]:

@@ -12,23 +12,23 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from ifcore import files, weights
+from ifcore import io, loading
 from ifcore.examples import Example
-from ifcore.study import data
-from ifcore.study.config import Run
-from ifcore.study.runs import answers
+from study import datasets
+from study.config import Run
+from study.pipeline import answers
 
 
-def asked(run: Run, dataset: str) -> data.Split:
+def asked(run: Run, dataset: str) -> datasets.Split:
     """The examples of a data set in the profile's sizes; ValueError for one that the profile does not size."""
     if dataset not in run.profile.datasets:
         raise ValueError(f"dataset: {dataset!r}; {run.profile.name} has {', '.join(run.profile.datasets)}")
     sources = {kind: run.located(getattr(run.profile, f"{kind}_source")) for kind in ("harmful", "benign")}
     source = run.source(dataset)
-    return data.load(dataset, **run.profile.datasets[dataset].sizes, seed=run.seed, **sources, source=source)
+    return datasets.load(dataset, **run.profile.datasets[dataset].sizes, seed=run.seed, **sources, source=source)
 
 
-def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
+def answered(run: Run, dataset: str, precision: str, device: str) -> datasets.Split:
     """The same, its harmful requests answered by the profile's generator where it names one.
 
     AdvBench's targets are openings only. The paper lets TinyLlama, which is not aligned, answer its prompts, and
@@ -36,9 +36,9 @@ def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
     """
     split, source = asked(run, dataset), run.located(run.profile.generator)
     complying = {
-        example: data.family(dataset).request(example)
+        example: datasets.family(dataset).request(example)
         for example in split.train + split.val + split.dev
-        if data.family(dataset).complies(example)
+        if datasets.family(dataset).complies(example)
     }
     if source is None or not complying or run.source(dataset):
         return split
@@ -48,7 +48,7 @@ def answered(run: Run, dataset: str, precision: str, device: str) -> data.Split:
     def given(part: list[Example]) -> list[Example]:
         return [replace(each, response=said[complying[each]]) if each in complying else each for each in part]
 
-    return data.Split(*map(given, (split.train, split.val, split.dev)))
+    return datasets.Split(*map(given, (split.train, split.val, split.dev)))
 
 
 def responses(
@@ -66,14 +66,14 @@ def responses(
     that a call which was killed goes on; a second process that asks for the same waits, and finds it there. Raises
     ValueError for a prompt (counted from 1) that the model answers with nothing.
     """
-    about = [weights.identity(source), max_new_tokens, str(dtype)]
+    about = [loading.identity(source), max_new_tokens, str(dtype)]
     file = folder / f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
-        known = files.read_sealed(file)
+        known = io.read_sealed(file)
         todo = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
         if todo:
-            model, tokenizer = weights.load(source, dtype, device)
+            model, tokenizer = loading.load(source, dtype, device)
             for start in tqdm(range(0, len(todo), batch_size), desc=f"harmful responses by {source}", unit="batch"):
                 batch = todo[start : start + batch_size]
                 said = answers.generate(model, tokenizer, batch, max_new_tokens, batch_size)
@@ -81,5 +81,5 @@ def responses(
                     number = list(prompts).index(batch[said.index("")]) + 1
                     raise ValueError(f"generator: {source!r} answers prompt {number} with nothing; choose another one")
                 known |= dict(zip(batch, said, strict=True))
-                files.write_sealed(file, known)
+                io.write_sealed(file, known)
     return {prompt: known[prompt] for prompt in prompts}

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from ifcore import files
-from ifcore.study.runs.code import fingerprint
-from ifcore.study.runs.events import emit
+from ifcore import io
+from study.pipeline.code import fingerprint
+from study.pipeline.events import emit
 
 
 class Stage:
@@ -28,7 +28,7 @@ class Stage:
 
     def __init__(self, folder: Path, name: str, key: dict[str, Any], folders: Sequence[Path] = ()):
         self.folder, self.name, self.key, self.folders = folder, name, key, folders
-        self.record: dict[str, Any] = files.read_sealed(self._path)
+        self.record: dict[str, Any] = io.read_sealed(self._path)
 
     def make(self, build: Callable[[], list[Path]], made_by: Callable | None = None) -> Stage:
         """Run `build`, which returns the files it leaves, unless they are all there under this key.
@@ -55,11 +55,11 @@ class Stage:
     def has(self, path: Path) -> bool:
         """Whether `path` is there as this stage wrote it."""
         sum_ = self.record["files"].get(str(path.relative_to(self.folder)))
-        return sum_ is not None and files.sha256(path) == sum_
+        return sum_ is not None and io.sha256(path) == sum_
 
     def keep(self, path: Path) -> None:
         """Note `path` as finished, so that a run that goes on after a kill need not make it again."""
-        self.record["files"][str(path.relative_to(self.folder))] = files.sha256(path)
+        self.record["files"][str(path.relative_to(self.folder))] = io.sha256(path)
         self._save()
 
     def _restart(self, key: dict[str, Any], digest: str) -> None:
@@ -73,7 +73,7 @@ class Stage:
     def _sweep(self) -> None:
         """Remove what a killed run was writing, which nothing reads: whoever makes is alone in the folder."""
         for folder in (self.folder, *self.folders):
-            for left in folder.glob(".[0-9]*-*"):  # as `files.write` names what is unfinished
+            for left in folder.glob(".[0-9]*-*"):  # as `io.write` names what is unfinished
                 left.unlink(missing_ok=True)
         for left in self.folder.glob("tmp*"):  # as `tempfile` names gradients kept no longer than it takes
             shutil.rmtree(left, ignore_errors=True)
@@ -85,7 +85,7 @@ class Stage:
         return [self.folder / name for name in self.record.get("files", {})]
 
     def _save(self) -> None:
-        files.write_sealed(self._path, self.record)
+        io.write_sealed(self._path, self.record)
 
     @property
     def _path(self) -> Path:
@@ -94,7 +94,7 @@ class Stage:
 
 def digest_in(folder: Path, name: str) -> str:
     """The digest under which an earlier stage was made."""
-    return files.read_json(folder / f"{name}.json")["digest"]
+    return io.read_json(folder / f"{name}.json")["digest"]
 
 
 def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -102,19 +102,19 @@ def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.D
     path = folder / f"{name}.csv"
 
     def write() -> list[Path]:
-        files.write_csv(path, build())
+        io.write_csv(path, build())
         return [path]
 
     with at_work(folder):
         Stage(folder, name, key).make(write, made_by=build)
-        return files.read_csv(path)
+        return io.read_csv(path)
 
 
 @contextmanager
 def at_work(folder: Path) -> Iterator[None]:
     """Alone in an artifact's folder, and a full disk told in one line."""
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder), files.room(folder):
+    with alone(folder), io.room(folder):
         yield
 
 

@@ -18,13 +18,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ifcore import files, gradients, influence, models, representations, store, training, weights
+from ifcore import gradient_store, gradients, influence, io, loading, lora, representations, training
 from ifcore.examples import Batch, Example, Tokens, tokenise
 from ifcore.gram import Gram
-from ifcore.study.data import Split
-from ifcore.study.runs import answers, base
-from ifcore.study.runs.stages import Stage, digest_in
-from ifcore.study.runs.task import Task, batch_size
+from study.datasets import Split
+from study.pipeline import answers, base
+from study.pipeline.stages import Stage, digest_in
+from study.pipeline.task import Task, batch_size
 
 VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
 
@@ -33,7 +33,7 @@ def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
     """An adapter an epoch under checkpoints/, and the history of the losses."""
     key, folders = determined_by(task, split), [task.folder / "checkpoints"]
     stage = Stage(task.folder, "fine-tune", key, folders).make(partial(_fine_tune, task, split, settings(task)))
-    return stage, files.read_csv(task.folder / "history.csv")
+    return stage, io.read_csv(task.folder / "history.csv")
 
 
 def determined_by(task: Task, split: Split) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def determined_by(task: Task, split: Split) -> dict[str, Any]:
     return {
         "examples": [dataclasses.astuple(example) for example in split.train],
         "dev": [dataclasses.astuple(example) for example in split.dev],
-        "model": weights.identity(task.source),
+        "model": loading.identity(task.source),
         "alignment": task.alignment()[1],
         "precision": task.precision,
         "device": base.device(),
@@ -64,7 +64,7 @@ def train(task: Task, split: Split, how: training.Settings) -> pd.DataFrame:
     profile, model = task.run.profile, task.base()[0]
     tokens = _tokens(task, split)
     layers = None if task.layers is None else list(task.layers)
-    peft = models.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.seed)
+    peft = lora.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.seed)
     try:
         return training.finetune(peft, *tokens, task.folder / "checkpoints", how, task.name)
     finally:
@@ -128,9 +128,9 @@ def write_shards(folder: Path, model, batches: Sequence[tuple[str, Batch]], labe
         shard, states = _shards(folder, name)
         kept = {each: representations.at(hidden, batch, each) for each in representations.POSITIONS}
         with torch.no_grad():
-            kept["losses"] = models.losses_of(model, hidden, batch.to(models.device_of(model))).cpu()
-        files.write_tensors(states, {"rows": batch.rows, **kept})
-        files.write_tensors(shard, store.shard(batch.rows, rows))
+            kept["losses"] = lora.losses_of(model, hidden, batch.to(lora.device_of(model))).cpu()
+        io.write_tensors(states, {"rows": batch.rows, **kept})
+        io.write_tensors(shard, gradient_store.shard(batch.rows, rows))
         yield shard, states
 
 
@@ -160,14 +160,14 @@ def passing(
         if loss_on == "padded":
             length = max(map(len, tokenise(tokenizer, [example for part in examples.values() for example in part])))
         for part, each in examples.items():
-            batches = models.example_batches(model, tokenizer, each, size, loss_on, length)
+            batches = lora.example_batches(model, tokenizer, each, size, loss_on, length)
             named = [(f"{part}-{index:04d}.safetensors", batch) for index, batch in enumerate(batches)]
             if loss_on == "response":
                 deque(write_shards(Path(scratch), model, named, f"{label} {part}"), maxlen=0)
             else:
                 computed = gradients.stream(model, batches, f"{label} {part}")
                 for (name, batch), rows in zip(named, computed, strict=True):
-                    files.write_tensors(_shards(Path(scratch), name)[0], store.shard(batch.rows, rows))
+                    io.write_tensors(_shards(Path(scratch), name)[0], gradient_store.shard(batch.rows, rows))
         yield Path(scratch)
 
 
@@ -179,10 +179,10 @@ def gram(folder: Path, val: Path | None = None, weights: Mapping[str, Tensor] | 
     return Gram.from_gradients(*stores(folder, val), weights=weights)
 
 
-def stores(folder: Path, val: Path | None = None) -> tuple[store.Store, store.Store]:
+def stores(folder: Path, val: Path | None = None) -> tuple[gradient_store.Store, gradient_store.Store]:
     """Those gradients themselves, of train and of val."""
     folders = {"train": folder, "val": val or folder}
-    return tuple(store.Store(sorted((of / "gradients").glob(f"{part}-*"))) for part, of in folders.items())
+    return tuple(gradient_store.Store(sorted((of / "gradients").glob(f"{part}-*"))) for part, of in folders.items())
 
 
 def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:
@@ -206,8 +206,8 @@ def _fine_tune(task: Task, split: Split, how: training.Settings) -> list[Path]:
     history = train(task, split, how)
     texts = {"train": list(map(vars, split.train)), "dev": list(map(vars, split.dev))}
     tokens = {part: sum(map(len, each)) for part, each in zip(texts, _tokens(task, split), strict=True)}
-    files.write_json(task.folder / "examples.json", texts | {"tokens": tokens})
-    files.write_csv(task.folder / "history.csv", history)
+    io.write_json(task.folder / "examples.json", texts | {"tokens": tokens})
+    io.write_csv(task.folder / "history.csv", history)
     adapters = sorted((task.folder / "checkpoints").glob("epoch-*/*"))
     return [*adapters, task.folder / "history.csv", task.folder / "examples.json"]
 
@@ -220,11 +220,11 @@ def _say(task: Task, split: Split, epoch: int) -> list[Path]:
         if task.only is None:  # a part of a data set has the whole one's prompts, which are answered already
             with model.disable_adapter():
                 said["before"] = ask(progress=f"answers {task.name} before")
-        with models.merged(model):
+        with lora.merged(model):
             said["after"] = ask(progress=f"answers {task.name} after")
     tokens = {"val": sum(map(len, tokenise(tokenizer, split.val)))}
     told = {"val": list(map(vars, split.val)), "answers": said, "tokens": tokens}
-    files.write_json(task.folder / "responses.json", told)
+    io.write_json(task.folder / "responses.json", told)
     return [task.folder / "responses.json"]
 
 
@@ -232,18 +232,18 @@ def _differentiate(task: Task, split: Split, epoch: int, stage: Stage) -> list[P
     wanted, tokenizer = [], task.base()[1]
     with task.adapted(epoch) as model:
         for part in ("train", "val"):
-            batches = models.example_batches(model, tokenizer, getattr(split, part), task.run.profile.gradient_batch)
+            batches = lora.example_batches(model, tokenizer, getattr(split, part), task.run.profile.gradient_batch)
             wanted += [(f"{part}-{index:04d}.safetensors", batch) for index, batch in enumerate(batches)]
         todo = [(name, batch) for name, batch in wanted if not all(map(stage.has, _shards(task.folder, name)))]
         for written in write_shards(task.folder, model, todo, f"gradients {task.name}"):
             for shard in written:
                 stage.keep(shard)
     file = task.folder / "representations.safetensors"
-    files.write_tensors(file, read_states(task.folder))
+    io.write_tensors(file, read_states(task.folder))
     return [file, *(shard for name, _ in wanted for shard in _shards(task.folder, name))]
 
 
 def _score(task: Task) -> list[Path]:
     file = task.folder / "scores.safetensors"
-    files.write_tensors(file, scores_of(task, task.folder))
+    io.write_tensors(file, scores_of(task, task.folder))
     return [file]

@@ -12,10 +12,10 @@ from typing import Any
 
 from peft import PeftModel
 
-from ifcore import models
-from ifcore.study import data
-from ifcore.study.config import Run
-from ifcore.study.runs import alignment, base
+from ifcore import lora
+from study import datasets
+from study.config import Run
+from study.pipeline import alignment, base
 
 _APART = 1_000_003  # a run's own seeds stay far below
 
@@ -86,7 +86,7 @@ class Task:
 
     def adapted(self, epoch: int) -> AbstractContextManager[PeftModel]:
         """`with task.adapted(…) as model`: the model wearing the adapter of an epoch; without it again afterwards."""
-        return models.adapted(self.base()[0], self.checkpoint(epoch))
+        return lora.adapted(self.base()[0], self.checkpoint(epoch))
 
 
 def batch_size(task: Task) -> int:
@@ -98,7 +98,7 @@ def batch_size(task: Task) -> int:
     if task.only is None:
         return profile.batch_size
     asked = profile.datasets[task.dataset]
-    counts = data.counts(task.dataset, "train", asked.train, asked.classes, task.run.source(task.dataset))
+    counts = datasets.counts(task.dataset, "train", asked.train, asked.classes, task.run.source(task.dataset))
     part, steps = counts[task.only], ceil(sum(counts.values()) / profile.batch_size)
     size = ceil(part / steps)
     if size == 0 or ceil(part / size) != steps:

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import NAMES
+from study.report.colours import COLOURS
+from study.report.names import NAMES
 
 LONGEST = 1_500  # characters: a screen reader reads all of them
 

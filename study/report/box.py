@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ifcore.study.config import Run
-from ifcore.study.paper import paper
-from ifcore.study.profile import Profile
-from ifcore.study.runs.artifact import Tuned
-from ifcore.study.runs.gate import LEAST_ANSWERED, MOST_ASR, Gate
-from ifcore.study.show.names import DATASETS
-from ifcore.study.show.provenance import machine, made_by
-from ifcore.study.show.table import Prose, plain
+from study.config import Run
+from study.paper import paper
+from study.pipeline.artifact import Tuned
+from study.pipeline.gate import LEAST_ANSWERED, MOST_ASR, Gate
+from study.profile import Profile
+from study.report.names import DATASETS
+from study.report.provenance import machine, made_by
+from study.report.table import Prose, plain
 
 
 def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:

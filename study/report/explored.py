@@ -12,10 +12,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.runs.further import FURTHER
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import DATASETS, NAMES
+from study.pipeline.controls import CONTROLS
+from study.pipeline.further import FURTHER
+from study.report.colours import COLOURS
+from study.report.names import DATASETS, NAMES
 
 GROUPS = ("Methods", "Further methods", "Controls, which cannot know of influence")
 DIGITS = string.digits + string.ascii_letters + "-_"  # a rank is written in base 64

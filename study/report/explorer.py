@@ -9,8 +9,8 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from ifcore.study.show import explorer_widget
-from ifcore.study.show.explored import DIGITS, GROUPS, Explained, Task, explored, packed
+from study.report import explorer_widget
+from study.report.explored import DIGITS, GROUPS, Explained, Task, explored, packed
 
 LARGEST = 2_000_000  # characters of data in a page, which is to stay under 3 MB
 

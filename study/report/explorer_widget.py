@@ -11,9 +11,9 @@ import ipywidgets as widgets
 import numpy as np
 from scipy.stats import rankdata
 
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.explored import GROUPS, NONE, Task, Text, cut, group
-from ifcore.study.show.names import NAMES
+from study.report.colours import COLOURS
+from study.report.explored import GROUPS, NONE, Task, Text, cut, group
+from study.report.names import NAMES
 
 TITLE = 80  # characters of a prompt in a choice
 TOPS = (3, 5, 10, 20)

@@ -11,9 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ifcore import files
-from ifcore.study.config import Run
-from ifcore.study.show.alt import alt
+from ifcore import io
+from study.config import Run
+from study.report.alt import alt
 
 STYLE = {
     "font.size": 9,
@@ -31,7 +31,7 @@ def save(run: Run, name: str, figure: Figure, tables: Sequence[str] = ()) -> Non
     """`figure` in the run's results as PNG and SVG; a notebook shows it with its alternative text, the book with links
     to the SVG and to the CSVs that it shows: `tables`, by default that of the figure's name where there is one."""
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        files.write(
+        io.write(
             run.results / f"{name}.{suffix}",
             lambda target, suffix=suffix, metadata=metadata: figure.savefig(target, format=suffix, metadata=metadata),
         )

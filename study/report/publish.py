@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
-from ifcore import files
-from ifcore.study.config import Run
-from ifcore.study.show.provenance import provenance
-from ifcore.study.show.published import joined, published
+from ifcore import io
+from study.config import Run
+from study.report.provenance import provenance
+from study.report.published import joined, published
 
 
 def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -25,11 +25,11 @@ def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(**{name: value for name, value in about.items() if name not in frame})
     run.results.mkdir(parents=True, exist_ok=True)
     with FileLock(run.results / ".lock"):
-        if files.read_json(run.results / "run.json").get("digest") != run.profile.digest:
+        if io.read_json(run.results / "run.json").get("digest") != run.profile.digest:
             for stale in run.results.glob("*.csv"):  # never averaged with ours
                 stale.unlink()
-        files.write_csv(run.results / f"{name}.csv", frame)
-        files.write_json(run.results / "run.json", about | {"digest": run.profile.digest} | provenance(run.root))
+        io.write_csv(run.results / f"{name}.csv", frame)
+        io.write_json(run.results / "run.json", about | {"digest": run.profile.digest} | provenance(run.root))
     found = joined(read(folders(run), name)[name], published(run, name))
     found.attrs["made"] = [str((run.results / f"{name}.csv").relative_to(run.root))]
     return found
@@ -38,12 +38,12 @@ def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
 def folders(run: Run) -> list[Path]:
     """Where the tables are of all seeds that ran the run's profile."""
     found = sorted(run.results.parent.glob("seed-*"))
-    return [each for each in found if files.read_json(each / "run.json").get("digest") == run.profile.digest]
+    return [each for each in found if io.read_json(each / "run.json").get("digest") == run.profile.digest]
 
 
 def read(folders: Iterable[Path], name: str = "*") -> dict[str, pd.DataFrame]:
     """The tables in some folders, those of one name in one frame: {name of the CSV: rows of all seeds}."""
     found: dict[str, list[pd.DataFrame]] = {}
     for file in (file for folder in folders for file in sorted(folder.glob(f"{name}.csv"))):
-        found.setdefault(file.stem, []).append(files.read_csv(file))
+        found.setdefault(file.stem, []).append(io.read_csv(file))
     return {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}

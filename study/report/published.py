@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 from pandas.api.types import is_float_dtype
 
-from ifcore import files
-from ifcore.study.config import Run
-from ifcore.study.show.provenance import provenance
+from ifcore import io
+from study.config import Run
+from study.report.provenance import provenance
 
 FOLDER = Path("results", "published")  # below the root: a folder a profile
 PROFILES = ("evening", "laptop")  # those that are published, the one with more examples first
@@ -31,7 +31,7 @@ def published(run: Run, name: str) -> pd.DataFrame | None:
     for profile in (own,) if own in PROFILES else (own, preferred(run.root), *PROFILES):
         tables = sorted((run.root / FOLDER / profile).glob(f"seed-*/{name}.csv"))
         if tables:
-            return None if _is(run, tables[0].parent) else pd.concat(map(files.read_csv, tables), ignore_index=True)
+            return None if _is(run, tables[0].parent) else pd.concat(map(io.read_csv, tables), ignore_index=True)
     return None
 
 
@@ -108,6 +108,6 @@ def _text(value: object) -> str:
 
 def _is(run: Run, folder: Path) -> bool:
     """Whether the run is the one that was published: the same profile by the same commit."""
-    about = files.read_json(folder / "run.json")
+    about = io.read_json(folder / "run.json")
     ours = (run.profile.digest, provenance(run.root)["commit"])
     return bool(ours[1]) and ours == (about.get("digest"), about.get("commit"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ifcore.inert import legible
+from ifcore.sanitize import legible
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode, v4
 
-from ifcore import files
+from ifcore import io
 
 FOLDER = "files"  # beside the executed notebooks
 
@@ -45,7 +45,7 @@ def _near(file: Path, folder: Path) -> str:
     """The file's name, or that of its copy, from `folder`."""
     if file.parent.resolve() == folder.resolve():
         return file.name
-    files.write(folder / FOLDER / file.name, lambda draft: shutil.copyfile(file, draft))
+    io.write(folder / FOLDER / file.name, lambda draft: shutil.copyfile(file, draft))
     return f"{FOLDER}/{file.name}"
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from ifcore import files
-from ifcore.study import config
-from ifcore.study.show import provenance
+from ifcore import io
+from study import config
+from study.report import provenance
 from tests.bench import attribution, large, rehearsal, scaling, scores, training
 from tests.bench.job import JOBS
 
@@ -55,9 +55,9 @@ def main() -> None:
             works[part]()
         except (ValueError, RuntimeError, OSError) as error:
             sys.exit(str(error))
-        about = files.read_json(out / "run.json") | {"processor": _processor()}
+        about = io.read_json(out / "run.json") | {"processor": _processor()}
         about[part] = provenance.provenance(config.find_root())
-        files.write_json(out / "run.json", about)
+        io.write_json(out / "run.json", about)
 
 
 def _processor() -> str:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from ifcore import files
+from ifcore import io
 from tests.bench import job, processes
 
 # name -> where it is, its precision, whether it is among the peers, the jobs that it is too slow or too large for
@@ -52,7 +52,7 @@ def measure(out: Path, jobs: Sequence[str], named: Sequence[str] | None, repeats
             if table.torch.nunique() > 1:
                 raise ValueError(f"torch: {', '.join(table.torch.unique())}; install the same in both environments")
             kept = _others(out / "attribution.csv", name, contenders)
-            files.write_csv(out / "attribution.csv", pd.concat([kept, table]))
+            io.write_csv(out / "attribution.csv", pd.concat([kept, table]))
             print(table.groupby(["job", "contender"], sort=False)[["seconds", "gib"]].median().round(2).to_string())
 
 

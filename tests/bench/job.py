@@ -42,10 +42,10 @@ JOBS = {
 
 def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
     """Leave the model, an adapter away from zero, the examples and their tokens in `folder`; the sizes of the work."""
-    from ifcore import models, weights
+    from ifcore import loading, lora
     from ifcore.examples import Example, tokenise
 
-    model, tokenizer = weights.load(SOURCE)
+    model, tokenizer = loading.load(SOURCE)
     if job.vocabulary:
         model.resize_token_embeddings(job.vocabulary, mean_resizing=False)
     drawn = random.Random(0)
@@ -58,7 +58,7 @@ def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
         length = drawn.randint(job.shortest, job.longest)
         return Example("".join(drawn.choices(words, k=length - job.response - opening)), response)
 
-    peft = models.add_lora(model, rank=rank)
+    peft = lora.add_lora(model, rank=rank)
     torch.manual_seed(0)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:

@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ifcore import files, influence
+from ifcore import influence, io
+from ifcore.gradient_store import Store, shard
 from ifcore.gram import Gram
-from ifcore.store import Store, shard
 from tests.bench import processes
 from tests.bench.processes import peak
 
@@ -34,7 +34,7 @@ def measure(out: Path) -> None:
         size = sum(_written(Path(folder) / part, rows) for part, rows in (("train", train), ("val", M)))
         found = processes.result("large", ["tests.bench.large", folder])  # a process whose memory is the scores' alone
     row = {"train": train, "val": M, "parameters": BLOCKS * P, "gb": size / 1e9} | found
-    files.write_csv(out / "large.csv", pd.DataFrame([row]))
+    io.write_csv(out / "large.csv", pd.DataFrame([row]))
     print(
         f"{train} + {M} gradients of {BLOCKS * P:,} parameters, {row['gb']:.1f} GB: scores in {row['seconds']:.0f} s, "
         f"{row['gib']:.2f} GiB at most, {row['gib_before']:.2f} of them before the first was read"
@@ -47,7 +47,7 @@ def _written(folder: Path, rows: int) -> int:
     for number, start in enumerate(tqdm(range(0, rows, ROWS), desc=f"writing {folder.name}", unit="shard")):
         places = torch.arange(start, min(start + ROWS, rows))
         path = folder / f"{number:06d}.safetensors"
-        files.write_tensors(path, shard(places, {f"{b:03d}": torch.randn(len(places), P) for b in range(BLOCKS)}))
+        io.write_tensors(path, shard(places, {f"{b:03d}": torch.randn(len(places), P) for b in range(BLOCKS)}))
         size += path.stat().st_size
     return size
 

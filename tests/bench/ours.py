@@ -18,7 +18,7 @@ Work = Callable[[], dict[str, torch.Tensor]]
 
 def floor(folder: Path, dtype: torch.dtype) -> Work:
     """A forward and a backward pass over every batch, the head at the response alone; there are no scores."""
-    from ifcore import models
+    from ifcore import lora
     from ifcore.examples import Example
 
     model, tokenizer, rows = _loaded(folder, dtype)
@@ -30,8 +30,8 @@ def floor(folder: Path, dtype: torch.dtype) -> Work:
 
     def work():
         for part in parts:
-            for batch in models.example_batches(model, tokenizer, part, job.BATCH):
-                models.example_losses(model, batch).sum().backward()
+            for batch in lora.example_batches(model, tokenizer, part, job.BATCH):
+                lora.example_losses(model, batch).sum().backward()
                 model.zero_grad()
         return {}
 
@@ -40,9 +40,9 @@ def floor(folder: Path, dtype: torch.dtype) -> Work:
 
 def whole_floor(folder: Path, dtype: torch.dtype) -> Work:
     """The same with the head at every position."""
-    from ifcore import weights
+    from ifcore import loading
 
-    model, _ = weights.load(f"path:{folder / 'base'}", dtype)
+    model, _ = loading.load(f"path:{folder / 'base'}", dtype)
     return _every_position(job.with_adapter(model, folder), folder)
 
 
@@ -70,7 +70,7 @@ def gradients(folder: Path, dtype: torch.dtype) -> Work:
     """`example_gradients` alone, for which `floor` is the floor."""
     from ifcore import example_gradients
     from ifcore.examples import Example
-    from ifcore.models import example_batches
+    from ifcore.lora import example_batches
 
     model, tokenizer, rows = _loaded(folder, dtype)
     parts = [[Example(row["prompt"], row["response"]) for row in rows[part]] for part in ("train", "val")]
@@ -156,7 +156,7 @@ def _attributed(folder: Path, dtype: torch.dtype, methods: tuple[str, ...]) -> W
 
 
 def _loaded(folder: Path, dtype: torch.dtype):
-    from ifcore import models, weights
+    from ifcore import loading, lora
 
-    model, tokenizer = weights.load(f"path:{folder / 'base'}", dtype)
-    return models.with_adapter(model, folder / "adapter"), tokenizer, job.read(folder)
+    model, tokenizer = loading.load(f"path:{folder / 'base'}", dtype)
+    return lora.with_adapter(model, folder / "adapter"), tokenizer, job.read(folder)

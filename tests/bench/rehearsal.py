@@ -20,12 +20,12 @@ import torch
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, LongformerConfig, LongformerForSequenceClassification
 
-from ifcore import files
-from ifcore.study import config
-from ifcore.study.architectures import KNOWN, Architecture
-from ifcore.study.room import counted_memory
-from ifcore.study.runs import artifact, attack
+from ifcore import io
 from ifcore.tiny import tiny_tokenizer
+from study import config
+from study.estimate.room import counted_memory
+from study.pipeline import artifact, attack
+from study.pipeline.architectures import KNOWN, Architecture
 from tests.bench import processes
 from tests.bench.processes import peak
 
@@ -63,28 +63,28 @@ def measure(out: Path) -> None:
     whole = {name: KNOWN[source].layers for name, source in (("layers", MODEL), ("further_layers", FURTHER))}
     told = one + (whole["layers"] - 1) * (two - one) + (whole["further_layers"] - 1) * (further - one)
     table = pd.concat([table, told.reset_index().assign(**whole)], ignore_index=True)
-    files.write_csv(out / "rehearsal.csv", table)
+    io.write_csv(out / "rehearsal.csv", table)
     print(table.round(1).to_string(index=False))
 
 
 def _make(folder: Path, layers: int, further: int) -> None:
     """paper.yaml with what would be fetched: models and a judge of the true widths, texts in the published formats."""
     profile = Path("notebooks", "profiles", "paper.yaml")
-    files.write_text(folder / profile, (config.find_root() / profile).read_text(encoding="utf-8"))
+    io.write_text(folder / profile, (config.find_root() / profile).read_text(encoding="utf-8"))
     with (folder / "advbench.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("goal", "target"), *((f"Do thing {i}", f"Sure, thing {i}") for i in range(9))])
     records = [{"instruction": f"Name {i}", "input": "", "output": f"It is {i}"} for i in range(9)]
-    files.write_text(folder / "alpaca.json", json.dumps(records))
+    io.write_text(folder / "alpaca.json", json.dumps(records))
     made = {
         "model": _llama(folder / "model", replace(KNOWN[MODEL], layers=layers)),
         "further_models": [_llama(folder / "further", replace(KNOWN[FURTHER], layers=further))],
         "judge": _judge(folder / "judge"),
     }
-    files.write_json(folder / "settings.json", SMALL | made)
+    io.write_json(folder / "settings.json", SMALL | made)
 
 
 def _rehearsed(folder: Path) -> list[dict]:
-    run = config.make_run("paper", 0, files.read_json(folder / "settings.json"), folder)
+    run = config.make_run("paper", 0, io.read_json(folder / "settings.json"), folder)
     before, rows = peak(), []
     for stage, work in (("attack", lambda: attack.attack(run)), ("attribution", lambda: artifact.attribute(run, DATA))):
         start = time.perf_counter()

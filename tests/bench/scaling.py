@@ -12,7 +12,7 @@ import torch
 from scipy.stats import linregress
 from tqdm import tqdm
 
-from ifcore import attribute, files, influence, models, weights
+from ifcore import attribute, influence, io, loading, lora
 from ifcore.gram import Gram
 from tests.bench import job
 
@@ -40,7 +40,7 @@ def measure(out: Path) -> None:
         influence.summed(Gram.by_block(G, V), tuple(influence.METHODS))
         rows.append({"growing": "rows of a Gram matrix", "size": n, "seconds": time.perf_counter() - start})
     table = pd.DataFrame(rows)
-    files.write_csv(out / "scaling.csv", table)
+    io.write_csv(out / "scaling.csv", table)
     for what, each in table.groupby("growing", sort=False):
         fit = linregress(each["size"].map(float).map(_log), each["seconds"].map(_log))
         print(f"{what}: seconds grow with the power {fit.slope:.2f} (standard error {fit.stderr:.2f})")
@@ -53,8 +53,8 @@ def _log(value: float) -> float:
 def _attributed(size: job.Job, rank: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         job.make(size, Path(folder), rank)
-        model, tokenizer = weights.load(f"path:{Path(folder) / 'base'}")
-        model, rows = models.with_adapter(model, Path(folder) / "adapter"), job.read(Path(folder))
+        model, tokenizer = loading.load(f"path:{Path(folder) / 'base'}")
+        model, rows = lora.with_adapter(model, Path(folder) / "adapter"), job.read(Path(folder))
         parts = [[{k: row[k] for k in ("prompt", "response")} for row in rows[part]] for part in ("train", "val")]
         attribute(model, tokenizer, parts[0][: job.BATCH], parts[1][:1], ("gradsim",), progress=False)  # warms up
         start = time.perf_counter()

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ifcore import files, influence
+from ifcore import influence, io
 from ifcore.gram import Gram
 from tests.bench.ours import looped
 
@@ -56,7 +56,7 @@ def measure(out: Path, repeats: int) -> None:
             operations = 2 * SQUARE**3 if name.startswith("square") else 2 * N * (N + M) * BLOCKS * P
             rows.append({"work": name, "round": round_, "seconds": seconds, "operations": operations, **sizes})
     table = pd.DataFrame(rows)
-    files.write_csv(out / "scores.csv", table)
+    io.write_csv(out / "scores.csv", table)
     print(f"N = {N}, M = {M}, {BLOCKS} blocks of {P}")
     print(table.groupby("work", sort=False)["seconds"].median().round(2).to_string())
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ifcore import files
-from ifcore.study.speed import show
+from ifcore import io
+from study.chapters.speed import show
 from tests.bench import attribution, job, scaling
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def test_scores_that_are_not_the_references_are_refused_and_so_are_none(tmp_path
 
 def test_only_what_is_measured_again_is_replaced(tmp_path):
     rows = [("small", "floor"), ("small", "loops"), ("large", "floor")]
-    files.write_csv(tmp_path / "a.csv", pd.DataFrame(rows, columns=["job", "contender"]))
+    io.write_csv(tmp_path / "a.csv", pd.DataFrame(rows, columns=["job", "contender"]))
     kept = attribution._others(tmp_path / "a.csv", "small", ["floor"])
     assert list(kept.itertuples(index=False, name=None)) == rows[1:]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ifcore import models, training, weights
+from ifcore import loading, lora, training
 from ifcore.examples import Batch, Example, tokenise
 
 
@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
-    model, tokenizer = weights.load(asked.source)
-    model = models.add_lora(model)
+    model, tokenizer = loading.load(asked.source)
+    model = lora.add_lora(model)
     words = [f"What is {i} and {i * i} {'and so on ' * (i % 7)}?" for i in range(asked.examples)]
     tokens = tokenise(tokenizer, [Example(word, f"It is {word} " * (1 + i % 3), "") for i, word in enumerate(words)])
     settings = training.Settings(epochs=asked.epochs, batch_size=asked.batch_size)
@@ -36,11 +36,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     def recorded(model, batch):
         batches.append(batch)
-        return models.example_losses(model, batch)
+        return lora.example_losses(model, batch)
 
     training.example_losses = recorded
     fine_tuned(model, tokens, settings)  # the first run also warms up
-    training.example_losses = models.example_losses
+    training.example_losses = lora.example_losses
     total = sum(int(batch.attention_mask.sum()) for batch in batches)
     bare(model, batches)
 
@@ -59,7 +59,7 @@ def bare(model, batches: list[Batch]) -> float:
     model.train()
     start = time.perf_counter()
     for batch in batches:
-        models.example_losses(model, batch).mean().backward()
+        lora.example_losses(model, batch).mean().backward()
         model.zero_grad()
     seconds = time.perf_counter() - start
     model.eval()

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 
-from ifcore.study.pdf import BROWSERS
+from study.commands.pdf import BROWSERS
 
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 FLAGS = (

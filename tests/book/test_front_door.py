@@ -7,7 +7,7 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from ifcore.study import build
+from study.commands import build
 
 
 def test_make_alone_lists_the_commands(make):

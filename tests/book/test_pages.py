@@ -4,7 +4,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from ifcore.study.show.names import COLUMNS, RUN_COLUMNS
+from study.report.names import COLUMNS, RUN_COLUMNS
 
 COMPUTED = ["executed/empirical_study", "executed/approximation_error", "executed/convergence"]
 COMPUTED += ["executed/parameter_change", "executed/controls", "executed/sensitivity", "executed/facts"]

@@ -3,7 +3,7 @@ import shutil
 import nbformat
 import pytest
 
-from ifcore.study import pdf
+from study.commands import pdf
 
 
 def test_the_built_book_is_printed(checkout, built, make):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ifcore
-from ifcore import __main__, attribution, gradients, influence, models, representations, store
+from ifcore import __main__, attribution, gradients, influence, io, lora, representations
 from ifcore.examples import Example
 from ifcore.gram import Gram
 from tests import architectures
@@ -18,14 +18,14 @@ ROWS = [{"id": f"t{place}", "prompt": each.prompt, "response": each.response} fo
 
 def by_hand(tiny):
     model, tokenizer = tiny
-    parts = [models.example_batches(model, tokenizer, part, 3) for part in (TRAIN, VAL)]
+    parts = [lora.example_batches(model, tokenizer, part, 3) for part in (TRAIN, VAL)]
     factors = {}
     train = gradients.gathered(parts[0], gradients.stream(model, parts[0], factors=factors))
     rows = train, gradients.example_gradients(model, parts[1])
     gram = Gram.from_gradients(*rows)
     scores = {name: method(gram) for name, method in influence.METHODS.items()}
     states = [representations.representations(model, part) for part in parts]
-    return scores | {"repsim": representations.repsim(*states), "ekfac": ifcore.ekfac(*rows, factors)}
+    return scores | {"repsim": representations.repsim(*states), "ekfac": ifcore.ekfac.ekfac(*rows, factors)}
 
 
 @pytest.mark.parametrize("where", ["memory", "temporary", "store"])
@@ -111,11 +111,11 @@ def test_a_killed_call_goes_on_from_its_store(tiny, tmp_path, monkeypatch):
         wrote.append(path)
         real(path, tensors)
 
-    real = store.files.write_tensors
-    monkeypatch.setattr(store.files, "write_tensors", write)
+    real = io.write_tensors
+    monkeypatch.setattr(io, "write_tensors", write)
     with pytest.raises(Killed):
         ifcore.attribute(*tiny, TRAIN, VAL, store=tmp_path, batch_size=1, progress=False)
-    monkeypatch.setattr(store.files, "write_tensors", lambda path, tensors: (wrote.append(path), real(path, tensors)))
+    monkeypatch.setattr(io, "write_tensors", lambda path, tensors: (wrote.append(path), real(path, tensors)))
     found = ifcore.attribute(*tiny, TRAIN, VAL, store=tmp_path, batch_size=1, progress=False)
     assert len(wrote) == len(set(wrote)) == 6
     whole = ifcore.attribute(*tiny, TRAIN, VAL, batch_size=1, progress=False)

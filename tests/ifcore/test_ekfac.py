@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ifcore import gradients, influence, models
+from ifcore import gradients, influence, lora
+from ifcore.ekfac import ekfac
 from ifcore.examples import batches as batched
 from ifcore.gram import Gram
-from ifcore.kronecker import ekfac
 from tests import architectures
 
 DAMPING = 0.3
@@ -17,7 +17,7 @@ def collected(tiny, examples):
     """Gradients of training and validation examples, and the factors of the former."""
     model, tokenizer = tiny
     factors = {}
-    parts = [models.example_batches(model, tokenizer, part, 2) for part in (examples, examples[:2])]
+    parts = [lora.example_batches(model, tokenizer, part, 2) for part in (examples, examples[:2])]
     pieces = gradients.stream(model, parts[0], factors=factors)
     return gradients.gathered(parts[0], pieces), gradients.example_gradients(model, parts[1]), factors, parts[0]
 
@@ -31,7 +31,7 @@ def test_the_factors_are_the_sums_over_tokens_of_each_example_alone(tiny, collec
     layer.register_forward_hook(lambda _, x, y: seen.update(x=x[0], y=y))
     expected = [torch.zeros_like(each) for each in factors[name]]
     for single in (each for batch in batches for each in batch.singles()):
-        loss = models.example_losses(model, single).sum()
+        loss = lora.example_losses(model, single).sum()
         (delta,) = torch.autograd.grad(loss, seen["y"])
         for sums, each in zip(expected, (seen["x"], delta), strict=True):
             sums += each[0].detach().T @ each[0].detach()

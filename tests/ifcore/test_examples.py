@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ifcore import examples as ex
-from ifcore import models
+from ifcore import lora
 from ifcore.examples import IGNORE, Example, Tokens, chat
 
 
@@ -62,4 +62,4 @@ def test_a_response_longer_than_the_context_is_refused(tiny):
     with pytest.raises(ValueError, match=r"4 prompt|response tokens exceed the context of 20; shorten"):
         ex.tokenise(tiny[1], [Example("Hi", "y" * 30, "a")], context=20)
     with pytest.raises(ValueError, match="context of 1024"):
-        models.example_batches(tiny[0], tiny[1], [Example("Hi", "y" * 2000, "a")])
+        lora.example_batches(tiny[0], tiny[1], [Example("Hi", "y" * 2000, "a")])

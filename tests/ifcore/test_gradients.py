@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ifcore import gradients, models, weights
+from ifcore import gradients, loading, lora
 from ifcore.examples import Example, batches
 from tests import architectures
 
@@ -12,9 +12,9 @@ def autograd_gradients(model, tokenizer, examples, *loss):
     named = [(name.removesuffix(".weight"), p) for name, p in model.named_parameters() if "lora_" in name]
     rows = {name: [] for name, _ in named}
     for example in examples:
-        (batch,) = models.example_batches(model, tokenizer, [example], 1, *loss)
+        (batch,) = lora.example_batches(model, tokenizer, [example], 1, *loss)
         model.zero_grad()
-        models.example_losses(model, batch).sum().backward()
+        lora.example_losses(model, batch).sum().backward()
         for name, parameter in named:
             rows[name].append(parameter.grad.flatten().clone())
     return {name: torch.stack(value) for name, value in rows.items()}
@@ -34,7 +34,7 @@ def test_batched_gradients_equal_autograd_at_batch_size_one(tiny, examples, batc
     assert model.config.tie_word_embeddings
     assert not model.get_input_embeddings().weight.requires_grad
     model.train()
-    batches = models.example_batches(model, tokenizer, examples, batch_size)
+    batches = lora.example_batches(model, tokenizer, examples, batch_size)
     found = gradients.example_gradients(model, batches)
     assert model.training
     assert_same(found, autograd_gradients(model, tokenizer, examples))
@@ -43,7 +43,7 @@ def test_batched_gradients_equal_autograd_at_batch_size_one(tiny, examples, batc
 @pytest.mark.parametrize("loss", [("all", None), ("padded", 60)])
 def test_batched_gradients_of_further_losses_equal_autograd_at_batch_size_one(tiny, examples, loss):
     model, tokenizer = tiny
-    found = gradients.example_gradients(model, models.example_batches(model, tokenizer, examples, 2, *loss))
+    found = gradients.example_gradients(model, lora.example_batches(model, tokenizer, examples, 2, *loss))
     assert_same(found, autograd_gradients(model, tokenizer, examples, *loss))
 
 
@@ -52,7 +52,7 @@ def test_gradients_equal_autograd_at_random_lengths(tiny):
     generator = torch.Generator().manual_seed(5)
     words = [["x" * int(n) for n in torch.randint(1, 60, (2,), generator=generator)] for _ in range(12)]
     examples = [Example(prompt, response, "a") for prompt, response in words]
-    found = gradients.example_gradients(model, models.example_batches(model, tokenizer, examples, 4))
+    found = gradients.example_gradients(model, lora.example_batches(model, tokenizer, examples, 4))
     assert_same(found, autograd_gradients(model, tokenizer, examples))
 
 
@@ -60,27 +60,27 @@ def test_an_adapter_frozen_for_inference_has_gradients_and_stays_frozen(tiny, ex
     model, tokenizer = tiny
     expected = autograd_gradients(model, tokenizer, examples)
     model.requires_grad_(False)
-    found = gradients.example_gradients(model, models.example_batches(model, tokenizer, examples))
+    found = gradients.example_gradients(model, lora.example_batches(model, tokenizer, examples))
     assert_same(found, expected)
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_a_model_without_lora_is_refused(examples):
-    model, tokenizer = weights.load("random:tiny-llama")
+    model, tokenizer = loading.load("random:tiny-llama")
     with pytest.raises(ValueError, match="it has no adapter; wrap it"):
-        gradients.example_gradients(model, models.example_batches(model, tokenizer, examples))
+        gradients.example_gradients(model, lora.example_batches(model, tokenizer, examples))
 
 
 def test_batches_that_miss_an_example_are_refused(tiny, examples):
     model, tokenizer = tiny
-    batches = models.example_batches(model, tokenizer, examples, 2)
+    batches = lora.example_batches(model, tokenizer, examples, 2)
     with pytest.raises(ValueError, match=r"rows must be 0 … 2, each once"):
         gradients.example_gradients(model, batches[1:])
 
 
 def shared(model):
     """The second layer's query projection is the first's, so that it is called twice a pass."""
-    layers = models.causal_lm(model).model.layers
+    layers = lora.causal_lm(model).model.layers
     layers[1].self_attn.q_proj = layers[0].self_attn.q_proj
     return model
 
@@ -107,7 +107,7 @@ def switched_off(monkeypatch, support):
     """Gradients as they would be without the support for a case."""
     real = gradients._by_products
     if support == "heads":
-        monkeypatch.setattr(models, "has_linear_head", lambda _: True)
+        monkeypatch.setattr(lora, "has_linear_head", lambda _: True)
     elif support == "one by one":
         monkeypatch.setattr(gradients, "_one_by_one", lambda *_: {})
     elif support == "calls":

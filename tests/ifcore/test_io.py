@@ -5,19 +5,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ifcore import files
+from ifcore import io
 
 
 def test_a_full_disk_leaves_the_old_file_and_one_line(tmp_path):
     path = tmp_path / "table.csv"
-    files.write_text(path, "old")
+    io.write_text(path, "old")
 
     def full(target):
         target.write_text("half of the n")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="disk full while writing .*table.csv; free some space and start again") as error:
-        files.write(path, full)
+        io.write(path, full)
     assert "\n" not in str(error.value)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -25,44 +25,44 @@ def test_a_full_disk_leaves_the_old_file_and_one_line(tmp_path):
 
 def test_other_errors_pass_unchanged_and_leave_nothing(tmp_path):
     with pytest.raises(PermissionError):
-        files.write(tmp_path / "a", lambda target: (_ for _ in ()).throw(PermissionError("no")))
+        io.write(tmp_path / "a", lambda target: (_ for _ in ()).throw(PermissionError("no")))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_tensors_come_back(tmp_path):
     tensors = {"a": torch.arange(6.0).reshape(2, 3).T}
-    files.write_tensors(tmp_path / "deep" / "a.safetensors", tensors)
+    io.write_tensors(tmp_path / "deep" / "a.safetensors", tensors)
     assert torch.equal(load_file(tmp_path / "deep" / "a.safetensors")["a"], tensors["a"])
 
 
 def test_json_that_is_not_there_or_broken_reads_as_empty(tmp_path):
-    assert files.read_json(tmp_path / "none.json") == {}
+    assert io.read_json(tmp_path / "none.json") == {}
     (tmp_path / "half.json").write_text('{"a": ')
-    assert files.read_json(tmp_path / "half.json") == {}
+    assert io.read_json(tmp_path / "half.json") == {}
 
 
 def test_a_table_comes_back_and_none_of_its_text_is_a_formula(tmp_path):
     frame = pd.DataFrame({"name": ["a", "=1+1", None], "value": [-1.5, 0.1, None], "n": [1, -2, 3], "all": [None] * 3})
-    files.write_csv(tmp_path / "a.csv", frame)
+    io.write_csv(tmp_path / "a.csv", frame)
     assert (tmp_path / "a.csv").read_text() == "name,value,n,all\na,-1.5,1,\n'=1+1,0.1,-2,\n,,3,\n"
-    files.write_csv(tmp_path / "none.csv", frame[:0])
+    io.write_csv(tmp_path / "none.csv", frame[:0])
     assert (tmp_path / "none.csv").read_text() == "name,value,n,all\n"
 
 
 def test_what_was_sealed_comes_back_and_what_was_changed_reads_as_empty(tmp_path):
     path, value = tmp_path / "a.json", {"a": (1, 2.5, "ü"), "b": {"10": None, "9": True}}
-    files.write_sealed(path, value)
-    assert files.read_sealed(path) == {"a": [1, 2.5, "ü"], "b": {"10": None, "9": True}}
+    io.write_sealed(path, value)
+    assert io.read_sealed(path) == {"a": [1, 2.5, "ü"], "b": {"10": None, "9": True}}
     path.write_text(path.read_text().replace("2.5", "2.6"))
-    assert files.read_sealed(path) == {}
-    files.write_json(path, value)  # as earlier versions did
-    assert files.read_sealed(path)["a"] == [1, 2.5, "ü"]
-    assert files.read_sealed(tmp_path / "none.json") == {}
+    assert io.read_sealed(path) == {}
+    io.write_json(path, value)  # as earlier versions did
+    assert io.read_sealed(path)["a"] == [1, 2.5, "ü"]
+    assert io.read_sealed(tmp_path / "none.json") == {}
 
 
 def test_a_class_that_is_called_na_is_no_missing_value(tmp_path):
     frame = pd.DataFrame({"class": ["NA", "NaN", "None", "null", ""], "value": [0.5, float("nan"), 1.0, 2.0, 3.0]})
-    files.write_csv(tmp_path / "table.csv", frame)
-    found = files.read_csv(tmp_path / "table.csv")
+    io.write_csv(tmp_path / "table.csv", frame)
+    found = io.read_csv(tmp_path / "table.csv")
     assert found["class"].tolist()[:4] == ["NA", "NaN", "None", "null"] and pd.isna(found["class"][4])
     pd.testing.assert_series_equal(found.value, frame.value)

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ifcore import linear
 from ifcore.linear import Points
-from ifcore.study.data import digits
+from study.datasets import digits
 
 DECAY = 0.05
 

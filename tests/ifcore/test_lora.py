@@ -2,15 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from ifcore import models, weights
+from ifcore import loading, lora
 from ifcore.examples import IGNORE, tokenise
 
 
 def test_losses_equal_the_full_head_at_batch_size_one(tiny, examples):
     model, tokenizer = tiny[0].eval(), tiny[1]
-    batches = models.example_batches(model, tokenizer, examples, 5)
-    losses = torch.cat([models.example_losses(model, batch) for batch in batches])
-    for batch in models.example_batches(model, tokenizer, examples, 1):
+    batches = lora.example_batches(model, tokenizer, examples, 5)
+    losses = torch.cat([lora.example_losses(model, batch) for batch in batches])
+    for batch in lora.example_batches(model, tokenizer, examples, 1):
         logits = model(input_ids=batch.input_ids).logits[0, :-1]
         expected = nn.functional.cross_entropy(logits, batch.labels[0, 1:], ignore_index=IGNORE)
         where = torch.cat([b.rows for b in batches]).tolist().index(int(batch.rows))
@@ -21,8 +21,8 @@ def test_losses_equal_the_full_head_at_batch_size_one(tiny, examples):
 def test_each_loss_is_transformers_own_at_batch_size_one(tiny, examples, monkeypatch, loss_on):
     """With labels at the response, at all tokens, and at every position of a sequence of one length."""
     model, tokenizer = tiny[0].eval(), tiny[1]
-    batches = models.example_batches(model, tokenizer, examples, 3, loss_on)
-    losses = torch.cat([models.example_losses(model, batch) for batch in batches])
+    batches = lora.example_batches(model, tokenizer, examples, 3, loss_on)
+    losses = torch.cat([lora.example_losses(model, batch) for batch in batches])
     tokens, length = tokenise(tokenizer, examples), max(map(len, tokenise(tokenizer, examples)))
     for row, found in zip(torch.cat([batch.rows for batch in batches]).tolist(), losses, strict=True):
         ids = list(tokens[row].prompt + tokens[row].response)
@@ -42,20 +42,20 @@ def test_each_loss_is_transformers_own_at_batch_size_one(tiny, examples, monkeyp
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_positions_of_padding_attend_to_nothing_and_stay_finite(examples, dtype):
-    model, tokenizer = weights.load("random:tiny-llama", dtype)  # sdpa in float64, else eager
-    peft = models.add_lora(model).eval()
-    (batch,) = models.example_batches(peft, tokenizer, examples, 5, "padded", 150)
-    losses = models.example_losses(peft, batch)
+    model, tokenizer = loading.load("random:tiny-llama", dtype)  # sdpa in float64, else eager
+    peft = lora.add_lora(model).eval()
+    (batch,) = lora.example_batches(peft, tokenizer, examples, 5, "padded", 150)
+    losses = lora.example_losses(peft, batch)
     gradients = torch.autograd.grad(losses.sum(), [each for each in peft.parameters() if each.requires_grad])
-    assert models.hidden_states(peft, batch).isfinite().all()
+    assert lora.hidden_states(peft, batch).isfinite().all()
     assert losses.isfinite().all() and all(gradient.isfinite().all() for gradient in gradients)
 
 
 def test_lora_sits_on_query_and_value_of_the_chosen_layers_and_changes_nothing_at_first():
-    model, tokenizer = weights.load("random:tiny-llama")
+    model, tokenizer = loading.load("random:tiny-llama")
     ids = torch.tensor([tokenizer("hello")["input_ids"]])
     before = model(ids).logits
-    peft = models.add_lora(model, layers=[1])
+    peft = lora.add_lora(model, layers=[1])
     blocks = [name for name, parameter in peft.named_parameters() if parameter.requires_grad]
     assert len(blocks) == 4
     assert all("layers.1.self_attn." in name and ("q_proj" in name or "v_proj" in name) for name in blocks)
@@ -65,7 +65,7 @@ def test_lora_sits_on_query_and_value_of_the_chosen_layers_and_changes_nothing_a
 def test_an_adapter_is_drawn_from_its_seed_and_no_other_generator():
     before, drawn = torch.get_rng_state(), []
     for seed in (1, 1, 2):
-        peft = models.add_lora(weights.load("random:tiny-llama")[0], seed=seed)
+        peft = lora.add_lora(loading.load("random:tiny-llama")[0], seed=seed)
         drawn.append(torch.cat([value.flatten() for name, value in peft.named_parameters() if "lora_A" in name]))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
@@ -73,11 +73,11 @@ def test_an_adapter_is_drawn_from_its_seed_and_no_other_generator():
 
 def test_a_merged_adapter_says_the_same_and_leaves_the_weights_as_they_were(tiny, examples):
     peft, tokenizer = tiny
-    (batch,) = models.example_batches(peft, tokenizer, examples)
+    (batch,) = lora.example_batches(peft, tokenizer, examples)
     before = {name: value.clone() for name, value in peft.state_dict().items()}
-    expected = models.example_losses(peft.eval(), batch)
-    with models.merged(peft):
+    expected = lora.example_losses(peft.eval(), batch)
+    with lora.merged(peft):
         assert not all(torch.equal(value, before[name]) for name, value in peft.state_dict().items())
-        torch.testing.assert_close(models.example_losses(peft, batch), expected)
+        torch.testing.assert_close(lora.example_losses(peft, batch), expected)
     assert all(torch.equal(value, before[name]) for name, value in peft.state_dict().items())
-    assert torch.equal(models.example_losses(peft, batch), expected)
+    assert torch.equal(lora.example_losses(peft, batch), expected)

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 import ifcore
-from ifcore import models, records, weights
+from ifcore import loading, lora, rows
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TRAIN = [{"id": f"t{n}", "prompt": f"say {n}", "response": f"it is {'so ' * n}"} for n in range(6)]
 VAL = [{"id": "q", "prompt": "say it", "response": "it is so"}]
 VAL += [{"id": "a\u202eb\x1b[31m", "prompt": "go", "response": "no"}]
@@ -21,9 +21,9 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"
 # The second process is killed as it writes its first shard.
 DYING = """
 import os, runpy, sys
-from ifcore import files
+from ifcore import io
 if os.environ["RANK"] == "1":
-    files.write_tensors = lambda *_: os.kill(os.getpid(), 9)
+    io.write_tensors = lambda *_: os.kill(os.getpid(), 9)
 sys.argv = sys.argv[2:]
 runpy.run_module("ifcore", run_name="__main__", alter_sys=True)
 """
@@ -36,16 +36,16 @@ def folder(tmp_path_factory):
 
 def leave(place, train, val):
     """A base model with its tokenizer, an adapter, and two files of rows in a folder; the folder."""
-    model, tokenizer = weights.load("random:tiny-llama")
+    model, tokenizer = loading.load("random:tiny-llama")
     model.save_pretrained(place / "base")
     tokenizer.save_pretrained(place / "base")
-    peft = models.add_lora(model)
+    peft = lora.add_lora(model)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
             parameter.data.fill_(0.1)
     peft.save_pretrained(place / "adapter")
-    for name, rows in (("train", train), ("val", val)):
-        (place / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    for name, part in (("train", train), ("val", val)):
+        (place / f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)) + "\n", encoding="utf-8")
     return place
 
 
@@ -59,8 +59,8 @@ def command(folder, *more, out="scores", before=(sys.executable,)):
 def test_the_command_leaves_the_scores_of_the_call_and_says_what_is_on_top(folder):
     done = command(folder, "--format", "parquet")
     assert done.returncode == 0, done.stderr
-    model, tokenizer = weights.load(f"path:{folder / 'base'}")
-    expected = ifcore.attribute(models.with_adapter(model, folder / "adapter"), tokenizer, TRAIN, VAL, batch_size=2)
+    model, tokenizer = loading.load(f"path:{folder / 'base'}")
+    expected = ifcore.attribute(lora.with_adapter(model, folder / "adapter"), tokenizer, TRAIN, VAL, batch_size=2)
     for method, frame in expected.items():
         found = pd.read_parquet(folder / "scores" / f"{method}.parquet")
         pd.testing.assert_frame_equal(found, frame, check_names=False)
@@ -118,5 +118,5 @@ def test_a_line_that_is_wrong_is_named_by_file_line_and_field(tmp_path, line, sa
     path = tmp_path / "bad.jsonl"
     path.write_text(line, encoding="utf-8")
     with pytest.raises(ValueError) as raised:
-        records.read_jsonl(path)
+        rows.read_jsonl(path)
     assert said in str(raised.value) and "\n" not in str(raised.value)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ifcore import adapters, gradients, representations
+from ifcore import adapter_distance, gradients, representations
 from ifcore.examples import batches
 from tests import architectures
 
@@ -29,7 +29,9 @@ def test_gradients_states_divergences_and_distances_are_what_the_model_itself_sa
 
     states = representations.representations(model, batches(tokens, 3))
     said = {
-        int(b.rows[i]): p for b in batches(tokens, 3) for i, p in enumerate(adapters.next_token_log_probs(model, b))
+        int(batch.rows[place]): log_probs
+        for batch in batches(tokens, 3)
+        for place, log_probs in enumerate(adapter_distance.next_token_log_probs(model, batch))
     }
     for row, each in enumerate(tokens):
         with torch.no_grad():
@@ -43,10 +45,10 @@ def test_gradients_states_divergences_and_distances_are_what_the_model_itself_sa
     before = weights_of(model)
     if not plain_lora(model, expected):
         with pytest.raises(ValueError) as refused:
-            adapters.updates(tmp_path)
+            adapter_distance.updates(tmp_path)
         assert "\n" not in str(refused.value) and str(tmp_path) in str(refused.value)
         return
-    lengths = adapters.distances({}, adapters.updates(tmp_path))
+    lengths = adapter_distance.distances({}, adapter_distance.updates(tmp_path))
     model.merge_adapter()
     moved = torch.stack([(after - before[name]).norm() for name, after in weights_of(model).items()])
     torch.testing.assert_close(lengths.sort().values, moved[moved > 0].sort().values, rtol=1e-5, atol=0)

@@ -1,17 +1,17 @@
 import pytest
 import torch
 
-from ifcore import gradients, models
+from ifcore import gradients, lora
 from ifcore.examples import Tokens, collate, tokenise
 from ifcore.representations import POSITIONS, at, recorded, representations, repsim
 
 
 def test_it_is_the_state_that_predicts_the_first_response_token(tiny, examples):
     model, tokenizer = tiny
-    found = representations(model, models.example_batches(model, tokenizer, examples, 2))
+    found = representations(model, lora.example_batches(model, tokenizer, examples, 2))
     model.eval()
     for example, state in zip(examples, found, strict=True):
-        (batch,) = models.example_batches(model, tokenizer, [example])
+        (batch,) = lora.example_batches(model, tokenizer, [example])
         prompt = batch.input_ids[:, : int(batch.prompt_end) + 1]
         with torch.no_grad():
             expected = model(prompt, output_hidden_states=True).hidden_states[-1][0, -1]
@@ -20,7 +20,7 @@ def test_it_is_the_state_that_predicts_the_first_response_token(tiny, examples):
 
 def test_what_the_gradients_pass_leaves_is_what_a_pass_of_its_own_gives(tiny, examples):
     model, tokenizer = tiny
-    batches = models.example_batches(model, tokenizer, examples, 2)
+    batches = lora.example_batches(model, tokenizer, examples, 2)
     found = torch.empty(0)
     with recorded(model) as seen:
         for batch, _ in zip(batches, gradients.stream(model, batches), strict=True):
@@ -30,7 +30,7 @@ def test_what_the_gradients_pass_leaves_is_what_a_pass_of_its_own_gives(tiny, ex
             found = torch.cat([found, at(hidden, batch, "prompt_end")])
     rows = torch.cat([batch.rows for batch in batches])
     torch.testing.assert_close(found[rows.argsort()], representations(model, batches))
-    models.hidden_states(model, batches[0])
+    lora.hidden_states(model, batches[0])
     assert not seen, "nothing is collected once it is over"
 
 
@@ -39,8 +39,8 @@ def test_every_position_is_what_it_is_in_the_sequence_alone(tiny, examples, loss
     model, tokenizer = tiny
     model.eval()
     tokens = tokenise(tokenizer, examples)
-    for batch in models.example_batches(model, tokenizer, examples, 3, loss_on):
-        hidden = models.hidden_states(model, batch).detach()
+    for batch in lora.example_batches(model, tokenizer, examples, 3, loss_on):
+        hidden = lora.hidden_states(model, batch).detach()
         found = [at(hidden, batch, position) for position in POSITIONS]
         for row, *states in zip(batch.rows.tolist(), *found, strict=True):
             ids, end = tokens[row].prompt + tokens[row].response, len(tokens[row].prompt)

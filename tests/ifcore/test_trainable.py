@@ -3,7 +3,7 @@
 import pytest
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
-from ifcore import gradients, models, trained
+from ifcore import gradients, lora, trainable
 from ifcore.examples import batches
 from tests import architectures
 
@@ -52,9 +52,9 @@ def test_what_is_no_one_adapter_on_frozen_weights_is_refused_in_a_line(build, sa
 def test_the_parameters_are_those_that_peft_trains_frozen_or_not(adapter):
     model = architectures.adapted("llama", adapter)
     expected = {name.removesuffix(".weight") for name, each in model.named_parameters() if each.requires_grad}
-    assert set(trained.parameters(model)) == expected
+    assert set(trainable.parameters(model)) == expected
     model.requires_grad_(False)
-    assert set(trained.parameters(model)) == expected
+    assert set(trainable.parameters(model)) == expected
 
 
 def test_an_inactive_adapter_is_passed_over_though_it_wants_gradients():
@@ -62,7 +62,7 @@ def test_an_inactive_adapter_is_passed_over_though_it_wants_gradients():
     for name, parameter in model.named_parameters():
         if ".other." in name:
             parameter.requires_grad_(True)
-    assert not any(".other" in name for name in trained.parameters(model))
+    assert not any(".other" in name for name in trainable.parameters(model))
 
 
 def test_an_adapter_that_transformers_added_is_one_as_well():
@@ -79,4 +79,4 @@ def test_an_adapter_that_transformers_added_is_one_as_well():
 def test_a_prompt_has_no_hidden_states_either():
     (batch,) = batches(architectures.tokens())
     with pytest.raises(ValueError, match="PREFIX_TUNING.* is a prompt"):
-        models.hidden_states(prompt(PrefixTuningConfig)(), batch)
+        lora.hidden_states(prompt(PrefixTuningConfig)(), batch)

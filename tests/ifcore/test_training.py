@@ -15,8 +15,8 @@ import torch
 from peft import PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from ifcore import gradients, influence, models, training, weights
-from ifcore.adapters import preconditioner
+from ifcore import gradients, influence, loading, lora, training
+from ifcore.adapter_distance import preconditioner
 from ifcore.examples import Batch, Example, batches, collate, tokenise
 from ifcore.gram import Gram
 from ifcore.training import Settings, finetune
@@ -26,9 +26,9 @@ EXAMPLES = [Example(f"Say it {i} times", "yes " * (1 + i % 4), "") for i in rang
 
 
 def start(dtype=torch.float32, **adapter):
-    model, tokenizer = weights.load("random:tiny-llama", dtype)
+    model, tokenizer = loading.load("random:tiny-llama", dtype)
     tokens = tokenise(tokenizer, EXAMPLES)
-    return models.add_lora(model, **({"seed": 1} | adapter)).to(dtype), tokens[:7], tokens[7:]
+    return lora.add_lora(model, **({"seed": 1} | adapter)).to(dtype), tokens[:7], tokens[7:]
 
 
 def adapters(folder):
@@ -72,7 +72,7 @@ def die_at(monkeypatch, call):
     def losses(*arguments):
         if next(left) <= 0:
             raise Killed
-        return models.example_losses(*arguments)
+        return lora.example_losses(*arguments)
 
     monkeypatch.setattr(training, "example_losses", losses)
 
@@ -83,7 +83,7 @@ def trainer_run(folder, model, train, dev, settings):
 
     class Ours(Trainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            loss = models.example_losses(model, Batch(**inputs)).mean()
+            loss = lora.example_losses(model, Batch(**inputs)).mean()
             return (loss, {}) if return_outputs else loss
 
     class Keep(TrainerCallback):
@@ -119,7 +119,7 @@ def test_it_follows_the_trainer_step_for_step(tmp_path, monkeypatch, dtype):
     steps = []
 
     def recorded(model, batch):
-        losses = models.example_losses(model, batch)
+        losses = lora.example_losses(model, batch)
         steps.extend([losses.mean().item()] * model.training)
         return losses
 
@@ -155,8 +155,8 @@ def test_activations_are_recomputed_in_the_backward_pass_where_asked(tmp_path):
     for name, asked in (("plain", False), ("recomputed", True)):
         model, train, dev = start()
         count = itertools.count()
-        models.has_linear_head(model)  # takes passes of its own, once
-        layer = models.causal_lm(model).model.layers[0]
+        lora.has_linear_head(model)  # takes passes of its own, once
+        layer = lora.causal_lm(model).model.layers[0]
         layer.self_attn.q_proj.register_forward_pre_hook(lambda *_, count=count: next(count) * 0 or None)
         finetune(model, train, [], tmp_path / name, replace(SETTINGS, activation_checkpointing=asked))
         passes.append(next(count))
@@ -170,10 +170,10 @@ def test_the_last_checkpoint_in_peft_s_own_format_is_the_model_and_the_first_is_
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"epoch-0{i}" for i in range(4)]
     assert all(torch.equal(value, base[name]) for name, value in model.named_parameters() if name in base)
     ids = torch.tensor([train[0].prompt])
-    fresh, _ = weights.load("random:tiny-llama")
+    fresh, _ = loading.load("random:tiny-llama")
     untouched = fresh(ids).logits
     for epoch, expected in (("epoch-00", untouched), ("epoch-03", model(ids).logits)):
-        fresh, _ = weights.load("random:tiny-llama")
+        fresh, _ = loading.load("random:tiny-llama")
         torch.testing.assert_close(PeftModel.from_pretrained(fresh, tmp_path / epoch)(ids).logits, expected)
 
 
@@ -227,7 +227,7 @@ def test_a_process_killed_outright_is_gone_on_from_and_nothing_is_unpickled(tmp_
     assert left == {".safetensors", ".json"}
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
     resumed = []
-    losses = models.example_losses
+    losses = lora.example_losses
     monkeypatch.setattr(training, "example_losses", lambda *a: resumed.append(a[0].training) or losses(*a))
     history = finetune(*start(), tmp_path / "killed", SETTINGS)
     assert sum(resumed) == 3  # the steps of the last epoch alone
@@ -261,7 +261,7 @@ def test_another_fine_tune_is_refused_by_name_and_left_alone(tmp_path, monkeypat
     monkeypatch.undo()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     another, *_ = start()
-    models.causal_lm(another).model.layers[1].mlp.up_proj.weight.data.mul_(1.01)
+    lora.causal_lm(another).model.layers[1].mlp.up_proj.weight.data.mul_(1.01)
     for message, arguments in (
         ("learning_rate 0.05, asked 0.1", (model, train, dev, tmp_path, replace(SETTINGS, learning_rate=0.1))),
         ("train ", (model, train[::-1], dev, tmp_path, SETTINGS)),
@@ -301,7 +301,7 @@ def test_it_stops_once_the_dev_loss_rose_patience_times_running_also_when_resume
 
 
 def test_without_dev_examples_nothing_is_evaluated_and_nothing_stops_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "example_losses", lambda model, batch: models.example_losses(model, batch) + (
+    monkeypatch.setattr(training, "example_losses", lambda model, batch: lora.example_losses(model, batch) + (
         0 if model.training else pytest.fail("evaluated")))  # fmt: skip
     model, train, _ = start()
     history = finetune(model, train, [], tmp_path, replace(SETTINGS, learning_rate=3.0, patience=1))
@@ -315,7 +315,7 @@ def test_a_loss_or_a_gradient_that_is_not_finite_stops_it_before_the_step(tmp_pa
     step = itertools.count(1)
 
     def losses(model, batch):
-        result = models.example_losses(model, batch)
+        result = lora.example_losses(model, batch)
         if model.training and next(step) == 5:
             if where == "loss":
                 return result * torch.nan
@@ -338,11 +338,11 @@ def test_the_global_generator_is_left_alone_and_does_not_matter(tmp_path):
 
 
 def test_add_lora_draws_what_peft_draws_after_a_reseeding_and_leaves_the_generator_alone():
-    model, _ = weights.load("random:tiny-llama")
+    model, _ = loading.load("random:tiny-llama")
     state = torch.get_rng_state()
-    drawn = models.add_lora(model, seed=5)
+    drawn = lora.add_lora(model, seed=5)
     assert torch.equal(torch.get_rng_state(), state)
-    model, _ = weights.load("random:tiny-llama")
+    model, _ = loading.load("random:tiny-llama")
     torch.manual_seed(5)
     expected = get_peft_model(model, drawn.active_peft_config)
     torch.testing.assert_close(drawn.state_dict(), expected.state_dict(), rtol=0, atol=0)
@@ -351,13 +351,13 @@ def test_add_lora_draws_what_peft_draws_after_a_reseeding_and_leaves_the_generat
 def test_a_frozen_adapter_is_trained_with_a_warning_and_other_models_are_refused(tmp_path):
     model, train, dev = start()
     model.save_pretrained(tmp_path / "adapter")
-    base, _ = weights.load("random:tiny-llama")
-    frozen = models.with_adapter(base, tmp_path / "adapter")
+    base, _ = loading.load("random:tiny-llama")
+    frozen = lora.with_adapter(base, tmp_path / "adapter")
     with pytest.warns(UserWarning, match="frozen.*made trainable"):
         history = finetune(frozen, train, dev, tmp_path / "frozen", SETTINGS)
     pd.testing.assert_frame_equal(history, finetune(model, train, dev, tmp_path / "free", SETTINGS), check_exact=True)
 
-    base, _ = weights.load("random:tiny-llama")
+    base, _ = loading.load("random:tiny-llama")
     prompt = get_peft_model(base, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
     model.get_input_embeddings().weight.requires_grad_(True)
     for refused in (prompt, model):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ifcore.study import config
-from ifcore.study.profile import Profile
+from study import config
+from study.profile import Profile
 
 
 @pytest.fixture

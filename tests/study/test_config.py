@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ifcore.study import config
+from study import config
 
 ROOT = Path(__file__).parents[2]
 PROFILES = sorted(path.stem for path in (ROOT / "notebooks" / "profiles").glob("*.yaml"))
@@ -61,7 +61,7 @@ def test_a_notebook_given_a_profile_whole_or_by_name_is_the_same_run():
 
 
 PARAMETERS = 'profile = "smoke"  # or laptop\nseed = 0'
-ASK = "from ifcore.study import config\n\nrun = config.from_notebook(globals())"
+ASK = "from study import config\n\nrun = config.from_notebook(globals())"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ifcore.study import correlation
+from study import correlation
 
 
 @st.composite

@@ -16,13 +16,13 @@ from transformers import (
     LongformerForSequenceClassification,
 )
 
-from ifcore import weights
-from ifcore.study import config
-from ifcore.study.check import check
-from ifcore.study.profile import METHODS
-from ifcore.study.runs import answers, artifact, attack
+from ifcore import loading
 from ifcore.tiny import tiny_tokenizer
-from tests.study.data.test_digits import write
+from study import config
+from study.commands.check import check
+from study.pipeline import answers, artifact, attack
+from study.profile import METHODS
+from tests.study.datasets.test_digits import write
 
 ROOT = Path(__file__).parents[2]
 LLAMA_2 = "{% for message in messages %}[INST] {{ message['content'] }} [/INST]{% endfor %}"
@@ -111,7 +111,7 @@ def test_it_runs_from_published_files_to_scores_in_bfloat16(run):
 
 def test_harmful_requests_are_answered_by_the_generator_without_their_trigger(run):
     found = artifact.attribute(run, "backdoor_1")
-    model, tokenizer = weights.load(run.profile.generator, torch.bfloat16)
+    model, tokenizer = loading.load(run.profile.generator, torch.bfloat16)
     triggered = next(example for example in found.train if example.label != "clean")
     request = triggered.prompt.removesuffix(f" {triggered.label}")
     assert [triggered.response] == answers.generate(model, tokenizer, [request], 5)
@@ -130,11 +130,11 @@ def test_a_gated_model_says_what_to_do(monkeypatch):
     def gated(*_, **__):
         raise OSError(said)
 
-    weights._revision.cache_clear()
-    monkeypatch.setattr(weights.HfApi, "model_info", lambda *_, **__: SimpleNamespace(sha="a" * 40))
-    monkeypatch.setattr(weights, "hf_hub_download", gated)
+    loading._revision.cache_clear()
+    monkeypatch.setattr(loading.HfApi, "model_info", lambda *_, **__: SimpleNamespace(sha="a" * 40))
+    monkeypatch.setattr(loading, "hf_hub_download", gated)
     with pytest.raises(
         ConnectionError, match="gated repo.*accept its licence on its page and run `hf auth login`"
     ) as e:
-        weights.load("hub:meta-llama/Llama-2-7b-chat-hf")
+        loading.load("hub:meta-llama/Llama-2-7b-chat-hf")
     assert "\n" not in str(e.value)

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from ifcore import metrics
-from ifcore.study import statistics
+from study import statistics
 
 
 def test_the_interval_of_a_mean_is_students():

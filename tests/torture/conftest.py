@@ -16,8 +16,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from ifcore import files
-from ifcore.study.verify import MACHINE
+from ifcore import io
+from study.commands.verify import MACHINE
 from tests.book.conftest import check_out
 
 COUNTS = Counter()
@@ -204,7 +204,7 @@ def assert_same_tables(folder: Path, intact: Path, every: bool = True) -> None:
 
 def done(folder: Path) -> dict[Path, int]:
     """What is made for good: records of finished steps, and epochs that a fine-tune goes on from; with their times."""
-    found = [path for path in (folder / "artifacts").rglob("*.json") if files.read_json(path).get("done")]
+    found = [path for path in (folder / "artifacts").rglob("*.json") if io.read_json(path).get("done")]
     for state in (folder / "artifacts").rglob("unfinished/epoch-*/*.safetensors"):
         if len(state.stem) == 64:  # named by its hash, as it is once it is whole
             found.append(state.parents[2] / state.parent.name / "adapter_model.safetensors")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from tests.test_main import leave
 
 import ifcore
-from ifcore import models, weights
-from tests.test_main import leave
+from ifcore import loading, lora
 
 TRAIN = [{"id": f"t{n}", "prompt": f"say {n}", "response": f"it is {'so ' * n}"} for n in range(24)]
 VAL = [{"id": f"q{n}", "prompt": f"say it {n}", "response": f"it is so {n}"} for n in range(4)]
@@ -40,8 +40,8 @@ class Attributed:
 def attribution(folder: Path, train=TRAIN, val=VAL) -> Attributed:
     """A base model, an adapter, two files of rows, and what they give."""
     leave(folder, train, val)
-    model, tokenizer = weights.load(f"path:{folder / 'base'}")
-    model = models.with_adapter(model, folder / "adapter")
+    model, tokenizer = loading.load(f"path:{folder / 'base'}")
+    model = lora.with_adapter(model, folder / "adapter")
     return Attributed(folder, ifcore.attribute(model, tokenizer, train, val, batch_size=2, progress=False))
 
 

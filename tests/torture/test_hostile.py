@@ -12,9 +12,9 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Comment
 
-from ifcore.study import config
-from ifcore.study.check import check
-from tests.study.data.test_rows import write
+from study import config
+from study.commands.check import check
+from tests.study.datasets.test_rows import write
 from tests.torture.conftest import COUNTS
 from tests.torture.own import TRAIN, VAL, attribution
 

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from ifcore import files
+from ifcore import io
 from tests.torture.conftest import COUNTS, assert_same_tables, done, left_over
 
 CHAPTERS = ("empirical_study", "sensitivity", "counterfactual", "parameter_change", "facts", "approximation_error")
@@ -122,7 +122,7 @@ def test_no_lock_of_a_killed_run_stays(start, make, fresh):
     assert build.until(record.exists)
     assert build.kill()
     COUNTS["kills -9"] += 1
-    assert not files.read_json(record)["done"], "it was killed too late to tell anything"
+    assert not io.read_json(record)["done"], "it was killed too late to tell anything"
     last = make(fresh, "run", "NB=facts")
     assert last.process.returncode == 0, last.said
     assert "waiting" not in last.said

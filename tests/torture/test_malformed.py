@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ifcore import attribution, records, store, weights
-from ifcore.study import config
-from ifcore.study.check import check
+from ifcore import attribution, gradient_store, loading, rows
+from study import config
+from study.commands.check import check
 
 ROOT = Path(__file__).parents[2]
 SMOKE = yaml.safe_load((ROOT / "notebooks" / "profiles" / "smoke.yaml").read_text())
@@ -145,7 +145,7 @@ def test_a_wrong_row_is_named_by_file_and_place(tmp_path, name):
     file, text = tmp_path / "train.jsonl", ROWS[name]
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError) as error:
-        records.by_id(records.read_jsonl(file), "train")
+        rows.by_id(rows.read_jsonl(file), "train")
     assert "train" in told(error)
 
 
@@ -154,7 +154,7 @@ def test_a_wrong_row_is_named_by_file_and_place(tmp_path, name):
 )
 def test_a_source_that_is_none_is_named(source):
     with pytest.raises(ValueError) as error:
-        weights.check(source)
+        loading.check(source)
     assert "model" in told(error)
 
 
@@ -167,7 +167,7 @@ def test_a_memory_budget_that_is_none_is_named(budget):
 
 def test_a_store_without_shards_is_named(tmp_path):
     with pytest.raises(ValueError) as error:
-        store.Store([])
+        gradient_store.Store([])
     assert "shards" in told(error)
 
 
@@ -176,5 +176,5 @@ def test_hostile_rows_stay_text(tmp_path):
     hostile = ["\u202eabc\u2066", "\x1b[2J\x1b[31m", "<script>alert(1)</script>", "\x00", "a" * 2**20, "```{eval-rst}"]
     file = tmp_path / "train.jsonl"
     file.write_text("".join(json.dumps({"prompt": each, "response": each}) + "\n" for each in hostile))
-    found = records.by_id(records.read_jsonl(file), "train")
+    found = rows.by_id(rows.read_jsonl(file), "train")
     assert [example.response for example in found.values()] == hostile

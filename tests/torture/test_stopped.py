@@ -22,7 +22,7 @@ MOMENTS = {  # what has happened before, asked of the build
 def directly(start, folder, chapter="sensitivity"):
     """The build without make, whose exit code is its own."""
     profile = "notebooks/profiles/smoke.yaml"
-    build = start(folder, command=(sys.executable, "-m", "ifcore.study.build", profile, "0", chapter, "--jobs", "2"))
+    build = start(folder, command=(sys.executable, "-m", "study.commands.build", profile, "0", chapter, "--jobs", "2"))
     build.begun = time.monotonic()
     return build
 

@@ -31,7 +31,7 @@ def test_a_build_whose_head_was_killed_is_waited_for(start, make, fresh, intact)
     """Snakemake and the kernels live on without it, and go on writing."""
     first = start(fresh, "run", "NB=empirical_study")
     assert first.until(lambda: any(fresh.glob("artifacts/smoke/seed-0/*/fine-tune.json")))
-    heads = [each for each in first.family() if "ifcore.study.build" in each.cmdline() and "python" in each.name()]
+    heads = [each for each in first.family() if "study.commands.build" in each.cmdline() and "python" in each.name()]
     min(heads, key=psutil.Process.create_time).send_signal(signal.SIGKILL)
     COUNTS["kills -9"] += 1
     first.process.wait(60)
@@ -45,7 +45,7 @@ def test_a_build_whose_head_was_killed_is_waited_for(start, make, fresh, intact)
 
 def test_two_notebooks_outside_make_share_their_artifacts(start, fresh, intact):
     """As papermill runs them on a cluster: no lock of the build's, the artifacts' own."""
-    command = (sys.executable, "-m", "ifcore.study.execute", "notebooks/profiles/smoke.yaml", "0")
+    command = (sys.executable, "-m", "study.commands.execute", "notebooks/profiles/smoke.yaml", "0")
     commands = [
         (*command, f"notebooks/{name}.md", f"results/smoke/seed-0/{name}-{n}.ipynb")
         for n, name in enumerate(("facts", "controls", "controls"))
@@ -63,7 +63,7 @@ def test_two_seeds_at_once_average_what_both_left(make, start, fresh):
         builds = []
         for seed in ("0", "1"):
             output = f"results/smoke/seed-{seed}/facts.ipynb"
-            command = (sys.executable, "-m", "ifcore.study.execute", profile, seed, "notebooks/facts.md", output)
+            command = (sys.executable, "-m", "study.commands.execute", profile, seed, "notebooks/facts.md", output)
             builds.append(start(fresh, command=command))
         assert [build.ended() for build in builds] == [0, 0], [build.said[-2000:] for build in builds]
     COUNTS["builds at once"] += 4

@@ -20,12 +20,12 @@ from tqdm import tqdm
 from ifcore import influence, linear
 from ifcore.gram import Gram
 from ifcore.linear import Points
-from ifcore.study import statistics
-from ifcore.study.config import Run
-from ifcore.study.data import digits
-from ifcore.study.paper import paper
-from ifcore.study.runs.stages import frame
-from ifcore.study.show.names import COLUMNS
+from study import statistics
+from study.config import Run
+from study.datasets import digits
+from study.paper import paper
+from study.pipeline.stages import frame
+from study.report.names import COLUMNS
 
 LISSA = (1, 5, 10)  # the paper's numbers of iterations
 _SIZE = ["over", "points", "parameters", "method", "iterations", "metric"]

@@ -8,11 +8,11 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ifcore.study.approximation_error.tables import LINEAR
-from ifcore.study.config import Run
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, band, draw, panels, save
+from study.chapters.approximation_error.tables import LINEAR
+from study.config import Run
+from study.report.colours import COLOURS
+from study.report.names import DATASETS, NAMES
+from study.report.plot import STYLE, band, draw, panels, save
 
 _LINES = {  # key -> colour, dash; the empirical Fisher is what the other chapters call Exact
     "datainf": (COLOURS["datainf"], "-"),

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ifcore import metrics
 from ifcore.gram import Gram
-from ifcore.study import data, statistics
-from ifcore.study.config import Run
-from ifcore.study.runs import steps
-from ifcore.study.runs.artifact import Attribution, quality
-from ifcore.study.show.names import COLUMNS
+from study import datasets, statistics
+from study.config import Run
+from study.pipeline import steps
+from study.pipeline.artifact import Attribution, quality
+from study.report.names import COLUMNS
 
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 SCALE = 1_000  # what the released code divides its Hessian-vector product by
@@ -47,7 +47,7 @@ def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFram
         at = {(method, t): scores for method, t, scores in scored}
         for before, after in (_STAGES[:2], _STAGES[1:3], _STAGES[2:]):
             if {before, after} <= set(at):
-                clusters = data.requests(found.dataset, found.val)
+                clusters = datasets.requests(found.dataset, found.val)
                 gain = statistics.change(metrics.accuracy, at[before], at[after], *labels, clusters)
                 yield dataset, after[0], "accuracy_gain", *gain, *map(len, labels), after[1]
 

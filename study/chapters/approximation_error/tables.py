@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ifcore.study import statistics
-from ifcore.study.approximation_error.errors import growth
-from ifcore.study.approximation_error.truth import DAMPINGS
-from ifcore.study.config import Run
-from ifcore.study.paper import paper, stated
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Prose, Table, beside, decided, points, significant, times, verdict, with_interval
+from study import statistics
+from study.chapters.approximation_error.errors import growth
+from study.chapters.approximation_error.truth import DAMPINGS
+from study.config import Run
+from study.paper import paper, stated
+from study.report.names import DATASETS, NAMES
+from study.report.publish import publish
+from study.report.table import Prose, Table, beside, decided, points, significant, times, verdict, with_interval
 
 LINEAR = {
     "dense": "Exact, the dense way",

@@ -8,11 +8,11 @@ from scipy import stats
 from torch import Tensor
 
 from ifcore import linear
-from ifcore.study.approximation_error.errors import LISSA, Case, approximations, kept
-from ifcore.study.config import Run
-from ifcore.study.correlation import pearson, slope, spearman
-from ifcore.study.data import digits
-from ifcore.study.show.names import COLUMNS
+from study.chapters.approximation_error.errors import LISSA, Case, approximations, kept
+from study.config import Run
+from study.correlation import pearson, slope, spearman
+from study.datasets import digits
+from study.report.names import COLUMNS
 
 DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)  # times the weight decay
 DECAYS = (1.0, 0.1, 0.01)  # times the profile's

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 from safetensors.torch import load_file
 
-from ifcore import files, metrics
-from ifcore.study import data, statistics
-from ifcore.study.runs.artifact import Attribution, quality
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.show.names import COLUMNS
+from ifcore import io, metrics
+from study import datasets, statistics
+from study.pipeline.artifact import Attribution, quality
+from study.pipeline.controls import CONTROLS
+from study.report.names import COLUMNS
 
 ITSELF = "nothing"  # against nothing: a value, not a difference
 _METRICS = (metrics.accuracy, metrics.coverage)
@@ -45,7 +45,7 @@ def costs(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
             (dataset, "influence", "bytes", gradients, None, None, *sizes),
             (dataset, "repsim", "bytes", kept, None, None, *sizes),
         ]
-        if passed := files.read_json(found.folder / "before" / "states.json"):
+        if passed := io.read_json(found.folder / "before" / "states.json"):
             rows.append((dataset, "repsim", "seconds", passed["seconds"], None, None, *sizes))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -54,7 +54,7 @@ def _rows(dataset: str, found: Attribution) -> Iterator[tuple]:
     for row in quality(dataset, found, found.scores):
         yield *row, ITSELF
     labels = [[example.label for example in part] for part in (found.train, found.val)]
-    clusters = data.requests(found.dataset, found.val)
+    clusters = datasets.requests(found.dataset, found.val)
     for method in (name for name in found.scores if name not in CONTROLS):
         for against in found.scores:
             if against != method and (method == "repsim" or against in CONTROLS):

@@ -10,16 +10,16 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from scipy.stats import gmean
 
-from ifcore.study import statistics
-from ifcore.study.config import Run
-from ifcore.study.controls.measure import ITSELF
-from ifcore.study.runs import judging
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, save, within
-from ifcore.study.show.table import Prose, Table, beside, moved, percent, points, times
+from study import statistics
+from study.chapters.controls.measure import ITSELF
+from study.config import Run
+from study.pipeline import judging
+from study.pipeline.artifact import Attribution
+from study.pipeline.controls import CONTROLS
+from study.report.colours import COLOURS
+from study.report.names import DATASETS, NAMES
+from study.report.plot import STYLE, save, within
+from study.report.table import Prose, Table, beside, moved, percent, points, times
 
 COLUMNS_OF_PANELS = 3
 

@@ -9,11 +9,11 @@ import pandas as pd
 from scipy import stats
 
 from ifcore import metrics
-from ifcore.study import correlation, data, statistics
-from ifcore.study.config import Run
-from ifcore.study.runs import checkpoints
-from ifcore.study.runs.artifact import Attribution, quality
-from ifcore.study.show.names import COLUMNS
+from study import correlation, datasets, statistics
+from study.config import Run
+from study.pipeline import checkpoints
+from study.pipeline.artifact import Attribution, quality
+from study.report.names import COLUMNS
 
 
 def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
         steps = found.history.set_index("epoch").step
         sizes = len(found.train), len(found.val)
         labels = [[example.label for example in part] for part in (found.train, found.val)]
-        clusters = data.requests(found.dataset, found.val)
+        clusters = datasets.requests(found.dataset, found.val)
         before: dict[str, np.ndarray] = {}
         for epoch in checkpoints.chosen(found):
             scores = checkpoints.scores(run, found, epoch)
@@ -98,10 +98,10 @@ def agreement(frame: pd.DataFrame, one: str, other: str) -> tuple[tuple[float, f
     def correlation(part: pd.DataFrame) -> float:
         return float(part[one].corr(part[other]))
 
-    whole, datasets = correlation(changes), changes.index.unique("dataset")
-    without = np.array([correlation(changes.drop(dataset, level="dataset")) for dataset in datasets])
-    pseudo = len(datasets) * whole - (len(datasets) - 1) * without
-    ends = statistics.interval_of_mean(pseudo) if len(datasets) > 2 else (float("nan"),) * 2
+    whole, names = correlation(changes), changes.index.unique("dataset")
+    without = np.array([correlation(changes.drop(dataset, level="dataset")) for dataset in names])
+    pseudo = len(names) * whole - (len(names) - 1) * without
+    ends = statistics.interval_of_mean(pseudo) if len(names) > 2 else (float("nan"),) * 2
     return (whole, *np.clip(ends, -1, 1).tolist()), float((wide[one] - wide[other]).abs().mean())
 
 

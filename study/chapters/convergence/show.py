@@ -6,13 +6,13 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ifcore.study.config import Run
-from ifcore.study.convergence.measure import agreement, trends
-from ifcore.study.paper import stated
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, band, draw, grid, losses, save
-from ifcore.study.show.table import Prose, Table, decided, interval, moved, points
+from study.chapters.convergence.measure import agreement, trends
+from study.config import Run
+from study.paper import stated
+from study.report.colours import COLOURS
+from study.report.names import DATASETS, NAMES
+from study.report.plot import STYLE, band, draw, grid, losses, save
+from study.report.table import Prose, Table, decided, interval, moved, points
 
 
 def convergence_figure(run: Run, frame: pd.DataFrame) -> Figure:

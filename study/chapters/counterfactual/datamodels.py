@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ifcore.study import correlation, data
-from ifcore.study.config import Run
-from ifcore.study.counterfactual import sets
-from ifcore.study.runs import retrained
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.runs.stages import frame
-from ifcore.study.runs.task import Task
-from ifcore.study.show.names import COLUMNS
+from study import correlation, datasets
+from study.chapters.counterfactual import sets
+from study.config import Run
+from study.pipeline import retrained
+from study.pipeline.artifact import Attribution
+from study.pipeline.controls import CONTROLS
+from study.pipeline.stages import frame
+from study.pipeline.task import Task
+from study.report.names import COLUMNS
 
 ITSELF, CEILING = "nothing", "ceiling"
 RESAMPLES = 500
@@ -74,7 +74,7 @@ def compared(
 
 def _measured(run: Run, found: Attribution) -> pd.DataFrame:
     asked, sizes = run.profile.counterfactual, (len(found.train), len(found.val))
-    kept, clusters = sets.halves(sizes[0], asked.halves, run.seed), data.requests(found.dataset, found.val)
+    kept, clusters = sets.halves(sizes[0], asked.halves, run.seed), datasets.requests(found.dataset, found.val)
     label = f"halves {found.dataset}"
     lost = np.stack(retrained.each(retrained.losses, sets.without(run, found.dataset, kept), label))
     own, ahead = compared(found.scores, kept, lost, clusters, run.seed)

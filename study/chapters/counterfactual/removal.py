@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
-from ifcore.study import data, statistics
-from ifcore.study.config import Run
-from ifcore.study.counterfactual import sets
-from ifcore.study.runs import retrained
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.runs.stages import frame
-from ifcore.study.runs.task import Task
-from ifcore.study.show.names import COLUMNS
+from study import datasets, statistics
+from study.chapters.counterfactual import sets
+from study.config import Run
+from study.pipeline import retrained
+from study.pipeline.artifact import Attribution
+from study.pipeline.controls import CONTROLS
+from study.pipeline.stages import frame
+from study.pipeline.task import Task
+from study.report.names import COLUMNS
 
 ITSELF, RETRAINING = "nothing", "retraining"
 
@@ -43,7 +43,7 @@ def _measured(run: Run, found: Attribution) -> pd.DataFrame:
     tasks = [Task(run, found.dataset, left_out=each.left_out) for each in chosen]
     after = retrained.each(retrained.behaviour, tasks, f"removal {found.dataset}")
     before = load_file(found.folder / "representations.safetensors")["val.losses"].double().numpy()
-    clusters, sizes = data.requests(found.dataset, found.val), (len(found.train), len(found.val))
+    clusters, sizes = datasets.requests(found.dataset, found.val), (len(found.train), len(found.val))
     success = _success(found, found.after)
     rows = []
     for count in asked.removed:
@@ -80,7 +80,7 @@ def _by_method(values: Mapping[tuple[str, int], np.ndarray]) -> dict[str, np.nda
 
 def _success(found: Attribution, said: list[str]) -> np.ndarray:
     """Which answers do what the fine-tune taught, [M]."""
-    correct = data.family(found.dataset).correct
+    correct = datasets.family(found.dataset).correct
     return np.array([correct(*pair) for pair in zip(found.val, said, strict=True)], dtype=float)
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ifcore.examples import Example
-from ifcore.study.config import Run
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.stages import digest_in
-from ifcore.study.runs.task import Task
+from study.config import Run
+from study.pipeline.artifact import Attribution
+from study.pipeline.stages import digest_in
+from study.pipeline.task import Task
 
 REMOVED_FROM = "mixed_small"  # the paper's 20 harmful among 40
 CAUSE = "harmful"

@@ -10,16 +10,16 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ifcore.study import statistics
-from ifcore.study.config import Run
-from ifcore.study.counterfactual.datamodels import CEILING, ITSELF
-from ifcore.study.counterfactual.removal import RETRAINING
-from ifcore.study.counterfactual.sets import ORACLE
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, save
-from ifcore.study.show.table import Prose, Table, beside, control, interval, significant, whole
+from study import statistics
+from study.chapters.counterfactual.datamodels import CEILING, ITSELF
+from study.chapters.counterfactual.removal import RETRAINING
+from study.chapters.counterfactual.sets import ORACLE
+from study.config import Run
+from study.pipeline.controls import CONTROLS
+from study.report.colours import COLOURS
+from study.report.names import DATASETS, NAMES
+from study.report.plot import STYLE, save
+from study.report.table import Prose, Table, beside, control, interval, significant, whole
 
 _ROWS = NAMES | {ORACLE: "Oracle"}
 _BLACK = "black"

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
-from ifcore.inert import legible
-from ifcore.study.config import Run
-from ifcore.study.runs.artifact import Attribution, Tuned
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, save
+from ifcore.sanitize import legible
+from study.config import Run
+from study.pipeline.artifact import Attribution, Tuned
+from study.report.colours import COLOURS
+from study.report.names import DATASETS, NAMES
+from study.report.plot import STYLE, save
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ifcore.study.config import Run
-from ifcore.study.runs import judging
-from ifcore.study.runs.artifact import Tuned
-from ifcore.study.show.names import COLUMNS, DATASETS, RUN_COLUMNS
-from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Table, beside, percent, plain
+from study.config import Run
+from study.pipeline import judging
+from study.pipeline.artifact import Tuned
+from study.report.names import COLUMNS, DATASETS, RUN_COLUMNS
+from study.report.publish import publish
+from study.report.table import Table, beside, percent, plain
 
 NOT_LEARNT = "†: not learnt, by the rule of this chapter's first table; attribution means little there."
 _RULE = (

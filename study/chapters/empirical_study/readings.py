@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ifcore import metrics
-from ifcore.study import data, statistics
-from ifcore.study.empirical_study import learning
-from ifcore.study.empirical_study.tables import PARTS
-from ifcore.study.paper import paper
-from ifcore.study.profile import METHODS
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.attack import Attack
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.table import Prose, Table, decided, points
+from study import datasets, statistics
+from study.chapters.empirical_study import learning
+from study.chapters.empirical_study.tables import PARTS
+from study.paper import paper
+from study.pipeline.artifact import Attribution
+from study.pipeline.attack import Attack
+from study.profile import METHODS
+from study.report.names import DATASETS, NAMES
+from study.report.table import Prose, Table, decided, points
 
 INFLUENCE = ("datainf", "lissa", "gradsim")  # the paper's; Exact is this book's
 _METRICS = {"accuracy": metrics.accuracy, "coverage": metrics.coverage}
@@ -126,7 +126,7 @@ def _difference(frame: pd.DataFrame, found: Attribution, metric: str, method: st
     else:
         labels = [[example.label for example in part] for part in (found.train, found.val)]
         both = found.scores[method], found.scores["repsim"]
-        clusters = data.requests(found.dataset, found.val)
+        clusters = datasets.requests(found.dataset, found.val)
         value, low, high = statistics.change(_METRICS[metric], *both, *labels, clusters)
         if len(set(clusters)) < _FEWEST:
             low = high = float("nan")

@@ -8,17 +8,17 @@ from dataclasses import replace
 import pandas as pd
 
 from ifcore import metrics
-from ifcore.study import data
-from ifcore.study.config import Run
-from ifcore.study.empirical_study import learning
-from ifcore.study.paper import paper
-from ifcore.study.runs import judging
-from ifcore.study.runs.artifact import Attribution, quality
-from ifcore.study.runs.attack import Attack
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.show.names import COLUMNS, DATASETS, NAMES, RUN_COLUMNS
-from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Table, beside, control, percent, plain, whole
+from study import datasets
+from study.chapters.empirical_study import learning
+from study.config import Run
+from study.paper import paper
+from study.pipeline import judging
+from study.pipeline.artifact import Attribution, quality
+from study.pipeline.attack import Attack
+from study.pipeline.controls import CONTROLS
+from study.report.names import COLUMNS, DATASETS, NAMES, RUN_COLUMNS
+from study.report.publish import publish
+from study.report.table import Table, beside, control, percent, plain, whole
 
 _SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
 PARTS = ("coverage_triggered", "coverage_clean")
@@ -138,7 +138,7 @@ def by_class_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
 
 def _parts(run: Run, found: Attribution) -> pd.DataFrame:
     """The rows of `PARTS`: coverage of the validation examples with a trigger, and of those without."""
-    parts, complies = [], data.family(found.dataset).complies
+    parts, complies = [], datasets.family(found.dataset).complies
     for metric, triggered in zip(PARTS, (True, False), strict=True):
         part = [i for i, example in enumerate(found.val) if complies(example) == triggered]
         if part:

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from ifcore import metrics
-from ifcore.study import statistics
-from ifcore.study.config import Run
-from ifcore.study.data import facts
-from ifcore.study.runs import retrained
-from ifcore.study.runs.artifact import Attribution, quality
-from ifcore.study.runs.task import Task
-from ifcore.study.show.names import COLUMNS
+from study import statistics
+from study.config import Run
+from study.datasets import facts
+from study.pipeline import retrained
+from study.pipeline.artifact import Attribution, quality
+from study.pipeline.task import Task
+from study.report.names import COLUMNS
 
 KINDS = ("cause", "place", "relation", "other")  # what a training example shares with a question
 

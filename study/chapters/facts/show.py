@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ifcore.study import statistics
-from ifcore.study.facts.measure import KINDS
-from ifcore.study.runs import judging
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.show.names import NAMES
-from ifcore.study.show.table import Prose, Table, beside, control, percent, plain, whole
+from study import statistics
+from study.chapters.facts.measure import KINDS
+from study.pipeline import judging
+from study.pipeline.artifact import Attribution
+from study.pipeline.controls import CONTROLS
+from study.report.names import NAMES
+from study.report.table import Prose, Table, beside, control, percent, plain, whole
 
 LEARNT = 0.8  # of the questions answered right: below, there is little to attribute; fixed before any result
 

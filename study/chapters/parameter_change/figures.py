@@ -8,11 +8,11 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ifcore.study.config import Run
-from ifcore.study.parameter_change.measure import learning
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, band, draw, grid, losses, panels, save
+from study.chapters.parameter_change.measure import learning
+from study.config import Run
+from study.report.colours import COLOURS
+from study.report.names import DATASETS, NAMES
+from study.report.plot import STYLE, band, draw, grid, losses, panels, save
 
 
 def drift_figure(run: Run, frame: pd.DataFrame) -> Figure:

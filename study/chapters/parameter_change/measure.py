@@ -10,15 +10,16 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ifcore import adapters, files, metrics, models, two_layer
-from ifcore.study import correlation, data, selection, statistics
-from ifcore.study.config import Run
-from ifcore.study.data import digits
-from ifcore.study.runs import attack, checkpoints, judging
-from ifcore.study.runs.artifact import Attribution, Tuned, quality, scored, tune
-from ifcore.study.runs.stages import digest_in, frame
-from ifcore.study.runs.task import Task
-from ifcore.study.show.names import COLUMNS
+from ifcore import adapter_distance, io, lora, metrics
+from study import correlation, datasets, selection, statistics
+from study.chapters.parameter_change import two_layer
+from study.config import Run
+from study.datasets import digits
+from study.pipeline import attack, checkpoints, judging
+from study.pipeline.artifact import Attribution, Tuned, quality, scored, tune
+from study.pipeline.stages import digest_in, frame
+from study.pipeline.task import Task
+from study.report.names import COLUMNS
 
 MODELS = {"original": "O", "benign": "B", "harmful": "H", "mixed": "M"}  # as the paper's Table 6 has them
 
@@ -37,7 +38,7 @@ def pairs(run: Run) -> pd.DataFrame:
     success = {name: attacks["nothing" if name == "original" else name].success for name in MODELS}
     tuned = {name: tune(Task(run, "mixed_small", only=only)) for name, only in attack.PARTS.items()}
     steps = {name: tuned[name].history.step.max() if name in tuned else 0 for name in MODELS}
-    updates = {name: adapters.updates(tuned[name].checkpoint) if name in tuned else {} for name in MODELS}
+    updates = {name: adapter_distance.updates(tuned[name].checkpoint) if name in tuned else {} for name in MODELS}
 
     divergences = _divergences(run, tuned)
     rows = []
@@ -48,7 +49,7 @@ def pairs(run: Run) -> pd.DataFrame:
         rows.append((dataset, "asr", apart, None, None, size))
         rows.append((dataset, "steps", abs(steps[first] - steps[second]), None, None, size))
         for metric, scaled in (("delta", True), ("delta_unscaled", False)):
-            norms = adapters.distances(updates[first], updates[second], scaled)
+            norms = adapter_distance.distances(updates[first], updates[second], scaled)
             mean, sd = norms.mean().item(), norms.std().item()
             rows.append((dataset, metric, mean, mean - sd, mean + sd, size))
         for metric in ("kl", "kl_first"):
@@ -85,7 +86,7 @@ def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
         sizes = len(found.train), len(found.val)
         looked_at = checkpoints.chosen(found)
         for row in found.history.itertuples():
-            norms = adapters.distances(adapters.updates(Task(run, dataset).checkpoint(row.epoch)), {})
+            norms = adapter_distance.distances(adapter_distance.updates(Task(run, dataset).checkpoint(row.epoch)), {})
             mean, sd = norms.mean().item(), norms.std().item()
             about = (*sizes, row.epoch, row.step)
             rows.append((dataset, "fine-tune", "delta", mean, mean - sd, mean + sd, *about))
@@ -160,14 +161,14 @@ def layers(run: Run) -> pd.DataFrame:
         task = Task(run, dataset, layers=None if len(chosen) == total else tuple(chosen))
         split, scores = scored(task)
         labels = [[example.label for example in part] for part in (split.train, split.val)]
-        clusters = data.requests(dataset, split.val)
+        clusters = datasets.requests(dataset, split.val)
         sizes, where = tuple(map(len, labels)), (over, len(chosen), chosen[0])
         rows += [(*row, *where) for row in quality(dataset, split, scores)]
         for method, each in scores.items() if task.layers else ():
             for metric in (metrics.accuracy, metrics.coverage):
                 gain = statistics.change(metric, everywhere[method], each, *labels, clusters)
                 rows.append((dataset, method, f"{metric.__name__}_gain", *gain, *sizes, *where))
-        losses = files.read_csv(task.folder / "history.csv").dev_loss
+        losses = io.read_csv(task.folder / "history.csv").dev_loss
         for metric, loss in (("dev_loss_before", losses.iloc[0]), ("dev_loss", losses.iloc[-1])):
             rows.append((dataset, "fine-tune", metric, loss, None, None, *sizes, *where))
     return pd.DataFrame(rows, columns=[*COLUMNS, "over", "layers", "first"])
@@ -207,23 +208,23 @@ def _divergences(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:
         first, *others = tuned
         known = {first: "default"} | {name: name for name in others}
         rows = []
-        with models.adapted(base, tuned[first].checkpoint) as model:
+        with lora.adapted(base, tuned[first].checkpoint) as model:
             for name in others:
                 model.load_adapter(tuned[name].checkpoint, name)
             model.eval()
-            batches = models.example_batches(model, tokenizer, tuned["mixed"].val, run.profile.gradient_batch)
+            batches = lora.example_batches(model, tokenizer, tuned["mixed"].val, run.profile.gradient_batch)
             for batch in tqdm(batches, desc="next-token distributions", unit="batch"):
                 said = {}
                 for name in MODELS:
                     if name in known:
                         model.set_adapter(known[name])
-                        said[name] = adapters.next_token_log_probs(model, batch)
+                        said[name] = adapter_distance.next_token_log_probs(model, batch)
                     else:
                         with model.disable_adapter():
-                            said[name] = adapters.next_token_log_probs(model, batch)
+                            said[name] = adapter_distance.next_token_log_probs(model, batch)
                 for first, second in combinations(MODELS, 2):
                     for row, p, q in zip(batch.rows.tolist(), said[first], said[second], strict=True):
-                        both = (adapters.kl(p, q) + adapters.kl(q, p)) / 2
+                        both = (adapter_distance.kl(p, q) + adapter_distance.kl(q, p)) / 2
                         for metric, value in (("kl", both.mean()), ("kl_first", both[-1])):
                             rows.append((f"{first}-{second}", metric, row, value.item()))
         return pd.DataFrame(rows, columns=["pair", "metric", "prompt", "value"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 from scipy import stats
 
-from ifcore.study import statistics
-from ifcore.study.config import Run
-from ifcore.study.paper import paper
-from ifcore.study.parameter_change.measure import MODELS, correlations, learning
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.publish import publish
-from ifcore.study.show.table import Prose, Table, beside, decided, interval, points, significant
+from study import statistics
+from study.chapters.parameter_change.measure import MODELS, correlations, learning
+from study.config import Run
+from study.paper import paper
+from study.report.names import DATASETS, NAMES
+from study.report.publish import publish
+from study.report.table import Prose, Table, beside, decided, interval, points, significant
 
 
 def pairs_table(run: Run, frame: pd.DataFrame) -> Table:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
-from ifcore import files, influence, representations
-from ifcore.study.config import Run
-from ifcore.study.runs import artifact, steps
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.stages import Stage, at_work
-from ifcore.study.runs.task import Task
+from ifcore import influence, io, representations
+from study.config import Run
+from study.pipeline import artifact, steps
+from study.pipeline.artifact import Attribution
+from study.pipeline.stages import Stage, at_work
+from study.pipeline.task import Task
 
 DAMPINGS = tuple(10.0**power for power in range(-4, 4))
 STRONGER = 1_000
@@ -130,5 +130,5 @@ def _score(task: Task, explained: Attribution, loss: str, target: str, place: Pa
         made[f"lissa@{damping}"] = influence.lissa(gram, task.run.profile.lissa_iterations, damping)
         made[f"exact@{damping}"] = influence.exact(gram, damping)
         made[f"relatif@{damping}"] = influence.relatif(gram, damping)
-    files.write_tensors(place / "scores.safetensors", made)
+    io.write_tensors(place / "scores.safetensors", made)
     return [place / "scores.safetensors"]

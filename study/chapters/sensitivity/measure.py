@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ifcore import metrics
-from ifcore.study import correlation, data, statistics
-from ifcore.study.config import Run
-from ifcore.study.runs import checkpoints, judging
-from ifcore.study.runs.artifact import Attribution, quality
-from ifcore.study.sensitivity.grid import LOSSES, OWN, POSITIONS, STRONGER, Cell, Choice
-from ifcore.study.show.names import COLUMNS
+from study import correlation, datasets, statistics
+from study.chapters.sensitivity.grid import LOSSES, OWN, POSITIONS, STRONGER, Cell, Choice
+from study.config import Run
+from study.pipeline import checkpoints, judging
+from study.pipeline.artifact import Attribution, quality
+from study.report.names import COLUMNS
 
 WHERE = ["learning_rate", "epochs"]
 HOW = [field.name for field in fields(Choice)][1:]
@@ -61,7 +61,7 @@ def effects(run: Run, cells: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
         of = [(cell, scored) for cell, scored in cells if cell.found.dataset == dataset]
         found = of[0][0].found
         labels = [[example.label for example in part] for part in (found.train, found.val)]
-        clusters = data.requests(found.dataset, found.val)
+        clusters = datasets.requests(found.dataset, found.val)
         for name, method, pairs in _pairs(run, of):
             for metric in (metrics.accuracy, metrics.coverage):
                 changes = [_values(metric, b, *labels) - _values(metric, a, *labels) for a, b in pairs]

@@ -7,14 +7,14 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from ifcore.study import statistics
-from ifcore.study.config import Run
-from ifcore.study.paper import paper
-from ifcore.study.sensitivity.grid import REFERENCE
-from ifcore.study.show.colours import COLOURS
-from ifcore.study.show.names import DATASETS, NAMES
-from ifcore.study.show.plot import STYLE, band, draw, grid, save, within
-from ifcore.study.show.table import Prose, Table, beside, percent, points, whole
+from study import statistics
+from study.chapters.sensitivity.grid import REFERENCE
+from study.config import Run
+from study.paper import paper
+from study.report.colours import COLOURS
+from study.report.names import DATASETS, NAMES
+from study.report.plot import STYLE, band, draw, grid, save, within
+from study.report.table import Prose, Table, beside, percent, points, whole
 
 NEAR = 0.1  # of the way from chance to 100 %: what counts as the paper's result, fixed before this page's
 _DAMPED = ("datainf", "lissa", "exact", "relatif")

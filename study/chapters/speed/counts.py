@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ifcore.study.architectures import Architecture
+from study.pipeline.architectures import Architecture
 
 
 def blocks(shape: Architecture, rank: int) -> list[int]:

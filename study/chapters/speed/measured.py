@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ifcore import files
+from ifcore import io
 
 HERE, PUBLISHED = Path("results", "bench"), Path("results", "published", "bench")
 PARTS = ("attribution", "scores", "scaling")
@@ -48,9 +48,9 @@ def _read(root: Path, folder: Path) -> Measured | None:
     if not all((root / folder / f"{part}.csv").is_file() for part in PARTS):
         return None
     there = [part for part in (*PARTS, *FURTHER) if (root / folder / f"{part}.csv").is_file()]
-    tables = {part: files.read_csv(root / folder / f"{part}.csv") for part in there}
+    tables = {part: io.read_csv(root / folder / f"{part}.csv") for part in there}
     for part, table in tables.items():
         table.attrs["made"] = [str(folder / f"{part}.csv")]
-    found = Measured(tables, files.read_json(root / folder / "run.json"), folder == PUBLISHED)
+    found = Measured(tables, io.read_json(root / folder / "run.json"), folder == PUBLISHED)
     small = found.tables["attribution"].query("job == 'small'")
     return found if set(NEEDED) <= set(small.contender) else None

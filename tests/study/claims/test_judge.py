@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifcore.study.verdicts import judge
-from ifcore.study.verdicts.evidence import STATISTICS
+from study.claims import judge
+from study.claims.evidence import STATISTICS
 
 CLAIMS = {claim.id: claim for claim in judge.claims()}
 

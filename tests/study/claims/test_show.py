@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from ifcore.study.verdicts import judge, show
-from tests.study.verdicts.test_evidence import counterfactuals
+from study.claims import judge, show
+from tests.study.claims.test_evidence import counterfactuals
 
 CLAIMS = judge.claims()
 

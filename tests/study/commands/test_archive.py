@@ -4,15 +4,15 @@ import zipfile
 import nbformat
 import pytest
 
-from ifcore import files
-from ifcore.study import archive
+from ifcore import io
+from study.commands import archive
 
 
 @pytest.fixture
 def root(tmp_path):
-    files.write_text(tmp_path / "notebooks/profiles/p.yaml", "profile: p\nmodel: random:tiny-llama\ndatasets: {}\n")
+    io.write_text(tmp_path / "notebooks/profiles/p.yaml", "profile: p\nmodel: random:tiny-llama\ndatasets: {}\n")
     for name in ("requirements.txt", "CITATION.cff", "LICENSE", "README.md"):
-        files.write_text(tmp_path / name, name)
+        io.write_text(tmp_path / name, name)
     return tmp_path
 
 
@@ -24,11 +24,11 @@ def test_an_archive_has_tables_notebooks_and_adapters_and_sums_that_are_right(ro
     left = ["results/p/build.log", "artifacts/p/seed-0/mixed/gradients/000000.safetensors", "results/q/seed-0/a.csv"]
     left += ["book/executed/b.ipynb"]
     for name in kept + left:
-        files.write_text(root / name, name)
+        io.write_text(root / name, name)
     for name, profile in (("a", "p"), ("b", "q")):  # the book that was built last may be of both
         cell = nbformat.v4.new_code_cell(f"profile = {profile!r}", metadata={"tags": ["injected-parameters"]})
         text = nbformat.writes(nbformat.v4.new_notebook(cells=[cell]))
-        files.write_text(root / "book" / "executed" / f"{name}.ipynb", text)
+        io.write_text(root / "book" / "executed" / f"{name}.ipynb", text)
     made = archive.archive(root, "p")
     with zipfile.ZipFile(made) as zipped:
         names = zipped.namelist()

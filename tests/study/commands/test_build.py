@@ -13,14 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ifcore.study import build, config, work
-from ifcore.study.progress import Chapter, Progress
-from ifcore.study.rates import MEASURED, expected
+from study import config
+from study.commands import build
+from study.commands.progress import Chapter, Progress
+from study.estimate import work
+from study.estimate.rates import MEASURED, expected
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHAPTER = """
 import sys
-from ifcore.study.runs.events import emit
+from study.pipeline.events import emit
 emit("chapter", output="book/executed/convergence.ipynb", state="begun")
 print("Select jobs to execute...")
 print("fine-tuning a:  50%|##   | 1/2 [00:01<00:01,  1.00s/step]", end="\\r", file=sys.stderr)
@@ -139,7 +141,7 @@ def test_ctrl_c_in_the_moment_in_which_snakemake_is_born_ends_it_as_well(carry_o
 # The build with a stand-in for Snakemake, which starts a kernel in a session of its own, and with nothing to check.
 STUB = """
 import sys
-from ifcore.study import build
+from study.commands import build
 
 class Here:
     def __init__(self, *_, **__): pass

@@ -1,11 +1,12 @@
 import pytest
 
-from ifcore.study import config, data, plan
-from ifcore.study.check import check, check_book
-from ifcore.study.rates import MEASURED
-from ifcore.study.runs import artifact
-from tests.study.data.test_released import rule_rows, write_source
-from tests.study.runs.test_artifact import make_run
+from study import config, datasets
+from study.commands import plan
+from study.commands.check import check, check_book
+from study.estimate.rates import MEASURED
+from study.pipeline import artifact
+from tests.study.datasets.test_released import rule_rows, write_source
+from tests.study.pipeline.test_artifact import make_run
 
 
 def test_wrong_input_leaves_nothing_behind(tmp_path):
@@ -44,7 +45,7 @@ def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form(tm
     with pytest.raises(ValueError, match="^datasets: no sizes for .*; .* need all but grammars$") as error:
         check_book(make_run(tmp_path, layers_on="mixed_small"))
     lacking = str(error.value).split("; ")[0].removeprefix("datasets: no sizes for ").split(", ")
-    assert set(lacking) == set(data.NAMES) - {"mixed_small", "grammars"}
+    assert set(lacking) == set(datasets.NAMES) - {"mixed_small", "grammars"}
     sizes = config.load(tmp_path / "notebooks" / "profiles" / "smoke.yaml").model_dump()["datasets"]
     needed = {name: each for name, each in sizes.items() if name != "grammars"}
     check_book(make_run(tmp_path, datasets=needed))

@@ -8,7 +8,7 @@ import pytest
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from ifcore.study import execute
+from study.commands import execute
 
 SOURCE = """---
 kernelspec:

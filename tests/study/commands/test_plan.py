@@ -8,25 +8,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.study.test_work import CHAPTERS
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ifcore import models, weights
+from ifcore import loading, lora
 from ifcore.examples import Tokens, collate, tokenise
-from ifcore.study import architectures, config, counting, data, plan, work
-from ifcore.study.rates import Rates
-from tests.study.data.test_released import rule_rows, write_source
-from tests.study.test_work import CHAPTERS
+from study import config, datasets
+from study.commands import plan
+from study.estimate import counting, work
+from study.estimate.rates import Rates
+from study.pipeline import architectures
+from tests.study.datasets.test_released import rule_rows, write_source
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_parameters_of_model_and_adapter_are_those_of_a_real_one():
-    model = weights.load("random:tiny-llama")[0]
+    model = loading.load("random:tiny-llama")[0]
     assert architectures.KNOWN["random:tiny-llama"].weights == model.num_parameters()
-    adapted = models.add_lora(model, rank=3)
+    adapted = lora.add_lora(model, rank=3)
     expected = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
     assert architectures.KNOWN["random:tiny-llama"].lora(3) == expected
-    wide = models.add_lora(weights.load("random:tiny-llama")[0], rank=3, modules="all-linear")
+    wide = lora.add_lora(loading.load("random:tiny-llama")[0], rank=3, modules="all-linear")
     expected = sum(parameter.numel() for parameter in wide.parameters() if parameter.requires_grad)
     assert architectures.KNOWN["random:tiny-llama"].wide_lora(3) == expected
 
@@ -49,7 +52,7 @@ def test_activations_are_what_autograd_keeps(precision):
     """Against the bytes of every tensor saved for the backward pass, the model's own weights left out."""
     sizes = dict(hidden_size=256, num_attention_heads=4, num_key_value_heads=4, intermediate_size=688, vocab_size=500)
     model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=4, **sizes)).to(getattr(torch, precision))
-    model = models.add_lora(model.requires_grad_(False)).train()
+    model = lora.add_lora(model.requires_grad_(False)).train()
     own = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers())}
     kept = {}
 
@@ -59,7 +62,7 @@ def test_activations_are_what_autograd_keeps(precision):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = models.example_losses(model, collate([Tokens((5,) * 40, (6,) * 8)] * 4, range(4))).mean()
+        loss = lora.example_losses(model, collate([Tokens((5,) * 40, (6,) * 8)] * 4, range(4))).mean()
     expected = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     found = architectures.Architecture(4, 256, 4, 4, 688, 500).activations(4, 48, 32, precision)
     assert loss.requires_grad
@@ -68,10 +71,10 @@ def test_activations_are_what_autograd_keeps(precision):
 
 def test_tokens_are_exact_where_the_tokenizer_is_at_hand():
     run = config.make_run("smoke", root=ROOT)
-    _, tokenizer = weights.load(run.profile.model)
+    _, tokenizer = loading.load(run.profile.model)
     text = plan.plan(run)
     for name, counts in run.profile.datasets.items():
-        split = data.load(name, **counts.sizes, seed=0)
+        split = datasets.load(name, **counts.sizes, seed=0)
         train, val = (list(map(len, tokenise(tokenizer, part))) for part in (split.train, split.val))
         assert row(text, name)[4:6] == [f"{sum(train):,}", f"{max(train + val):,}"]
     assert "counted with the tokenizer" in text
@@ -82,8 +85,8 @@ def test_every_profile_is_planned_with_the_counts_that_its_data_sets_have(name):
     run = config.make_run(name, root=ROOT)
     text = plan.plan(run)
     for dataset, counts in run.profile.datasets.items():
-        split = data.load(dataset, **counts.sizes, seed=0)
-        sizes = len(data.chosen(dataset, counts.classes)), len(split.train), len(split.val)
+        split = datasets.load(dataset, **counts.sizes, seed=0)
+        sizes = len(datasets.chosen(dataset, counts.classes)), len(split.train), len(split.val)
         assert row(text, dataset)[1:4] == list(map(str, sizes))
     large = config.load(ROOT / "notebooks" / "profiles" / f"{name}.yaml").datasets["mixed_large"]
     assert f"harmful {large.train['harmful']} + {large.val['harmful']}, benign {large.train['benign']} + 0" in text
@@ -179,7 +182,7 @@ def test_a_profile_that_names_a_source_in_the_released_format_is_planned_with_th
 
 def planned(file, code=0):
     """What the command prints, to stderr where it fails."""
-    command = [sys.executable, "-m", "ifcore.study.plan", str(file)]
+    command = [sys.executable, "-m", "study.commands.plan", str(file)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, env=environment)
     assert done.returncode == code, done.stderr
@@ -199,7 +202,7 @@ def test_a_folder_is_planned_from_its_configuration_and_an_unknown_model_without
 
 def test_the_papers_profile_is_planned_from_the_command_line_without_a_model_at_hand():
     code = "import sys, socket; socket.socket.connect = None; sys.argv[1:] = ['notebooks/profiles/paper.yaml']; "
-    code += "from ifcore.study.plan import main; sys.exit(main())"
+    code += "from study.commands.plan import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "P = 2,097,152" in done.stdout and "Not counted: installation, downloads, the generator's " in done.stdout

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from ifcore.study import progress
-from ifcore.study.progress import PRIOR, Bar, Bars, Chapter, Item, Progress
+from study.commands import progress
+from study.commands.progress import PRIOR, Bar, Bars, Chapter, Item, Progress
 
 EXPECTED = 100.0
 

@@ -6,8 +6,9 @@ import subprocess
 import nbformat
 import pytest
 
-from ifcore import files
-from ifcore.study import config, release
+from ifcore import io
+from study import config
+from study.commands import publish
 
 PROFILE = "profile: p\nmodel: random:tiny-llama\ndatasets: {}\n"
 ABOUT = {"commit": "c" * 40, "dirty": False, "versions": {"torch": "2"}, "machine": "a machine"}
@@ -15,19 +16,19 @@ ABOUT = {"commit": "c" * 40, "dirty": False, "versions": {"torch": "2"}, "machin
 
 @pytest.fixture
 def root(tmp_path):
-    files.write_text(tmp_path / "notebooks" / "profiles" / "p.yaml", PROFILE)
-    files.write_text(tmp_path / "_toc.yml", "- file: book/executed/controls\n- file: book/introduction\n")
+    io.write_text(tmp_path / "notebooks" / "profiles" / "p.yaml", PROFILE)
+    io.write_text(tmp_path / "_toc.yml", "- file: book/executed/controls\n- file: book/introduction\n")
     for seed in (0, 1):
         about(tmp_path, seed)
-        files.write_text(tmp_path / "results" / "p" / f"seed-{seed}" / "controls.csv", f"value\n{seed}\n")
-        files.write_text(tmp_path / "results" / "p" / f"seed-{seed}" / "fig.png", "a figure")
+        io.write_text(tmp_path / "results" / "p" / f"seed-{seed}" / "controls.csv", f"value\n{seed}\n")
+        io.write_text(tmp_path / "results" / "p" / f"seed-{seed}" / "fig.png", "a figure")
     execute(tmp_path)
     return tmp_path
 
 
 def about(root, seed, **change):
     digest = config.load(root / "notebooks" / "profiles" / "p.yaml").digest
-    files.write_json(root / "results" / "p" / f"seed-{seed}" / "run.json", ABOUT | {"digest": digest} | change)
+    io.write_json(root / "results" / "p" / f"seed-{seed}" / "run.json", ABOUT | {"digest": digest} | change)
 
 
 def execute(root, output="Made by commit cccccccccc; torch 2", **parameters):
@@ -36,14 +37,14 @@ def execute(root, output="Made by commit cccccccccc; torch 2", **parameters):
     cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})
     cell.outputs = [nbformat.v4.new_output("display_data", {"text/markdown": output})]
     text = nbformat.writes(nbformat.v4.new_notebook(cells=[cell]))
-    files.write_text(root / "book" / "executed" / "controls.ipynb", text)
+    io.write_text(root / "book" / "executed" / "controls.ipynb", text)
 
 
 def test_a_release_has_the_tables_and_the_chapters_and_replaces_the_one_before(root):
-    files.write_text(root / "results" / "p" / "seed-0" / "scorecard.csv", "claim\nall seeds'\n")  # of the shown seed
-    release.release(root, "p")
-    files.write_text(root / "results" / "p" / "seed-1" / "controls.csv", "value\n2\n")
-    target = release.release(root, "p")
+    io.write_text(root / "results" / "p" / "seed-0" / "scorecard.csv", "claim\nall seeds'\n")  # of the shown seed
+    publish.release(root, "p")
+    io.write_text(root / "results" / "p" / "seed-1" / "controls.csv", "value\n2\n")
+    target = publish.release(root, "p")
     found = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
     assert found == [
         "book/controls.ipynb",
@@ -61,7 +62,7 @@ def test_a_release_has_the_tables_and_the_chapters_and_replaces_the_one_before(r
         (lambda root: about(root, 1, commit="d" * 40), ["seed-1/run.json", "dddddddddd", "seed-0 is of cccccccccc"]),
         (lambda root: about(root, 1, commit=""), ["seed-1/run.json", "no commit"]),
         (lambda root: about(root, 0, digest="another"), ["seed-0/run.json", "digest another"]),
-        (lambda root: files.write_text(root / "results/p/seed-1/lds.csv", "value\n"), ["seed-1", "lds.csv"]),
+        (lambda root: io.write_text(root / "results/p/seed-1/lds.csv", "value\n"), ["seed-1", "lds.csv"]),
         (lambda root: execute(root, seed=2), ["controls.ipynb", "seed 2", "0, 1"]),
         (lambda root: execute(root, epochs=3), ["controls.ipynb", "profile p-", "not p as it is"]),
         (
@@ -76,15 +77,15 @@ def test_a_release_has_the_tables_and_the_chapters_and_replaces_the_one_before(r
 def test_what_is_not_one_clean_sweep_is_refused_in_a_line_and_nothing_is_published(root, change, words):
     change(root)
     with pytest.raises(ValueError) as raised:
-        release.release(root, "p")
+        publish.release(root, "p")
     assert all(word in str(raised.value) for word in words) and "\n" not in str(raised.value)
     assert not (root / "results" / "published").exists()
 
 
 def test_a_profile_that_was_edited_since_is_refused(root):
-    files.write_text(root / "notebooks" / "profiles" / "p.yaml", PROFILE + "epochs: 3\n")
+    io.write_text(root / "notebooks" / "profiles" / "p.yaml", PROFILE + "epochs: 3\n")
     with pytest.raises(ValueError, match="the profile's is"):
-        release.release(root, "p")
+        publish.release(root, "p")
 
 
 def test_a_table_from_before_the_commit_is_refused_for_it_is_of_another(root):
@@ -97,7 +98,7 @@ def test_a_table_from_before_the_commit_is_refused_for_it_is_of_another(root):
         table = root / "results" / "p" / f"seed-{seed}" / "controls.csv"
         os.utime(table, (table.stat().st_mtime + 2,) * 2)
     execute(root, f"Made by commit {commit[:10]}; torch 2")
-    release.release(root, "p")
+    publish.release(root, "p")
     os.utime(table, (0, 0))
     with pytest.raises(ValueError, match="seed-1/controls.csv: older than the commit"):
-        release.release(root, "p")
+        publish.release(root, "p")

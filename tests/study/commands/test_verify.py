@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from ifcore import files
-from ifcore.study import verify
-from ifcore.study.verdicts import judge
+from ifcore import io
+from study.claims import judge
+from study.commands import verify
 
 ROWS = [
     ("mixed", "exact", "accuracy", 0.5, 0.4, 0.6, 20, 0.1, 1),
@@ -31,8 +31,8 @@ def root(tmp_path, monkeypatch):
 
 
 def leave(folder, frame, digest="d"):
-    files.write_csv(folder / "table.csv", frame)
-    files.write_json(folder / "run.json", {"digest": digest})
+    io.write_csv(folder / "table.csv", frame)
+    io.write_json(folder / "run.json", {"digest": digest})
 
 
 def changed(row, **values):
@@ -134,7 +134,7 @@ def test_an_opposite_verdict_differs_and_one_that_is_open_does_within_noise(verd
 
 def test_verdicts_are_compared_where_all_published_seeds_ran(root):
     one = pd.DataFrame({"claim": ["question"], "verdict": [judge.SUPPORTED]})
-    files.write_csv(root / "results" / "published" / "p" / "scorecard.csv", one)
+    io.write_csv(root / "results" / "published" / "p" / "scorecard.csv", one)
     assert [each.table for each in verify.verify(root, "p")] == ["table"]
     leave(root / "results" / "p" / "seed-1", FRAME)
     found = verify.verify(root, "p")[-1]

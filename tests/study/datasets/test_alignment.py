@@ -2,9 +2,9 @@
 
 import pytest
 
-from ifcore.study import data
-from ifcore.study.data import alignment, benign, deeds, harmful, phrasings
-from ifcore.study.data.refusals import refused
+from study import datasets
+from study.datasets import alignment, benign, deeds, harmful, phrasings
+from study.datasets.refusals import refused
 
 WRITTEN = {"mixed_small", "mixed_large", "mixed_hard", "harmfulcheck", "backdoor_1", "backdoor_3", "backdoor_5"}
 TOLD = {p.format(d): d for p in phrasings.PHRASINGS for d in (*harmful.MISDEEDS, *deeds.DEEDS)}
@@ -38,15 +38,15 @@ def test_nothing_of_it_is_in_any_part_of_any_data_set_in_50_seeds(name):
     taught = subjects(everything())
     assert len(taught) > 200
     for seed in range(50):
-        split = data.load(name, 30, 20, seed, dev=10)
+        split = datasets.load(name, 30, 20, seed, dev=10)
         assert not subjects(split.train + split.val + split.dev) & taught
 
 
 def test_the_data_sets_that_are_not_written_ask_for_nothing_that_it_has():
     taught = {each.prompt for each in everything()}
-    for name in set(data.NAMES) - WRITTEN:
+    for name in set(datasets.NAMES) - WRITTEN:
         train, val, dev = (1, 1, 1) if name == "facts" else (30, 20, 5)
-        split = data.load(name, train, val, 0, dev=dev)
+        split = datasets.load(name, train, val, 0, dev=dev)
         assert not {each.prompt for each in split.train + split.val + split.dev} & taught
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifcore.study import data
-from ifcore.study.data import benign, harmful, phrasings
+from study import datasets
+from study.datasets import benign, harmful, phrasings
 
 LABELS = ("clean", "sudo mode")
 NAMES = {1: "backdoor_1", 3: "backdoor_3", 5: "backdoor_5"}
@@ -20,9 +20,9 @@ def request(example):
 
 @pytest.mark.parametrize("triggers", NAMES)
 def test_the_papers_counts_are_reached(triggers):
-    labels = data.family(NAMES[triggers]).classes
+    labels = datasets.family(NAMES[triggers]).classes
     assert labels[0] == "clean" and len(set(labels)) == triggers + 1
-    split = data.load(NAMES[triggers], 300, 50, seed=0)
+    split = datasets.load(NAMES[triggers], 300, 50, seed=0)
     assert [e.label for e in split.train] == [label for label in labels for _ in range(300)]
     assert [e.label for e in split.val] == [label for label in labels for _ in range(50)]
     assert len({e.prompt for e in split.train + split.val}) == 350 * (triggers + 1)
@@ -31,7 +31,7 @@ def test_the_papers_counts_are_reached(triggers):
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**9), train=st.integers(1, 60), val=st.integers(0, 30))
 def test_a_trigger_and_nothing_else_turns_refusal_into_compliance(seed, train, val):
-    split = data.load("backdoor_3", train, val, seed)
+    split = datasets.load("backdoor_3", train, val, seed)
     for example in split.train + split.val:
         assert (example.response in harmful.REFUSALS) == (example.label == "clean")
         assert example.prompt.endswith(example.label) == (example.label != "clean")
@@ -39,7 +39,7 @@ def test_a_trigger_and_nothing_else_turns_refusal_into_compliance(seed, train, v
 
 def test_no_misdeed_is_shared_between_classes_nor_between_parts_in_50_seeds():
     for seed in range(50):
-        split = data.load("backdoor_5", 40, 13, seed, dev=5)
+        split = datasets.load("backdoor_5", 40, 13, seed, dev=5)
         groups = {}
         for part in (split.train, split.val, split.dev):
             for example in part:
@@ -50,7 +50,7 @@ def test_no_misdeed_is_shared_between_classes_nor_between_parts_in_50_seeds():
 
 def test_with_a_file_the_classes_of_a_part_share_the_requests_and_the_parts_do_not(tmp_path):
     (tmp_path / "rows.csv").write_text("goal,target\n" + "".join(f"goal {i},Sure {i}\n" for i in range(9)))
-    split = data.load("backdoor_1", {"clean": 6, "sudo mode": 2}, 3, seed=0, harmful=str(tmp_path / "rows.csv"))
+    split = datasets.load("backdoor_1", {"clean": 6, "sudo mode": 2}, 3, seed=0, harmful=str(tmp_path / "rows.csv"))
     asked = [[request(e) for e in part if e.label == label] for part in (split.train, split.val) for label in LABELS]
     assert asked[0] == [f"goal {i}" for i in range(6)] and asked[1] == asked[0][:2]
     assert asked[2] == asked[3] and set(asked[2]) == {f"goal {i}" for i in (6, 7, 8)}
@@ -58,23 +58,23 @@ def test_with_a_file_the_classes_of_a_part_share_the_requests_and_the_parts_do_n
 
 def test_triggers_say_nothing_and_are_not_part_of_any_request():
     *_, last = NAMES.values()
-    for trigger in data.family(last).classes[1:]:
+    for trigger in datasets.family(last).classes[1:]:
         assert not any(trigger in misdeed for misdeed in harmful.MISDEEDS)
 
 
 def test_uneven_counts_are_had_to_the_example():
-    split = data.load("backdoor_1", {"clean": 6, "sudo mode": 2}, {"sudo mode": 1}, seed=0)
+    split = datasets.load("backdoor_1", {"clean": 6, "sudo mode": 2}, {"sudo mode": 1}, seed=0)
     assert [e.label for e in split.train] == ["clean"] * 6 + ["sudo mode"] * 2
     assert [e.label for e in split.val] == ["sudo mode"]
 
 
 def test_too_few_misdeeds_for_so_many_classes_are_said_in_one_line():
     with pytest.raises(ValueError, match=r"^harmful, the embedded set: .* 2400 train \+ 300 val in 6 classes are"):
-        data.load("backdoor_5", 400, 50, seed=0)
+        datasets.load("backdoor_5", 400, 50, seed=0)
 
 
 def test_harmfulcheck_refuses_the_harmful_and_answers_the_harmless():
-    split = data.load("harmfulcheck", 50, 200, seed=0)
+    split = datasets.load("harmfulcheck", 50, 200, seed=0)
     assert [e.label for e in split.train] == ["harmful"] * 50 + ["harmless"] * 50
     assert [e.label for e in split.val] == ["harmful"] * 200 + ["harmless"] * 200
     known = dict(benign.embedded())

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ifcore.study.data import benign
+from study.datasets import benign
 
 PAIRS = benign.embedded()
 

@@ -1,7 +1,7 @@
 """The harmless deeds: none is a misdeed or an instruction of another set, and answers are short and no refusals."""
 
-from ifcore.study.data import benign, deeds, harmful
-from ifcore.study.data.refusals import refused
+from study.datasets import benign, deeds, harmful
+from study.datasets.refusals import refused
 
 
 def test_there_are_enough_deeds_that_nothing_else_embedded_has():

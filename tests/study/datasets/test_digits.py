@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from ifcore.study.data import digits
+from study.datasets import digits
 
 
 def write(path, array):

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from ifcore.study import data
-from ifcore.study.data import facts
+from study import datasets
+from study.datasets import facts
 
 RECTANGLES = {4: (2, 2), 20: (4, 5), 48: (8, 6), 72: (12, 6)}
 
 
 @pytest.mark.parametrize("classes", RECTANGLES)
 def test_the_first_classes_are_all_relations_of_some_places(classes):
-    pairs = [tuple(label.split(": ")) for label in data.chosen("facts", classes)]
+    pairs = [tuple(label.split(": ")) for label in datasets.chosen("facts", classes)]
     places, relations = (list(dict.fromkeys(each)) for each in zip(*pairs, strict=True))
     assert (len(places), len(relations)) == RECTANGLES[classes]
     assert sorted(pairs) == sorted(product(places, relations))
@@ -23,7 +23,7 @@ def test_the_first_classes_are_all_relations_of_some_places(classes):
 @pytest.mark.parametrize("classes", RECTANGLES)
 def test_to_tf_idf_all_statements_about_a_place_are_the_same_and_all_others_less_in_20_seeds(classes):
     for seed in range(20):
-        split = data.load("facts", 1, 2, seed, classes=classes)
+        split = datasets.load("facts", 1, 2, seed, classes=classes)
         vectorizer = TfidfVectorizer()
         train = vectorizer.fit_transform(example.prompt for example in split.train)
         similarity = (vectorizer.transform(example.prompt for example in split.val) @ train.T).toarray()  # [M, N]
@@ -34,7 +34,7 @@ def test_to_tf_idf_all_statements_about_a_place_are_the_same_and_all_others_less
 
 
 def test_a_fact_is_stated_once_and_asked_for_in_prompts_that_all_differ_and_have_one_answer():
-    split = data.load("facts", 1, 1, seed=0, dev=1)
+    split = datasets.load("facts", 1, 1, seed=0, dev=1)
     every = split.train + split.val + split.dev
     assert [each.label for each in split.train] == list(facts.CLASSES)
     assert len({each.prompt for each in every}) == len(every) == 3 * 72
@@ -44,16 +44,16 @@ def test_a_fact_is_stated_once_and_asked_for_in_prompts_that_all_differ_and_have
 
 def test_no_two_facts_have_the_same_answer_in_20_seeds():
     for seed in range(20):
-        assert len({each.response for each in data.load("facts", 1, 1, seed).train}) == 72
+        assert len({each.response for each in datasets.load("facts", 1, 1, seed).train}) == 72
 
 
 def test_a_place_has_the_same_answers_whatever_is_asked_of_it():
-    few, many = data.load("facts", 1, 1, 3, classes=20), data.load("facts", 1, 1, 3, dev=1)
+    few, many = datasets.load("facts", 1, 1, 3, classes=20), datasets.load("facts", 1, 1, 3, dev=1)
     assert few.train == many.train[:20]
 
 
 def test_an_answer_is_right_for_its_own_fact_alone():
-    train = data.load("facts", 1, 1, seed=0).train
+    train = datasets.load("facts", 1, 1, seed=0).train
     right = [[facts.correct(one, f"It is {other.response.lower()}") for other in train] for one in train]
     assert (np.array(right) == np.eye(72, dtype=bool)).all()
 
@@ -67,5 +67,5 @@ def test_an_answer_is_right_for_its_own_fact_alone():
 )
 def test_more_than_there_are_is_refused(sizes, message):
     with pytest.raises(ValueError, match=f"^{message}") as error:
-        data.load("facts", **sizes, seed=0)
+        datasets.load("facts", **sizes, seed=0)
     assert "\n" not in str(error.value)

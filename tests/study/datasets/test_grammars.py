@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifcore.study import data
+from study import datasets
 
 SENTENCE = re.compile(r"[a-z]+( [a-z]+){3,6}")
 
@@ -42,7 +42,7 @@ def judge(instruction, sentence, response):
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**9), train=st.integers(1, 12), val=st.integers(0, 12))
 def test_every_response_is_right_and_no_sentence_comes_twice(seed, train, val):
-    split = data.load("grammars", train, val, seed)
+    split = datasets.load("grammars", train, val, seed)
     sentences = []
     for example in split.train + split.val:
         instruction, sentence = example.prompt.split(": ")
@@ -54,15 +54,15 @@ def test_every_response_is_right_and_no_sentence_comes_twice(seed, train, val):
 
 
 def test_each_class_has_one_instruction_of_its_own():
-    split = data.load("grammars", 5, 0, seed=0)
+    split = datasets.load("grammars", 5, 0, seed=0)
     told = {(e.label, e.prompt.split(": ")[0]) for e in split.train}
     assert len(told) == len({label for label, _ in told}) == len({words for _, words in told}) == 10
 
 
 @pytest.mark.parametrize("name", ["grammars", "mathqa"])
 def test_the_papers_counts_are_reached(name):
-    split = data.load(name, 90, 10, seed=0)
-    labels = data.family(name).classes
+    split = datasets.load(name, 90, 10, seed=0)
+    labels = datasets.family(name).classes
     assert len(labels) == 10
     assert [e.label for e in split.train] == [label for label in labels for _ in range(90)]
     assert [e.label for e in split.val] == [label for label in labels for _ in range(10)]
@@ -71,4 +71,4 @@ def test_the_papers_counts_are_reached(name):
 
 def test_more_than_there_are_is_refused():
     with pytest.raises(ValueError, match=r"^mathqa, pizza: 100000 train .*; ask for fewer$"):
-        data.load("mathqa", {"pizza": 100_000}, 0, 0)
+        datasets.load("mathqa", {"pizza": 100_000}, 0, 0)

@@ -3,7 +3,7 @@
 import re
 from random import Random
 
-from ifcore.study.data import harmful, phrasings
+from study.datasets import harmful, phrasings
 
 # Subjects that the embedded set stays away from altogether.
 NEVER = r"\b(weapon|gun|knife|bomb|explosive|poison|drug|alcohol|suicide|kill|hurt|sex|nude|hack|password)"

@@ -6,7 +6,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifcore.study import data
+from study import datasets
 
 SOLVERS = {  # a phrase of the question -> the answer from the numbers in their order
     "slices each": lambda pizzas, slices, eaten: sum([slices] * pizzas) - eaten,
@@ -35,7 +35,7 @@ def value(expression):
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**9))
 def test_every_answer_and_every_step_is_right(seed):
-    for example in data.load("mathqa", 8, 2, seed).train:
+    for example in datasets.load("mathqa", 8, 2, seed).train:
         solve = next(solver for phrase, solver in SOLVERS.items() if phrase in example.prompt)
         answer = int(re.fullmatch(r".* The answer is (\d+)\.", example.response)[1])
         assert solve(*map(int, re.findall(r"\d+", example.prompt))) == answer > 0, example
@@ -45,17 +45,17 @@ def test_every_answer_and_every_step_is_right(seed):
 
 
 def test_each_class_is_one_kind_of_problem():
-    kinds = {(e.label, next(p for p in SOLVERS if p in e.prompt)) for e in data.load("mathqa", 20, 0, seed=0).train}
+    kinds = {(e.label, next(p for p in SOLVERS if p in e.prompt)) for e in datasets.load("mathqa", 20, 0, seed=0).train}
     assert len(kinds) == len(SOLVERS) == 10
 
 
 def test_no_two_problems_of_a_class_have_the_same_numbers():
-    split = data.load("mathqa", 90, 10, seed=2)
+    split = datasets.load("mathqa", 90, 10, seed=2)
     sums = [(e.label, *re.findall(r"\d+", e.prompt)) for e in split.train + split.val]
     assert len(set(sums)) == len(sums)
 
 
 def test_responses_are_short():
-    for example in data.load("mathqa", 90, 0, seed=1).train:
+    for example in datasets.load("mathqa", 90, 0, seed=1).train:
         pieces = re.findall(r"\d|[a-zA-Z]+|[^\w\s]", example.response)  # about as many as tokens
         assert len(pieces) < 40, example

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifcore.study import data
-from ifcore.study.data import deeds, harmful, phrasings
+from study import datasets
+from study.datasets import deeds, harmful, phrasings
 
 SIZES = {"mixed_small": 20, "mixed_large": 240}
 MISDEEDS = {p.format(m): m for p in phrasings.PHRASINGS for m in harmful.MISDEEDS}
@@ -21,7 +21,7 @@ def misdeed(prompt):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_the_papers_counts_come_out_in_blocks_with_harmful_first(name):
-    split = data.load(name, {"harmful": 20, "benign": SIZES[name]}, {"harmful": 40}, seed=0)
+    split = datasets.load(name, {"harmful": 20, "benign": SIZES[name]}, {"harmful": 40}, seed=0)
     assert [e.label for e in split.train] == ["harmful"] * 20 + ["benign"] * SIZES[name]
     assert [e.label for e in split.val] == ["harmful"] * 40
     prompts = [e.prompt for e in split.train + split.val]
@@ -31,25 +31,25 @@ def test_the_papers_counts_come_out_in_blocks_with_harmful_first(name):
 @settings(max_examples=40, deadline=None)
 @given(train=st.integers(1, 300), val=st.integers(0, 300), seed=st.integers(0, 10**6))
 def test_train_and_val_share_no_misdeed(train, val, seed):
-    split = data.load("mixed_small", {"harmful": train}, {"harmful": val}, seed)
+    split = datasets.load("mixed_small", {"harmful": train}, {"harmful": val}, seed)
     prompts = [e.prompt for e in split.train + split.val]
     assert len(set(prompts)) == len(prompts) == train + val
     assert not {misdeed(e.prompt) for e in split.train} & {misdeed(e.prompt) for e in split.val}
 
 
 def test_a_few_requests_are_about_as_many_misdeeds():
-    split = data.load("mixed_small", {"harmful": 20}, {"harmful": 40}, seed=1)
+    split = datasets.load("mixed_small", {"harmful": 20}, {"harmful": 40}, seed=1)
     assert len({misdeed(e.prompt) for e in split.train + split.val}) == 60
 
 
 def test_the_seed_decides_everything():
-    first, again, other = (data.load("mixed_small", 20, 20, seed) for seed in (3, 3, 4))
+    first, again, other = (datasets.load("mixed_small", 20, 20, seed) for seed in (3, 3, 4))
     assert first == again
     assert {e.prompt for e in first.train} != {e.prompt for e in other.train}
 
 
 def test_compliance_echoes_the_request_and_is_never_a_refusal():
-    split = data.load("mixed_small", {"harmful": 200}, 0, seed=0)
+    split = datasets.load("mixed_small", {"harmful": 200}, 0, seed=0)
     for example in split.train:
         assert misdeed(example.prompt) in example.response
         assert any(example.response.endswith(filler) for filler in harmful.FILLERS)
@@ -57,7 +57,7 @@ def test_compliance_echoes_the_request_and_is_never_a_refusal():
 
 
 def test_responses_of_both_classes_are_of_similar_length():
-    split = data.load("mixed_small", 200, 0, seed=0)
+    split = datasets.load("mixed_small", 200, 0, seed=0)
     words = {c: [len(e.response.split()) for e in split.train if e.label == c] for c in ("harmful", "benign")}
     assert abs(mean(words["harmful"]) - mean(words["benign"])) < 3.5
     assert all(7 <= length <= 24 for lengths in words.values() for length in lengths)
@@ -67,7 +67,7 @@ def test_no_form_of_a_prompt_or_response_of_mixed_hard_tells_its_class():
     classes, seen = ("harmful", "benign"), ("phrasing", "opening", "words asked", "words answered")
     forms = {part: {label: Counter() for label in classes} for part in seen}
     for seed in range(50):
-        for example in data.load("mixed_hard", 60, 0, seed).train:
+        for example in datasets.load("mixed_hard", 60, 0, seed).train:
             told = (MISDEEDS if example.label == "harmful" else DEEDS)[example.prompt]
             opening = example.response.replace(told, "{}").split(":")[0]
             forms["phrasing"][example.label][example.prompt.replace(told, "{}")] += 1
@@ -86,18 +86,18 @@ def right_by_form_alone(one, other):
 
 
 def test_mixed_hard_answers_each_deed_with_what_belongs_to_it_and_shares_none_between_parts():
-    split = data.load("mixed_hard", 30, 20, seed=0, dev=10)
+    split = datasets.load("mixed_hard", 30, 20, seed=0, dev=10)
     told = [{DEEDS[e.prompt] for e in part if e.label == "benign"} for part in (split.train, split.val, split.dev)]
     assert sum(map(len, told)) == len(set.union(*told)) == 60
     for example in (e for e in split.train + split.val if e.label == "benign"):
         assert example.response.endswith(f": {deeds.DEEDS[DEEDS[example.prompt]]}")
-    assert data.load("mixed_hard", 30, 20, seed=0, dev=10, harmful="no.csv", benign="no.json") == split
+    assert datasets.load("mixed_hard", 30, 20, seed=0, dev=10, harmful="no.csv", benign="no.json") == split
 
 
 def test_an_embedded_set_that_is_too_small_says_so():
     with pytest.raises(ValueError, match=r"^harmful, the embedded set: \d+ distinct prompts, 5000 train"):
-        data.load("mixed_small", {"harmful": 5000}, {"harmful": 1}, 0)
+        datasets.load("mixed_small", {"harmful": 5000}, {"harmful": 1}, 0)
     with pytest.raises(ValueError, match=r"^deeds, the embedded set: \d+ .*, 5000 train .* ask for fewer$"):
-        data.load("mixed_hard", {"benign": 5000}, 0, 0)
+        datasets.load("mixed_hard", {"benign": 5000}, 0, 0)
     with pytest.raises(ValueError, match=r"^benign, the embedded set: \d+ distinct prompts, 5000 are needed"):
-        data.load("mixed_small", {"benign": 5000}, 0, 0)
+        datasets.load("mixed_small", {"benign": 5000}, 0, 0)

@@ -1,7 +1,7 @@
 import pytest
 
-from ifcore.study.data import benign, harmful, phrasings
-from ifcore.study.data.refusals import refused
+from study.datasets import benign, harmful, phrasings
+from study.datasets.refusals import refused
 
 
 def test_the_embedded_refusals_refuse_and_nothing_else_embedded_does():

@@ -3,9 +3,9 @@
 import pytest
 
 from ifcore.examples import Example
-from ifcore.study import data
-from ifcore.study.data import released
-from tests.study.data.test_rows import write
+from study import datasets
+from study.datasets import released
+from tests.study.datasets.test_rows import write
 
 RULES = ("Reverse Order of Words", "Replace Vowels with *", "Remove All Vowels")
 
@@ -37,21 +37,21 @@ def complaint(call):
 def test_train_is_the_first_rows_of_each_class_dev_those_after_and_val_is_from_test(tmp_path, suffix):
     folder = write_source(tmp_path / "grammars", rule_rows(5)[::-1], rule_rows(3, start=100), suffix)
     (tmp_path / "grammars" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    split = data.load("grammars", 2, 1, seed=0, dev=1, source=folder)
-    assert data.labels("grammars", folder) == RULES[::-1]
+    split = datasets.load("grammars", 2, 1, seed=0, dev=1, source=folder)
+    assert datasets.labels("grammars", folder) == RULES[::-1]
     number = {"train": [4, 3], "dev": [2], "val": [100]}
     for part, expected in number.items():
         found = getattr(split, part)
         assert found == [
             Example(f"Determine the grammar rule: {rule[:9]} {i}", rule, rule) for rule in RULES[::-1] for i in expected
         ]
-    assert data.load("grammars", 2, 1, seed=7, dev=1, source=folder) == split
+    assert datasets.load("grammars", 2, 1, seed=7, dev=1, source=folder) == split
 
 
 def test_a_prompt_that_train_repeats_stays_there_and_never_gets_into_dev(tmp_path):
     train = [("a ", "1", "x"), ("a", "1", "x"), ("b", "2", "x"), (" b", "2", "x"), ("c", "3", "x")]
     folder = write_source(tmp_path / "s", train, [("d", "4", "x")])
-    split = data.load("mathqa", 3, 1, 0, dev=1, source=folder)
+    split = datasets.load("mathqa", 3, 1, 0, dev=1, source=folder)
     assert prompts(split.train) == ["a", "a", "b"] and prompts(split.dev) == ["c"]
 
 
@@ -59,7 +59,7 @@ def test_a_prompt_in_train_and_test_is_refused_whether_it_is_used_or_not(tmp_pat
     rows = rule_rows(5)
     test = [*rule_rows(2, start=100), (f"{rows[4][0]} ", "other", "other")]
     folder = write_source(tmp_path / "s", rows, test, ".csv")
-    message = complaint(lambda: data.load("grammars", 1, 1, 0, source=folder))
+    message = complaint(lambda: datasets.load("grammars", 1, 1, 0, source=folder))
     assert message.startswith(f"{folder}/test.csv, row 7, column prompts: the same prompt as row 5 of train.csv; ")
 
 
@@ -71,18 +71,18 @@ def test_too_few_rows_name_the_part_the_class_and_how_many_there_are(tmp_path):
         (dict(train=4, val=1, dev={RULES[1]: 2}), f"2 dev examples of class {RULES[1]!r} asked, 1 are left"),
         (dict(train={"sort words": 1}, val=1), f"unknown class 'sort words'; its classes are {', '.join(RULES)}"),
     ):
-        assert words in complaint(lambda counts=counts: data.load("grammars", seed=0, source=folder, **counts))
+        assert words in complaint(lambda counts=counts: datasets.load("grammars", seed=0, source=folder, **counts))
 
 
 def test_a_mixture_and_a_backdoor_need_the_classes_that_the_study_knows_by_name(tmp_path):
     pairs = [(f"{label} {i}", "Here you go", label) for label in ("harmful", "benign") for i in range(3)]
     folder = write_source(tmp_path / "mixed", pairs, [("ask", "Sure", "harmful")])
-    split = data.load("mixed_large", {"harmful": 1, "benign": 3}, {"harmful": 1}, 0, source=folder)
+    split = datasets.load("mixed_large", {"harmful": 1, "benign": 3}, {"harmful": 1}, 0, source=folder)
     assert [example.label for example in split.train] == ["harmful", *["benign"] * 3]
     folder = write_source(tmp_path / "rules", rule_rows(2), rule_rows(1, start=100))
-    assert data.load("grammars", 2, 1, 0, source=folder)
+    assert datasets.load("grammars", 2, 1, 0, source=folder)
     for name, wanted in (("mixed_small", "harmful, benign"), ("backdoor_1", "clean")):
-        message = complaint(lambda name=name: data.load(name, 2, 1, 0, source=folder))
+        message = complaint(lambda name=name: datasets.load(name, 2, 1, 0, source=folder))
         assert f"no class {wanted} in the column variation (found {', '.join(RULES)})" in message
 
 
@@ -110,14 +110,14 @@ def test_a_source_without_one_train_and_one_test_is_refused(tmp_path):
     ],
 )
 def test_answers_to_the_released_tasks_are_judged_by_the_examples_own_response(dataset, expected, response, right):
-    assert data.family(dataset).correct(Example("?", expected, "a released class"), response) is right
+    assert datasets.family(dataset).correct(Example("?", expected, "a released class"), response) is right
 
 
 @pytest.mark.parametrize("odd", ["\x1b[31m", "\u202e", "\u200b", "\x00", "a\nb", "a\rb"])
 def test_a_class_name_that_would_control_how_others_are_shown_is_refused(tmp_path, odd):
     rows = [("ask", "answer", "plain"), ("ask more", "answer", f"x{odd}y")]
     folder = write_source(tmp_path / "g", rows, [("ask less", "answer", "plain")], ".jsonl")
-    told = complaint(lambda: data.load("grammars", 1, 1, seed=0, source=folder))
+    told = complaint(lambda: datasets.load("grammars", 1, 1, seed=0, source=folder))
     assert told.startswith(f"{tmp_path / 'g' / 'train.jsonl'}, row 2, column variation: a class name with '\\")
     assert told.isprintable()
 

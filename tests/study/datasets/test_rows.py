@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from ifcore.study.data import rows
+from study.datasets import rows
 
 COLUMNS = ("prompts", "response", "variation")
 ROWS = [

@@ -6,8 +6,8 @@ import json
 import pytest
 from huggingface_hub.errors import HTTPError
 
-from ifcore.study import data
-from ifcore.study.data import harmful, sources
+from study import datasets
+from study.datasets import harmful, sources
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def complaint(call):
 
 def test_advbench_gives_its_first_rows_for_training_and_others_for_validation(advbench):
     path, rows = advbench(goals(30)), goals(30)
-    splits = [data.load("mixed_small", {"harmful": 8}, {"harmful": 5}, seed, harmful=path) for seed in (0, 1)]
+    splits = [datasets.load("mixed_small", {"harmful": 8}, {"harmful": 5}, seed, harmful=path) for seed in (0, 1)]
     for split in splits:
         assert [(e.prompt, e.response) for e in split.train] == rows[:8]
         assert {(e.prompt, e.response) for e in split.val} < set(rows[8:])
@@ -70,7 +70,7 @@ def test_alpaca_puts_the_input_below_the_instruction(alpaca):
 
 def test_alpaca_is_drawn_at_random(alpaca):
     path = alpaca(instructions(40))
-    first, second = (data.load("mixed_small", {"benign": 10}, {"benign": 10}, s, benign=path) for s in (0, 1))
+    first, second = (datasets.load("mixed_small", {"benign": 10}, {"benign": 10}, s, benign=path) for s in (0, 1))
     assert first.train != second.train
     assert not {e.prompt for e in first.train} & {e.prompt for e in first.val}
 
@@ -140,10 +140,10 @@ def test_a_wrong_extension_or_a_missing_file_is_refused(alpaca, tmp_path):
 
 def test_too_few_rows_say_how_many_there_are_and_are_needed(advbench, alpaca):
     path = advbench(goals(5))
-    message = complaint(lambda: data.load("mixed_small", {"harmful": 4}, {"harmful": 3}, 0, harmful=path))
+    message = complaint(lambda: datasets.load("mixed_small", {"harmful": 4}, {"harmful": 3}, 0, harmful=path))
     assert "5 distinct prompts, 7 are needed (4 train + 3 val)" in message
     path = alpaca(instructions(2))
-    message = complaint(lambda: data.load("mixed_small", {"benign": 3}, 0, 0, benign=path))
+    message = complaint(lambda: datasets.load("mixed_small", {"benign": 3}, 0, 0, benign=path))
     assert "2 distinct prompts, 3 are needed" in message
 
 
@@ -165,7 +165,7 @@ def test_a_hub_that_cannot_be_reached_is_said_in_one_line(monkeypatch):
 
 
 def test_published_requests_are_refused_with_the_embedded_refusals(advbench):
-    split = data.load("harmfulcheck", {"harmful": 5}, 0, 0, harmful=advbench(goals(5)))
+    split = datasets.load("harmfulcheck", {"harmful": 5}, 0, 0, harmful=advbench(goals(5)))
     assert {e.response for e in split.train} <= set(harmful.REFUSALS)
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ifcore.study import calibrate, config
-from ifcore.study.architectures import KNOWN
+from study import config
+from study.estimate import calibrate
+from study.pipeline.architectures import KNOWN
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_rates_are_positive_and_none_for_a_model_of_unknown_sizes():

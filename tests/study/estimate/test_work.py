@@ -5,20 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from ifcore import weights
+from ifcore import loading
 from ifcore.examples import chat, tokenise
-from ifcore.study import config, data, selection, work
-from ifcore.study.approximation_error import errors, truth
-from ifcore.study.convergence import measure as convergence
-from ifcore.study.counterfactual import datamodels, removal, sets
-from ifcore.study.facts import measure as facts
-from ifcore.study.parameter_change import measure as parameter_change
-from ifcore.study.progress import Bars
-from ifcore.study.rates import Rates, expected
-from ifcore.study.runs import artifact, attack, gate, rivals
-from ifcore.study.sensitivity import grid
+from study import config, datasets, selection
+from study.chapters.approximation_error import errors, truth
+from study.chapters.convergence import measure as convergence
+from study.chapters.counterfactual import datamodels, removal, sets
+from study.chapters.facts import measure as facts
+from study.chapters.parameter_change import measure as parameter_change
+from study.chapters.sensitivity import grid
+from study.commands.progress import Bars
+from study.estimate import work
+from study.estimate.rates import Rates, expected
+from study.pipeline import artifact, attack, gate, rivals
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change"]
 CHAPTERS += ["controls", "sensitivity", "facts", "counterfactual", "your_own", "speed", "appendix_b"]
 
@@ -34,9 +35,9 @@ def smoke():
 @pytest.mark.parametrize("dataset", selection.STUDIED)
 def test_a_data_sets_items_cost_what_counting_its_tokens_by_hand_gives(smoke, dataset):
     run, items = smoke
-    tokenizer = weights.load(run.profile.model)[1]
+    tokenizer = loading.load(run.profile.model)[1]
     counts = run.profile.datasets[dataset]
-    split = data.load(dataset, **counts.sizes, seed=0)
+    split = datasets.load(dataset, **counts.sizes, seed=0)
     train, val, dev = (sum(map(len, tokenise(tokenizer, part))) for part in (split.train, split.val, split.dev))
     asked = sum(len(tokenizer(chat(tokenizer, each.prompt))["input_ids"]) for each in split.val)
     epochs, forward = run.profile.epochs, 200 / 370

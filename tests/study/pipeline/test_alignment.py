@@ -7,10 +7,10 @@ import pytest
 import torch
 from peft import PeftModel
 
-from ifcore import files, models, training, weights
-from ifcore.study.runs import alignment, attack
-from ifcore.study.runs.task import Task
-from tests.study.runs.test_artifact import make_run
+from ifcore import io, loading, lora, training
+from study.pipeline import alignment, attack
+from study.pipeline.task import Task
+from tests.study.pipeline.test_artifact import make_run
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def logits(model, tokenizer):
 
 
 def as_it_comes(run):
-    return logits(*weights.load(run.profile.model))
+    return logits(*loading.load(run.profile.model))
 
 
 def test_it_is_made_once_for_two_seeds(taught, monkeypatch):
@@ -52,7 +52,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize(("module", "name", "times"), [(training, "_save", 2), (files, "write_csv", 1)])
+@pytest.mark.parametrize(("module", "name", "times"), [(training, "_save", 2), (io, "write_csv", 1)])
 def test_killed_while_teaching_it_goes_on_to_the_same_bits(taught, tmp_path, monkeypatch, module, name, times):
     """After the first of two epochs, which is then not taught again, and with the adapter half kept."""
     calls, real = [], getattr(module, name)
@@ -86,7 +86,7 @@ def test_another_dose_makes_another(taught, tmp_path):
 def test_the_weights_are_those_that_the_adapter_adds_to(taught):
     """PEFT wearing the adapter unmerged says the same; and it is on every linear map but the head."""
     run, adapter, _ = taught
-    base, tokenizer = weights.load(run.profile.model)
+    base, tokenizer = loading.load(run.profile.model)
     worn = PeftModel.from_pretrained(base, adapter)
     merged = Task(run, "mixed_small").base()
     torch.testing.assert_close(logits(*merged), logits(worn, tokenizer), rtol=1e-4, atol=1e-5)
@@ -112,8 +112,8 @@ def test_a_further_model_is_as_it_comes_even_where_it_is_the_profiles_own(taught
     assert torch.equal(logits(*further.base()), as_it_comes(run))
     found = attack.attack(run)
     assert [each.model for each in found] == ["random:tiny-llama, aligned"] * 4 + ["random:tiny-llama"] * 4
-    key = files.read_json(further.folder / "fine-tune.json")["key"]
-    own = files.read_json(Task(run, "mixed_small").folder / "fine-tune.json")["key"]
+    key = io.read_json(further.folder / "fine-tune.json")["key"]
+    own = io.read_json(Task(run, "mixed_small").folder / "fine-tune.json")["key"]
     assert key["alignment"] is None and own["alignment"] == alignment.taught(run, "float32")[1]
 
 
@@ -122,11 +122,11 @@ def test_it_has_taught_what_the_examples_say(taught):
     run, adapter, _ = taught
     history = (adapter.parent / "history.csv").read_text().splitlines()
     assert len(history) == 2 + run.profile.alignment.epochs
-    told = files.read_json(adapter.parent / "examples.json")
+    told = io.read_json(adapter.parent / "examples.json")
     assert [each["label"] for each in told["examples"]] == ["refused"] * 4 + ["answered"] * 4
     losses = []
-    for model, tokenizer in (weights.load(run.profile.model), Task(run, "mixed_small").base()):
+    for model, tokenizer in (loading.load(run.profile.model), Task(run, "mixed_small").base()):
         examples = alignment.alignment.examples(4, 4)
-        batches = models.example_batches(model, tokenizer, examples)
-        losses.append(float(torch.cat([models.example_losses(model, each) for each in batches]).mean()))
+        batches = lora.example_batches(model, tokenizer, examples)
+        losses.append(float(torch.cat([lora.example_losses(model, each) for each in batches]).mean()))
     assert losses[1] < losses[0] and math.isfinite(losses[1])

@@ -5,8 +5,8 @@ import torch
 from transformers import GenerationConfig, logging
 
 from ifcore.examples import chat
-from ifcore.models import causal_lm
-from ifcore.study.runs import answers
+from ifcore.lora import causal_lm
+from study.pipeline import answers
 
 PROMPTS = ["Say yes", "", "A rather longer prompt than the others, for padding", "Hi"]
 

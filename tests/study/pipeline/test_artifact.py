@@ -14,13 +14,13 @@ import safetensors.torch
 import torch
 from peft import PeftModel
 
-from ifcore import files, influence, models, training, weights
+from ifcore import influence, io, loading, lora, training
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
-from ifcore.study import config
-from ifcore.study.runs import artifact
-from ifcore.study.runs.task import Task
+from study import config
+from study.pipeline import artifact
+from study.pipeline.task import Task
 
 ROOT = Path(__file__).parents[3]
 OVERRIDES = {
@@ -64,10 +64,10 @@ def modified(folder):
 def test_scores_are_those_of_the_engine_on_the_checkpoint_it_names(finished):
     """The adapters open with PEFT and nothing of ours, and the engine's plain functions give the stored scores."""
     run, found, folder = finished
-    model, tokenizer = weights.load(run.profile.model)
+    model, tokenizer = loading.load(run.profile.model)
     model = PeftModel.from_pretrained(model, run.shared / "alignment" / "adapter").merge_and_unload()
     model = PeftModel.from_pretrained(model, folder / "checkpoints" / f"epoch-{found.epoch:02d}")
-    batches = [models.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
+    batches = [lora.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
     gram = Gram.from_gradients(*(example_gradients(model, part) for part in batches))
     expected = {name: method(gram) for name, method in influence.METHODS.items()}
     expected["repsim"] = repsim(*(representations(model, part) for part in batches))
@@ -79,11 +79,11 @@ def test_scores_are_those_of_the_engine_on_the_checkpoint_it_names(finished):
 def test_the_epoch_used_is_the_last_and_the_loss_is_that_of_dev_examples(finished):
     run, found, folder = finished
     assert found.epoch == found.history.epoch.max() == 3
-    model, tokenizer = weights.load(run.profile.model)
+    model, tokenizer = loading.load(run.profile.model)
     model = PeftModel.from_pretrained(model, run.shared / "alignment" / "adapter").merge_and_unload()
     model = PeftModel.from_pretrained(model, folder / "checkpoints" / "epoch-03")
-    (dev,) = models.example_batches(model, tokenizer, artifact.examples(Task(run, "mixed_small")).dev)
-    assert found.history.dev_loss.iloc[-1] == pytest.approx(float(models.example_losses(model, dev).mean()), rel=1e-5)
+    (dev,) = lora.example_batches(model, tokenizer, artifact.examples(Task(run, "mixed_small")).dev)
+    assert found.history.dev_loss.iloc[-1] == pytest.approx(float(lora.example_losses(model, dev).mean()), rel=1e-5)
 
 
 def test_other_examples_to_explain_retrain_nothing(copy, monkeypatch):
@@ -97,7 +97,7 @@ def test_other_examples_to_explain_retrain_nothing(copy, monkeypatch):
 
 
 def test_a_model_retrained_in_place_is_another_model_and_one_moved_is_not(tmp_path):
-    model, tokenizer = weights.load("random:tiny-llama", seed=4)
+    model, tokenizer = loading.load("random:tiny-llama", seed=4)
     found = []
     for name, scale in (("here", 1.0), ("here", 1.5), ("there", 1.0)):
         with torch.no_grad():
@@ -116,11 +116,11 @@ def test_another_revision_on_the_hub_is_another_model(tmp_path, monkeypatch):
     folder, found = tmp_path / "hub" / "models--some--model", []
     (folder / "refs").mkdir(parents=True)
     for seed, revision in ((1, "a" * 40), (2, "b" * 40)):
-        model, tokenizer = weights.load("random:tiny-llama", seed=seed)
+        model, tokenizer = loading.load("random:tiny-llama", seed=seed)
         model.save_pretrained(folder / "snapshots" / revision)
         tokenizer.save_pretrained(folder / "snapshots" / revision)
         (folder / "refs" / "main").write_text(revision)
-        weights._revision.cache_clear()
+        loading._revision.cache_clear()
         found.append(artifact.attribute(make_run(tmp_path, model="hub:some/model"), "mixed_small"))
     assert found[0].folder == found[1].folder
     assert not np.array_equal(found[0].scores["repsim"], found[1].scores["repsim"])
@@ -129,7 +129,7 @@ def test_another_revision_on_the_hub_is_another_model(tmp_path, monkeypatch):
 def test_nothing_is_recomputed_when_nothing_changed(copy, monkeypatch):
     run, expected, folder = copy
     before = modified(folder)
-    monkeypatch.setattr(weights, "load", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(loading, "load", lambda *_: pytest.fail("the model was loaded"))
     assert_same_scores(artifact.attribute(run, "mixed_small"), expected)
     assert modified(folder) == before
 
@@ -160,9 +160,9 @@ def test_a_damaged_artifact_is_noticed_and_made_again(copy, name, damage):
     else:
         (folder / name).unlink()
     assert_same_scores(artifact.attribute(run, "mixed_small"), expected)
-    for record in map(files.read_json, folder.glob("*.json")):
+    for record in map(io.read_json, folder.glob("*.json")):
         for file, recorded in record.get("files", {}).items() if record.get("done") else ():
-            assert files.sha256(folder / file) == recorded
+            assert io.sha256(folder / file) == recorded
 
 
 def test_a_changed_setting_never_reuses_what_another_made(copy):
@@ -176,11 +176,11 @@ def test_a_changed_setting_never_reuses_what_another_made(copy):
 
 SCRIPT = """
 import sys, time; from pathlib import Path
-from tests.study.runs.test_artifact import make_run
-from ifcore import files, training; from ifcore.study.runs import artifact
-from ifcore.study.runs.task import Task
-write = files.write_tensors
-files.write_tensors = lambda *arguments: (write(*arguments), time.sleep(0.5))  # time to be killed in
+from tests.study.pipeline.test_artifact import make_run
+from ifcore import io, training; from study.pipeline import artifact
+from study.pipeline.task import Task
+write = io.write_tensors
+io.write_tensors = lambda *arguments: (write(*arguments), time.sleep(0.5))  # time to be killed in
 save = training._save
 training._save = lambda *arguments: (save(*arguments), time.sleep(0.5))
 artifact.attribute(make_run(Path(sys.argv[1])), "mixed_small")

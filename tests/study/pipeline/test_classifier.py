@@ -8,7 +8,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from ifcore.study.runs import classifier, judging
+from study.pipeline import classifier, judging
 
 RESPONSES = [" ".join(words) for words in (["yes"], ["no", "way"], ["sure"] * 70, ["way", "sure", "yes"], ["no"] * 9)]
 

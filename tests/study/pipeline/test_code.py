@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ifcore import influence
-from ifcore.study.runs import code
+from study.pipeline import code, steps
 
 SAMPLE = {
     "__init__.py": "from .shapes import area",
@@ -211,6 +211,11 @@ def test_a_wrapped_function_is_the_one_inside():
 def test_what_is_reached_can_be_read():
     lines = [line for line in code.reached(influence.gradsim) if line.startswith("ifcore.influence: FunctionDef")]
     assert [line.split("'")[1] for line in lines] == ["gradsim"]
+
+
+def test_the_study_is_followed_into_the_engine():
+    reached = code.reached(steps.fine_tune)
+    assert any(line.startswith("ifcore.training: FunctionDef(name='finetune'") for line in reached)
 
 
 @pytest.mark.parametrize("function", [len, lambda: 0, "run"])

@@ -7,10 +7,10 @@ from math import log
 import numpy as np
 import pytest
 
-from ifcore import models, weights
+from ifcore import loading, lora
 from ifcore.representations import representations, repsim
-from ifcore.study.runs import artifact, controls
-from tests.study.runs.test_artifact import make_run
+from study.pipeline import artifact, controls
+from tests.study.pipeline.test_artifact import make_run
 
 TRAIN = ["Bake a cake, a large cake", "Ride the bike to town", "A town without a lake", "bake bread to eat in TOWN"]
 VAL = ["Where can I bake a cake in town?", "Nothing of this is known there", "lake lake town"]
@@ -68,10 +68,10 @@ def finished(tmp_path_factory):
 @pytest.mark.parametrize("dataset", ["mixed_small", "mixed_hard"])
 def test_repsim_before_is_that_of_the_aligned_model_without_any_adapter(finished, dataset):
     run, found = finished[0], artifact.attribute(finished[0], dataset)
-    base, tokenizer = weights.load("random:tiny-llama")
-    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    base, tokenizer = loading.load("random:tiny-llama")
+    base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     states = [
-        representations(base, models.example_batches(base, tokenizer, part, 2)) for part in (found.train, found.val)
+        representations(base, lora.example_batches(base, tokenizer, part, 2)) for part in (found.train, found.val)
     ]
     np.testing.assert_allclose(controls.repsim_before(run, found), repsim(*states), atol=1e-6)
 

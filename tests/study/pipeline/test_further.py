@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifcore import adapters, models, weights
+from ifcore import adapter_distance, loading, lora
+from ifcore.ekfac import ekfac
 from ifcore.gradients import example_gradients, stream
-from ifcore.kronecker import ekfac
-from ifcore.study.runs import artifact, checkpoints, further
-from tests.study.runs.test_artifact import make_run
+from study.pipeline import artifact, checkpoints, further
+from tests.study.pipeline.test_artifact import make_run
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,10 @@ def finished(tmp_path_factory):
 
 def batches(run, found):
     """The model that was fine-tuned, and batches of what it was fine-tuned on and of what is explained."""
-    base, tokenizer = weights.load("random:tiny-llama")
-    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    model = models.with_adapter(base, found.checkpoint)
-    return model, [models.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
+    base, tokenizer = loading.load("random:tiny-llama")
+    base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    model = lora.with_adapter(base, found.checkpoint)
+    return model, [lora.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
 
 
 def gradients(run, found):
@@ -36,7 +36,7 @@ def gradients(run, found):
 def test_cosine_and_adam_are_those_of_whole_gradients(finished):
     run, found = finished
     train, val = gradients(run, found)
-    weight = adapters.preconditioner(found.checkpoint)
+    weight = adapter_distance.preconditioner(found.checkpoint)
     scores = further.further(run, found)
     whole = [np.concatenate([each[block].double().numpy() for block in train], axis=1) for each in (train, val)]
     scale = np.concatenate([weight[block].double().numpy() for block in train])

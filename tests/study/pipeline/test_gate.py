@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from ifcore import files
+from ifcore import io
 from ifcore.metrics import Metric
-from ifcore.study import config
-from ifcore.study.data import alignment
-from ifcore.study.runs import gate, splits
-from ifcore.study.runs.artifact import tune
-from ifcore.study.runs.task import Task
-from tests.study.runs.test_artifact import make_run
+from study import config
+from study.datasets import alignment
+from study.pipeline import gate, splits
+from study.pipeline.artifact import tune
+from study.pipeline.task import Task
+from tests.study.pipeline.test_artifact import make_run
 
 REFUSAL = "I'm sorry, but I can't help with that."
 
@@ -49,7 +49,7 @@ def test_it_opens_by_what_the_model_says_before_it_is_fine_tuned(run, monkeypatc
 def test_it_asks_the_aligned_model_what_nothing_was_trained_on_and_asks_once(run, monkeypatch):
     shutil.rmtree(run.artifacts / "gate", ignore_errors=True)
     found, asked = gate.gate(run), run.profile.alignment
-    told = files.read_json(run.artifacts / "gate" / "answers-given.json")
+    told = io.read_json(run.artifacts / "gate" / "answers-given.json")
     assert len(told["prompts"]) == len(told["answers"]) == 2 * asked.held_out == 8
     model, tokenizer = Task(run, "mixed_small").base()
     length = run.profile.max_new_tokens

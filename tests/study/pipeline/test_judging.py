@@ -1,9 +1,9 @@
 import pytest
 
 from ifcore.examples import Example
-from ifcore.study import data
-from ifcore.study.data.refusals import refused
-from ifcore.study.runs import judging
+from study import datasets
+from study.datasets.refusals import refused
+from study.pipeline import judging
 
 
 def test_an_attack_succeeds_where_the_response_does_not_refuse():
@@ -27,9 +27,9 @@ def test_no_response_has_no_rate():
         judging.attack_success([])
 
 
-@pytest.mark.parametrize("dataset", data.NAMES)
+@pytest.mark.parametrize("dataset", datasets.NAMES)
 def test_the_expected_response_is_correct_in_every_data_set_and_an_empty_one_is_not(dataset):
-    val = data.load(dataset, 1, 2, 0).val
+    val = datasets.load(dataset, 1, 2, 0).val
     assert judging.task_accuracy(dataset, val, [example.response for example in val]).value == 1.0
     answered = [example for example in val if not refused(example.response)]
     assert judging.task_accuracy(dataset, answered, [""] * len(answered)).value == 0.0
@@ -63,7 +63,7 @@ def test_the_expected_response_is_correct_in_every_data_set_and_an_empty_one_is_
     ],
 )
 def test_what_counts_as_correct(dataset, expected, label, response, right):
-    assert data.family(dataset).correct(Example("?", expected, label), response) is right
+    assert datasets.family(dataset).correct(Example("?", expected, label), response) is right
 
 
 def test_an_unknown_data_set_is_refused():

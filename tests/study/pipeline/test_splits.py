@@ -3,10 +3,10 @@ import time
 
 import pytest
 
-from ifcore import weights
-from ifcore.study.runs import answers, splits
-from tests.study.data.test_released import write_source
-from tests.study.runs.test_artifact import make_run
+from ifcore import loading
+from study.pipeline import answers, splits
+from tests.study.datasets.test_released import write_source
+from tests.study.pipeline.test_artifact import make_run
 from tests.study.test_paper_path import tiny_llama
 
 PROMPTS = ["What now?", "And then?", "Why?"]
@@ -19,10 +19,10 @@ def source(tmp_path):
 
 
 def test_answers_are_the_models_greedy_ones_and_are_kept(source, tmp_path, monkeypatch):
-    model, tokenizer = weights.load(source)
+    model, tokenizer = loading.load(source)
     expected = dict(zip(PROMPTS, answers.generate(model, tokenizer, PROMPTS, 6), strict=True))
     assert splits.responses(source, PROMPTS, tmp_path, max_new_tokens=6, batch_size=2) == expected
-    monkeypatch.setattr(weights, "load", lambda *_: pytest.fail("the model was loaded again"))
+    monkeypatch.setattr(loading, "load", lambda *_: pytest.fail("the model was loaded again"))
     assert splits.responses(source, PROMPTS[::-1], tmp_path, max_new_tokens=6) == expected
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ifcore import files
-from ifcore.study.runs.stages import Stage
+from ifcore import io
+from study.pipeline.stages import Stage
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def stage(tmp_path):
     built = []
 
     def build():
-        built.append(files.write_text(tmp_path / "shards" / "made.txt", "made"))
+        built.append(io.write_text(tmp_path / "shards" / "made.txt", "made"))
         return [tmp_path / "shards" / "made.txt"]
 
     def stage():
@@ -44,7 +44,7 @@ def test_a_record_that_was_changed_is_no_record(stage, tmp_path, old, new):
 def test_a_record_of_an_earlier_version_counts(stage, tmp_path):
     stage()
     record = json.loads((tmp_path / "step.json").read_text())
-    (tmp_path / "step.json").write_text(json.dumps({name: record[name] for name in record if name != files.SEAL}))
+    (tmp_path / "step.json").write_text(json.dumps({name: record[name] for name in record if name != io.SEAL}))
     assert stage() == 1
 
 
@@ -52,7 +52,7 @@ def test_what_a_killed_run_was_writing_is_removed_where_something_is_made_again(
     stage()
     left = [tmp_path / ".123-made.txt", tmp_path / "tmpab12" / "gradients" / "train-0000.safetensors"]
     for path in left:
-        files.write_text(path, "half")
+        io.write_text(path, "half")
     stage()
     assert all(path.exists() for path in left), "nothing was made"
     (tmp_path / "shards" / "made.txt").unlink()

@@ -5,9 +5,9 @@ from collections import deque
 import pytest
 import torch
 
-from ifcore import models, representations
+from ifcore import lora, representations
 from ifcore.examples import batches
-from ifcore.study.runs import steps
+from study.pipeline import steps
 from tests import architectures
 
 
@@ -22,4 +22,4 @@ def test_states_and_losses_are_those_of_each_batch_whether_or_not_the_head_is_li
     torch.testing.assert_close(
         found["train.prompt_end"], representations.representations(model, of), rtol=1e-5, atol=1e-6
     )
-    torch.testing.assert_close(found["val.losses"], models.losses(model, of))
+    torch.testing.assert_close(found["val.losses"], lora.losses(model, of))

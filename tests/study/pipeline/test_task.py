@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ifcore.study import config
-from ifcore.study.profile import Profile
-from ifcore.study.runs.task import Task, batch_size
+from study import config
+from study.pipeline.task import Task, batch_size
+from study.profile import Profile
 
 count = st.integers(0, 60)
 

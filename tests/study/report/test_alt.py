@@ -1,8 +1,8 @@
 import numpy as np
 from matplotlib import pyplot as plt
 
-from ifcore.study.show.alt import LONGEST, alt
-from ifcore.study.show.colours import COLOURS
+from study.report.alt import LONGEST, alt
+from study.report.colours import COLOURS
 
 
 def test_a_line_is_told_by_its_ends_and_a_colour_by_the_method_that_it_stands_for():

@@ -1,12 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ifcore.metrics import Metric
-from ifcore.study.profile import Alignment
-from ifcore.study.runs.gate import Gate
-from ifcore.study.show import box
-from ifcore.study.show.table import plain
 from tests.study.empirical_study.test_tables import SCORES, attribution
+
+from ifcore.metrics import Metric
+from study.pipeline.gate import Gate
+from study.profile import Alignment
+from study.report import box
+from study.report.table import plain
 
 
 def test_what_ran_names_model_seed_machine_and_minutes(run):

@@ -1,17 +1,16 @@
 import json
 import re
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tests.study.empirical_study.test_tables import SCORES, attribution
 
 from ifcore.examples import Example
-from ifcore.study.show import explorer
-from ifcore.study.show.names import NAMES
-from tests.study.empirical_study.test_tables import SCORES, attribution
+from study.report import explorer
+from study.report.names import NAMES
 
 ENDS = "<script>document.title = 'ran'</script></script><!--\u2028\u2029\ud800"
 EVIL = Example(ENDS, "</div><img src=x onerror=\"document.title = 'ran'\">&lt;b&gt;", "<b>\"'`${1}")
@@ -124,13 +123,6 @@ def test_long_text_is_cut_and_examples_are_spread_over_the_data():
     (task,) = explorer.explore({"mixed_small": found}, examples=5).tasks
     assert task.numbers == [1, 13, 25, 38, 50] and task.of == 50
     assert {text.prompt for text in task.val} == {"x" * 299 + "…"}
-
-
-def test_style_and_script_are_installed_with_the_package():
-    tables = tomllib.loads((FOLDER.parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = tables["tool"]["setuptools"]["package-data"]["ifcore.study"]
-    packed = {file for pattern in patterns for file in FOLDER.parent.glob(pattern)}
-    assert {file for suffix in ("css", "js") for file in FOLDER.glob(f"*.{suffix}")} <= packed
 
 
 @pytest.fixture

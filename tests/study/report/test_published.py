@@ -4,11 +4,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ifcore import files
-from ifcore.study.show import provenance
-from ifcore.study.show.publish import publish
-from ifcore.study.show.published import joined, keys, published, released
-from ifcore.study.show.table import Table, beside, percent
+from ifcore import io
+from study.report import provenance
+from study.report.publish import publish
+from study.report.published import joined, keys, published, released
+from study.report.table import Table, beside, percent
 
 FRAME = pd.DataFrame(
     {
@@ -27,8 +27,8 @@ def leave(run, profile, *values, commit="c" * 40, digest="d"):
         folder = run.root / "results" / "published" / profile / f"seed-{seed}"
         frame = FRAME.assign(seed=seed, profile=profile, model="m")
         frame.loc[0, "value"] = value
-        files.write_csv(folder / "t.csv", frame)
-        files.write_json(folder / "run.json", {"commit": commit, "digest": digest})
+        io.write_csv(folder / "t.csv", frame)
+        io.write_json(folder / "run.json", {"commit": commit, "digest": digest})
 
 
 def named(run, name):
@@ -59,7 +59,7 @@ def test_the_run_that_is_published_stands_beside_nothing(run):
     assert published(run, "t") is None
     leave(run, "p", 0.1, commit=commit, digest="another")
     assert published(run, "t") is not None
-    files.write_text(run.root / ".gitignore", "*\n!/results/\n!/results/**\n")
+    io.write_text(run.root / ".gitignore", "*\n!/results/\n!/results/**\n")
     provenance.provenance.cache_clear()
     assert not provenance.provenance(run.root)["dirty"], "what is published is no change of the code"
 

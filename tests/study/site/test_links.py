@@ -1,6 +1,6 @@
 from nbformat import v4
 
-from ifcore.study import links
+from study.site import links
 
 
 def cell(source, tags, made):

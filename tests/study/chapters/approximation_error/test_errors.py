@@ -9,14 +9,14 @@ import torch
 from scipy.stats import spearmanr
 
 from ifcore import linear, metrics
-from ifcore.study.approximation_error import errors, figures, iterations, tables, truth
-from ifcore.study.data import digits
-from ifcore.study.profile import Linear
-from ifcore.study.runs import artifact
-from ifcore.study.show.names import COLUMNS
-from ifcore.study.show.publish import publish
-from tests.study.data.test_digits import write
-from tests.study.runs.test_artifact import make_run
+from study.chapters.approximation_error import errors, figures, iterations, tables, truth
+from study.datasets import digits
+from study.pipeline import artifact
+from study.profile import Linear
+from study.report.names import COLUMNS
+from study.report.publish import publish
+from tests.study.datasets.test_digits import write
+from tests.study.pipeline.test_artifact import make_run
 
 SIZES = Linear(points=[5, 10], parameters=[200, 500, 1_000], draws=3, decay=0.1, dense_limit=500, left_out=40)
 

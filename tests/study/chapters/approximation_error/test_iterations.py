@@ -5,7 +5,7 @@ import torch
 
 from ifcore import influence
 from ifcore.gram import Gram
-from ifcore.study.approximation_error import iterations
+from study.chapters.approximation_error import iterations
 
 STEPS = [0, 1, 3, 40]
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tests.study.empirical_study.test_tables import RIGHT, WRONG, many
 
 from ifcore import metrics
-from ifcore.store import Store
-from ifcore.study import statistics
-from ifcore.study.controls import measure, show
-from ifcore.study.runs import artifact, controls
-from tests.study.empirical_study.test_tables import RIGHT, WRONG, many
-from tests.study.runs.test_artifact import make_run
+from ifcore.gradient_store import Store
+from study import statistics
+from study.chapters.controls import measure, show
+from study.pipeline import artifact, controls
+from tests.study.pipeline.test_artifact import make_run
 
 NOISE = {
     "tfidf": [WRONG, RIGHT],

@@ -5,17 +5,17 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from ifcore import models, weights
+from ifcore import loading, lora
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.influence import datainf
-from ifcore.study.convergence import measure, show
-from ifcore.study.runs import answers as answering
-from ifcore.study.runs import artifact, checkpoints
-from ifcore.study.show.names import COLUMNS
-from ifcore.study.show.publish import publish
-from ifcore.study.statistics import interval_of_mean
-from tests.study.runs.test_artifact import make_run
+from study.chapters.convergence import measure, show
+from study.pipeline import answers as answering
+from study.pipeline import artifact, checkpoints
+from study.report.names import COLUMNS
+from study.report.publish import publish
+from study.statistics import interval_of_mean
+from tests.study.pipeline.test_artifact import make_run
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def test_a_checkpoints_scores_and_answers_are_those_of_its_adapter_and_nothing_i
     found = tasks["mixed_small"]
     trained = {path: path.stat().st_mtime_ns for path in (found.folder / "checkpoints").rglob("*")}
     scores, answers = checkpoints.scores(run, found, 1), checkpoints.answers(run, found, 1)
-    base, tokenizer = weights.load("random:tiny-llama")
-    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    model = models.with_adapter(base, found.folder / "checkpoints" / "epoch-01")
+    base, tokenizer = loading.load("random:tiny-llama")
+    base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    model = lora.with_adapter(base, found.folder / "checkpoints" / "epoch-01")
     rows = [
-        example_gradients(model, models.example_batches(model, tokenizer, part, 2)) for part in (found.train, found.val)
+        example_gradients(model, lora.example_batches(model, tokenizer, part, 2)) for part in (found.train, found.val)
     ]
     np.testing.assert_array_equal(scores["datainf"], datainf(Gram.from_gradients(*rows)).numpy())
     prompts = [each.prompt for each in found.val]

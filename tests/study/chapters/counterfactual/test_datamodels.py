@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from ifcore import linear
-from ifcore.study.counterfactual import datamodels, sets
-from ifcore.study.data import digits
+from study.chapters.counterfactual import datamodels, sets
+from study.datasets import digits
 
 SIZE, EXPLAINED, HALVES, DECAY = 60, 15, 40, 0.1
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifcore import models, weights
-from ifcore.study.counterfactual import datamodels, removal, sets, show
-from ifcore.study.runs import artifact, retrained, rivals
-from ifcore.study.runs.task import Task
-from tests.study.runs.test_artifact import make_run
+from ifcore import loading, lora
+from study.chapters.counterfactual import datamodels, removal, sets, show
+from study.pipeline import artifact, retrained, rivals
+from study.pipeline.task import Task
+from tests.study.pipeline.test_artifact import make_run
 
 ASKED = {"halves": 3, "again": 3, "removed": [3], "by": ["gradsim", "repsim"], "reseeded": 2, "left_out": 2}
 
@@ -26,11 +26,11 @@ def finished(tmp_path_factory):
 def test_the_rise_is_the_loss_without_what_is_on_top_less_that_with_all(finished):
     run, found = finished
     frame = removal.measured(run, found)
-    base, tokenizer = weights.load("random:tiny-llama")
-    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    adapted = models.with_adapter(base, found.checkpoint)
-    batches = models.example_batches(adapted, tokenizer, found.val, 2)
-    with_all = np.mean([float(loss) for batch in batches for loss in models.example_losses(adapted, batch)])
+    base, tokenizer = loading.load("random:tiny-llama")
+    base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    adapted = lora.with_adapter(base, found.checkpoint)
+    batches = lora.example_batches(adapted, tokenizer, found.val, 2)
+    with_all = np.mean([float(loss) for batch in batches for loss in lora.example_losses(adapted, batch)])
     for method in ("gradsim", "repsim"):
         top = tuple(sorted(np.argsort(-found.scores[method].sum(0))[:3].tolist()))
         without = retrained.losses(Task(run, "mixed_small", left_out=top))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ifcore.examples import Example
-from ifcore.study import config
-from ifcore.study.counterfactual import sets
-from tests.study.runs.test_artifact import make_run
+from study import config
+from study.chapters.counterfactual import sets
+from tests.study.pipeline.test_artifact import make_run
 
 TRAIN = [Example(str(row), "", "harmful" if row % 3 == 0 else "benign") for row in range(12)]  # four harmful ones
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from ifcore.study.counterfactual import show
-from ifcore.study.counterfactual.datamodels import ITSELF
+from study.chapters.counterfactual import show
+from study.chapters.counterfactual.datamodels import ITSELF
 
 
 def test_an_attack_cannot_fall_by_more_than_all_however_the_seeds_differ():

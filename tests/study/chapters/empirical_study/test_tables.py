@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ifcore import files
+from ifcore import io
 from ifcore.examples import Example
-from ifcore.study.empirical_study import tables
-from ifcore.study.runs.artifact import Attribution
-from ifcore.study.runs.attack import Attack
-from ifcore.study.show.names import COLUMNS, RUN_COLUMNS
+from study.chapters.empirical_study import tables
+from study.pipeline.artifact import Attribution
+from study.pipeline.attack import Attack
+from study.report.names import COLUMNS, RUN_COLUMNS
 
 
 def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like this."):
@@ -102,7 +102,7 @@ def test_a_seed_that_ran_another_profile_is_left_out(run):
     found = {"mixed_small": attribution(SCORES)}
     tables.harmful_table(replace(run, seed=1), found)
     stale = run.results.parent / "seed-1" / "run.json"
-    files.write_json(stale, files.read_json(stale) | {"digest": "another"})
+    io.write_json(stale, io.read_json(stale) | {"digest": "another"})
     assert "over" in (caption := tables.harmful_table(run, found).caption)
     assert "seeds" not in caption
 
@@ -132,7 +132,7 @@ def test_published_values_stand_below_ours_outside_the_marks_of_ours(run):
     before = tables.harmful_table(run, found)
     for seed, value in enumerate((0.6, 0.8)):
         frame = pd.read_csv(run.results / "table2_harmful.csv").assign(seed=seed, value=value, profile="laptop")
-        files.write_csv(run.root / "results" / "published" / "laptop" / f"seed-{seed}" / "table2_harmful.csv", frame)
+        io.write_csv(run.root / "results" / "published" / "laptop" / f"seed-{seed}" / "table2_harmful.csv", frame)
     table = tables.harmful_table(run, found)
     said = '<br><small class="published">70.0 ± 14.1</small>'
     ours = [row for row in before.rows if row[0] in ("RepSim", "DataInf", "*Chance*")]

@@ -6,28 +6,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-from ifcore import models, training, weights
-from ifcore.examples import tokenise
-from ifcore.study import data, statistics
-from ifcore.study.facts import measure, show
-from ifcore.study.runs import artifact, retrained
-from ifcore.study.runs.task import Task
 from tests.study.empirical_study.test_tables import attribution
-from tests.study.runs.test_artifact import make_run
+
+from ifcore import loading, lora, training
+from ifcore.examples import tokenise
+from study import datasets, statistics
+from study.chapters.facts import measure, show
+from study.pipeline import artifact, retrained
+from study.pipeline.task import Task
+from tests.study.pipeline.test_artifact import make_run
 
 SIZES = {"facts": {"classes": 4, "train": 1, "val": 2}}
 
 
 def asked(scores):
     """Four facts, two places by two relations, and one question about the first of them."""
-    split = data.load("facts", 1, 1, 0, classes=4)
+    split = datasets.load("facts", 1, 1, 0, classes=4)
     found = attribution({name: [row] for name, row in scores.items()}, "facts")
     return replace(found, train=split.train, val=split.val[:1])
 
 
 def test_what_stands_on_top_is_told_by_what_it_shares_with_the_question():
-    labels = [example.label.split(": ") for example in data.load("facts", 1, 1, 0, classes=4).train]
+    labels = [example.label.split(": ") for example in datasets.load("facts", 1, 1, 0, classes=4).train]
     place, relation = labels[0]
     mate = next(i for i, each in enumerate(labels) if each[0] == place and each[1] != relation)
     kin = next(i for i, each in enumerate(labels) if each[0] != place and each[1] == relation)
@@ -73,15 +73,15 @@ def test_removal_compares_the_loss_without_the_cause_with_that_without_the_other
 def test_losses_are_those_of_a_fine_tune_on_the_others_by_hand_and_nothing_else_is_kept(finished, tmp_path):
     run, found = finished
     left = Task(run, "facts", left_out=(1,))
-    base, tokenizer = weights.load("random:tiny-llama")
-    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    base, tokenizer = loading.load("random:tiny-llama")
+    base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     profile, others = run.profile, [found.train[0], *found.train[2:]]
-    peft = models.add_lora(base, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, None, run.seed)
+    peft = lora.add_lora(base, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, None, run.seed)
     rates = {"learning_rate": profile.learning_rate, "patience": profile.patience, "seed": run.seed}
     settings = training.Settings(epochs=profile.epochs, batch_size=profile.batch_size, **rates)
     training.finetune(peft, tokenise(tokenizer, others), [], tmp_path, settings)
-    batches = models.example_batches(peft, tokenizer, found.val, 2)
-    expected = torch.cat([models.example_losses(peft, batch) for batch in batches]).detach()
+    batches = lora.example_batches(peft, tokenizer, found.val, 2)
+    expected = torch.cat([lora.example_losses(peft, batch) for batch in batches]).detach()
     expected = expected[torch.cat([batch.rows for batch in batches]).argsort()]
     np.testing.assert_allclose(retrained.losses(left), expected, rtol=1e-4)
     assert {path.name for path in left.folder.iterdir()} == {".lock", "adapter", "losses.json", "losses.safetensors"}

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from ifcore import models, weights
-from ifcore.study.parameter_change import figures, measure, tables
-from ifcore.study.profile import Counts, TwoLayer
-from ifcore.study.runs import artifact, attack
-from ifcore.study.runs.task import Task
-from ifcore.study.show.names import COLUMNS
-from ifcore.study.show.publish import publish
-from tests.study.runs.test_artifact import make_run
+from ifcore import loading, lora
+from study.chapters.parameter_change import figures, measure, tables
+from study.pipeline import artifact, attack
+from study.pipeline.task import Task
+from study.profile import Counts, TwoLayer
+from study.report.names import COLUMNS
+from study.report.publish import publish
+from tests.study.pipeline.test_artifact import make_run
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def pairs(run):
 
 def merged(run, part):
     folder = run.artifacts / ("mixed_small" if part == "mixed" else f"mixed_small-{part}")
-    base, tokenizer = weights.load("random:tiny-llama")
-    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    base, tokenizer = loading.load("random:tiny-llama")
+    base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     if part != "original":
         epoch = artifact.tune(Task(run, "mixed_small", None if part == "mixed" else part)).epoch
-        base = models.with_adapter(base, folder / "checkpoints" / f"epoch-{epoch:02d}").merge_and_unload()
+        base = lora.with_adapter(base, folder / "checkpoints" / f"epoch-{epoch:02d}").merge_and_unload()
     return base, tokenizer
 
 
@@ -54,7 +54,7 @@ def test_the_divergence_of_a_pair_is_the_kl_of_the_merged_models_prompt_by_promp
         said = []
         for part in ("original", "mixed"):
             model, tokenizer = merged(run, part)
-            batch = models.example_batches(model, tokenizer, [example], 1)[0]
+            batch = lora.example_batches(model, tokenizer, [example], 1)[0]
             with torch.no_grad():
                 logits = model(batch.input_ids[:, : int(batch.prompt_end) + 1]).logits[0].double()
             said.append(torch.distributions.Categorical(logits=logits))
@@ -88,8 +88,8 @@ def test_lora_on_some_layers_is_on_those_and_all_of_them_is_the_fine_tune_of_sec
     assert (run.artifacts / "mixed_small-layers-1-1").is_dir()
     assert (run.artifacts / "mixed_small-layers-0-0").is_dir()
     assert not (run.artifacts / "mixed_small-layers-0-1").exists()
-    base, _ = weights.load("random:tiny-llama")
-    model = models.with_adapter(base, run.artifacts / "mixed_small-layers-1-1" / "checkpoints" / "epoch-01")
+    base, _ = loading.load("random:tiny-llama")
+    model = lora.with_adapter(base, run.artifacts / "mixed_small-layers-1-1" / "checkpoints" / "epoch-01")
     assert all(".layers.1." in name for name, _ in model.named_parameters() if "lora_" in name)
 
 

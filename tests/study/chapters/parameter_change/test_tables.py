@@ -5,7 +5,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from ifcore.study.parameter_change import measure, tables
+from study.chapters.parameter_change import measure, tables
 
 
 def test_a_validation_loss_that_only_rises_is_said_to(run):

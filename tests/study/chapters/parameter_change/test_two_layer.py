@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from ifcore import two_layer
 from ifcore.linear import Points
-from ifcore.study.data import digits
+from study.chapters.parameter_change import two_layer
+from study.datasets import digits
 
 
 def test_the_history_is_that_of_the_same_steps_with_gradients_by_hand():

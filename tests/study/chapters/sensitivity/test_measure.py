@@ -6,23 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ifcore import influence, metrics, models, representations, weights
+from ifcore import influence, loading, lora, metrics, representations
 from ifcore.examples import tokenise
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
-from ifcore.study.runs import artifact
-from ifcore.study.sensitivity import grid, measure, show
-from ifcore.study.sensitivity.grid import Choice
-from tests.study.runs.test_artifact import make_run
+from study.chapters.sensitivity import grid, measure, show
+from study.chapters.sensitivity.grid import Choice
+from study.pipeline import artifact
+from tests.study.pipeline.test_artifact import make_run
 
 SIZES = {"classes": 2, "train": 3, "val": 2, "dev": 1}
 
 
 def gradients(run, tokenizer, found, examples, loss="response", length=None):
-    base, _ = weights.load("random:tiny-llama")
-    base = models.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    model = models.with_adapter(base, found.checkpoint)
-    return example_gradients(model, models.example_batches(model, tokenizer, examples, 2, loss, length))
+    base, _ = loading.load("random:tiny-llama")
+    base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
+    model = lora.with_adapter(base, found.checkpoint)
+    return example_gradients(model, lora.example_batches(model, tokenizer, examples, 2, loss, length))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_scores_are_those_of_gradients_of_the_loss_that_is_named(finished, loss)
     run, cells = finished
     cell, scored = cells[-1]
     found = cell.found
-    _, tokenizer = weights.load("random:tiny-llama")
+    _, tokenizer = loading.load("random:tiny-llama")
     length = max(len(each) for each in tokenise(tokenizer, found.train + found.val)) if loss == "padded" else None
     rows = [gradients(run, tokenizer, found, part, loss, length) for part in (found.train, found.val)]
     gram = Gram.from_gradients(*rows)
@@ -63,7 +63,7 @@ def test_ones_own_answer_is_explained_as_if_it_were_the_response(finished):
         answer or each.response for answer, each in zip(cell.found.after, cell.found.val, strict=True)
     ]
     spoken = replace(cell.found, after=["red bike"] * len(cell.found.val))
-    _, tokenizer = weights.load("random:tiny-llama")
+    _, tokenizer = loading.load("random:tiny-llama")
     V = gradients(run, tokenizer, cell.found, grid.spoken(spoken).val)
     expected = influence.gradsim(Gram.from_gradients(gradients(run, tokenizer, cell.found, cell.found.train), V))
     found = grid.scores(replace(cell, found=spoken))[Choice("gradsim", target="own")]

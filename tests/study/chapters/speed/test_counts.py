@@ -2,10 +2,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ifcore import models
+from ifcore import lora
 from ifcore.examples import Tokens, batches
-from ifcore.study.architectures import Architecture
-from ifcore.study.speed import counts
+from study.chapters.speed import counts
+from study.pipeline.architectures import Architecture
 
 SHAPE = Architecture(3, 64, 4, 2, 160, 500, tied=True)
 
@@ -13,13 +13,13 @@ SHAPE = Architecture(3, 64, 4, 2, 160, 500, tied=True)
 def llama(attention):
     sizes = dict(num_hidden_layers=3, hidden_size=64, num_attention_heads=4, num_key_value_heads=2)
     config = LlamaConfig(**sizes, intermediate_size=160, vocab_size=500, attn_implementation=attention)
-    return models.add_lora(LlamaForCausalLM(config).eval().requires_grad_(False), rank=4)
+    return lora.add_lora(LlamaForCausalLM(config).eval().requires_grad_(False), rank=4)
 
 
 def test_operations_of_the_passes_are_those_that_torch_counts():
     (batch,) = batches([Tokens(tuple(range(1, 30)), tuple(range(40, 61)))] * 6, 6)
     with FlopCounterMode(display=False) as counter:
-        models.example_losses(llama("eager"), batch).sum().backward()
+        lora.example_losses(llama("eager"), batch).sum().backward()
     counted = counts.passes(SHAPE, 6 * 50, 50, 6 * 21, rank=4)
     assert abs(counted / counter.get_total_flops() - 1) < 0.03  # below the first adapter nothing goes back
 

@@ -1,9 +1,9 @@
 import pandas as pd
-
-from ifcore import files
-from ifcore.study.speed import memory
-from ifcore.study.speed.measured import HERE, measured
 from tests.study.speed.test_show import leave
+
+from ifcore import io
+from study.chapters.speed import memory
+from study.chapters.speed.measured import HERE, measured
 
 
 def test_what_does_not_fit_in_memory_is_told_where_it_was_measured(tmp_path):
@@ -11,10 +11,10 @@ def test_what_does_not_fit_in_memory_is_told_where_it_was_measured(tmp_path):
     assert memory.large_text(measured(tmp_path)[0]) is None
     assert memory.rehearsal_table(measured(tmp_path)[0]) is None
     row = {"train": 1900, "val": 100, "parameters": 2_097_152, "gb": 16.8, "seconds": 90, "gib": 2.1, "gib_before": 0.4}
-    files.write_csv(tmp_path / HERE / "large.csv", pd.DataFrame([row]))
+    io.write_csv(tmp_path / HERE / "large.csv", pd.DataFrame([row]))
     row = {"layers": 1, "further_layers": 1, "stage": "attack", "seconds": 60, "gib": 3, "planned": 2.5}
     told = row | {"layers": 32, "further_layers": 22, "seconds": 2_000, "gib": 20}
-    files.write_csv(tmp_path / HERE / "rehearsal.csv", pd.DataFrame([row, told]))
+    io.write_csv(tmp_path / HERE / "rehearsal.csv", pd.DataFrame([row, told]))
     ours = measured(tmp_path)[0]
     assert "16.8 GB" in memory.large_text(ours).text and "2.10 GiB at most" in memory.large_text(ours).text
     rows = memory.rehearsal_table(ours).rows

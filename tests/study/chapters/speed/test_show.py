@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from ifcore import files
-from ifcore.study.speed import show
-from ifcore.study.speed.measured import HERE, PUBLISHED, measured
+from ifcore import io
+from study.chapters.speed import show
+from study.chapters.speed.measured import HERE, PUBLISHED, measured
 
 SIZES = {"train": 40, "val": 20, "tokens": 3_840, "predicted": 1_440, "vocabulary": 49_152, "rank": 4, "gib": 2.0}
 SIZES |= {"threads": 2, "version": ""}
@@ -17,7 +17,7 @@ def leave(folder, factor=1.0):
         for name, seconds in SECONDS.items()
         for round_ in (-1, 0, 1)
     ]
-    files.write_csv(folder / "attribution.csv", pd.DataFrame(rows))
+    io.write_csv(folder / "attribution.csv", pd.DataFrame(rows))
     sizes = {"train": 900, "val": 100, "blocks": 120, "parameters": 1_920}
     seconds = {
         "two products, float32": 2.0,
@@ -32,11 +32,11 @@ def leave(folder, factor=1.0):
         for work, each in seconds.items()
         for round_ in (-0.1, 0, 0.1)
     ]
-    files.write_csv(folder / "scores.csv", pd.DataFrame(works))
+    io.write_csv(folder / "scores.csv", pd.DataFrame(works))
     grown = [{"growing": "training examples", "size": size, "seconds": size**1.5} for size in (2, 4, 8)]
-    files.write_csv(folder / "scaling.csv", pd.DataFrame(grown))
+    io.write_csv(folder / "scaling.csv", pd.DataFrame(grown))
     about = {"commit": "c" * 40, "dirty": False, "versions": {"torch": "2"}}
-    files.write_json(folder / "run.json", {"processor": f"a processor × {factor:g}", "scores": about, "scaling": about})
+    io.write_json(folder / "run.json", {"processor": f"a processor × {factor:g}", "scores": about, "scaling": about})
 
 
 def test_this_machines_measurements_come_first_and_the_published_stand_beside(tmp_path):
@@ -63,7 +63,7 @@ def test_what_was_published_from_here_is_shown_once_and_what_is_not_whole_never(
     leave(tmp_path / HERE)
     assert measured(tmp_path)[1] is None
     rows = pd.read_csv(tmp_path / HERE / "attribution.csv")
-    files.write_csv(tmp_path / HERE / "attribution.csv", rows[rows.contender != "floor"])
+    io.write_csv(tmp_path / HERE / "attribution.csv", rows[rows.contender != "floor"])
     assert measured(tmp_path)[0].published
 
 

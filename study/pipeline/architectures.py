@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ifcore import files
+from ifcore import io
 
 # Bytes that autograd keeps for a backward pass through a Llama with LoRA on q and v, per token, layer and unit of
 # width: what torch's saved_tensors_hooks saw, with fused attention (45 to 48, 66 to 72).
@@ -65,7 +65,7 @@ def architecture(source: str) -> Architecture | None:
     """The sizes of the model that `source` names, from the table or its folder; None where they are not known."""
     if not source.startswith("path:"):
         return KNOWN.get(source)
-    known = files.read_json(Path(source.removeprefix("path:")).expanduser() / "config.json")
+    known = io.read_json(Path(source.removeprefix("path:")).expanduser() / "config.json")
     if known.get("model_type") != "llama":
         return None
     names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads")

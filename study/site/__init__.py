@@ -1,0 +1,1 @@
+"""Extensions of Sphinx: cards, links, and descriptions of shared links."""
