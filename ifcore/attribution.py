@@ -69,14 +69,16 @@ def attribute(
         raise ValueError(f"iterations: {iterations}; must be 0 or more")
     rows = {"train": by_id(train, "train"), "val": by_id(val, "val")}
     batches = {part: _batches(model, tokenizer, each, batch_size, part) for part, each in rows.items()}
-    if "ekfac" in methods and (odd := trainable.parameters(model).keys() - trainable.linears(model).keys()):
+    if "ekfac" in methods and (
+        odd := trainable.trainable_parameters(model).keys() - trainable.adapted_linears(model).keys()
+    ):
         raise ValueError(f"methods: ekfac knows linear maps alone, and the adapter trains {min(odd)}; leave it out")
     summed = [method for method in methods if method in influence.METHODS]
     groups = _groups(model, budget // 4) if "ekfac" in methods else []
     scores: dict[str, torch.Tensor] = {}
     if methods == ("repsim",):
         if getattr(uncompiled(model), "peft_config", None):  # else a model by itself, which has states, too
-            trainable.parameters(model)
+            trainable.trainable_parameters(model)
         states = [representations.representations(model, each, _bar(part, progress)) for part, each in batches.items()]
         scores["repsim"] = representations.repsim(*states)
     else:
@@ -114,7 +116,7 @@ def _collected(
     share = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if share[1] > 1 and folder is None:
         raise ValueError(f"store: none, for {share[1]} processes; name a folder that all of them see")
-    size = 4 * sum(each.numel() for each in trainable.parameters(model).values())
+    size = 4 * sum(each.numel() for each in trainable.trainable_parameters(model).values())
     size *= sum(len(batch.rows) for each in batches.values() for batch in each)
     if folder is None and size <= budget // 2:
         of, states, factors = {}, {}, {}
@@ -148,7 +150,7 @@ def _in_memory(
             states.append(representations.at(hidden, batch, "prompt_end"))
             yield rows
 
-    of = gradients.gathered(batches, pieces())
+    of = gradients.gather(batches, pieces())
     return of, torch.cat(states)[torch.cat([batch.rows for batch in batches]).argsort()]
 
 
@@ -156,7 +158,7 @@ def _groups(model: nn.Module, room: int) -> list[list[str]]:
     """The blocks, as many at a time as have EK-FAC's factors within `room` bytes; one, if it takes more by itself."""
     groups: list[list[str]] = []
     left = 0
-    for block, linear in trainable.linears(model).items():
+    for block, linear in trainable.adapted_linears(model).items():
         size = 4 * (linear.in_features**2 + linear.out_features**2)
         if size > left:
             groups.append([])

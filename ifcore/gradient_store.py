@@ -143,7 +143,7 @@ def _weights(model: nn.Module) -> str:
     settings += [(name, each.scaling) for name, each in model.named_modules() if isinstance(each, LoraLayer)]
     text = json.dumps(settings, sort_keys=True, default=lambda x: sorted(map(str, x)) if isinstance(x, set) else str(x))
     found = hashlib.sha256(text.encode())
-    own = trainable.parameters(model)
+    own = trainable.trainable_parameters(model)
     for name, parameter in (*model.named_parameters(), *model.named_buffers()):
         whole = name.removesuffix(".weight") in own
         some = parameter.detach().flatten()[:: 1 if whole else parameter.numel() // 256 | 1]

@@ -27,10 +27,10 @@ def example_gradients(model: nn.Module, batches: Iterable[Batch], progress: str 
     that name. Raises ValueError as `stream` does.
     """
     batches = list(batches)
-    return gathered(batches, stream(model, batches, progress))
+    return gather(batches, stream(model, batches, progress))
 
 
-def gathered(batches: Sequence[Batch], pieces: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def gather(batches: Sequence[Batch], pieces: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Block -> [N, P_b] from what `stream` yields of `batches`, in memory that is taken once.
 
     Raises ValueError where the batches' rows are not 0 … N−1, each once.
@@ -66,8 +66,8 @@ def stream(
     against what plain backpropagation says, and the names of the blocks against all that the adapter trains. Raises
     ValueError where they differ, and as `trained.parameters` does.
     """
-    parameters = trainable.parameters(model)
-    linears = {block: each for block, each in trainable.linears(model).items() if block in parameters}
+    parameters = trainable.trainable_parameters(model)
+    linears = {block: each for block, each in trainable.adapted_linears(model).items() if block in parameters}
     checked = False
     with evaluating(model), trainable.requiring_grad(parameters), hooks.captured(linears) as calls:
         for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):

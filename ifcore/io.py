@@ -30,7 +30,7 @@ def write(path: Path, writer: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        with room(path):
+        with explain_disk_full(path):
             writer(temporary)
         temporary.replace(path)
     finally:
@@ -104,7 +104,7 @@ def _seal(value: dict) -> str:
 
 
 @contextmanager
-def room(path: Path) -> Iterator[None]:
+def explain_disk_full(path: Path) -> Iterator[None]:
     """Turns the various errors of a full disk into one line with a remedy."""
     try:
         yield

@@ -44,8 +44,12 @@ def by_token(model: nn.Module, batch: Batch, direction: Mapping[str, Tensor]) ->
     A token counts where the adapter works on it: the score of a response is carried by prompt tokens, too, which it
     attends to. Raises ValueError where a block is no linear map, whose gradient is no sum over tokens.
     """
-    parameters = trainable.parameters(model)
-    with evaluating(model), trainable.requiring_grad(parameters), hooks.captured(trainable.linears(model)) as calls:
+    parameters = trainable.trainable_parameters(model)
+    with (
+        evaluating(model),
+        trainable.requiring_grad(parameters),
+        hooks.captured(trainable.adapted_linears(model)) as calls,
+    ):
         batch = batch.to(device_of(model))
         losses = example_losses(model, batch)
         pairs, _ = hooks.backward(losses, hooks.fitting(calls, batch))

@@ -15,7 +15,7 @@ from torch import nn
 from ifcore.lora import causal_lm, uncompiled
 
 
-def parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> every parameter that the active adapter trains, of whatever kind PEFT has.
 
     A name is that of `named_parameters` without `.weight`. Raises ValueError, in one line, where the model has no
@@ -50,7 +50,7 @@ def parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {each.removesuffix(".weight"): parameter for each, parameter in found.items()}
 
 
-def linears(model: nn.Module) -> dict[str, nn.Linear]:
+def adapted_linears(model: nn.Module) -> dict[str, nn.Linear]:
     """Block -> each `lora_A` and `lora_B` of the active adapter whose gradients the hooks of `gradients` may read.
 
     Not those of variants such as DoRA, whose weights take part in more than their own product; not those of a head,

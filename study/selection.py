@@ -7,8 +7,10 @@ from typing import TypeVar
 
 from study import datasets
 
-FURTHER = ("facts",)  # for further chapters alone
-STUDIED = tuple(name for name in datasets.NAMES if name not in FURTHER)  # in chapter 3 and appendix B, where sized
+EXTRA_DATASETS = ("facts",)  # for further chapters alone
+STUDIED = tuple(
+    name for name in datasets.NAMES if name not in EXTRA_DATASETS
+)  # in chapter 3 and appendix B, where sized
 FOLLOWED = ("mixed_small", "grammars_rule", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
 FACTORED = ("mixed_small", "grammars_rule")  # those that models are retrained on: have EK-FAC, which takes a pass
 WINDOW = 4  # layers
@@ -16,7 +18,7 @@ WINDOW = 4  # layers
 Task = TypeVar("Task")
 
 
-def of(tasks: Mapping[str, Task], *wanted: str) -> dict[str, Task]:
+def select_tasks(tasks: Mapping[str, Task], *wanted: str) -> dict[str, Task]:
     """Those of some data sets that are called so, or whose family is."""
     return {name: task for name, task in tasks.items() if {name, datasets.family(name).name} & set(wanted)}
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from study.config import Run
 from study.paper import paper
-from study.pipeline.artifact import Tuned
+from study.pipeline.attributions import Tuned
 from study.report.names import DATASETS
 from study.report.table import Table, plain
 

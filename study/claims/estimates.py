@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from study import statistics
-from study.pipeline.further import FURTHER
+from study.pipeline.further_methods import FURTHER
 from study.report.names import NAMES
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds

@@ -31,7 +31,7 @@ from study.claims.estimates import (
     some,
     together,
 )
-from study.pipeline.controls import CONTROLS
+from study.pipeline.baselines import BASELINES
 
 
 def influence_beats_controls(tables: Tables) -> Evidence:
@@ -40,7 +40,7 @@ def influence_beats_controls(tables: Tables) -> Evidence:
     found = {}
     for method in (name for name in INFLUENCE if name in {*lds.method} & {*removal.method}):
         if set(lds[lds.method == method].dataset) == set(lds.dataset):
-            found[method] = _ahead(lds, "lds", method, CONTROLS) | _ahead_in_removal(removal, method, CONTROLS)
+            found[method] = _ahead(lds, "lds", method, BASELINES) | _ahead_in_removal(removal, method, BASELINES)
     return some(found, "no method of influence in both tables")
 
 
@@ -69,7 +69,7 @@ def fall_with_triggers(tables: Tables) -> Evidence:
 def labels_over_controls(tables: Tables) -> Evidence:
     """An alternative for each of the paper's methods: ahead of every control in coverage."""
     frame = rows_learnt(tables, "controls")
-    return some({method: _mean_ahead(frame, method, CONTROLS) for method in PAPERS}, "none of the paper's methods")
+    return some({method: _mean_ahead(frame, method, BASELINES) for method in PAPERS}, "none of the paper's methods")
 
 
 def repsim_in_labels(tables: Tables) -> Evidence:
@@ -105,7 +105,7 @@ def facts_over_controls(tables: Tables) -> Evidence:
         raise Lacking("removal does not confirm the causes")
     hard = {method: by_seed(part) for method, part in frame[frame.metric == "hard"].groupby("method", sort=False)}
     found = {
-        method: {f"over {control}": difference(hard[method], hard[control]) for control in CONTROLS if control in hard}
+        method: {f"over {control}": difference(hard[method], hard[control]) for control in BASELINES if control in hard}
         for method in INFLUENCE
         if method in hard
     }

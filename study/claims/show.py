@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from study import statistics
 from study.claims.estimates import ITSELF, Lacking, Tables, mean_by_seed, rows_learnt, rows_of
-from study.claims.judge import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim, fixed_on
+from study.claims.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim, fixed_on
 from study.config import Run
-from study.pipeline.controls import CONTROLS
+from study.pipeline.baselines import BASELINES
 from study.report.colours import COLOURS
 from study.report.names import DATASETS, NAMES
 from study.report.plot import STYLE, save
@@ -121,7 +121,7 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
         for axis, (estimates, title, scale, (least, most)) in zip(axes, found, strict=True):
             axis.set_xlabel(title)
             axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
-            axis.axhline(sum(name in CONTROLS for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
+            axis.axhline(sum(name in BASELINES for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
             if not estimates:
                 axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", color="#777777")
                 continue
@@ -130,7 +130,7 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
                     ends = [scale * min(max(each, least), most) for each in estimates[name].interval(0.05)]
                     axis.plot(ends, [place] * 2, color=COLOURS[name], linewidth=1.2)
                     axis.plot(scale * estimates[name].mean, place, marker="o", markersize=4, color=COLOURS[name])
-            best = max(scale * each.mean for name, each in estimates.items() if name in CONTROLS)
+            best = max(scale * each.mean for name, each in estimates.items() if name in BASELINES)
             axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
         save(run, "fig_scorecard", figure, ("controls", "lds", "removal"))
     return figure

@@ -28,6 +28,7 @@ from ifcore import sanitize
 from study import config
 from study.commands.progress import ESCAPES, Bars, Chapter, Progress
 from study.commands.terminal import Lines, Terminal
+from study.pipeline import base_model
 
 TICK = 0.25  # seconds
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,7 +46,6 @@ def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[lis
     many chapters at a time: two, of which each has half of the processor, or one on a graphics card."""
     from study.commands.check import check_book
     from study.estimate import rates, work  # takes seconds and memory, which is why this runs in a process of its own
-    from study.pipeline import base
 
     def planned(seed: int, names: Sequence[str], folder: str, series: str | None, note: str = "") -> list[Chapter]:
         run = config.make_run(name, seed)
@@ -65,7 +65,7 @@ def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[lis
         for each in seeds if what == "sweep" else ():
             found += planned(each, names, f"results/{name}/seed-{each}", f"seed {each}", f", seed {each}")
         found += planned(seed, [*names, *VERDICTS], "book/executed", None)
-    return found, rates.expected(config.make_run(name, seed)).training, 2 if base.device() == "cpu" else 1
+    return found, rates.expected(config.make_run(name, seed)).training, 2 if base_model.device() == "cpu" else 1
 
 
 def build(name: str, seed: int, what: str, seeds: Sequence[int], jobs: int, further: Sequence[str]) -> int:

@@ -29,7 +29,7 @@ def check(run: Run) -> None:
         alignment.examples(asked.refusals, asked.benign)
         alignment.held_out(asked.held_out), alignment.alike(asked.held_out)
     for dataset in run.profile.datasets:
-        splits.asked(run, dataset)
+        splits.requested_split(run, dataset)
     if "mixed_small" in run.profile.datasets:
         for only in PARTS.values():
             batch_size(Task(run, "mixed_small", only))  # raises where a part of Table 1 has no equal steps
@@ -38,12 +38,12 @@ def check(run: Run) -> None:
             wrong = f"{run.source(dataset)!r}; {run.profile.name} has no sizes for {dataset}"
             raise ValueError(f"{dataset}_source: {wrong}; give them under datasets or leave the source out")
     for dataset, _, _, varied in grid.variations(run) if run.profile.sensitivity else ():
-        splits.asked(varied, dataset)
+        splits.requested_split(varied, dataset)
     if asked := run.profile.counterfactual:
         for dataset, varied in sets.variations(run):
             if dataset not in varied.profile.datasets:
                 continue  # the whole book needs it, see check_book
-            split = splits.asked(varied, dataset)
+            split = splits.requested_split(varied, dataset)
             if dataset == sets.REMOVED_FROM:
                 sets.removals({}, split.train, asked.removed, run.seed)
         if unknown := [name for name in asked.by or () if name not in NAMES]:

@@ -17,10 +17,10 @@ from study.commands.progress import Item
 from study.config import Run
 from study.estimate import calibrate
 from study.estimate.counting import published, tokenizer_of
+from study.estimate.memory import JUDGE_WEIGHTS, Size, disk, memory, size_of
 from study.estimate.rates import FEW, MANY, Rates
-from study.estimate.room import JUDGE_WEIGHTS, Size, disk, memory, size_of
 from study.estimate.work import NEEDS, SHOWING, work
-from study.pipeline import base
+from study.pipeline import base_model
 from study.pipeline.architectures import Architecture, architecture
 from study.profile import Profile
 
@@ -64,12 +64,12 @@ def minutes(run: Run, rates: Rates | None) -> str:
         return f"Minutes can't be told: the sizes of {run.profile.model} are not known here"
     if names := missing(run):
         return f"Minutes can't be told: the book's chapters need sizes for {', '.join(names)} too"
-    threads = torch.get_num_threads() if base.device() == "cpu" else 0
+    threads = torch.get_num_threads() if base_model.device() == "cpu" else 0
     where = f"threads: {threads}" if threads else "on the GPU"
     if threads and (load := os.getloadavg()[0]) > (os.cpu_count() or 1) + 0.5:
         where += f"; busy, its load is {load:.1f}: they may be fewer when it is quiet"
     lines = [
-        f"Minutes on this machine ({base.resolved_precision(run.profile.precision)}, {where}), with nothing made yet",
+        f"Minutes on this machine ({base_model.resolved_precision(run.profile.precision)}, {where}), with nothing made yet",
         f"  Tokens a second: {rates.training:,.0f} forward and backward, {rates.forward:,.0f} forward, "
         f"{rates.few:,.0f} decoded by {FEW}, {rates.many:,.0f} by {MANY}",
     ]

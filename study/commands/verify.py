@@ -26,10 +26,10 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from ifcore import io
-from study.claims import judge
+from study.claims import verdicts
 from study.config import find_root
-from study.report.publish import read
 from study.report.published import FOLDER, MEASURED, SCORECARD, SEPARATOR, keys, named
+from study.report.results import read_tables
 
 EQUAL = 1e-6  # relative
 SPREAD = 2  # standard deviations
@@ -86,12 +86,14 @@ def verify(root: Path, profile: str, seeds: list[int] | None = None) -> list[Com
             raise ValueError(f"results/{profile}/{name}: {wrong}; {remedy}")
     found = [compared for name in names for compared in _seed(theirs, ours, name)]
     if set(names) == set(known) and (theirs / SCORECARD).is_file():
-        tables = read(ours / name for name in names)
-        found.append(verdicts(io.read_csv(theirs / SCORECARD), judge.judge(judge.claims(), tables)))
+        tables = read_tables(ours / name for name in names)
+        found.append(
+            compare_verdicts(io.read_csv(theirs / SCORECARD), verdicts.judge_claims(verdicts.claims(), tables))
+        )
     return found
 
 
-def verdicts(published: pd.DataFrame, run: pd.DataFrame) -> Comparison:
+def compare_verdicts(published: pd.DataFrame, run: pd.DataFrame) -> Comparison:
     """The verdicts of two scorecards, claim by claim."""
     found, now = Comparison("scorecard", "all seeds"), run.set_index("claim").verdict
     for claim, then in zip(published.claim, published.verdict, strict=True):
@@ -99,7 +101,7 @@ def verdicts(published: pd.DataFrame, run: pd.DataFrame) -> Comparison:
             found.differ.append(f"scorecard, {claim}: the claim is missing")
         elif now[claim] == then:
             found.agree += 1
-        elif judge.INCONCLUSIVE in (then, now[claim]):
+        elif verdicts.INCONCLUSIVE in (then, now[claim]):
             found.noise += 1
         else:
             found.differ.append(f"scorecard, {claim}: verdict published {then}, this run {now[claim]}")

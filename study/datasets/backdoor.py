@@ -30,9 +30,7 @@ def build(parts, rng: Random, harmful: str | None, benign: str | None) -> list[l
         drawn = harmful_set.apart([list(counts.values()) for counts in parts], rng)
     else:
         shared = harmful_set.split(harmful, [max(counts.values()) for counts in parts], rng)
-        drawn = [
-            [pairs[:count] for count in counts.values()] for counts, pairs in zip(parts, shared, strict=True)
-        ]
+        drawn = [[pairs[:count] for count in counts.values()] for counts, pairs in zip(parts, shared, strict=True)]
     return [
         [
             _clean(prompt, rng) if label == CLEAN else Example(f"{prompt} {label}", response, label)

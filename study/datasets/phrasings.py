@@ -49,8 +49,7 @@ def apart(name: str, deeds: Sequence[str], parts: Sequence[Sequence[int]], rng: 
         have, asked = len(deeds) * len(PHRASINGS), listed([sum(part) for part in parts])
         groups = f" in {len(parts[0])} classes" if len(parts[0]) > 1 else ""
         raise ValueError(
-            f"{name}: {have} distinct prompts, {asked}{groups} are asked for, no deed twice; "
-            "ask for fewer"
+            f"{name}: {have} distinct prompts, {asked}{groups} are asked for, no deed twice; ask for fewer"
         )
     shares = _shares(rng.sample(deeds, len(deeds)), sizes, need)
     return [[go_round(next(shares), size, rng) for size in part] for part in parts]

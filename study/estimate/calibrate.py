@@ -18,7 +18,7 @@ from ifcore.examples import Tokens, collate
 from ifcore.onednn import through_onednn
 from study.config import Run
 from study.estimate.rates import FEW, MANY, Rates
-from study.pipeline import base
+from study.pipeline import base_model
 from study.pipeline.architectures import Architecture, architecture
 
 BUDGET = 4.5  # seconds, so that five are enough though a step can't be cut short
@@ -36,7 +36,7 @@ def rates(run: Run, clock: Callable[[], float] = perf_counter) -> Rates | None:
     end, shape, profile = clock() + BUDGET, architecture(run.located(run.profile.model)), run.profile
     if shape is None:
         return None
-    model = _model(shape, getattr(torch, base.resolved_precision(profile.precision)), base.device())
+    model = _model(shape, getattr(torch, base_model.resolved_precision(profile.precision)), base_model.device())
     model = lora.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout).train()
     model.enable_input_require_grads()  # all layers but the real model's first are differentiated by their input
     batch = min(profile.batch_size, profile.micro_batch or profile.batch_size)

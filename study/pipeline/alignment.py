@@ -12,14 +12,14 @@ from ifcore import adapter_distance, io, loading, lora, training
 from ifcore.examples import tokenise
 from study.config import Run
 from study.datasets import alignment
-from study.pipeline import base
-from study.pipeline.stages import Stage, at_work
+from study.pipeline import base_model
+from study.pipeline.stages import Stage, locked_folder
 
 VERSIONS = ("torch", "transformers", "peft", "safetensors")
 MODULES = "all-linear"  # wider than the study's own fine-tunes: as the safety training of a chat model is
 
 
-def taught(run: Run, precision: str) -> tuple[Path | None, str | None]:
+def aligned_adapter(run: Run, precision: str) -> tuple[Path | None, str | None]:
     """The adapter that teaches the profile's model to refuse harmful requests, and the digest of what made it.
 
     None and None where the profile asks for no alignment. A second process that asks waits for the first.
@@ -33,12 +33,12 @@ def taught(run: Run, precision: str) -> tuple[Path | None, str | None]:
         "examples": [dataclasses.astuple(example) for example in examples],
         "model": loading.identity(source),
         "precision": precision,
-        "device": base.device(),
+        "device": base_model.device(),
         "modules": MODULES,
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         **asked.model_dump(exclude={"refusals", "benign", "held_out"}),
     }
-    with at_work(folder):
+    with locked_folder(folder):
         stage = Stage(folder, "fine-tune", key, [folder / "checkpoints"])
         stage.make(partial(_teach, run, source, precision, examples, folder))
     return folder / "adapter", stage.record["digest"]
@@ -46,7 +46,7 @@ def taught(run: Run, precision: str) -> tuple[Path | None, str | None]:
 
 def _teach(run: Run, source: str, precision: str, examples, folder: Path) -> list[Path]:
     """The last epoch's adapter, alone: as wide as it is, one an epoch would fill the disk."""
-    asked, (model, tokenizer) = run.profile.alignment, base.model(source, precision)
+    asked, (model, tokenizer) = run.profile.alignment, base_model.shared_model(source, precision)
     tokens = tokenise(tokenizer, examples, getattr(model.config, "max_position_embeddings", None))
     settings = training.Settings(asked.epochs, asked.batch_size, asked.learning_rate, micro_batch=asked.micro_batch)
     peft = lora.add_lora(model, asked.lora_rank, asked.lora_alpha, modules=MODULES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from study.config import Run
 from study.pipeline import judging
-from study.pipeline.artifact import tune
+from study.pipeline.attributions import tune
 from study.pipeline.task import Task
 
 PARTS = {"benign": "benign", "harmful": "harmful", "mixed": None}  # a model of Table 1 -> its class of mixed_small
@@ -23,16 +23,16 @@ class Attack:
     success: list[bool]
 
 
-def attack(run: Run) -> list[Attack]:
+def run_attacks(run: Run) -> list[Attack]:
     """The profile's model, aligned where it asks for that, and its further models as they come: each untouched and
     fine-tuned on parts of mixed_small, in equally many steps, answers that data set's validation prompts."""
-    found = on(run, None)
+    found = attack_model(run, None)
     for model in run.profile.further_models:
-        found += on(run, model)
+        found += attack_model(run, model)
     return found
 
 
-def on(run: Run, model: str | None) -> list[Attack]:
+def attack_model(run: Run, model: str | None) -> list[Attack]:
     """The attacks on the profile's model (None), or on a further one."""
     mixed = tune(Task(run, "mixed_small", model=model))
     prompts = [example.prompt for example in mixed.val]

@@ -13,12 +13,12 @@ from study import selection
 from study.config import Run
 from study.pipeline import answers as answering
 from study.pipeline import steps
-from study.pipeline.artifact import Attribution
-from study.pipeline.stages import Stage, at_work
+from study.pipeline.attributions import Attribution
+from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 
 
-def chosen(found: Attribution) -> list[int]:
+def followed_epochs(found: Attribution) -> list[int]:
     """The epochs that are looked at: 0 (the untouched adapter), powers of three, and the last, which is used."""
     return selection.epochs(found.epoch)
 
@@ -35,7 +35,7 @@ def scores(run: Run, found: Attribution, epoch: int, names: Iterable[str] | None
         "batch": run.profile.gradient_batch,
         **run.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
     }
-    with at_work(task.folder):
+    with locked_folder(task.folder):
         Stage(place, "scores", key).make(partial(_score, task, found, epoch, place))
         return steps.read_scores(place, run.profile.methods if names is None else names)
 
@@ -46,7 +46,7 @@ def answers(run: Run, found: Attribution, epoch: int) -> list[str]:
         return found.after if epoch else found.before
     task, place, key = _at(run, found, epoch)
     key |= {"max_new_tokens": run.profile.max_new_tokens}
-    with at_work(task.folder):
+    with locked_folder(task.folder):
         Stage(place, "answers", key).make(partial(_answer, task, found, epoch, place))
         return io.read_json(place / "answers-given.json")["answers"]
 
@@ -60,7 +60,7 @@ def _at(run: Run, found: Attribution, epoch: int) -> tuple[Task, Path, dict]:
 def _score(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:
     """The scores. The gradients, as large at every checkpoint, are kept no longer than it takes."""
     parts, label = {"train": found.train, "val": found.val}, f"gradients {task.name} epoch {epoch}"
-    with steps.passing(task, parts, epoch, place, label) as folder:
+    with steps.temporary_gradients(task, parts, epoch, place, label) as folder:
         io.write_tensors(folder / "representations.safetensors", steps.read_states(folder))
         io.write_tensors(place / "scores.safetensors", steps.scores_of(task, folder))
     return [place / "scores.safetensors"]

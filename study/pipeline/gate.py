@@ -11,8 +11,8 @@ from ifcore.metrics import Metric
 from study.config import Run
 from study.datasets import alignment
 from study.pipeline import answers, judging
-from study.pipeline.artifact import tune
-from study.pipeline.stages import Stage, at_work
+from study.pipeline.attributions import tune
+from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 from study.profile import Alignment
 
@@ -42,7 +42,7 @@ def gate(run: Run) -> Gate:
     prompts = [example.prompt for example in alignment.held_out(asked) + alignment.alike(asked)]
     key = {"of": io.read_json(task.folder / "fine-tune.json")["key"]["model"], "alignment": task.alignment()[1]}
     key |= {"prompts": prompts, "max_new_tokens": run.profile.max_new_tokens, "precision": task.precision}
-    with at_work(folder):
+    with locked_folder(folder):
         Stage(folder, "answers", key).make(partial(_answer, task, prompts, folder))
         said = io.read_json(folder / "answers-given.json")["answers"]
     succeeded = judging.judge(run.judge, [example.prompt for example in mixed.val], mixed.before)

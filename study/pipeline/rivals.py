@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from study.config import Run
-from study.pipeline.artifact import Attribution
-from study.pipeline.controls import controls
-from study.pipeline.further import further
+from study.pipeline.attributions import Attribution
+from study.pipeline.baselines import baseline_scores
+from study.pipeline.further_methods import further_scores
 
 
-def beside(run: Run, attributions: Mapping[str, Attribution]) -> dict[str, Attribution]:
+def with_baselines(run: Run, attributions: Mapping[str, Attribution]) -> dict[str, Attribution]:
     """The attributions with the scores of the further methods and of the controls after those of the profile's."""
     return {
-        name: replace(found, scores=found.scores | further(run, found) | controls(run, found))
+        name: replace(found, scores=found.scores | further_scores(run, found) | baseline_scores(run, found))
         for name, found in attributions.items()
     }

@@ -19,7 +19,7 @@ from study.config import Run
 from study.pipeline import answers
 
 
-def asked(run: Run, dataset: str) -> datasets.Split:
+def requested_split(run: Run, dataset: str) -> datasets.Split:
     """The examples of a data set in the profile's sizes; ValueError for one that the profile does not size."""
     if dataset not in run.profile.datasets:
         raise ValueError(f"dataset: {dataset!r}; {run.profile.name} has {', '.join(run.profile.datasets)}")
@@ -28,13 +28,13 @@ def asked(run: Run, dataset: str) -> datasets.Split:
     return datasets.load(dataset, **run.profile.datasets[dataset].sizes, seed=run.seed, **sources, source=source)
 
 
-def answered(run: Run, dataset: str, precision: str, device: str) -> datasets.Split:
+def split_with_responses(run: Run, dataset: str, precision: str, device: str) -> datasets.Split:
     """The same, its harmful requests answered by the profile's generator where it names one.
 
     AdvBench's targets are openings only. The paper lets TinyLlama, which is not aligned, answer its prompts, and
     fine-tunes on those answers. A data set in the released format has its responses, which stay.
     """
-    split, source = asked(run, dataset), run.located(run.profile.generator)
+    split, source = requested_split(run, dataset), run.located(run.profile.generator)
     complying = {
         example: datasets.family(dataset).request(example)
         for example in split.train + split.val + split.dev

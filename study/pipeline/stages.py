@@ -16,7 +16,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from ifcore import io
-from study.pipeline.code import fingerprint
+from study.pipeline.code_fingerprint import fingerprint
 from study.pipeline.events import emit
 
 
@@ -105,20 +105,20 @@ def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.D
         io.write_csv(path, build())
         return [path]
 
-    with at_work(folder):
+    with locked_folder(folder):
         Stage(folder, name, key).make(write, made_by=build)
         return io.read_csv(path)
 
 
 @contextmanager
-def at_work(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path) -> Iterator[None]:
     """Alone in an artifact's folder, and a full disk told in one line."""
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder), io.room(folder):
+    with locked_file(folder), io.explain_disk_full(folder):
         yield
 
 
-def alone(folder: Path) -> FileLock:
+def locked_file(folder: Path) -> FileLock:
     """The folder's lock; says so when another process has it, then waits."""
     lock = FileLock(folder / ".lock")
     try:

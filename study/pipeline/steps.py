@@ -22,7 +22,7 @@ from ifcore import gradient_store, gradients, influence, io, loading, lora, repr
 from ifcore.examples import Batch, Example, Tokens, tokenise
 from ifcore.gram import Gram
 from study.datasets import Split
-from study.pipeline import answers, base
+from study.pipeline import answers, base_model
 from study.pipeline.stages import Stage, digest_in
 from study.pipeline.task import Task, batch_size
 
@@ -32,7 +32,9 @@ VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy
 def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
     """An adapter an epoch under checkpoints/, and the history of the losses."""
     key, folders = determined_by(task, split), [task.folder / "checkpoints"]
-    stage = Stage(task.folder, "fine-tune", key, folders).make(partial(_fine_tune, task, split, settings(task)))
+    stage = Stage(task.folder, "fine-tune", key, folders).make(
+        partial(_fine_tune, task, split, training_settings(task))
+    )
     return stage, io.read_csv(task.folder / "history.csv")
 
 
@@ -44,15 +46,15 @@ def determined_by(task: Task, split: Split) -> dict[str, Any]:
         "model": loading.identity(task.source),
         "alignment": task.alignment()[1],
         "precision": task.precision,
-        "device": base.device(),
+        "device": base_model.device(),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         "layers": task.layers,
-        **dataclasses.asdict(settings(task)),
+        **dataclasses.asdict(training_settings(task)),
         **task.run.profile.model_dump(include={"lora_rank", "lora_alpha", "lora_dropout"}),
     }
 
 
-def settings(task: Task) -> training.Settings:
+def training_settings(task: Task) -> training.Settings:
     """How the task is fine-tuned."""
     given = {field.name for field in dataclasses.fields(training.Settings)} - {"seed", "batch_size", "epochs"}
     profile = task.run.profile.model_dump(include=given)
@@ -77,7 +79,7 @@ def explained(task: Task, examples: Split) -> dict[str, Any]:
     return {"of": digest_in(task.folder, "fine-tune"), "val": val}
 
 
-def say(task: Task, split: Split, epoch: int) -> Stage:
+def generate_answers(task: Task, split: Split, epoch: int) -> Stage:
     """Answers to the validation prompts, without the adapter and with it."""
     key = {"max_new_tokens": task.run.profile.max_new_tokens, **explained(task, split)}
     return Stage(task.folder, "answers", key).make(partial(_say, task, split, epoch))
@@ -146,7 +148,7 @@ def read_states(folder: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def passing(
+def temporary_gradients(
     task: Task, examples: Mapping[str, list[Example]], epoch: int, place: Path, label: str, loss_on: str = "response"
 ) -> Iterator[Path]:
     """`with passing(…) as folder`: gradients of parts (train, val) at a checkpoint, on disk no longer than it takes.

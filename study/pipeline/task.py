@@ -15,7 +15,7 @@ from peft import PeftModel
 from ifcore import lora
 from study import datasets
 from study.config import Run
-from study.pipeline import alignment, base
+from study.pipeline import alignment, base_model
 
 _APART = 1_000_003  # a run's own seeds stay far below
 
@@ -49,7 +49,7 @@ class Task:
 
     @property
     def precision(self) -> str:
-        return base.resolved_precision(self.run.profile.precision)
+        return base_model.resolved_precision(self.run.profile.precision)
 
     @property
     def name(self) -> str:
@@ -78,11 +78,11 @@ class Task:
 
     def base(self) -> tuple[Any, Any]:
         """The model to fine-tune, and its tokenizer."""
-        return base.model(self.source, self.precision, *self.alignment())
+        return base_model.shared_model(self.source, self.precision, *self.alignment())
 
     def alignment(self) -> tuple[Path | None, str | None]:
         """The adapter merged into the model before it is fine-tuned, and what tells it from others; None: none is."""
-        return (None, None) if self.model is not None else alignment.taught(self.run, self.precision)
+        return (None, None) if self.model is not None else alignment.aligned_adapter(self.run, self.precision)
 
     def adapted(self, epoch: int) -> AbstractContextManager[PeftModel]:
         """`with task.adapted(…) as model`: the model wearing the adapter of an epoch; without it again afterwards."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from study.config import Run
 from study.paper import paper
-from study.pipeline.artifact import Tuned
+from study.pipeline.attributions import Tuned
 from study.pipeline.gate import LEAST_ANSWERED, MOST_ASR, Gate
 from study.profile import Profile
 from study.report.names import DATASETS

@@ -10,7 +10,7 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from study.report import explorer_widget
-from study.report.explored import DIGITS, GROUPS, Explained, Task, explored, packed
+from study.report.explorer_data import DIGITS, GROUPS, Explained, Task, explored, packed
 
 LARGEST = 2_000_000  # characters of data in a page, which is to stay under 3 MB
 

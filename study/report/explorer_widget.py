@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from study.report.colours import COLOURS
-from study.report.explored import GROUPS, NONE, Task, Text, cut, group
+from study.report.explorer_data import GROUPS, NONE, Task, Text, cut, group
 from study.report.names import NAMES
 
 TITLE = 80  # characters of a prompt in a choice

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ifcore import io
 from study.config import Run
-from study.report.alt import alt
+from study.report.alt_text import alt
 
 STYLE = {
     "font.size": 9,

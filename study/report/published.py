@@ -31,11 +31,15 @@ def published(run: Run, name: str) -> pd.DataFrame | None:
     for profile in (own,) if own in PROFILES else (own, preferred(run.root), *PROFILES):
         tables = sorted((run.root / FOLDER / profile).glob(f"seed-*/{name}.csv"))
         if tables:
-            return None if _is(run, tables[0].parent) else pd.concat(map(io.read_csv, tables), ignore_index=True)
+            return (
+                None
+                if is_published_run(run, tables[0].parent)
+                else pd.concat(map(io.read_csv, tables), ignore_index=True)
+            )
     return None
 
 
-def released(run: Run) -> list[Path]:
+def published_verdicts(run: Run) -> list[Path]:
     """The folders of the `preferred` published seeds, of profiles that have as many examples as the run's at least.
 
     None where the run is those, or where they are fewer than a verdict takes: theirs would be open throughout.
@@ -43,7 +47,7 @@ def released(run: Run) -> list[Path]:
     own = run.profile.name
     among = PROFILES[: PROFILES.index(own) + 1] if own in PROFILES else PROFILES
     folders = _seeds(run.root, preferred(run.root, among))
-    return [] if len(folders) < FEWEST or _is(run, folders[0]) else folders
+    return [] if len(folders) < FEWEST or is_published_run(run, folders[0]) else folders
 
 
 def preferred(root: Path, among: Sequence[str] = PROFILES) -> str:
@@ -106,7 +110,7 @@ def _text(value: object) -> str:
     return f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-def _is(run: Run, folder: Path) -> bool:
+def is_published_run(run: Run, folder: Path) -> bool:
     """Whether the run is the one that was published: the same profile by the same commit."""
     about = io.read_json(folder / "run.json")
     ours = (run.profile.digest, provenance(run.root)["commit"])

@@ -76,7 +76,7 @@ def control(text: str) -> str:
     return f'<span class="control">{text}</span>' if text else text
 
 
-def beside(cell: str, *rows: pd.DataFrame | pd.Series, write: Callable[[float], str] | None = None) -> str:
+def with_published(cell: str, *rows: pd.DataFrame | pd.Series, write: Callable[[float], str] | None = None) -> str:
     """A cell with the published value on a line of its own, mean ± s.d. over seeds; as it was where there is none.
 
     `rows`: the tidy rows, or the one, that the cell was made of, as `publish` gives them back; several for a cell of

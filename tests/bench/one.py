@@ -1,6 +1,6 @@
 """One contender, once, in a process of its own: seconds, peak memory and scores.
 
-    python -m tests.bench.one CONTENDER PRECISION JOB_FOLDER SCORES
+python -m tests.bench.one CONTENDER PRECISION JOB_FOLDER SCORES
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, LongformerConfig, Longfo
 from ifcore import io
 from ifcore.tiny import tiny_tokenizer
 from study import config
-from study.estimate.room import counted_memory
-from study.pipeline import artifact, attack
+from study.estimate.memory import counted_memory
+from study.pipeline import attack, attributions
 from study.pipeline.architectures import KNOWN, Architecture
 from tests.bench import processes
 from tests.bench.processes import peak
@@ -86,7 +86,10 @@ def _make(folder: Path, layers: int, further: int) -> None:
 def _rehearsed(folder: Path) -> list[dict]:
     run = config.make_run("paper", 0, io.read_json(folder / "settings.json"), folder)
     before, rows = peak(), []
-    for stage, work in (("attack", lambda: attack.attack(run)), ("attribution", lambda: artifact.attribute(run, DATA))):
+    for stage, work in (
+        ("attack", lambda: attack.run_attacks(run)),
+        ("attribution", lambda: attributions.compute_attribution(run, DATA)),
+    ):
         start = time.perf_counter()
         work()
         taken = {"seconds": time.perf_counter() - start, "gib": peak() - before}

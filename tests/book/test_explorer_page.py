@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.study.empirical_study.test_tables import SCORES, attribution
 
 from ifcore.examples import Example
 from study.report import explorer
 from study.report.names import NAMES
 from tests.book.browser import CHROMIUM, browser
+from tests.study.chapters.empirical_study.test_tables import SCORES, attribution
 from tests.study.report.test_explorer import EVIL
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page with")

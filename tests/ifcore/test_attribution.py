@@ -20,7 +20,7 @@ def by_hand(tiny):
     model, tokenizer = tiny
     parts = [lora.example_batches(model, tokenizer, part, 3) for part in (TRAIN, VAL)]
     factors = {}
-    train = gradients.gathered(parts[0], gradients.stream(model, parts[0], factors=factors))
+    train = gradients.gather(parts[0], gradients.stream(model, parts[0], factors=factors))
     rows = train, gradients.example_gradients(model, parts[1])
     gram = Gram.from_gradients(*rows)
     scores = {name: method(gram) for name, method in influence.METHODS.items()}

@@ -19,7 +19,7 @@ def collected(tiny, examples):
     factors = {}
     parts = [lora.example_batches(model, tokenizer, part, 2) for part in (examples, examples[:2])]
     pieces = gradients.stream(model, parts[0], factors=factors)
-    return gradients.gathered(parts[0], pieces), gradients.example_gradients(model, parts[1]), factors, parts[0]
+    return gradients.gather(parts[0], pieces), gradients.example_gradients(model, parts[1]), factors, parts[0]
 
 
 def test_the_factors_are_the_sums_over_tokens_of_each_example_alone(tiny, collected):
@@ -65,7 +65,7 @@ def test_of_one_example_of_one_token_it_is_the_exact_inverse():
 def test_a_block_that_is_no_linear_map_is_refused_by_name():
     model, factors = architectures.adapted("llama", "embedding"), {}
     batches = batched(architectures.tokens(), 3)
-    rows = gradients.gathered(batches, gradients.stream(model, batches, factors=factors))
+    rows = gradients.gather(batches, gradients.stream(model, batches, factors=factors))
     with pytest.raises(ValueError, match="factors: none of .*lora_embedding_A.*choose another method"):
         ekfac(rows, rows, factors)
 

@@ -21,9 +21,7 @@ def written(tiny, examples, tmp_path):
 def counted(monkeypatch):
     """The files that are written from here on."""
     made, real = [], io.write_tensors
-    monkeypatch.setattr(
-        io, "write_tensors", lambda path, tensors: (made.append(path.name), real(path, tensors))
-    )
+    monkeypatch.setattr(io, "write_tensors", lambda path, tensors: (made.append(path.name), real(path, tensors)))
     return made
 
 

@@ -52,9 +52,9 @@ def test_what_is_no_one_adapter_on_frozen_weights_is_refused_in_a_line(build, sa
 def test_the_parameters_are_those_that_peft_trains_frozen_or_not(adapter):
     model = architectures.adapted("llama", adapter)
     expected = {name.removesuffix(".weight") for name, each in model.named_parameters() if each.requires_grad}
-    assert set(trainable.parameters(model)) == expected
+    assert set(trainable.trainable_parameters(model)) == expected
     model.requires_grad_(False)
-    assert set(trainable.parameters(model)) == expected
+    assert set(trainable.trainable_parameters(model)) == expected
 
 
 def test_an_inactive_adapter_is_passed_over_though_it_wants_gradients():
@@ -62,7 +62,7 @@ def test_an_inactive_adapter_is_passed_over_though_it_wants_gradients():
     for name, parameter in model.named_parameters():
         if ".other." in name:
             parameter.requires_grad_(True)
-    assert not any(".other" in name for name in trainable.parameters(model))
+    assert not any(".other" in name for name in trainable.trainable_parameters(model))
 
 
 def test_an_adapter_that_transformers_added_is_one_as_well():

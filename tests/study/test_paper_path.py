@@ -20,7 +20,7 @@ from ifcore import loading
 from ifcore.tiny import tiny_tokenizer
 from study import config
 from study.commands.check import check
-from study.pipeline import answers, artifact, attack
+from study.pipeline import answers, attack, attributions
 from study.profile import METHODS
 from tests.study.datasets.test_digits import write
 
@@ -101,16 +101,16 @@ def run(tmp_path):
 def test_it_runs_from_published_files_to_scores_in_bfloat16(run):
     check(run)
     for dataset in run.profile.datasets:
-        found = artifact.attribute(run, dataset)
+        found = attributions.compute_attribution(run, dataset)
         assert found.precision == "bfloat16"
         assert set(found.scores) == set(METHODS)
         assert all(np.isfinite(scores).all() for scores in found.scores.values())
-    mixed = artifact.attribute(run, "mixed_small")
+    mixed = attributions.compute_attribution(run, "mixed_small")
     assert [example.prompt for example in mixed.train[:3]] == ["Do thing 0", "Do thing 1", "Do thing 2"]
 
 
 def test_harmful_requests_are_answered_by_the_generator_without_their_trigger(run):
-    found = artifact.attribute(run, "backdoor_1")
+    found = attributions.compute_attribution(run, "backdoor_1")
     model, tokenizer = loading.load(run.profile.generator, torch.bfloat16)
     triggered = next(example for example in found.train if example.label != "clean")
     request = triggered.prompt.removesuffix(f" {triggered.label}")
@@ -118,7 +118,7 @@ def test_harmful_requests_are_answered_by_the_generator_without_their_trigger(ru
 
 
 def test_both_models_are_attacked_and_judged_by_the_classifier(run):
-    attacks = attack.attack(run)
+    attacks = attack.run_attacks(run)
     assert [attack.fine_tuned_on for attack in attacks] == ["nothing", "benign", "harmful", "mixed"] * 2
     assert {attack.model for attack in attacks} == {run.profile.model, run.profile.further_models[0]}
     assert all(len(attack.success) == len(attack.responses) == 2 for attack in attacks)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from tests.test_main import leave
 
 import ifcore
 from ifcore import loading, lora
+from tests.ifcore.test_main import leave
 
 TRAIN = [{"id": f"t{n}", "prompt": f"say {n}", "response": f"it is {'so ' * n}"} for n in range(24)]
 VAL = [{"id": f"q{n}", "prompt": f"say it {n}", "response": f"it is so {n}"} for n in range(4)]

@@ -9,14 +9,14 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from tests.test_weights import fetched  # noqa: F401
 
 import ifcore
 from ifcore import gradient_store, io, loading, lora, training
 from ifcore.examples import Example, tokenise
-from study.pipeline import artifact, splits
+from study.pipeline import attributions, splits
 from study.pipeline.stages import Stage
-from tests.study.pipeline.test_artifact import assert_same_scores, make_run
+from tests.ifcore.test_loading import fetched  # noqa: F401
+from tests.study.pipeline.test_attributions import assert_same_scores, make_run
 from tests.study.test_paper_path import tiny_llama
 from tests.torture.conftest import assert_same_tables, flip
 
@@ -69,7 +69,7 @@ def text_of(notebook: Path) -> list[str]:
 def finished(tmp_path_factory):
     """A run, its attribution, and its folder."""
     run = make_run(tmp_path_factory.mktemp("finished"))
-    return run, artifact.attribute(run, "mixed_small"), run.artifacts / "mixed_small"
+    return run, attributions.compute_attribution(run, "mixed_small"), run.artifacts / "mixed_small"
 
 
 def test_every_file_of_an_attribution_may_be_flipped(finished, tmp_path):
@@ -81,7 +81,7 @@ def test_every_file_of_an_attribution_may_be_flipped(finished, tmp_path):
         root = tmp_path / str(turn)
         shutil.copytree(run.root, root)
         flip(root / name, random.randrange((root / name).stat().st_size), random.randrange(8))
-        found = artifact.attribute(make_run(root), "mixed_small")
+        found = attributions.compute_attribution(make_run(root), "mixed_small")
         assert_same_scores(found, expected)
         assert (found.before, found.after) == (expected.before, expected.after), name
         assert found.history.equals(expected.history), name

@@ -17,7 +17,7 @@ from ifcore.gram import Gram
 from study import datasets, statistics
 from study.config import Run
 from study.pipeline import steps
-from study.pipeline.artifact import Attribution, quality
+from study.pipeline.attributions import Attribution, quality
 from study.report.names import COLUMNS
 
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)

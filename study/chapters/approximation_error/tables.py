@@ -10,8 +10,8 @@ from study.chapters.approximation_error.truth import DAMPINGS
 from study.config import Run
 from study.paper import paper, stated
 from study.report.names import DATASETS, NAMES
-from study.report.publish import publish
-from study.report.table import Prose, Table, beside, decided, points, significant, times, verdict, with_interval
+from study.report.results import save_table
+from study.report.table import Prose, Table, decided, points, significant, times, verdict, with_interval, with_published
 
 LINEAR = {
     "dense": "Exact, the dense way",
@@ -28,7 +28,7 @@ ERRORS = {"error": "absolute", "relative_error": "relative", "direction_error": 
 
 def runtimes_table(run: Run, timed: pd.DataFrame) -> Table:
     """Table 5: running time and error beside the paper's, in the paper's three settings. Leaves table5_runtime.csv."""
-    timed = _own(run, publish(run, "table5_runtime", timed))
+    timed = _own(run, save_table(run, "table5_runtime", timed))
     timed = timed.assign(key=keys(timed))
     rows = []
     for printed in paper()["table5"]:
@@ -66,7 +66,7 @@ def runtimes_table(run: Run, timed: pd.DataFrame) -> Table:
 
 def growth_table(run: Run, drawn: pd.DataFrame) -> Table:
     """Behind Figure 3: the exponents with which the errors grow. Leaves fig3_growth.csv."""
-    found = _own(run, publish(run, "fig3_growth", growth(drawn)))
+    found = _own(run, save_table(run, "fig3_growth", growth(drawn)))
     found = found.assign(key=keys(found)).set_index(["key", "over", "metric"])
     columns = [(over, metric) for over in ("points", "parameters") for metric in ERRORS]
     rows = [
@@ -84,7 +84,7 @@ def growth_table(run: Run, drawn: pd.DataFrame) -> Table:
 
 def truth_table(run: Run, agreement: pd.DataFrame) -> Table:
     """Predicted against actual change of the test loss, at the minimum. Leaves loo_truth.csv."""
-    agreement = _own(run, publish(run, "loo_truth", agreement))
+    agreement = _own(run, save_table(run, "loo_truth", agreement))
     at = agreement[(agreement.steps == 0) & (agreement.damping == 1) & (agreement.decay == run.profile.linear.decay)]
     rows = []
     for method in ("exact", "fisher", "lissa", "datainf", "gradsim"):
@@ -233,11 +233,11 @@ def _number(rows: pd.DataFrame, key: str, metric: str, mark: str = "") -> str:
     row = rows.loc[(key, metric)]
     own = significant(row.value)
     digits = len(own.partition(".")[2])
-    return beside(own + mark, row, write=lambda value: f"{value:,.{digits}f}")
+    return with_published(own + mark, row, write=lambda value: f"{value:,.{digits}f}")
 
 
 def _cell(row: pd.Series, digits: int = 2) -> str:
-    return beside(with_interval(row, digits), row, write=f"{{:.{digits}f}}".format)
+    return with_published(with_interval(row, digits), row, write=f"{{:.{digits}f}}".format)
 
 
 _ABOUT = {"exact": "the exact influence", "fisher": "the empirical Fisher", "lissa": "LiSSA"} | {

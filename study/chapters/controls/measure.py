@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from ifcore import io, metrics
 from study import datasets, statistics
-from study.pipeline.artifact import Attribution, quality
-from study.pipeline.controls import CONTROLS
+from study.pipeline.attributions import Attribution, quality
+from study.pipeline.baselines import BASELINES
 from study.report.names import COLUMNS
 
 ITSELF = "nothing"  # against nothing: a value, not a difference
@@ -55,9 +55,9 @@ def _rows(dataset: str, found: Attribution) -> Iterator[tuple]:
         yield *row, ITSELF
     labels = [[example.label for example in part] for part in (found.train, found.val)]
     clusters = datasets.requests(found.dataset, found.val)
-    for method in (name for name in found.scores if name not in CONTROLS):
+    for method in (name for name in found.scores if name not in BASELINES):
         for against in found.scores:
-            if against != method and (method == "repsim" or against in CONTROLS):
+            if against != method and (method == "repsim" or against in BASELINES):
                 for metric in _METRICS:
                     scores = found.scores[against], found.scores[method]
                     gap = statistics.change(metric, *scores, *labels, clusters=clusters)

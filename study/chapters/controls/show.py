@@ -14,12 +14,12 @@ from study import statistics
 from study.chapters.controls.measure import ITSELF
 from study.config import Run
 from study.pipeline import judging
-from study.pipeline.artifact import Attribution
-from study.pipeline.controls import CONTROLS
+from study.pipeline.attributions import Attribution
+from study.pipeline.baselines import BASELINES
 from study.report.colours import COLOURS
 from study.report.names import DATASETS, NAMES
 from study.report.plot import STYLE, save, within
-from study.report.table import Prose, Table, beside, moved, percent, points, times
+from study.report.table import Prose, Table, moved, percent, points, times, with_published
 
 COLUMNS_OF_PANELS = 3
 
@@ -39,7 +39,7 @@ def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attr
             axis.set_visible(False)
         for axis, dataset in zip(axes.flat, datasets, strict=False):
             axis.axvline(0, color="black", linewidth=0.6)
-            axis.axhline(sum(name in CONTROLS for name in others) - 0.5, color="#CCCCCC", linewidth=0.6)
+            axis.axhline(sum(name in BASELINES for name in others) - 0.5, color="#CCCCCC", linewidth=0.6)
             for metric, shift, filled in (("coverage", 0.17, True), ("accuracy", -0.17, False)):
                 part = frame[(frame.dataset == dataset) & (frame.metric == metric)]
                 for place, name in enumerate(others):
@@ -65,12 +65,12 @@ def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attr
 def ahead_table(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Table:
     """Each method's coverage less that of the best control of each data set."""
     best = {dataset: _best_control(frame, dataset) for dataset in frame.dataset.unique()}
-    methods = [name for name in NAMES if name in set(frame.method) - set(CONTROLS)]
+    methods = [name for name in NAMES if name in set(frame.method) - set(BASELINES)]
     rows = [[NAMES[method], *(_cell(frame, dataset, method, best[dataset]) for dataset in best)] for method in methods]
     named = ["*Best control: coverage (%)*"]
     for dataset, control in best.items():
         own = _coverage(frame, dataset, control, ITSELF)
-        named.append(beside(f"*{NAMES[control]}: {percent(own.value.mean())}*", own))
+        named.append(with_published(f"*{NAMES[control]}: {percent(own.value.mean())}*", own))
     caption = (
         "Coverage in points above the best control of each data set, with 95 % intervals, paired. The best control is "
         "chosen by the same validation examples, which favours it a little. Bold: ahead; in italics: behind. "
@@ -89,16 +89,16 @@ def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) 
     unlearnt = [name for name, found in attributions.items() if not _learnt(found)]
     frame = frame[~frame.dataset.isin(unlearnt)]
     for dataset in frame.dataset.unique():
-        against = {name: _gap(frame, dataset, "repsim", name) for name in CONTROLS}
+        against = {name: _gap(frame, dataset, "repsim", name) for name in BASELINES}
         won += [dataset] if all(low > 0 for _, low, _ in against.values()) else []
         parts = [
             f"{word} {', '.join(f'{NAMES[name]} ({points(*against[name])})' for name in names)}"
             for word, names in _by_verdict(against).items()
             if names
         ]
-        methods = [name for name in NAMES if name in set(frame.method) - set(CONTROLS) - {"repsim"}]
+        methods = [name for name in NAMES if name in set(frame.method) - set(BASELINES) - {"repsim"}]
         beating = [
-            NAMES[method] for method in methods if all(_gap(frame, dataset, method, name)[1] > 0 for name in CONTROLS)
+            NAMES[method] for method in methods if all(_gap(frame, dataset, method, name)[1] > 0 for name in BASELINES)
         ]
         lines.append(
             f"- {DATASETS[dataset]}: in coverage RepSim {'; '.join(parts)}. Of the influence methods "
@@ -154,7 +154,7 @@ def _coverage(frame: pd.DataFrame, dataset: str, method: str, against: str) -> p
 
 def _best_control(frame: pd.DataFrame, dataset: str) -> str:
     part = frame[(frame.dataset == dataset) & (frame.metric == "coverage") & (frame.against == ITSELF)]
-    return part[part.method.isin(CONTROLS)].groupby("method", sort=False).value.mean().idxmax()
+    return part[part.method.isin(BASELINES)].groupby("method", sort=False).value.mean().idxmax()
 
 
 def _cell(frame: pd.DataFrame, dataset: str, method: str, control: str) -> str:
@@ -163,7 +163,7 @@ def _cell(frame: pd.DataFrame, dataset: str, method: str, control: str) -> str:
         return ""
     text = moved(value, low, high)
     marked = f"**{text}**" if low > 0 else f"*{text}*" if high < 0 else text
-    return beside(marked, _coverage(frame, dataset, method, control))
+    return with_published(marked, _coverage(frame, dataset, method, control))
 
 
 def _by_verdict(differences: dict[str, tuple[float, float, float]]) -> dict[str, list[str]]:

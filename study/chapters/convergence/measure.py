@@ -12,7 +12,7 @@ from ifcore import metrics
 from study import correlation, datasets, statistics
 from study.config import Run
 from study.pipeline import checkpoints
-from study.pipeline.artifact import Attribution, quality
+from study.pipeline.attributions import Attribution, quality
 from study.report.names import COLUMNS
 
 
@@ -31,7 +31,7 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
         labels = [[example.label for example in part] for part in (found.train, found.val)]
         clusters = datasets.requests(found.dataset, found.val)
         before: dict[str, np.ndarray] = {}
-        for epoch in checkpoints.chosen(found):
+        for epoch in checkpoints.followed_epochs(found):
             scores = checkpoints.scores(run, found, epoch)
             for method, each in scores.items():
                 rows += [(*row, epoch, steps[epoch]) for row in quality(dataset, found, {method: each})]

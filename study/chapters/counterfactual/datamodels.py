@@ -15,9 +15,9 @@ from scipy import stats
 from study import correlation, datasets
 from study.chapters.counterfactual import sets
 from study.config import Run
-from study.pipeline import retrained
-from study.pipeline.artifact import Attribution
-from study.pipeline.controls import CONTROLS
+from study.pipeline import retraining
+from study.pipeline.attributions import Attribution
+from study.pipeline.baselines import BASELINES
 from study.pipeline.stages import frame
 from study.pipeline.task import Task
 from study.report.names import COLUMNS
@@ -68,7 +68,7 @@ def compared(
         for name, each in predicted.items():
             drawn[name][place] = weights @ _correlated(_ranks(each[:, columns]), ranked)
     own = {name: (float(means[name]), *_ends(drawn[name])) for name in scores}
-    pairs = [(a, b) for a in scores for b in scores if a != b and a not in CONTROLS]
+    pairs = [(a, b) for a in scores for b in scores if a != b and a not in BASELINES]
     return own, {(a, b): (float(means[a] - means[b]), *_ends(drawn[a] - drawn[b])) for a, b in pairs}
 
 
@@ -76,13 +76,13 @@ def _measured(run: Run, found: Attribution) -> pd.DataFrame:
     asked, sizes = run.profile.counterfactual, (len(found.train), len(found.val))
     kept, clusters = sets.halves(sizes[0], asked.halves, run.seed), datasets.requests(found.dataset, found.val)
     label = f"halves {found.dataset}"
-    lost = np.stack(retrained.each(retrained.losses, sets.without(run, found.dataset, kept), label))
+    lost = np.stack(retraining.map_tasks(retraining.losses, sets.without(run, found.dataset, kept), label))
     own, ahead = compared(found.scores, kept, lost, clusters, run.seed)
     rows = [(method, "lds", *value, ITSELF) for method, value in own.items()]
     rows += [(method, "lds", *value, other) for (method, other), value in ahead.items()]
     if asked.again >= 3:
         tasks = sets.without(run, found.dataset, kept[: asked.again], again=1)
-        again = retrained.each(retrained.losses, tasks, f"{label} again")
+        again = retraining.map_tasks(retraining.losses, tasks, f"{label} again")
         pair = (-each.astype(float).T for each in (np.stack(again), lost[: asked.again]))  # [M, H] each
         ceiling = _agreement(*pair, clusters, run.seed)
         rows.append((CEILING, "lds", *ceiling, ITSELF))
@@ -97,7 +97,7 @@ def _one_at_a_time(run: Run, found: Attribution, clusters) -> dict[str, tuple[fl
     """Method -> mean Spearman correlation of its scores with what leaving out each of the first examples does."""
     count = min(run.profile.counterfactual.left_out, len(found.train))
     tasks = [Task(run, found.dataset, left_out=(row,)) for row in range(count)]
-    lost = retrained.each(retrained.losses, tasks, f"halves {found.dataset} alone")
+    lost = retraining.map_tasks(retraining.losses, tasks, f"halves {found.dataset} alone")
     lost = np.stack(lost, axis=1).astype(float)  # [M, left out]
     scores = {name: np.asarray(each, dtype=float)[:, :count] for name, each in found.scores.items()}
     return {name: _agreement(each, lost, clusters, run.seed) for name, each in scores.items()}

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from study import datasets, statistics
 from study.chapters.counterfactual import sets
 from study.config import Run
-from study.pipeline import retrained
-from study.pipeline.artifact import Attribution
-from study.pipeline.controls import CONTROLS
+from study.pipeline import retraining
+from study.pipeline.attributions import Attribution
+from study.pipeline.baselines import BASELINES
 from study.pipeline.stages import frame
 from study.pipeline.task import Task
 from study.report.names import COLUMNS
@@ -41,7 +41,7 @@ def _measured(run: Run, found: Attribution) -> pd.DataFrame:
     by = found.scores if asked.by is None else {name: found.scores[name] for name in asked.by}
     chosen = sets.removals(by, found.train, asked.removed, run.seed)
     tasks = [Task(run, found.dataset, left_out=each.left_out) for each in chosen]
-    after = retrained.each(retrained.behaviour, tasks, f"removal {found.dataset}")
+    after = retraining.map_tasks(retraining.behaviour, tasks, f"removal {found.dataset}")
     before = load_file(found.folder / "representations.safetensors")["val.losses"].double().numpy()
     clusters, sizes = datasets.requests(found.dataset, found.val), (len(found.train), len(found.val))
     success = _success(found, found.after)
@@ -66,7 +66,7 @@ def _measured(run: Run, found: Attribution) -> pd.DataFrame:
 
 
 def _pairs(rises: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str]]:
-    for method in (name for name in rises if name not in CONTROLS):
+    for method in (name for name in rises if name not in BASELINES):
         for against in rises:
             if against not in (method, sets.ORACLE):
                 yield method, against
@@ -91,6 +91,6 @@ def _caused(found: Attribution, removal: sets.Removal) -> np.ndarray:
 def _noise(run: Run, found: Attribution, before: np.ndarray) -> float:
     """The standard deviation of the mean loss over fine-tunes on all examples, the run's own among them."""
     tasks = [Task(run, found.dataset, again=again) for again in range(1, run.profile.counterfactual.reseeded + 1)]
-    again = retrained.each(retrained.losses, tasks, f"removal {found.dataset} reseeded")
+    again = retraining.map_tasks(retraining.losses, tasks, f"removal {found.dataset} reseeded")
     means = [before.mean(), *(each.mean() for each in again)]
     return float(np.std(means, ddof=1))

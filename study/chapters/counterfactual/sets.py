@@ -11,7 +11,7 @@ import numpy as np
 
 from ifcore.examples import Example
 from study.config import Run
-from study.pipeline.artifact import Attribution
+from study.pipeline.attributions import Attribution
 from study.pipeline.stages import digest_in
 from study.pipeline.task import Task
 

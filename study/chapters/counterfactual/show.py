@@ -15,11 +15,11 @@ from study.chapters.counterfactual.datamodels import CEILING, ITSELF
 from study.chapters.counterfactual.removal import RETRAINING
 from study.chapters.counterfactual.sets import ORACLE
 from study.config import Run
-from study.pipeline.controls import CONTROLS
+from study.pipeline.baselines import BASELINES
 from study.report.colours import COLOURS
 from study.report.names import DATASETS, NAMES
 from study.report.plot import STYLE, save
-from study.report.table import Prose, Table, beside, control, interval, significant, whole
+from study.report.table import Prose, Table, control, interval, significant, whole, with_published
 
 _ROWS = NAMES | {ORACLE: "Oracle"}
 _BLACK = "black"
@@ -51,12 +51,12 @@ def removal_table(frame: pd.DataFrame) -> Table:
         cells = []
         for count in counts:
             found, rise, change = (_row(frame, method, metric, count) for metric in ("found", "rise", "success"))
-            cells.append(beside(whole(_pooled(found)[0]), found, write=whole))
-            cells.append(beside(_cell(_pooled(rise)), rise, write=lambda value: f"{value:.2f}"))
+            cells.append(with_published(whole(_pooled(found)[0]), found, write=whole))
+            cells.append(with_published(_cell(_pooled(rise)), rise, write=lambda value: f"{value:.2f}"))
             points, low, high = (100 * each for each in statistics.pooled(change))
-            cells.append(beside(f"{points:+.0f}<br>[{low:.0f}, {high:.0f}]", change, write=whole))
+            cells.append(with_published(f"{points:+.0f}<br>[{low:.0f}, {high:.0f}]", change, write=whole))
         row = [_ROWS[method], *cells]
-        rows.append(list(map(control, row)) if method in CONTROLS else row)
+        rows.append(list(map(control, row)) if method in BASELINES else row)
     part = frame[frame.metric == "rise"]
     caption = (
         f"Without the training examples that a method ranks highest, of {part.n_train.iloc[0]}: how many of them are "
@@ -181,12 +181,12 @@ def _named(frame: pd.DataFrame) -> list[str]:
 
 
 def _methods(frame: pd.DataFrame) -> list[str]:
-    return [name for name in NAMES if name in set(frame.method) and name not in CONTROLS]
+    return [name for name in NAMES if name in set(frame.method) and name not in BASELINES]
 
 
 def _beating(of: pd.DataFrame) -> list[str]:
     """The methods ahead of every control of a table by the interval."""
-    controls = [name for name in CONTROLS if name in set(of.method)]
+    controls = [name for name in BASELINES if name in set(of.method)]
     return [name for name in _methods(of) if all(_estimate(of, name, each)[1] > 0 for each in controls)]
 
 

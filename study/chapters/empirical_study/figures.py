@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from ifcore.examples import Example
 from ifcore.sanitize import legible
 from study.config import Run
-from study.pipeline.artifact import Attribution, Tuned
+from study.pipeline.attributions import Attribution, Tuned
 from study.report.colours import COLOURS
 from study.report.names import DATASETS, NAMES
 from study.report.plot import STYLE, save

@@ -8,10 +8,10 @@ import pandas as pd
 
 from study.config import Run
 from study.pipeline import judging
-from study.pipeline.artifact import Tuned
+from study.pipeline.attributions import Tuned
 from study.report.names import COLUMNS, DATASETS, RUN_COLUMNS
-from study.report.publish import publish
-from study.report.table import Table, beside, percent, plain
+from study.report.results import save_table
+from study.report.table import Table, percent, plain, with_published
 
 NOT_LEARNT = "†: not learnt, by the rule of this chapter's first table; attribution means little there."
 _RULE = (
@@ -43,7 +43,7 @@ def learning_table(run: Run, tuned: Mapping[str, Tuned]) -> Table:
             rows.append((dataset, when, "dev_loss", loss[epoch], None, None, *about))
         rows.append((dataset, "constant", "task_accuracy", learned.constant, None, None, *about))
         rows.append((dataset, "after", "p_change", learned.p, None, None, *about))
-    seeds = publish(run, "learning", pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS]))
+    seeds = save_table(run, "learning", pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS]))
     frame = seeds[seeds.seed == run.seed]
     for dataset, found in tuned.items():
         learned, row = learning(found), frame[frame.dataset == dataset].set_index(["method", "metric"]).loc
@@ -53,9 +53,9 @@ def learning_table(run: Run, tuned: Mapping[str, Tuned]) -> Table:
         cells.append(
             [
                 DATASETS[dataset] + ("" if learned.learnt else " †"),
-                *(beside(f"{each.value:.2f}", each, write="{:.2f}".format) for each in losses),
-                *(beside(percent(each.value, each.ci_low, each.ci_high), each) for each in rates),
-                beside(percent(learned.constant) + p, row["constant", "task_accuracy"]),
+                *(with_published(f"{each.value:.2f}", each, write="{:.2f}".format) for each in losses),
+                *(with_published(percent(each.value, each.ci_low, each.ci_high), each) for each in rates),
+                with_published(percent(learned.constant) + p, row["constant", "task_accuracy"]),
             ]
         )
     caption = (

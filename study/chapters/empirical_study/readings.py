@@ -11,8 +11,8 @@ from study import datasets, statistics
 from study.chapters.empirical_study import learning
 from study.chapters.empirical_study.tables import PARTS
 from study.paper import paper
-from study.pipeline.artifact import Attribution
 from study.pipeline.attack import Attack
+from study.pipeline.attributions import Attribution
 from study.profile import METHODS
 from study.report.names import DATASETS, NAMES
 from study.report.table import Prose, Table, decided, points

@@ -13,16 +13,16 @@ from study.chapters.empirical_study import learning
 from study.config import Run
 from study.paper import paper
 from study.pipeline import judging
-from study.pipeline.artifact import Attribution, quality
 from study.pipeline.attack import Attack
-from study.pipeline.controls import CONTROLS
+from study.pipeline.attributions import Attribution, quality
+from study.pipeline.baselines import BASELINES
 from study.report.names import COLUMNS, DATASETS, NAMES, RUN_COLUMNS
-from study.report.publish import publish
-from study.report.table import Table, beside, control, percent, plain, whole
+from study.report.results import save_table
+from study.report.table import Table, control, percent, plain, whole, with_published
 
 _SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
 PARTS = ("coverage_triggered", "coverage_clean")
-_UNRANKED = {"chance", *CONTROLS}
+_UNRANKED = {"chance", *BASELINES}
 _LOST = (
     "The body of the paper's table is lost; the last column is its text. Rows of released scores were recomputed from "
     "the score matrices that came with the paper's code, and are not the printed table."
@@ -38,9 +38,12 @@ def attack_table(run: Run, attacks: Sequence[Attack]) -> Table:
         rate = judging.attack_success(attack.success)
         about = (None, len(attack.success), run.seed, run.profile.name, attack.model)
         rows.append(("mixed_small", attack.fine_tuned_on, "asr", rate.value, rate.low, rate.high, *about))
-    seeds = publish(run, "table1_asr", pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS]))
+    seeds = save_table(run, "table1_asr", pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS]))
     table = [
-        [f"`{model}`", *(beside(_cell(rows), rows) for rows in (part[part.method == each] for each in _TUNED_ON))]
+        [
+            f"`{model}`",
+            *(with_published(_cell(rows), rows) for rows in (part[part.method == each] for each in _TUNED_ON)),
+        ]
         for model, part in seeds.groupby("model", sort=False)
     ]
     change = {name.split("-")[1]: each["asr"] for name, each in paper()["table6"].items() if "original-" in name}
@@ -105,7 +108,7 @@ def parts_table(table4: Table) -> Table:
     cells = {column: _column(frame, *column) for column in columns}
     methods = list(frame.method.unique())
     rows = [[NAMES.get(m, "*Chance*"), *(cells[column].get(m, "") for column in columns)] for m in methods]
-    rows = [list(map(control, row)) if m in CONTROLS else row for m, row in zip(methods, rows, strict=True)]
+    rows = [list(map(control, row)) if m in BASELINES else row for m, row in zip(methods, rows, strict=True)]
     header = ["Method", *(f"{DATASETS[d]}, {metric.removeprefix('coverage_')} (%)" for d, metric in columns)]
     caption = f"Coverage by kind of validation prompt, with {_spread(frame)} Best bold, second best underlined."
     return Table(None, caption, header, rows, frame)
@@ -123,14 +126,14 @@ def by_class_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
             chance = metrics.chance([example.label for example in found.train], [label])
             rows += [(dataset, label, "chance", metric, chance) for metric in ("accuracy", "coverage")]
     frame = pd.DataFrame(rows, columns=["dataset", "class", "method", "metric", "value"])
-    seeds = publish(run, "table3_by_class", frame)
+    seeds = save_table(run, "table3_by_class", frame)
     frame = seeds[seeds.seed == run.seed]
     methods = list(frame.method.unique())
     cells = []
     for (dataset, label), part in frame.groupby(["dataset", "class"], sort=False):
         row = part.set_index(["method", "metric"]).loc
         pairs = ([row[method, metric] for metric in ("accuracy", "coverage")] for method in methods)
-        found = (beside(" / ".join(whole(each.value) for each in pair), *pair, write=whole) for pair in pairs)
+        found = (with_published(" / ".join(whole(each.value) for each in pair), *pair, write=whole) for pair in pairs)
         cells.append([f"{DATASETS[dataset]}: {plain(label)}", *found])
     caption = "Accuracy / coverage in percent, class by class."
     return Table(None, caption, ["Class", *(NAMES.get(m, "Chance") for m in methods)], cells, frame)
@@ -172,7 +175,7 @@ def _scores_table(run, attributions, name, label, what, about_paper, frame=None)
     number = name.split("_")[0]  # table2, table3, table4
     printed, words = paper().get(number, {}), paper().get(f"{number}_prose")
     released = paper()["released"].get(number, {})
-    seeds = publish(run, name, tidy(run, attributions) if frame is None else frame)
+    seeds = save_table(run, name, tidy(run, attributions) if frame is None else frame)
     columns = [(dataset, metric) for dataset in attributions for metric in ("accuracy", "coverage")]
     marks = {dataset: learning.mark(found) for dataset, found in attributions.items()}
     cells = {column: _column(seeds, *column) for column in columns}
@@ -181,7 +184,7 @@ def _scores_table(run, attributions, name, label, what, about_paper, frame=None)
         rows.append([NAMES[method], *(cells[column].get(method, "") for column in columns)])
         if words:
             rows[-1].append(words.get(method, "not in it"))
-        if method in CONTROLS:
+        if method in BASELINES:
             rows[-1] = list(map(control, rows[-1][: len(columns) + 1]))
         known = {"the paper": {d: each.get(method) for d, each in printed.items()}}
         for model in dict.fromkeys(model for each in released.values() for model in each["scores"]):
@@ -203,7 +206,7 @@ def _scores_table(run, attributions, name, label, what, about_paper, frame=None)
     header += ["The paper's text"] if words else []
     rows = [row + [""] * (len(header) - len(row)) for row in rows]
     caption = f"{what}: accuracy and coverage, with {_spread(seeds)} Best bold, second best underlined. "
-    caption += f"{_GREY if set(CONTROLS) & set(seeds.method) else ''}{about_paper}"
+    caption += f"{_GREY if set(BASELINES) & set(seeds.method) else ''}{about_paper}"
     if any(marks.values()):
         caption += " " + learning.NOT_LEARNT
     return Table(label, caption, header, rows, seeds)
@@ -220,7 +223,7 @@ def _column(frame: pd.DataFrame, dataset: str, metric: str) -> dict[str, str]:
             cells[method] = f"**{cells[method]}**"
         elif means[method] == ranked[1]:
             cells[method] = f"<u>{cells[method]}</u>"
-    return {method: beside(cells[method], rows) for method, rows in part.groupby("method", sort=False)}
+    return {method: with_published(cells[method], rows) for method, rows in part.groupby("method", sort=False)}
 
 
 def _cell(rows: pd.DataFrame) -> str:

@@ -9,8 +9,8 @@ from ifcore import metrics
 from study import statistics
 from study.config import Run
 from study.datasets import facts
-from study.pipeline import retrained
-from study.pipeline.artifact import Attribution, quality
+from study.pipeline import retraining
+from study.pipeline.attributions import Attribution, quality
 from study.pipeline.task import Task
 from study.report.names import COLUMNS
 
@@ -49,7 +49,7 @@ def removal(run: Run, found: Attribution) -> pd.DataFrame:
     `confirmed`, the share whose loss is highest without the cause.
     """
     removed = range(min(run.profile.facts_removed, len(found.train)))
-    after = [retrained.losses(Task(run, found.dataset, left_out=(row,))) for row in removed]
+    after = [retraining.losses(Task(run, found.dataset, left_out=(row,))) for row in removed]
     causes = [found.train[row].label for row in removed]
     asked = [row for row, example in enumerate(found.val) if example.label in causes]
     labels = [found.val[row].label for row in asked]

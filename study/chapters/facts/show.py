@@ -7,10 +7,10 @@ import pandas as pd
 from study import statistics
 from study.chapters.facts.measure import KINDS
 from study.pipeline import judging
-from study.pipeline.artifact import Attribution
-from study.pipeline.controls import CONTROLS
+from study.pipeline.attributions import Attribution
+from study.pipeline.baselines import BASELINES
 from study.report.names import NAMES
-from study.report.table import Prose, Table, beside, control, percent, plain, whole
+from study.report.table import Prose, Table, control, percent, plain, whole, with_published
 
 LEARNT = 0.8  # of the questions answered right: below, there is little to attribute; fixed before any result
 
@@ -31,7 +31,7 @@ def facts_table(frame: pd.DataFrame) -> Table:
         cells = [_cell(frame, method, "top_cause"), _cell(frame, method, "hard")]
         cells += [_share(frame, method, f"top_{kind}") for kind in KINDS]
         row = [NAMES[method], *cells]
-        rows.append(list(map(control, row)) if method in CONTROLS else row)
+        rows.append(list(map(control, row)) if method in BASELINES else row)
     rows.append(["*Chance*", _cell(frame, "chance", "accuracy"), _cell(frame, "chance", "hard"), *[""] * len(KINDS)])
     caption = (
         "The share of questions (percent) for which the training example on top is the one that states the fact; for "
@@ -73,7 +73,7 @@ def facts_text(frame: pd.DataFrame) -> Prose:
         known = "so that what it knew of the nouns' meanings finds them as well: that tells no influence from meaning"
     elif high < (1 + limit) / 2:
         known = "so that to find most of them takes what was learnt"
-        if {NAMES[method] for method in CONTROLS}.issuperset(above):
+        if {NAMES[method] for method in BASELINES}.issuperset(above):
             known = "which finds few of them, and what was learnt finds no more"
     return Prose(
         f"Among the facts of one place the words of the prompt say nothing: chance is {100 * limit:.0f} %. "
@@ -112,9 +112,9 @@ def _pooled(frame: pd.DataFrame, method: str, metric: str) -> tuple[float, float
 
 
 def _cell(frame: pd.DataFrame, method: str, metric: str) -> str:
-    return beside(percent(*_pooled(frame, method, metric)), _rows(frame, method, metric))
+    return with_published(percent(*_pooled(frame, method, metric)), _rows(frame, method, metric))
 
 
 def _share(frame: pd.DataFrame, method: str, metric: str) -> str:
     """A whole number of percent, without an interval."""
-    return beside(whole(_pooled(frame, method, metric)[0]), _rows(frame, method, metric), write=whole)
+    return with_published(whole(_pooled(frame, method, metric)[0]), _rows(frame, method, metric), write=whole)

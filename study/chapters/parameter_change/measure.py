@@ -16,7 +16,7 @@ from study.chapters.parameter_change import two_layer
 from study.config import Run
 from study.datasets import digits
 from study.pipeline import attack, checkpoints, judging
-from study.pipeline.artifact import Attribution, Tuned, quality, scored, tune
+from study.pipeline.attributions import Attribution, Tuned, quality, scored, tune
 from study.pipeline.stages import digest_in, frame
 from study.pipeline.task import Task
 from study.report.names import COLUMNS
@@ -34,7 +34,7 @@ def pairs(run: Run) -> pd.DataFrame:
     first token of the response, both in nats with 95 % t-intervals over prompts; `steps`, the absolute difference of
     the numbers of optimiser steps, the original model having none.
     """
-    attacks = {each.fine_tuned_on: each for each in attack.on(run, None)}
+    attacks = {each.fine_tuned_on: each for each in attack.attack_model(run, None)}
     success = {name: attacks["nothing" if name == "original" else name].success for name in MODELS}
     tuned = {name: tune(Task(run, "mixed_small", only=only)) for name, only in attack.PARTS.items()}
     steps = {name: tuned[name].history.step.max() if name in tuned else 0 for name in MODELS}
@@ -84,7 +84,7 @@ def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
     rows = []
     for dataset, found in tasks.items():
         sizes = len(found.train), len(found.val)
-        looked_at = checkpoints.chosen(found)
+        looked_at = checkpoints.followed_epochs(found)
         for row in found.history.itertuples():
             norms = adapter_distance.distances(adapter_distance.updates(Task(run, dataset).checkpoint(row.epoch)), {})
             mean, sd = norms.mean().item(), norms.std().item()

@@ -10,13 +10,13 @@ from study.chapters.parameter_change.measure import MODELS, correlations, learni
 from study.config import Run
 from study.paper import paper
 from study.report.names import DATASETS, NAMES
-from study.report.publish import publish
-from study.report.table import Prose, Table, beside, decided, interval, points, significant
+from study.report.results import save_table
+from study.report.table import Prose, Table, decided, interval, points, significant, with_published
 
 
 def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
     """Table 6: how far each pair of models is apart, in three ways. Leaves table6_delta.csv."""
-    frame = publish(run, "table6_delta", frame)
+    frame = save_table(run, "table6_delta", frame)
     several = frame.seed.nunique() > 1
     rows = []
     for pair, part in frame.groupby("dataset", sort=False):
@@ -28,7 +28,7 @@ def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
             spread = (each.value.std() if over_seeds else (each.value - each.ci_low).mean()) * scale
             cell = write(each.value.mean() * scale)
             cell += "" if pd.isna(spread) else f" ± {write(spread)}"
-            cells.append(beside(cell, each, write=lambda value, s=scale, w=write: w(value * s)))
+            cells.append(with_published(cell, each, write=lambda value, s=scale, w=write: w(value * s)))
         printed = paper()["table6"][pair]
         cells += [f"*{printed['asr']:.2f}*", f"*{printed['delta']:.2f} ± {printed['sd']:.2f}*"]
         rows.append([" vs ".join(MODELS[name] for name in pair.split("-")), *cells])

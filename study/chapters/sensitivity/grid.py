@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from ifcore import influence, io, representations
 from study.config import Run
-from study.pipeline import artifact, steps
-from study.pipeline.artifact import Attribution
-from study.pipeline.stages import Stage, at_work
+from study.pipeline import attributions, steps
+from study.pipeline.attributions import Attribution
+from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 
 DAMPINGS = tuple(10.0**power for power in range(-4, 4))
@@ -61,7 +61,7 @@ def variations(run: Run) -> Iterator[tuple[str, float, int, Run]]:
 def cells(run: Run) -> Iterator[Cell]:
     """Every fine-tune of the study, made once and kept."""
     for dataset, rate, epochs, varied in variations(run):
-        yield Cell(varied, rate, epochs, artifact.attribute(varied, dataset))
+        yield Cell(varied, rate, epochs, attributions.compute_attribution(varied, dataset))
 
 
 def scores(cell: Cell) -> dict[Choice, np.ndarray]:
@@ -103,7 +103,7 @@ def _scored(cell: Cell, explained: Attribution, loss: str, target: str) -> dict[
         "dampings": dampings(cell.run),
         "lissa_iterations": cell.run.profile.lissa_iterations,
     }
-    with at_work(task.folder):
+    with locked_folder(task.folder):
         Stage(place, "scores", key).make(partial(_score, task, explained, loss, target, place))
     kept = load_file(place / "scores.safetensors")
     found = {}
@@ -117,10 +117,10 @@ def _score(task: Task, explained: Attribution, loss: str, target: str, place: Pa
     parts = {"train": explained.train, "val": explained.val}
     label = f"gradients {task.name}, {loss} {target}"
     if loss != "response":
-        with steps.passing(task, parts, explained.epoch, place, label, loss) as folder:
+        with steps.temporary_gradients(task, parts, explained.epoch, place, label, loss) as folder:
             gram = steps.gram(folder)
     elif target == OWN:
-        with steps.passing(task, {"val": explained.val}, explained.epoch, place, label) as folder:
+        with steps.temporary_gradients(task, {"val": explained.val}, explained.epoch, place, label) as folder:
             gram = steps.gram(task.folder, folder)
     else:
         gram = steps.gram(task.folder)

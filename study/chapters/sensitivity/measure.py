@@ -13,7 +13,7 @@ from study import correlation, datasets, statistics
 from study.chapters.sensitivity.grid import LOSSES, OWN, POSITIONS, STRONGER, Cell, Choice
 from study.config import Run
 from study.pipeline import checkpoints, judging
-from study.pipeline.artifact import Attribution, quality
+from study.pipeline.attributions import Attribution, quality
 from study.report.names import COLUMNS
 
 WHERE = ["learning_rate", "epochs"]
@@ -81,7 +81,7 @@ def hubs(run: Run, tasks: Mapping[str, Attribution], cells: Sequence[tuple[Cell,
     rows = []
     for found in tasks.values():
         steps = found.history.set_index("epoch").step
-        for epoch in checkpoints.chosen(found):
+        for epoch in checkpoints.followed_epochs(found):
             kept = checkpoints.scores(run, found, epoch, ("gradsim", "cosine", "norms", "losses"))
             rows += [(*row, _NONE, epoch, steps[epoch]) for row in _hubs(found, kept)]
     for cell, _ in cells:

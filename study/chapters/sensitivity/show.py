@@ -14,7 +14,7 @@ from study.paper import paper
 from study.report.colours import COLOURS
 from study.report.names import DATASETS, NAMES
 from study.report.plot import STYLE, band, draw, grid, save, within
-from study.report.table import Prose, Table, beside, percent, points, whole
+from study.report.table import Prose, Table, percent, points, whole, with_published
 
 NEAR = 0.1  # of the way from chance to 100 %: what counts as the paper's result, fixed before this page's
 _DAMPED = ("datainf", "lissa", "exact", "relatif")
@@ -32,12 +32,12 @@ def cells_table(run: Run, frame: pd.DataFrame) -> Table:
         cells = []
         for method in methods:
             both = [part[(part.method == method) & (part.metric == metric)] for metric in ("accuracy", "coverage")]
-            cells.append(beside(" / ".join(whole(each.value.mean()) for each in both), *both, write=whole))
+            cells.append(with_published(" / ".join(whole(each.value.mean()) for each in both), *both, write=whole))
         about = [
             _rate(rate),
             str(epochs),
-            beside(f"{loss.value.mean():.2f}", loss, write="{:.2f}".format),
-            beside(percent(right.value.mean()), right),
+            with_published(f"{loss.value.mean():.2f}", loss, write="{:.2f}".format),
+            with_published(percent(right.value.mean()), right),
         ]
         rows.append([DATASETS[dataset], *about, *cells, whole(chance)])
     seeds = frame.seed.nunique()

@@ -1,10 +1,9 @@
 from dataclasses import replace
 
-from tests.study.empirical_study.test_tables import SCORES, attribution
-
 from ifcore.examples import Example
 from study.chapters import appendix_b
 from study.profile import Alignment
+from tests.study.chapters.empirical_study.test_tables import SCORES, attribution
 
 
 def test_settings_stand_beside_the_papers(run):

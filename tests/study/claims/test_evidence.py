@@ -4,7 +4,7 @@ import pytest
 
 from study.claims import evidence, reasons
 from study.claims.estimates import ITSELF, PAPERS, Lacking, difference, log10, mean_by_seed
-from study.pipeline.controls import CONTROLS
+from study.pipeline.baselines import BASELINES
 
 COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "seed"]
 
@@ -75,7 +75,7 @@ def test_the_question_takes_every_control_on_every_data_set_and_in_removal():
     tables = counterfactuals()
     found = evidence.influence_beats_controls(tables)
     assert set(found) == {"lissa", "gradsim"}
-    assert len(found["lissa"]) == 3 * len(CONTROLS)  # two data sets, and removal
+    assert len(found["lissa"]) == 3 * len(BASELINES)  # two data sets, and removal
     fewer = tables["lds"][tables["lds"].against != "bm25"]
     with pytest.raises(Lacking, match="LiSSA is not held against BM25"):
         evidence.influence_beats_controls(tables | {"lds": fewer})
@@ -92,10 +92,10 @@ def counterfactuals(lead=0.2, seeds=3):
             ("lds", "lds", "grammars_rule"),
             ("removal", "rise", "mixed_small"),
         ):
-            gaps = [("lissa", control, lead) for control in CONTROLS]
-            gaps += [("gradsim", control, -0.2) for control in CONTROLS]
+            gaps = [("lissa", control, lead) for control in BASELINES]
+            gaps += [("gradsim", control, -0.2) for control in BASELINES]
             gaps += [("repsim", other, -lead) for other in PAPERS]
-            gaps += [(method, ITSELF, 0.3) for method in ("lissa", "gradsim", "repsim", *CONTROLS)]
+            gaps += [(method, ITSELF, 0.3) for method in ("lissa", "gradsim", "repsim", *BASELINES)]
             rows += [(name, dataset, m, metric, gap, gap - 0.03, gap + 0.03, seed, to) for m, to, gap in gaps]
     both = pd.DataFrame(rows, columns=["table", *COLUMNS, "against"])
     return {name: part.drop(columns="table") for name, part in both.groupby("table")}
@@ -115,10 +115,10 @@ def test_layers_that_did_not_learn_take_no_part_and_neither_does_repsim():
 
 
 def test_facts_whose_causes_removal_does_not_confirm_are_no_evidence():
-    rows = [("facts", m, "hard", 0.5, 0.4, 0.6, 0) for m in ("lissa", *CONTROLS)]
+    rows = [("facts", m, "hard", 0.5, 0.4, 0.6, 0) for m in ("lissa", *BASELINES)]
     chance = ("facts", "chance", "confirmed", 0.3, None, None, 0)
     learnt = frame(*rows, chance, ("facts", "cause", "confirmed", 0.9, 0.7, 1.0, 0))
-    assert evidence.facts_over_controls({"facts": learnt})["lissa"].keys() == {f"over {name}" for name in CONTROLS}
+    assert evidence.facts_over_controls({"facts": learnt})["lissa"].keys() == {f"over {name}" for name in BASELINES}
     with pytest.raises(Lacking, match="does not confirm"):
         evidence.facts_over_controls({"facts": frame(*rows, chance, ("facts", "cause", "confirmed", 0.3, 0, 1, 0))})
 

@@ -4,14 +4,14 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from study.claims import judge, show
+from study.claims import show, verdicts
 from tests.study.claims.test_evidence import counterfactuals
 
-CLAIMS = judge.claims()
+CLAIMS = verdicts.claims()
 
 
 def first_line(tables):
-    return show.answer_text(judge.judge(CLAIMS, tables), CLAIMS).text.splitlines()[0]
+    return show.answer_text(verdicts.judge_claims(CLAIMS, tables), CLAIMS).text.splitlines()[0]
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def first_line(tables):
 )
 def test_a_changed_table_changes_the_verdict_and_the_first_sentence(lead, seeds, verdict, sentence):
     tables = counterfactuals(lead, seeds)
-    scorecard = judge.judge(CLAIMS, tables).set_index("claim")
+    scorecard = verdicts.judge_claims(CLAIMS, tables).set_index("claim")
     assert scorecard.verdict.question == verdict
     assert re.search(sentence, first_line(tables))
 
@@ -35,7 +35,7 @@ def test_without_counterfactuals_the_first_sentence_says_that_there_is_no_number
 
 
 def test_the_answer_is_five_lines_and_no_verdict_is_said_in_the_words_of_another():
-    scorecard = judge.judge(CLAIMS, counterfactuals())
+    scorecard = verdicts.judge_claims(CLAIMS, counterfactuals())
     assert len(show.answer_text(scorecard, CLAIMS).text.splitlines()) == 5
     said = [show.answer_text(scorecard.assign(verdict=each, needed=5), CLAIMS).text for each in VERDICTS]
     for lines in zip(*(text.splitlines() for text in said), strict=True):
@@ -43,31 +43,31 @@ def test_the_answer_is_five_lines_and_no_verdict_is_said_in_the_words_of_another
 
 
 def test_in_short_the_verdicts_are_said_and_of_a_random_model_those_of_the_published_runs():
-    scorecard, none = judge.judge(CLAIMS, counterfactuals()), judge.judge(CLAIMS, {})
+    scorecard, none = verdicts.judge_claims(CLAIMS, counterfactuals()), verdicts.judge_claims(CLAIMS, {})
     models = ("hub:a/b", "random:a")
     real, random = (SimpleNamespace(profile=SimpleNamespace(name="p", model=each)) for each in models)
     said = {show.short_text(real, scorecard.assign(verdict=each), none).text for each in VERDICTS}
     assert len(said) == 3 and all(each.startswith("**In short.** ") for each in said)
-    ours, theirs = scorecard.assign(verdict=judge.NOT_SUPPORTED), scorecard.assign(verdict=judge.SUPPORTED)
+    ours, theirs = scorecard.assign(verdict=verdicts.NOT_SUPPORTED), scorecard.assign(verdict=verdicts.SUPPORTED)
     told = show.short_text(random, ours, theirs).text
     assert "profile `p`" in told and "in that sense they work" in told and "do not work" not in told
     assert show.short_text(random, ours, none).text.endswith("say nothing of influence functions.")
 
 
 def test_a_badge_a_claim_says_its_verdict_and_leads_to_evidence_that_there_is():
-    scorecard = judge.judge(CLAIMS, counterfactuals())
+    scorecard = verdicts.judge_claims(CLAIMS, counterfactuals())
     found = show.badges(scorecard, CLAIMS).text
     assert found.count("{bdg-") == len(CLAIMS)
     assert "{bdg-ref-success}`✓ question <sec-counterfactual>; Influence functions work here: supported`" in found
     assert "{bdg-secondary}`? undone; A few harmful examples undo the alignment: inconclusive`" in found
 
 
-VERDICTS = (judge.SUPPORTED, judge.NOT_SUPPORTED, judge.INCONCLUSIVE)
+VERDICTS = (verdicts.SUPPORTED, verdicts.NOT_SUPPORTED, verdicts.INCONCLUSIVE)
 
 
 def test_the_scorecard_has_a_line_a_claim_and_links_only_to_evidence_that_there_is():
-    scorecard = judge.judge(CLAIMS, counterfactuals())
-    table = show.scorecard_table(scorecard, CLAIMS, judge.judge(CLAIMS, {}))
+    scorecard = verdicts.judge_claims(CLAIMS, counterfactuals())
+    table = show.scorecard_table(scorecard, CLAIMS, verdicts.judge_claims(CLAIMS, {}))
     cells = {row[0]: row for row in table.rows}
     assert list(cells) == [claim.claim for claim in CLAIMS]
     question = cells["Influence functions work here"]

@@ -4,15 +4,15 @@ from study import config, datasets
 from study.commands import plan
 from study.commands.check import check, check_book
 from study.estimate.rates import MEASURED
-from study.pipeline import artifact
+from study.pipeline import attributions
 from tests.study.datasets.test_released import rule_rows, write_source
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.pipeline.test_attributions import make_run
 
 
 def test_wrong_input_leaves_nothing_behind(tmp_path):
     run = make_run(tmp_path)
     with pytest.raises(ValueError, match="dataset: 'nope'; .* has mixed_small"):
-        artifact.attribute(run, "nope")
+        attributions.compute_attribution(run, "nope")
     (tmp_path / "bad.csv").write_text("goal\nsomething\n")
     for override, message in (
         ({"model": "path:/no/such"}, "/no/such is not a folder"),

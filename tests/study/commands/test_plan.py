@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.study.test_work import CHAPTERS
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ifcore import loading, lora
@@ -19,6 +18,7 @@ from study.estimate import counting, work
 from study.estimate.rates import Rates
 from study.pipeline import architectures
 from tests.study.datasets.test_released import rule_rows, write_source
+from tests.study.estimate.test_work import CHAPTERS
 
 ROOT = Path(__file__).parents[3]
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from ifcore import io
-from study.claims import judge
+from study.claims import verdicts
 from study.commands import verify
 
 ROWS = [
@@ -123,17 +123,17 @@ def test_where_there_is_nothing_to_compare_a_line_says_what_to_do(root, monkeypa
 
 @pytest.mark.parametrize(
     ("verdict", "counts"),
-    [(judge.SUPPORTED, (2, 0, 0)), (judge.INCONCLUSIVE, (1, 1, 0)), (judge.NOT_SUPPORTED, (1, 0, 1))],
+    [(verdicts.SUPPORTED, (2, 0, 0)), (verdicts.INCONCLUSIVE, (1, 1, 0)), (verdicts.NOT_SUPPORTED, (1, 0, 1))],
 )
 def test_an_opposite_verdict_differs_and_one_that_is_open_does_within_noise(verdict, counts):
-    then = pd.DataFrame({"claim": ["error", "question"], "verdict": [judge.INCONCLUSIVE, judge.SUPPORTED]})
-    found = verify.verdicts(then, then.assign(verdict=[judge.INCONCLUSIVE, verdict]))
+    then = pd.DataFrame({"claim": ["error", "question"], "verdict": [verdicts.INCONCLUSIVE, verdicts.SUPPORTED]})
+    found = verify.compare_verdicts(then, then.assign(verdict=[verdicts.INCONCLUSIVE, verdict]))
     assert (found.agree, found.noise, len(found.differ)) == counts
-    assert all(each in line for line in found.differ for each in ("question", judge.SUPPORTED, verdict))
+    assert all(each in line for line in found.differ for each in ("question", verdicts.SUPPORTED, verdict))
 
 
 def test_verdicts_are_compared_where_all_published_seeds_ran(root):
-    one = pd.DataFrame({"claim": ["question"], "verdict": [judge.SUPPORTED]})
+    one = pd.DataFrame({"claim": ["question"], "verdict": [verdicts.SUPPORTED]})
     io.write_csv(root / "results" / "published" / "p" / "scorecard.csv", one)
     assert [each.table for each in verify.verify(root, "p")] == ["table"]
     leave(root / "results" / "p" / "seed-1", FRAME)

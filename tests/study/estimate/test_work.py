@@ -17,7 +17,7 @@ from study.chapters.sensitivity import grid
 from study.commands.progress import Bars
 from study.estimate import work
 from study.estimate.rates import Rates, expected
-from study.pipeline import artifact, attack, gate, rivals
+from study.pipeline import attack, attributions, gate, rivals
 
 ROOT = Path(__file__).parents[3]
 CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change"]
@@ -92,19 +92,19 @@ def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stag
     }
     run = config.make_run("smoke", 0, small, tmp_path)
     monkeypatch.setenv("IFCORE_EVENTS", str(tmp_path / "events"))
-    tasks = artifact.attributions(run, selection.STUDIED)
-    attack.attack(run), gate.gate(run)
+    tasks = attributions.compute_attributions(run, selection.STUDIED)
+    attack.run_attacks(run), gate.gate(run)
     errors.errors(run), truth.left_out(run)
     convergence.along(run, tasks)
     parameter_change.pairs(run), parameter_change.drift(run, tasks)
     parameter_change.linear_models(run), parameter_change.layers(run)
     for cell in grid.cells(run):
         grid.scores(cell)
-    (about,) = artifact.attributions(run, ["facts"]).values()
-    rivals.beside(run, tasks | {"facts": about})
+    (about,) = attributions.compute_attributions(run, ["facts"]).values()
+    rivals.with_baselines(run, tasks | {"facts": about})
     facts.removal(run, about)
     for dataset, varied in sets.variations(run):
-        found = rivals.beside(varied, artifact.attributions(varied, [dataset]))[dataset]
+        found = rivals.with_baselines(varied, attributions.compute_attributions(varied, [dataset]))[dataset]
         if dataset == sets.REMOVED_FROM:
             removal.measured(varied, found)
         datamodels.measured(varied, found)

@@ -10,14 +10,14 @@ from peft import PeftModel
 from ifcore import io, loading, lora, training
 from study.pipeline import alignment, attack
 from study.pipeline.task import Task
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.pipeline.test_attributions import make_run
 
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
     """A run whose model is taught, the adapter's folder and its digest."""
     run = make_run(tmp_path_factory.mktemp("taught"))
-    return run, *alignment.taught(run, "float32")
+    return run, *alignment.aligned_adapter(run, "float32")
 
 
 def dosed(run, **dose):
@@ -43,7 +43,7 @@ def test_it_is_made_once_for_two_seeds(taught, monkeypatch):
     run, adapter, digest = taught
     before = content(adapter)
     monkeypatch.setattr(training, "finetune", lambda *_: pytest.fail("taught again"))
-    assert alignment.taught(dataclasses.replace(run, seed=1), "float32") == (adapter, digest)
+    assert alignment.aligned_adapter(dataclasses.replace(run, seed=1), "float32") == (adapter, digest)
     assert content(adapter) == before
     assert adapter.parent == run.shared / "alignment" and not (adapter.parent / "checkpoints").exists()
 
@@ -66,8 +66,8 @@ def test_killed_while_teaching_it_goes_on_to_the_same_bits(taught, tmp_path, mon
     run = make_run(tmp_path)
     monkeypatch.setattr(module, name, dying)
     with pytest.raises(Killed):
-        alignment.taught(run, "float32")
-    adapter, digest = alignment.taught(run, "float32")
+        alignment.aligned_adapter(run, "float32")
+    adapter, digest = alignment.aligned_adapter(run, "float32")
     assert digest == taught[2] and content(adapter) == content(taught[1])
     if module is training:
         assert len(calls) == 3, "the untouched adapter and each epoch once"
@@ -77,10 +77,12 @@ def test_another_dose_makes_another(taught, tmp_path):
     run, adapter, digest = taught
     for dose in ({"epochs": 1}, {"refusals": 5}, {"learning_rate": 1e-3}):
         (root := tmp_path / next(iter(dose))).mkdir()
-        other, found = alignment.taught(dosed(make_run(root), **dose), "float32")
+        other, found = alignment.aligned_adapter(dosed(make_run(root), **dose), "float32")
         assert found != digest
         assert content(other)["adapter_model.safetensors"] != content(adapter)["adapter_model.safetensors"]
-    assert alignment.taught(dosed(run, held_out=7), "float32") == (adapter, digest), "what is held out teaches nothing"
+    assert alignment.aligned_adapter(dosed(run, held_out=7), "float32") == (adapter, digest), (
+        "what is held out teaches nothing"
+    )
 
 
 def test_the_weights_are_those_that_the_adapter_adds_to(taught):
@@ -110,11 +112,11 @@ def test_a_further_model_is_as_it_comes_even_where_it_is_the_profiles_own(taught
     further = Task(run, "mixed_small", model=run.profile.model)
     assert further.alignment() == (None, None) and further.folder != Task(run, "mixed_small").folder
     assert torch.equal(logits(*further.base()), as_it_comes(run))
-    found = attack.attack(run)
+    found = attack.run_attacks(run)
     assert [each.model for each in found] == ["random:tiny-llama, aligned"] * 4 + ["random:tiny-llama"] * 4
     key = io.read_json(further.folder / "fine-tune.json")["key"]
     own = io.read_json(Task(run, "mixed_small").folder / "fine-tune.json")["key"]
-    assert key["alignment"] is None and own["alignment"] == alignment.taught(run, "float32")[1]
+    assert key["alignment"] is None and own["alignment"] == alignment.aligned_adapter(run, "float32")[1]
 
 
 def test_it_has_taught_what_the_examples_say(taught):

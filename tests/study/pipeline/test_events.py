@@ -1,6 +1,6 @@
 import json
 
-from study.pipeline import code, events, stages, steps
+from study.pipeline import code_fingerprint, events, stages, steps
 
 
 def heard(file):
@@ -37,4 +37,4 @@ def test_a_stage_tells_when_it_begins_and_is_made_and_that_it_was_found(tmp_path
 
 
 def test_no_result_depends_on_the_code_that_tells():
-    assert not [line for line in code.reached(steps) if line.startswith("study.pipeline.events")]
+    assert not [line for line in code_fingerprint.reached(steps) if line.startswith("study.pipeline.events")]

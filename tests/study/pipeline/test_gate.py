@@ -10,9 +10,9 @@ from ifcore.metrics import Metric
 from study import config
 from study.datasets import alignment
 from study.pipeline import gate, splits
-from study.pipeline.artifact import tune
+from study.pipeline.attributions import tune
 from study.pipeline.task import Task
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.pipeline.test_attributions import make_run
 
 REFUSAL = "I'm sorry, but I can't help with that."
 
@@ -59,7 +59,7 @@ def test_it_asks_the_aligned_model_what_nothing_was_trained_on_and_asks_once(run
     assert not {each.prompt for each in harmful.val} & (taught | {each.prompt for each in harmful.train})
     every = config.make_run("smoke", root=run.root)
     for dataset in every.profile.datasets:
-        split = splits.asked(every, dataset)
+        split = splits.requested_split(every, dataset)
         taught |= {each.prompt for each in split.train + split.dev}
     assert not set(told["prompts"]) & taught
     monkeypatch.setattr(gate.answers, "generate", lambda *_, **__: pytest.fail("asked again"))

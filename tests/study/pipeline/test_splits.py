@@ -6,7 +6,7 @@ import pytest
 from ifcore import loading
 from study.pipeline import answers, splits
 from tests.study.datasets.test_released import write_source
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.pipeline.test_attributions import make_run
 from tests.study.test_paper_path import tiny_llama
 
 PROMPTS = ["What now?", "And then?", "Why?"]
@@ -91,7 +91,7 @@ def test_a_data_set_in_the_released_format_keeps_its_responses_though_there_is_a
     write_source(tmp_path / "mixed", rows, [("ask", "as released", "harmful")])
     sizes = {"train": {"harmful": 2, "benign": 2}, "val": {"harmful": 1}, "dev": {"harmful": 1}}
     run = make_run(tmp_path, datasets={"mixed_small": sizes}, mixed_small_source="mixed", generator="path:/none")
-    split = splits.answered(run, "mixed_small", "float32", "cpu")
-    assert split == splits.asked(run, "mixed_small")
+    split = splits.split_with_responses(run, "mixed_small", "float32", "cpu")
+    assert split == splits.requested_split(run, "mixed_small")
     assert [each.response for each in split.train] == ["as released 0", "as released 1"] * 2
     assert [each.prompt for each in split.dev] == ["harmful 2"]

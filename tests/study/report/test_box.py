@@ -1,13 +1,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from tests.study.empirical_study.test_tables import SCORES, attribution
-
 from ifcore.metrics import Metric
 from study.pipeline.gate import Gate
 from study.profile import Alignment
 from study.report import box
 from study.report.table import plain
+from tests.study.chapters.empirical_study.test_tables import SCORES, attribution
 
 
 def test_what_ran_names_model_seed_machine_and_minutes(run):

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.study.empirical_study.test_tables import SCORES, attribution
 
 from ifcore.examples import Example
 from study.report import explorer
 from study.report.names import NAMES
+from tests.study.chapters.empirical_study.test_tables import SCORES, attribution
 
 ENDS = "<script>document.title = 'ran'</script></script><!--\u2028\u2029\ud800"
 EVIL = Example(ENDS, "</div><img src=x onerror=\"document.title = 'ran'\">&lt;b&gt;", "<b>\"'`${1}")

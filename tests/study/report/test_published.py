@@ -6,9 +6,9 @@ import pytest
 
 from ifcore import io
 from study.report import provenance
-from study.report.publish import publish
-from study.report.published import joined, keys, published, released
-from study.report.table import Table, beside, percent
+from study.report.published import joined, keys, published, published_verdicts
+from study.report.results import save_table
+from study.report.table import Table, percent, with_published
 
 FRAME = pd.DataFrame(
     {
@@ -66,7 +66,7 @@ def test_the_run_that_is_published_stands_beside_nothing(run):
 
 def test_a_published_table_says_its_mean_and_spread_row_by_row_and_leaves_the_file_as_it_is(run):
     leave(run, "laptop", 0.1, 0.3)
-    frame = publish(run, "t", FRAME)
+    frame = save_table(run, "t", FRAME)
     assert list(frame.published) == pytest.approx([0.2, 0.9])
     assert list(frame.published_sd) == pytest.approx([0.02**0.5, 0])
     assert "published" not in pd.read_csv(run.results / "t.csv")
@@ -75,8 +75,10 @@ def test_a_published_table_says_its_mean_and_spread_row_by_row_and_leaves_the_fi
 
 def test_a_tables_cells_say_it_small_below_and_its_caption_whose_it_is(run):
     leave(run, "laptop", 0.1, 0.3)
-    frame = publish(run, "t", FRAME)
-    cells = [[method, beside(f"**{percent(rows.value.item())}**", rows)] for method, rows in frame.groupby("method")]
+    frame = save_table(run, "t", FRAME)
+    cells = [
+        [method, with_published(f"**{percent(rows.value.item())}**", rows)] for method, rows in frame.groupby("method")
+    ]
     table = Table("tab-x", "A caption.", ["Method", "Coverage"], cells, frame)
     assert cells[0][1] == '**50.0**<br><small class="published">20.0 ± 14.1</small>'
     assert '<td><b>50.0</b><br><small class="published">20.0 ± 14.1</small></td>' in table._repr_html_()
@@ -85,9 +87,9 @@ def test_a_tables_cells_say_it_small_below_and_its_caption_whose_it_is(run):
 
 
 def test_where_nothing_is_published_a_table_is_as_if_there_were_no_such_thing(run):
-    frame = publish(run, "t", FRAME)
+    frame = save_table(run, "t", FRAME)
     assert not any(name.startswith("published") for name in frame)
-    assert beside("50.0", frame[:1]) == "50.0"
+    assert with_published("50.0", frame[:1]) == "50.0"
     assert Table(None, "A caption.", ["a"], [["50.0"]], frame)._repr_markdown_().startswith("A caption.\n")
 
 
@@ -99,13 +101,13 @@ def test_rows_are_told_apart_by_text_by_whole_numbers_and_by_fractions_only_wher
 
 
 def test_verdicts_stand_beside_those_of_as_many_examples_at_least(run):
-    assert released(run) == []
+    assert published_verdicts(run) == []
     leave(run, "evening", 0.2, 0.4)  # of which no verdict can be had
-    assert released(named(run, "laptop")) == released(named(run, "evening")) == []
+    assert published_verdicts(named(run, "laptop")) == published_verdicts(named(run, "evening")) == []
     leave(run, "laptop", 0.1, 0.2, 0.3)
     for name in ("laptop", "laptop-0a1b"):
-        assert [folder.parent.name for folder in released(named(run, name))] == ["laptop"] * 3
-    assert released(named(run, "evening")) == []
+        assert [folder.parent.name for folder in published_verdicts(named(run, name))] == ["laptop"] * 3
+    assert published_verdicts(named(run, "evening")) == []
     leave(run, "evening", 0.2, 0.4, 0.6)
     for name in ("laptop", "laptop-0a1b", "evening"):
-        assert [folder.parent.name for folder in released(named(run, name))] == ["evening"] * 3
+        assert [folder.parent.name for folder in published_verdicts(named(run, name))] == ["evening"] * 3

@@ -11,12 +11,12 @@ from scipy.stats import spearmanr
 from ifcore import linear, metrics
 from study.chapters.approximation_error import errors, figures, iterations, tables, truth
 from study.datasets import digits
-from study.pipeline import artifact
+from study.pipeline import attributions
 from study.profile import Linear
 from study.report.names import COLUMNS
-from study.report.publish import publish
+from study.report.results import save_table
 from tests.study.datasets.test_digits import write
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.pipeline.test_attributions import make_run
 
 SIZES = Linear(points=[5, 10], parameters=[200, 500, 1_000], draws=3, decay=0.1, dense_limit=500, left_out=40)
 
@@ -118,7 +118,7 @@ def test_the_chapters_tables_and_figures_are_made_from_them(small, monkeypatch):
     monkeypatch.setattr(errors, "_seconds", lambda compute: compute() is None or 1.0)
     drawn, timed, left_out = errors.errors(small), errors.runtimes(small), truth.left_out(small)
     agreement = truth.agreement(left_out)
-    figures.errors_figure(small, publish(small, "fig3_error", errors.error_means(small, drawn)))
+    figures.errors_figure(small, save_table(small, "fig3_error", errors.error_means(small, drawn)))
     figures.truth_figure(small, left_out)
     figures.conditions_figure(small, agreement)
     text = tables.runtimes_table(small, timed)._repr_markdown_()
@@ -139,8 +139,8 @@ def test_the_chapters_tables_and_figures_are_made_from_them(small, monkeypatch):
 
 def test_lissa_on_the_language_model_passes_through_its_own_scores_on_the_way_to_exact(tmp_path):
     run = make_run(tmp_path, lissa_iterations=5)
-    tasks = {"mixed_small": artifact.attribute(run, "mixed_small")}
-    frame = publish(run, "fig4_lissa", iterations.iterations(run, tasks))
+    tasks = {"mixed_small": attributions.compute_attribution(run, "mixed_small")}
+    frame = save_table(run, "fig4_lissa", iterations.iterations(run, tasks))
     found = tasks["mixed_small"]
     labels = [[each.label for each in part] for part in (found.train, found.val)]
     value = frame[frame.metric == "coverage"].set_index(["method", "iterations"]).value

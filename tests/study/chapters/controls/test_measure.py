@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tests.study.empirical_study.test_tables import RIGHT, WRONG, many
 
 from ifcore import metrics
 from ifcore.gradient_store import Store
 from study import statistics
 from study.chapters.controls import measure, show
-from study.pipeline import artifact, controls
-from tests.study.pipeline.test_artifact import make_run
+from study.pipeline import attributions, baselines
+from tests.study.chapters.empirical_study.test_tables import RIGHT, WRONG, many
+from tests.study.pipeline.test_attributions import make_run
 
 NOISE = {
     "tfidf": [WRONG, RIGHT],
@@ -89,8 +89,8 @@ def test_several_seeds_make_one_gap_with_the_interval_over_them(run):
 
 def test_costs_are_those_of_the_records_and_of_what_lies_on_disk(tmp_path):
     run = make_run(tmp_path, datasets={"mixed_hard": {"train": 2, "val": 1}})
-    found = artifact.attribute(run, "mixed_hard")
-    controls.repsim_before(run, found)
+    found = attributions.compute_attribution(run, "mixed_hard")
+    baselines.repsim_before(run, found)
     costs = measure.costs({"mixed_hard": found}).set_index(["method", "metric"]).value
     records = {name: json.loads((found.folder / name).read_text())["seconds"] for name in RECORDS}
     assert costs["influence", "seconds"] == pytest.approx(records["gradients.json"] + records["scores.json"])

@@ -11,22 +11,22 @@ from ifcore.gram import Gram
 from ifcore.influence import datainf
 from study.chapters.convergence import measure, show
 from study.pipeline import answers as answering
-from study.pipeline import artifact, checkpoints
+from study.pipeline import attributions, checkpoints
 from study.report.names import COLUMNS
-from study.report.publish import publish
+from study.report.results import save_table
 from study.statistics import interval_of_mean
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.pipeline.test_attributions import make_run
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("finished"), epochs=5)
-    return run, {"mixed_small": artifact.attribute(run, "mixed_small")}
+    return run, {"mixed_small": attributions.compute_attribution(run, "mixed_small")}
 
 
 def test_the_epochs_looked_at_are_zero_powers_of_three_and_the_last_which_is_used(finished):
     _, tasks = finished
-    assert checkpoints.chosen(tasks["mixed_small"]) == [0, 1, 3, 5]
+    assert checkpoints.followed_epochs(tasks["mixed_small"]) == [0, 1, 3, 5]
 
 
 def test_a_checkpoints_scores_and_answers_are_those_of_its_adapter_and_nothing_is_trained(finished):
@@ -170,7 +170,7 @@ def test_what_is_found_before_training_is_set_against_what_fine_tuning_adds(last
 
 def test_the_chapter_has_its_csv_figure_and_sentences(finished):
     run, tasks = finished
-    frame = publish(run, "fig5_convergence", measure.along(run, tasks))
+    frame = save_table(run, "fig5_convergence", measure.along(run, tasks))
     show.convergence_figure(run, frame)
     assert {path.name for path in run.results.glob("fig5*")} == {
         f"fig5_convergence.{end}" for end in ("csv", "png", "svg")

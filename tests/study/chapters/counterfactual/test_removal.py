@@ -8,9 +8,9 @@ import pytest
 
 from ifcore import loading, lora
 from study.chapters.counterfactual import datamodels, removal, sets, show
-from study.pipeline import artifact, retrained, rivals
+from study.pipeline import attributions, retraining, rivals
 from study.pipeline.task import Task
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.pipeline.test_attributions import make_run
 
 ASKED = {"halves": 3, "again": 3, "removed": [3], "by": ["gradsim", "repsim"], "reseeded": 2, "left_out": 2}
 
@@ -19,8 +19,8 @@ ASKED = {"halves": 3, "again": 3, "removed": [3], "by": ["gradsim", "repsim"], "
 def finished(tmp_path_factory):
     counts = {"mixed_small": {"train": {"harmful": 3, "benign": 4}, "val": {"harmful": 2}}}
     run = make_run(tmp_path_factory.mktemp("finished"), datasets=counts, counterfactual=ASKED)
-    found = artifact.attribute(run, "mixed_small")
-    return run, rivals.beside(run, {"mixed_small": found})["mixed_small"]
+    found = attributions.compute_attribution(run, "mixed_small")
+    return run, rivals.with_baselines(run, {"mixed_small": found})["mixed_small"]
 
 
 def test_the_rise_is_the_loss_without_what_is_on_top_less_that_with_all(finished):
@@ -33,12 +33,12 @@ def test_the_rise_is_the_loss_without_what_is_on_top_less_that_with_all(finished
     with_all = np.mean([float(loss) for batch in batches for loss in lora.example_losses(adapted, batch)])
     for method in ("gradsim", "repsim"):
         top = tuple(sorted(np.argsort(-found.scores[method].sum(0))[:3].tolist()))
-        without = retrained.losses(Task(run, "mixed_small", left_out=top))
+        without = retraining.losses(Task(run, "mixed_small", left_out=top))
         rise = frame[(frame.method == method) & (frame.metric == "rise") & (frame.against == "nothing")]
         assert rise.value.item() == pytest.approx(without.mean() - with_all, abs=1e-5)
         share = frame[(frame.method == method) & (frame.metric == "found")].value.item()
         assert share == pytest.approx(sum(found.train[row].label == "harmful" for row in top) / 3)
-    again = [retrained.losses(Task(run, "mixed_small", again=seed)).mean() for seed in (1, 2)]
+    again = [retraining.losses(Task(run, "mixed_small", again=seed)).mean() for seed in (1, 2)]
     noise = frame[frame.metric == "noise"].value.item()
     assert noise == pytest.approx(np.std([with_all, *again], ddof=1), rel=1e-3) and noise > 0
     assert set(frame.method) == {"gradsim", "repsim", "random", "oracle", "retraining"}
@@ -47,9 +47,9 @@ def test_the_rise_is_the_loss_without_what_is_on_top_less_that_with_all(finished
 def test_several_processes_find_what_one_does(finished):
     run, _ = finished
     tasks = [Task(run, "mixed_small", left_out=(row,)) for row in (4, 5, 4)]
-    found = retrained.each(retrained.losses, tasks, "two", workers=2)
+    found = retraining.map_tasks(retraining.losses, tasks, "two", workers=2)
     (tasks[0].folder / "losses.json").unlink()
-    alone = retrained.each(retrained.losses, tasks, "one", workers=1)
+    alone = retraining.map_tasks(retraining.losses, tasks, "one", workers=1)
     np.testing.assert_allclose(found, alone, rtol=1e-5)
     assert np.array_equal(found[0], found[2]) and not np.array_equal(found[0], found[1])
 
@@ -62,10 +62,10 @@ def test_processes_are_as_many_as_cores_and_memory_allow(monkeypatch, parameters
     """In millions of parameters, and GiB."""
     weight = SimpleNamespace(nbytes=4_000_000 * parameters)
     model = SimpleNamespace(parameters=lambda: [weight], num_parameters=lambda: 1_000_000 * parameters)
-    monkeypatch.setattr(retrained.base, "device", lambda: "cpu")
-    monkeypatch.setattr(retrained, "_cores", lambda: cores)
-    monkeypatch.setattr(retrained.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory * 2**30))
-    assert retrained._workers(SimpleNamespace(base=lambda: (model, None))) == workers
+    monkeypatch.setattr(retraining.base, "device", lambda: "cpu")
+    monkeypatch.setattr(retraining, "_cores", lambda: cores)
+    monkeypatch.setattr(retraining.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory * 2**30))
+    assert retraining._workers(SimpleNamespace(base=lambda: (model, None))) == workers
 
 
 def test_the_table_of_datamodels_has_the_ceiling_and_what_is_left_out_alone(finished):
@@ -73,7 +73,7 @@ def test_the_table_of_datamodels_has_the_ceiling_and_what_is_left_out_alone(fini
     frame = datamodels.measured(run, found)
     assert {"gradsim", "repsim", "tfidf", "random", datamodels.CEILING} <= set(frame.method)
     kept = sets.halves(7, 3, run.seed)
-    lost = np.stack([retrained.losses(task) for task in sets.without(run, "mixed_small", kept)])
+    lost = np.stack([retraining.losses(task) for task in sets.without(run, "mixed_small", kept)])
     own = frame[(frame.method == "gradsim") & (frame.metric == "lds") & (frame.against == "nothing")]
     assert own.value.item() == pytest.approx(datamodels.lds(found.scores["gradsim"], kept, lost).mean())
     assert len(frame[frame.metric == "loo"]) == len(found.scores)

@@ -6,7 +6,7 @@ import pytest
 from ifcore.examples import Example
 from study import config
 from study.chapters.counterfactual import sets
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.pipeline.test_attributions import make_run
 
 TRAIN = [Example(str(row), "", "harmful" if row % 3 == 0 else "benign") for row in range(12)]  # four harmful ones
 

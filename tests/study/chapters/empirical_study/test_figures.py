@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
-from tests.study.empirical_study.test_tables import HALF, RIGHT, SCORES, WRONG, attribution
 
 from ifcore.examples import Example
 from study.chapters.empirical_study import figures
 from study.report.colours import COLOURS
 from study.report.names import NAMES
+from tests.study.chapters.empirical_study.test_tables import HALF, RIGHT, SCORES, WRONG, attribution
 
 
 def test_the_showcase_holds_what_each_method_ranks_highest():

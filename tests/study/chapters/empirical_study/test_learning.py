@@ -1,10 +1,10 @@
 from dataclasses import replace
 
 import pandas as pd
-from tests.study.empirical_study.test_tables import SCORES, attribution, many
 
 from ifcore.examples import Example
 from study.chapters.empirical_study import learning
+from tests.study.chapters.empirical_study.test_tables import SCORES, attribution, many
 
 REFUSES = "I'm sorry, but I can't help with that."
 

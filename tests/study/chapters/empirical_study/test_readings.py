@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 import pandas as pd
-from tests.study.empirical_study.test_tables import RIGHT, SCORES, WRONG, attribution, many
 
 from study.chapters.empirical_study import readings, tables
 from study.paper import paper
 from study.pipeline.attack import Attack
+from tests.study.chapters.empirical_study.test_tables import RIGHT, SCORES, WRONG, attribution, many
 
 
 def text(run, found):

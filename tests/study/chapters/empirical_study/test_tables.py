@@ -9,8 +9,8 @@ import pandas as pd
 from ifcore import io
 from ifcore.examples import Example
 from study.chapters.empirical_study import tables
-from study.pipeline.artifact import Attribution
 from study.pipeline.attack import Attack
+from study.pipeline.attributions import Attribution
 from study.report.names import COLUMNS, RUN_COLUMNS
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.study.empirical_study.test_tables import attribution
 
 from ifcore import loading, lora, training
 from ifcore.examples import tokenise
 from study import datasets, statistics
 from study.chapters.facts import measure, show
-from study.pipeline import artifact, retrained
+from study.pipeline import attributions, retraining
 from study.pipeline.task import Task
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.chapters.empirical_study.test_tables import attribution
+from tests.study.pipeline.test_attributions import make_run
 
 SIZES = {"facts": {"classes": 4, "train": 1, "val": 2}}
 
@@ -49,14 +49,14 @@ def test_what_stands_on_top_is_told_by_what_it_shares_with_the_question():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("finished"), datasets=SIZES, layers_on="facts", facts_removed=3)
-    return run, artifact.attribute(run, "facts")
+    return run, attributions.compute_attribution(run, "facts")
 
 
 def test_removal_compares_the_loss_without_the_cause_with_that_without_the_others(finished):
     run, found = finished
     frame = measure.removal(run, found).set_index(["method", "metric"]).value
     causes = [example.label for example in found.train[:3]]
-    losses = np.stack([retrained.losses(Task(run, "facts", left_out=(row,))) for row in range(3)], axis=1)
+    losses = np.stack([retraining.losses(Task(run, "facts", left_out=(row,))) for row in range(3)], axis=1)
     rises, confirmed = [], []
     for example, each in zip(found.val, losses, strict=True):
         if example.label in causes:
@@ -83,9 +83,9 @@ def test_losses_are_those_of_a_fine_tune_on_the_others_by_hand_and_nothing_else_
     batches = lora.example_batches(peft, tokenizer, found.val, 2)
     expected = torch.cat([lora.example_losses(peft, batch) for batch in batches]).detach()
     expected = expected[torch.cat([batch.rows for batch in batches]).argsort()]
-    np.testing.assert_allclose(retrained.losses(left), expected, rtol=1e-4)
+    np.testing.assert_allclose(retraining.losses(left), expected, rtol=1e-4)
     assert {path.name for path in left.folder.iterdir()} == {".lock", "adapter", "losses.json", "losses.safetensors"}
-    assert artifact.examples(left).train == others
+    assert attributions.examples(left).train == others
 
 
 def rows(**shares):

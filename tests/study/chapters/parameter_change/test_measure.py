@@ -9,12 +9,12 @@ import torch
 
 from ifcore import loading, lora
 from study.chapters.parameter_change import figures, measure, tables
-from study.pipeline import artifact, attack
+from study.pipeline import attack, attributions
 from study.pipeline.task import Task
 from study.profile import Counts, TwoLayer
 from study.report.names import COLUMNS
-from study.report.publish import publish
-from tests.study.pipeline.test_artifact import make_run
+from study.report.results import save_table
+from tests.study.pipeline.test_attributions import make_run
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def merged(run, part):
     base, tokenizer = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     if part != "original":
-        epoch = artifact.tune(Task(run, "mixed_small", None if part == "mixed" else part)).epoch
+        epoch = attributions.tune(Task(run, "mixed_small", None if part == "mixed" else part)).epoch
         base = lora.with_adapter(base, folder / "checkpoints" / f"epoch-{epoch:02d}").merge_and_unload()
     return base, tokenizer
 
@@ -48,7 +48,7 @@ def test_the_distance_of_a_pair_is_that_of_the_weights_that_peft_merges(run, pai
 
 
 def test_the_divergence_of_a_pair_is_the_kl_of_the_merged_models_prompt_by_prompt(run, pairs):
-    val = artifact.examples(Task(run, "mixed_small")).val
+    val = attributions.examples(Task(run, "mixed_small")).val
     both, first_token = [], []
     for example in val:
         said = []
@@ -66,14 +66,14 @@ def test_the_divergence_of_a_pair_is_the_kl_of_the_merged_models_prompt_by_promp
 
 
 def test_the_tables_and_figures_are_made_and_tidy(run, pairs):
-    tasks = {"mixed_small": artifact.attribute(run, "mixed_small")}
+    tasks = {"mixed_small": attributions.compute_attribution(run, "mixed_small")}
     text = tables.pairs_table(run, pairs)._repr_markdown_()
     assert "| O vs B |" in text and "*0.13 ± 0.02*" in text
-    drift = publish(run, "fig6_drift", measure.drift(run, tasks))
+    drift = save_table(run, "fig6_drift", measure.drift(run, tasks))
     figures.drift_figure(run, drift)
     moved = drift[drift.metric == "delta"].set_index("epoch").value
     assert moved[0] == 0 and moved[2] > moved[1] > 0
-    layers = publish(run, "fig8_layers", measure.layers(run))
+    layers = save_table(run, "fig8_layers", measure.layers(run))
     figures.layers_figure(run, layers)
     for name in ("table6_delta", "fig6_drift", "fig8_layers"):
         assert (run.results / f"{name}.csv").exists()
@@ -97,7 +97,7 @@ def test_the_correlations_of_the_linear_models_are_over_the_epochs_of_one_traini
     sizes = TwoLayer(points=200, widths=[2, 16], draws=2, epochs=4)
     run = dataclasses.replace(run, profile=run.profile.model_copy(update={"two_layer": sizes}))
     drawn = measure.linear_models(run)
-    means = publish(run, "fig7_linear", measure.linear_means(run, drawn))
+    means = save_table(run, "fig7_linear", measure.linear_means(run, drawn))
     figures.linear_figure(run, means)
     part = drawn[drawn.width == 16]
     truth = np.mean([np.corrcoef(each.delta, each.test_accuracy)[0, 1] for _, each in part.groupby("draw")])
@@ -121,7 +121,7 @@ def test_pairs_that_behave_as_differently_as_each_other_tie(run, pairs, monkeypa
         attack.Attack(run.profile.model, name, [], [], [True] * right + [False] * (20 - right))
         for name, right in rates.items()
     ]
-    monkeypatch.setattr(attack, "on", lambda run, model: attacks)
+    monkeypatch.setattr(attack, "attack_model", lambda run, model: attacks)
     found = measure.pairs(run)
     asr = found[found.metric == "asr"].set_index("dataset").value
     assert asr["original-benign"] == asr["original-harmful"] == asr["harmful-mixed"] == 0.1

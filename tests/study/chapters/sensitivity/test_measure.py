@@ -12,8 +12,8 @@ from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from study.chapters.sensitivity import grid, measure, show
 from study.chapters.sensitivity.grid import Choice
-from study.pipeline import artifact
-from tests.study.pipeline.test_artifact import make_run
+from study.pipeline import attributions
+from tests.study.pipeline.test_attributions import make_run
 
 SIZES = {"classes": 2, "train": 3, "val": 2, "dev": 1}
 
@@ -103,7 +103,7 @@ def test_the_hub_is_the_training_example_that_tops_most_rows():
 
 def test_hubs_have_norms_and_losses_of_the_training_examples_at_each_checkpoint(finished):
     run, cells = finished
-    tasks = {"mixed_small": artifact.attribute(run, "mixed_small")}
+    tasks = {"mixed_small": attributions.compute_attribution(run, "mixed_small")}
     frame = measure.hubs(run, tasks, cells)
     along = frame[frame.learning_rate.isna()]
     assert list(along.epochs.unique()) == [0, 1, 3]

@@ -1,9 +1,9 @@
 import pandas as pd
-from tests.study.speed.test_show import leave
 
 from ifcore import io
 from study.chapters.speed import memory
 from study.chapters.speed.measured import HERE, measured
+from tests.study.chapters.speed.test_show import leave
 
 
 def test_what_does_not_fit_in_memory_is_told_where_it_was_measured(tmp_path):

@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from ifcore import io, lora, training
 from study.datasets import Split
-from study.pipeline import answers, artifact, base, steps
-from study.pipeline.stages import Stage, at_work, digest_in
+from study.pipeline import answers, attributions, base_model, steps
+from study.pipeline.stages import Stage, digest_in, locked_folder
 from study.pipeline.task import Task
 
 # Two processes of one thread each get through a third more fine-tunes than one of two threads: measured with the
@@ -36,16 +36,16 @@ Result = TypeVar("Result")
 
 def losses(task: Task) -> np.ndarray:
     """The loss of each validation example, [M], in nats per response token, at the end of the task's fine-tune."""
-    split = artifact.examples(task)
-    with at_work(task.folder):
+    split = attributions.examples(task)
+    with locked_folder(task.folder):
         _retrain(task, split)
     return load_file(task.folder / "losses.safetensors")["val"].numpy()
 
 
 def behaviour(task: Task) -> tuple[np.ndarray, list[str]]:
     """The losses, and the answers to the validation prompts."""
-    split = artifact.examples(task)
-    with at_work(task.folder):
+    split = attributions.examples(task)
+    with locked_folder(task.folder):
         _retrain(task, split)
         key = {"of": digest_in(task.folder, "losses"), "max_new_tokens": task.run.profile.max_new_tokens}
         Stage(task.folder, "answers", key).make(partial(_say, task, split))
@@ -53,7 +53,7 @@ def behaviour(task: Task) -> tuple[np.ndarray, list[str]]:
     return lost, io.read_json(task.folder / "answers-given.json")["answers"]
 
 
-def each(
+def map_tasks(
     compute: Callable[[Task], Result], tasks: Sequence[Task], label: str, workers: int | None = None
 ) -> list[Result]:
     """`losses` or `behaviour` of each task, in the order given, each distinct task once; `label` names the bar.
@@ -78,7 +78,7 @@ def each(
 def _workers(task: Task) -> int:
     model, _ = task.base()
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    if base.device() != "cpu" or model.num_parameters() < SMALLEST:
+    if base_model.device() != "cpu" or model.num_parameters() < SMALLEST:
         return 1
     held = psutil.virtual_memory().total // (COPIES * weights + AROUND)
     return int(max(1, min(_cores(), held)))
@@ -99,7 +99,7 @@ def _retrain(task: Task, split: Split) -> None:
         "batch": task.run.profile.gradient_batch,
     }
     stage = Stage(task.folder, "losses", key, [task.folder / "checkpoints"])
-    stage.make(partial(_without, task, split, steps.settings(task)))
+    stage.make(partial(_without, task, split, steps.training_settings(task)))
 
 
 def _without(task: Task, split: Split, how: training.Settings) -> list[Path]:

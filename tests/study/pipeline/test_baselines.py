@@ -9,8 +9,8 @@ import pytest
 
 from ifcore import loading, lora
 from ifcore.representations import representations, repsim
-from study.pipeline import artifact, controls
-from tests.study.pipeline.test_artifact import make_run
+from study.pipeline import attributions, baselines
+from tests.study.pipeline.test_attributions import make_run
 
 TRAIN = ["Bake a cake, a large cake", "Ride the bike to town", "A town without a lake", "bake bread to eat in TOWN"]
 VAL = ["Where can I bake a cake in town?", "Nothing of this is known there", "lake lake town"]
@@ -33,7 +33,7 @@ def test_tfidf_is_the_cosine_of_counts_weighted_by_smoothed_inverse_document_fre
         a, b = vector(VAL[m]), vector(TRAIN[n])
         if a.any() and b.any():
             expected[m, n] = a @ b / np.sqrt((a @ a) * (b @ b))
-    np.testing.assert_allclose(controls.tfidf(TRAIN, VAL), expected, atol=1e-12)
+    np.testing.assert_allclose(baselines.tfidf(TRAIN, VAL), expected, atol=1e-12)
 
 
 def test_bm25_is_robertsons_sum_over_the_words_of_a_query():
@@ -48,10 +48,10 @@ def test_bm25_is_robertsons_sum_over_the_words_of_a_query():
             for n, text in enumerate(texts):
                 tf = text.count(word)
                 expected[m, n] += idf * tf / (tf + k * (1 - b + b * len(text) / mean))
-    np.testing.assert_allclose(controls.bm25(TRAIN, VAL), expected, rtol=1e-5)  # bm25s keeps float32
+    np.testing.assert_allclose(baselines.bm25(TRAIN, VAL), expected, rtol=1e-5)  # bm25s keeps float32
 
 
-@pytest.mark.parametrize("control", [controls.tfidf, controls.bm25])
+@pytest.mark.parametrize("control", [baselines.tfidf, baselines.bm25])
 def test_texts_without_a_known_word_are_like_none(control):
     found = control(TRAIN, ["? !", "", "Zebra", "lake"])
     assert not found[:3].any() and found[3].any()
@@ -62,24 +62,24 @@ def test_texts_without_a_known_word_are_like_none(control):
 def finished(tmp_path_factory):
     counts = {"train": 2, "val": {"harmful": 2}}
     run = make_run(tmp_path_factory.mktemp("finished"), datasets={"mixed_small": counts, "mixed_hard": counts})
-    return run, artifact.attribute(run, "mixed_small")
+    return run, attributions.compute_attribution(run, "mixed_small")
 
 
 @pytest.mark.parametrize("dataset", ["mixed_small", "mixed_hard"])
 def test_repsim_before_is_that_of_the_aligned_model_without_any_adapter(finished, dataset):
-    run, found = finished[0], artifact.attribute(finished[0], dataset)
+    run, found = finished[0], attributions.compute_attribution(finished[0], dataset)
     base, tokenizer = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     states = [
         representations(base, lora.example_batches(base, tokenizer, part, 2)) for part in (found.train, found.val)
     ]
-    np.testing.assert_allclose(controls.repsim_before(run, found), repsim(*states), atol=1e-6)
+    np.testing.assert_allclose(baselines.repsim_before(run, found), repsim(*states), atol=1e-6)
 
 
 def test_all_controls_rank_all_examples_and_are_the_same_again(finished):
     run, found = finished
-    first, again = controls.controls(run, found), controls.controls(run, found)
-    assert tuple(first) == controls.CONTROLS
+    first, again = baselines.baseline_scores(run, found), baselines.baseline_scores(run, found)
+    assert tuple(first) == baselines.BASELINES
     for name, scores in first.items():
         assert scores.shape == (len(found.val), len(found.train)) and np.isfinite(scores).all()
         np.testing.assert_array_equal(scores, again[name])

@@ -14,21 +14,21 @@ from ifcore import adapter_distance, ekfac, gradients, influence, io, lora
 from study import selection
 from study.config import Run
 from study.pipeline import checkpoints, steps
-from study.pipeline.artifact import Attribution
-from study.pipeline.stages import Stage, at_work, digest_in
+from study.pipeline.attributions import Attribution
+from study.pipeline.stages import Stage, digest_in, locked_folder
 from study.pipeline.task import Task
 
 FURTHER = ("cosine", "relatif", "adam", "ekfac", "tracin")
 
 
-def further(run: Run, found: Attribution) -> dict[str, np.ndarray]:
+def further_scores(run: Run, found: Attribution) -> dict[str, np.ndarray]:
     """Method -> scores [M, N]: from the gradients that are kept and, for TracIn, the checkpoints that are looked at.
 
     TracIn is there for the data sets whose checkpoints are followed, EK-FAC for those of `selection.FACTORED`.
     """
     task, place = Task(run, found.dataset), found.folder / "further"
     key = {"of": digest_in(found.folder, "gradients"), "damping": run.profile.damping}
-    with at_work(task.folder):
+    with locked_folder(task.folder):
         Stage(place, "scores", key).make(partial(_score, run, found, place))
         scores = steps.read_scores(found.folder, ["cosine"]) | steps.read_scores(place, ["relatif", "adam"])
         if found.dataset in selection.FACTORED:
@@ -42,7 +42,7 @@ def further(run: Run, found: Attribution) -> dict[str, np.ndarray]:
 
 def tracin(run: Run, found: Attribution) -> np.ndarray:
     """GradSim summed over the checkpoints that are looked at, each with the learning rate spent around it: [M, N]."""
-    looked_at = checkpoints.chosen(found)
+    looked_at = checkpoints.followed_epochs(found)
     products = [checkpoints.scores(run, found, epoch, ("gradsim",))["gradsim"] for epoch in looked_at]
     task = Task(run, found.dataset)
     return influence.tracin(products, spent(looked_at, task.epochs, run.profile.learning_rate))

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ifcore import influence
-from study.pipeline import code, steps
+from study.pipeline import code_fingerprint, steps
 
 SAMPLE = {
     "__init__.py": "from .shapes import area",
@@ -119,11 +119,11 @@ def sliced(tmp_path, monkeypatch):
             (folder / "sample" / name).write_text(source.replace(old, new) if name == file and old else source)
         with monkeypatch.context() as patch:
             patch.syspath_prepend(folder)
-            patch.setattr(code, "OPAQUE", {"sample.store"})
-            return code.fingerprint(getattr(importlib.import_module(f"sample.{module}"), function))
+            patch.setattr(code_fingerprint, "OPAQUE", {"sample.store"})
+            return code_fingerprint.fingerprint(getattr(importlib.import_module(f"sample.{module}"), function))
 
     def forget():
-        code._read.cache_clear()
+        code_fingerprint._read.cache_clear()
         for name in [name for name in sys.modules if name.split(".")[0] == "sample"]:
             del sys.modules[name]
 
@@ -200,25 +200,29 @@ def test_the_place_of_the_package_does_not_matter(sliced):
 
 
 def test_the_order_of_the_functions_does_not_matter():
-    assert code.fingerprint(influence.exact, influence.lissa) == code.fingerprint(influence.lissa, influence.exact)
+    assert code_fingerprint.fingerprint(influence.exact, influence.lissa) == code_fingerprint.fingerprint(
+        influence.lissa, influence.exact
+    )
 
 
 def test_a_wrapped_function_is_the_one_inside():
     wrapped = functools.partial(functools.cache(functools.partial(influence.lissa, iterations=3)), damping=1)
-    assert code.fingerprint(wrapped) == code.fingerprint(influence.lissa)
+    assert code_fingerprint.fingerprint(wrapped) == code_fingerprint.fingerprint(influence.lissa)
 
 
 def test_what_is_reached_can_be_read():
-    lines = [line for line in code.reached(influence.gradsim) if line.startswith("ifcore.influence: FunctionDef")]
+    lines = [
+        line for line in code_fingerprint.reached(influence.gradsim) if line.startswith("ifcore.influence: FunctionDef")
+    ]
     assert [line.split("'")[1] for line in lines] == ["gradsim"]
 
 
 def test_the_study_is_followed_into_the_engine():
-    reached = code.reached(steps.fine_tune)
+    reached = code_fingerprint.reached(steps.fine_tune)
     assert any(line.startswith("ifcore.training: FunctionDef(name='finetune'") for line in reached)
 
 
 @pytest.mark.parametrize("function", [len, lambda: 0, "run"])
 def test_what_no_file_names_is_refused(function):
     with pytest.raises(ValueError, match="^function: .*; give one that has a name in a file$"):
-        code.fingerprint(function)
+        code_fingerprint.fingerprint(function)

@@ -19,7 +19,7 @@ from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
 from study import config
-from study.pipeline import artifact
+from study.pipeline import attributions
 from study.pipeline.task import Task
 
 ROOT = Path(__file__).parents[3]
@@ -40,7 +40,7 @@ def make_run(root, seed=0, **overrides):
 def finished(tmp_path_factory):
     """A run, its attribution, and its folder."""
     run = make_run(tmp_path_factory.mktemp("finished"))
-    return run, artifact.attribute(run, "mixed_small"), run.artifacts / "mixed_small"
+    return run, attributions.compute_attribution(run, "mixed_small"), run.artifacts / "mixed_small"
 
 
 @pytest.fixture
@@ -82,15 +82,15 @@ def test_the_epoch_used_is_the_last_and_the_loss_is_that_of_dev_examples(finishe
     model, tokenizer = loading.load(run.profile.model)
     model = PeftModel.from_pretrained(model, run.shared / "alignment" / "adapter").merge_and_unload()
     model = PeftModel.from_pretrained(model, folder / "checkpoints" / "epoch-03")
-    (dev,) = lora.example_batches(model, tokenizer, artifact.examples(Task(run, "mixed_small")).dev)
+    (dev,) = lora.example_batches(model, tokenizer, attributions.examples(Task(run, "mixed_small")).dev)
     assert found.history.dev_loss.iloc[-1] == pytest.approx(float(lora.example_losses(model, dev).mean()), rel=1e-5)
 
 
 def test_other_examples_to_explain_retrain_nothing(copy, monkeypatch):
     run, expected, folder = copy
-    trained, split = modified(folder / "checkpoints"), artifact.examples(Task(run, "mixed_small"))
-    monkeypatch.setattr(artifact, "examples", lambda task: dataclasses.replace(split, val=split.val[1:]))
-    found = artifact.attribute(run, "mixed_small")
+    trained, split = modified(folder / "checkpoints"), attributions.examples(Task(run, "mixed_small"))
+    monkeypatch.setattr(attributions, "examples", lambda task: dataclasses.replace(split, val=split.val[1:]))
+    found = attributions.compute_attribution(run, "mixed_small")
     np.testing.assert_allclose(found.scores["gradsim"], expected.scores["gradsim"][1:], rtol=1e-5)
     assert found.after == expected.after[1:]
     assert modified(folder / "checkpoints") == trained
@@ -104,7 +104,9 @@ def test_a_model_retrained_in_place_is_another_model_and_one_moved_is_not(tmp_pa
             model.model.embed_tokens.weight.mul_(scale)
         model.save_pretrained(tmp_path / name)
         tokenizer.save_pretrained(tmp_path / name)
-        found.append(artifact.attribute(make_run(tmp_path, model=f"path:{tmp_path / name}"), "mixed_small"))
+        found.append(
+            attributions.compute_attribution(make_run(tmp_path, model=f"path:{tmp_path / name}"), "mixed_small")
+        )
     assert not np.array_equal(found[0].scores["repsim"], found[1].scores["repsim"])
     assert_same_scores(found[1], found[2])
 
@@ -121,7 +123,7 @@ def test_another_revision_on_the_hub_is_another_model(tmp_path, monkeypatch):
         tokenizer.save_pretrained(folder / "snapshots" / revision)
         (folder / "refs" / "main").write_text(revision)
         loading._revision.cache_clear()
-        found.append(artifact.attribute(make_run(tmp_path, model="hub:some/model"), "mixed_small"))
+        found.append(attributions.compute_attribution(make_run(tmp_path, model="hub:some/model"), "mixed_small"))
     assert found[0].folder == found[1].folder
     assert not np.array_equal(found[0].scores["repsim"], found[1].scores["repsim"])
 
@@ -130,7 +132,7 @@ def test_nothing_is_recomputed_when_nothing_changed(copy, monkeypatch):
     run, expected, folder = copy
     before = modified(folder)
     monkeypatch.setattr(loading, "load", lambda *_: pytest.fail("the model was loaded"))
-    assert_same_scores(artifact.attribute(run, "mixed_small"), expected)
+    assert_same_scores(attributions.compute_attribution(run, "mixed_small"), expected)
     assert modified(folder) == before
 
 
@@ -138,8 +140,8 @@ def test_the_same_seed_gives_the_same_scores_and_another_seed_others(finished, t
     _, expected, _ = finished
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert_same_scores(artifact.attribute(make_run(tmp_path / "a"), "mixed_small"), expected)
-    other = artifact.attribute(make_run(tmp_path / "b", seed=1), "mixed_small")
+    assert_same_scores(attributions.compute_attribution(make_run(tmp_path / "a"), "mixed_small"), expected)
+    other = attributions.compute_attribution(make_run(tmp_path / "b", seed=1), "mixed_small")
     assert not np.array_equal(other.scores["gradsim"], expected.scores["gradsim"])
 
 
@@ -159,7 +161,7 @@ def test_a_damaged_artifact_is_noticed_and_made_again(copy, name, damage):
         (folder / name).write_bytes(content)
     else:
         (folder / name).unlink()
-    assert_same_scores(artifact.attribute(run, "mixed_small"), expected)
+    assert_same_scores(attributions.compute_attribution(run, "mixed_small"), expected)
     for record in map(io.read_json, folder.glob("*.json")):
         for file, recorded in record.get("files", {}).items() if record.get("done") else ():
             assert io.sha256(folder / file) == recorded
@@ -169,14 +171,14 @@ def test_a_changed_setting_never_reuses_what_another_made(copy):
     run, expected, folder = copy
     for key, value in (("learning_rate", 0.01), ("damping", 1.0), ("lora_rank", 2)):
         changed = run.profile.model_copy(update={key: value})
-        found = artifact.attribute(config.Run(changed, 0, run.root), "mixed_small")
+        found = attributions.compute_attribution(config.Run(changed, 0, run.root), "mixed_small")
         assert not np.array_equal(found.scores["exact"], expected.scores["exact"]), key
-    assert_same_scores(artifact.attribute(run, "mixed_small"), expected)
+    assert_same_scores(attributions.compute_attribution(run, "mixed_small"), expected)
 
 
 SCRIPT = """
 import sys, time; from pathlib import Path
-from tests.study.pipeline.test_artifact import make_run
+from tests.study.pipeline.test_attributions import make_run
 from ifcore import io, training; from study.pipeline import artifact
 from study.pipeline.task import Task
 write = io.write_tensors
@@ -210,7 +212,7 @@ def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_pat
         folder = run.artifacts / "mixed_small"
         assert (folder / "fine-tune.json").exists()
         assert not (folder / "scores.safetensors").exists(), "it was killed too late to tell anything"
-        assert_same_scores(artifact.attribute(run, "mixed_small"), finished[1])
+        assert_same_scores(attributions.compute_attribution(run, "mixed_small"), finished[1])
 
 
 def test_files_that_a_kill_kept_from_being_noted_are_not_read_under_another_key(copy):
@@ -219,7 +221,7 @@ def test_files_that_a_kill_kept_from_being_noted_are_not_read_under_another_key(
     for kind in ("states", "gradients"):
         shutil.copy(folder / kind / "train-0000.safetensors", folder / kind / "train-0009.safetensors")
     wider = dataclasses.replace(run, profile=run.profile.model_copy(update={"gradient_batch": 4}))
-    found = artifact.attribute(wider, "mixed_small")
+    found = attributions.compute_attribution(wider, "mixed_small")
     for method, scores in expected.scores.items():
         np.testing.assert_allclose(found.scores[method], scores, rtol=1e-3, atol=1e-6)
 
@@ -236,9 +238,9 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(finished, tmp
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     with pytest.raises(OSError, match="disk full while writing .*train-0001.*free some space and start again"):
-        artifact.attribute(run, "mixed_small")
+        attributions.compute_attribution(run, "mixed_small")
     monkeypatch.undo()
-    assert_same_scores(artifact.attribute(run, "mixed_small"), finished[1])
+    assert_same_scores(attributions.compute_attribution(run, "mixed_small"), finished[1])
 
 
 def test_the_record_says_what_determined_the_artifact(finished):

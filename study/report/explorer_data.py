@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
-from study.pipeline.controls import CONTROLS
-from study.pipeline.further import FURTHER
+from study.pipeline.baselines import BASELINES
+from study.pipeline.further_methods import FURTHER
 from study.report.colours import COLOURS
 from study.report.names import DATASETS, NAMES
 
@@ -81,7 +81,7 @@ def explored(tasks: Mapping[str, Explained], examples: int, longest: int) -> lis
 
 def group(method: str) -> int:
     """The place in GROUPS of a method of the book or of a reader's own."""
-    return 2 if method in CONTROLS else 1 if method in FURTHER else 0
+    return 2 if method in BASELINES else 1 if method in FURTHER else 0
 
 
 def packed(task: Task) -> dict[str, Any]:

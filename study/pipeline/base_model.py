@@ -11,7 +11,9 @@ import torch
 from ifcore import loading, lora
 
 
-def model(source: str, precision: str, adapter: Path | None = None, digest: str | None = None) -> tuple[Any, Any]:
+def shared_model(
+    source: str, precision: str, adapter: Path | None = None, digest: str | None = None
+) -> tuple[Any, Any]:
     """The model and tokenizer that `source` names, shared by all who ask: whoever puts an adapter on takes it off.
 
     `adapter`, known by its `digest`, is merged into the model's weights.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ifcore
-from study.pipeline import syntax
+from study.pipeline import code_syntax
 
 # What parsers of different Pythons could tell differently. A backslash in a raw f-string's format is left out: there
 # they do, and it runs differently too.
@@ -44,7 +44,7 @@ class C(Base, metaclass=Meta):
 
 
 def test_every_python_reads_the_same():
-    digest = hashlib.sha256(syntax.text(ast.parse(NASTY)).encode()).hexdigest()
+    digest = hashlib.sha256(code_syntax.text(ast.parse(NASTY)).encode()).hexdigest()
     assert digest == "9f117023114d331e0b731ca87906a1b282ca8ad353faab85aa834a193ccf001b"
 
 
@@ -67,7 +67,7 @@ def test_another_python_reads_both_packages_as_this_one_does(other):
     ours = []
     for path in paths:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        ours.append(f"{path} {syntax.text(tree)} {sorted(syntax.uses(tree))}")
+        ours.append(f"{path} {code_syntax.text(tree)} {sorted(code_syntax.uses(tree))}")
     assert theirs.decode("utf-8").splitlines() == ours
 
 
@@ -85,7 +85,7 @@ def test_another_python_reads_both_packages_as_this_one_does(other):
     ],
 )
 def test_names_looked_up_outside(source, names):
-    assert {".".join(name) for name in syntax.uses(ast.parse(source))} == names
+    assert {".".join(name) for name in code_syntax.uses(ast.parse(source))} == names
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_names_looked_up_outside(source, names):
     ],
 )
 def test_different_statements_have_different_texts(one, other):
-    assert syntax.text(ast.parse(one)) != syntax.text(ast.parse(other))
+    assert code_syntax.text(ast.parse(one)) != code_syntax.text(ast.parse(other))

@@ -14,7 +14,7 @@ from study.report.provenance import provenance
 from study.report.published import joined, published
 
 
-def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+def save_table(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Write the run's CSV; give it back with those of the other seeds that ran the same profile.
 
     Says of each row which seed, profile and model it is of, where the frame does not. Tables that the folder has from
@@ -30,18 +30,18 @@ def publish(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
                 stale.unlink()
         io.write_csv(run.results / f"{name}.csv", frame)
         io.write_json(run.results / "run.json", about | {"digest": run.profile.digest} | provenance(run.root))
-    found = joined(read(folders(run), name)[name], published(run, name))
+    found = joined(read_tables(table_folders(run), name)[name], published(run, name))
     found.attrs["made"] = [str((run.results / f"{name}.csv").relative_to(run.root))]
     return found
 
 
-def folders(run: Run) -> list[Path]:
+def table_folders(run: Run) -> list[Path]:
     """Where the tables are of all seeds that ran the run's profile."""
     found = sorted(run.results.parent.glob("seed-*"))
     return [each for each in found if io.read_json(each / "run.json").get("digest") == run.profile.digest]
 
 
-def read(folders: Iterable[Path], name: str = "*") -> dict[str, pd.DataFrame]:
+def read_tables(folders: Iterable[Path], name: str = "*") -> dict[str, pd.DataFrame]:
     """The tables in some folders, those of one name in one frame: {name of the CSV: rows of all seeds}."""
     found: dict[str, list[pd.DataFrame]] = {}
     for file in (file for folder in folders for file in sorted(folder.glob(f"{name}.csv"))):

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from ifcore import adapter_distance, loading, lora
 from ifcore.ekfac import ekfac
 from ifcore.gradients import example_gradients, stream
-from study.pipeline import artifact, checkpoints, further
-from tests.study.pipeline.test_artifact import make_run
+from study.pipeline import attributions, checkpoints, further_methods
+from tests.study.pipeline.test_attributions import make_run
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("finished"))
-    return run, artifact.attribute(run, "mixed_small")
+    return run, attributions.compute_attribution(run, "mixed_small")
 
 
 def batches(run, found):
@@ -37,7 +37,7 @@ def test_cosine_and_adam_are_those_of_whole_gradients(finished):
     run, found = finished
     train, val = gradients(run, found)
     weight = adapter_distance.preconditioner(found.checkpoint)
-    scores = further.further(run, found)
+    scores = further_methods.further_scores(run, found)
     whole = [np.concatenate([each[block].double().numpy() for block in train], axis=1) for each in (train, val)]
     scale = np.concatenate([weight[block].double().numpy() for block in train])
     G, V = whole
@@ -53,28 +53,28 @@ def test_ekfac_has_its_factors_from_the_training_examples(finished):
     deque(stream(model, parts[0], factors=factors), maxlen=0)
     expected = ekfac(*gradients(run, found), factors, run.profile.damping).numpy()
     np.testing.assert_allclose(
-        further.further(run, found)["ekfac"], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()
+        further_methods.further_scores(run, found)["ekfac"], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()
     )
 
 
 def test_tracin_adds_up_gradsim_at_the_checkpoints_that_are_looked_at(finished):
     run, found = finished
-    looked_at = checkpoints.chosen(found)
-    rates = further.spent(looked_at, 3, run.profile.learning_rate)
+    looked_at = checkpoints.followed_epochs(found)
+    rates = further_methods.spent(looked_at, 3, run.profile.learning_rate)
     expected = sum(
         rate * checkpoints.scores(run, found, epoch)["gradsim"] for rate, epoch in zip(rates, looked_at, strict=True)
     )
-    np.testing.assert_allclose(further.tracin(run, found), expected)
-    assert "tracin" in further.further(run, found)
+    np.testing.assert_allclose(further_methods.tracin(run, found), expected)
+    assert "tracin" in further_methods.further_scores(run, found)
 
 
 @given(st.integers(1, 30), st.data())
 def test_the_learning_rate_spent_around_all_checkpoints_is_all_that_was_spent(epochs, data):
     between = data.draw(st.sets(st.integers(0, epochs)))
     looked_at = sorted({0, epochs} | between)
-    assert sum(further.spent(looked_at, epochs, 0.5)) == pytest.approx(0.5 * epochs / 2)
+    assert sum(further_methods.spent(looked_at, epochs, 0.5)) == pytest.approx(0.5 * epochs / 2)
 
 
 def test_a_checkpoint_between_two_has_half_of_what_is_spent_on_both_sides():
     # 4 epochs at a rate falling from 1 to 0: 0.875 + 0.625 = 1.5 spent up to epoch 2, 0.5 after it.
-    assert further.spent([0, 2, 4], 4, 1.0) == pytest.approx([0.75, 1.0, 0.25])
+    assert further_methods.spent([0, 2, 4], 4, 1.0) == pytest.approx([0.75, 1.0, 0.25])

@@ -50,7 +50,7 @@ def fixed_on() -> str:
     return str(_file()["date"])
 
 
-def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
+def judge_claims(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
     """A row for each claim: its verdict, and what it rests on.
 
     `value`, `ci_low`, `ci_high`: the estimate `of` which the claim hangs, pooled over `seeds` by random effects: of

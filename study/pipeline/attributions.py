@@ -15,8 +15,8 @@ from ifcore.examples import Example
 from study import datasets
 from study.config import Run
 from study.datasets import Split
-from study.pipeline import base, splits, steps
-from study.pipeline.stages import Stage, at_work
+from study.pipeline import base_model, splits, steps
+from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task, checkpoint
 
 
@@ -56,7 +56,7 @@ class Attribution(Tuned):
     scores: dict[str, np.ndarray]
 
 
-def attribute(run: Run, dataset: str) -> Attribution:
+def compute_attribution(run: Run, dataset: str) -> Attribution:
     """The way from examples to scores; every step is made once and kept.
 
     A second process that asks for the same waits for the first. Raises ValueError, in one line, for a data set that
@@ -64,34 +64,34 @@ def attribute(run: Run, dataset: str) -> Attribution:
     """
     task = Task(run, dataset)
     split = examples(task)  # 1 of 5
-    with at_work(task.folder):
+    with locked_folder(task.folder):
         tuning, history = steps.fine_tune(task, split)  # 2 of 5: an adapter an epoch, of which the last is used
         epoch = int(history.epoch.max())
-        talk = steps.say(task, split, epoch)  # 3 of 5: answers to the validation prompts, before and after
+        talk = steps.generate_answers(task, split, epoch)  # 3 of 5: answers to the validation prompts, before and after
         rows = steps.differentiate(task, split, epoch)  # 4 of 5: a gradient and a hidden state of each example
         scoring = steps.score(task)  # 5 of 5
         told = _told(task, split, history, (tuning, talk, rows, scoring))
         return Attribution(**told, scores=steps.read_scores(task.folder, run.profile.methods))
 
 
-def attributions(run: Run, names: Iterable[str]) -> dict[str, Attribution]:
+def compute_attributions(run: Run, names: Iterable[str]) -> dict[str, Attribution]:
     """Name -> attribution, for those of `names` that the profile sizes."""
-    return {name: attribute(run, name) for name in names if name in run.profile.datasets}
+    return {name: compute_attribution(run, name) for name in names if name in run.profile.datasets}
 
 
 def tune(task: Task) -> Tuned:
     """The first three steps of `attribute`: a fine-tune and its answers, without scores."""
     split = examples(task)
-    with at_work(task.folder):
+    with locked_folder(task.folder):
         tuning, history = steps.fine_tune(task, split)
-        talk = steps.say(task, split, int(history.epoch.max()))
+        talk = steps.generate_answers(task, split, int(history.epoch.max()))
         return Tuned(**_told(task, split, history, (tuning, talk)))
 
 
 def scored(task: Task) -> tuple[Split, dict[str, np.ndarray]]:
     """The examples of a task and method -> scores [M, N]: the same way without the answers."""
     split = examples(task)
-    with at_work(task.folder):
+    with locked_folder(task.folder):
         _, history = steps.fine_tune(task, split)
         steps.differentiate(task, split, int(history.epoch.max()))
         steps.score(task)
@@ -116,7 +116,7 @@ def quality(dataset: str, found: Tuned | Split, scores: Mapping[str, Any]) -> It
 def examples(task: Task) -> Split:
     """What the task is fine-tuned on and explains. Checks the model's source first: nothing is written before."""
     loading.check(task.source)
-    split = splits.answered(task.run, task.dataset, task.precision, base.device())
+    split = splits.split_with_responses(task.run, task.dataset, task.precision, base_model.device())
     kept = [each for row, each in enumerate(split.train) if row not in task.left_out]
     train, dev = ([each for each in part if task.only in (None, each.label)] for part in (kept, split.dev))
     return datasets.Split(train, split.val, dev)
@@ -138,5 +138,5 @@ def _told(task: Task, split: Split, history: pd.DataFrame, stages: Iterable[Stag
             **io.read_json(task.folder / "responses.json")["tokens"],
         },
         "precision": task.precision,
-        "device": base.device(),
+        "device": base_model.device(),
     }

@@ -1,7 +1,7 @@
 import numpy as np
 from matplotlib import pyplot as plt
 
-from study.report.alt import LONGEST, alt
+from study.report.alt_text import LONGEST, alt
 from study.report.colours import COLOURS
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.claims import judge
+from study.claims import verdicts
 from study.claims.evidence import STATISTICS
 
-CLAIMS = {claim.id: claim for claim in judge.claims()}
+CLAIMS = {claim.id: claim for claim in verdicts.claims()}
 
 
 def verdict(monkeypatch, found, side, threshold=0.0, seeds=3):
@@ -22,7 +22,7 @@ def verdict(monkeypatch, found, side, threshold=0.0, seeds=3):
     frames = {name: {of: rows(*each) for of, each in conditions.items()} for name, conditions in found.items()}
     monkeypatch.setitem(STATISTICS, "given", lambda tables: frames)
     claim = replace(CLAIMS["question"], statistic="given", side=side, threshold=threshold)
-    (row,) = judge.judge([claim], {}).itertuples()
+    (row,) = verdicts.judge_claims([claim], {}).itertuples()
     return row
 
 
@@ -84,7 +84,7 @@ def test_an_interval_leaves_out_the_threshold_just_where_there_is_a_verdict(monk
 def test_seeds_that_differ_more_than_their_intervals_say_decide_less():
     for spread, expected in ((0.01, "supported"), (0.6, "inconclusive")):
         leads = pd.concat(lead(seed, mean) for seed, mean in enumerate((0.9 - spread, 0.9, 0.9 + spread)))
-        assert judge.judge([CLAIMS["repsim_labels"]], labels(leads)).verdict.item() == expected
+        assert verdicts.judge_claims([CLAIMS["repsim_labels"]], labels(leads)).verdict.item() == expected
 
 
 def test_without_a_table_or_anything_learnt_or_any_spread_a_claim_is_open_and_says_why():
@@ -98,9 +98,9 @@ def test_without_a_table_or_anything_learnt_or_any_spread_a_claim_is_open_and_sa
         (tables | {"controls": leads[leads.against != "lissa"]}, "RepSim is not held against LiSSA"),
         (tables | {"controls": leads.assign(ci_low=np.nan)}, "there is nothing to tell chance by"),
     ):
-        (row,) = judge.judge([CLAIMS["repsim_labels"]], given).itertuples()
+        (row,) = verdicts.judge_claims([CLAIMS["repsim_labels"]], given).itertuples()
         assert (row.verdict, row.reason) == ("inconclusive", reason)
-    assert judge.judge([CLAIMS["repsim_labels"]], tables).verdict.item() == "supported"
+    assert verdicts.judge_claims([CLAIMS["repsim_labels"]], tables).verdict.item() == "supported"
 
 
 def lead(seed, mean):
@@ -121,9 +121,9 @@ COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "against
 
 
 def test_each_claim_names_a_statistic_a_side_and_evidence_that_the_book_has():
-    for claim in judge.claims():
+    for claim in verdicts.claims():
         assert claim.statistic in {*STATISTICS, None}
         assert claim.side in ("above", "below", "within")
         assert claim.unit in ("share", "correlation", "number", "nats", "times")
-    assert len(CLAIMS) == len(judge.claims())
-    assert set(STATISTICS) == {claim.statistic for claim in judge.claims()} - {None}
+    assert len(CLAIMS) == len(verdicts.claims())
+    assert set(STATISTICS) == {claim.statistic for claim in verdicts.claims()} - {None}

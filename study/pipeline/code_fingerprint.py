@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from study.pipeline import syntax
+from study.pipeline import code_syntax
 
 PROJECT = {"ifcore", "study"}  # followed from whichever package a function is in
 
@@ -100,22 +100,22 @@ def _read(module: str) -> _Module:
     file = _file(module)
     if file is None:  # a folder without an __init__
         return read
-    statements = list(syntax.run_on_import(ast.parse(file.read_text(encoding="utf-8"))))
+    statements = list(code_syntax.run_on_import(ast.parse(file.read_text(encoding="utf-8"))))
     for statement in statements:
-        if not isinstance(statement, syntax.DEFINITION):  # what a function imports is its own
+        if not isinstance(statement, code_syntax.DEFINITION):  # what a function imports is its own
             _add(read.imported, _imports(statement, module))
-    names = read.imported.keys() | {name for statement in statements for name in syntax.bound(statement)}
-    for statement in (each for each in statements if not isinstance(each, syntax.IMPORT)):
+    names = read.imported.keys() | {name for statement in statements for name in code_syntax.bound(statement)}
+    for statement in (each for each in statements if not isinstance(each, code_syntax.IMPORT)):
         own: dict[str, list[Reference]] = {}
         _add(own, _imports(statement, module))
         used = set()
-        for name, *rest in syntax.uses(statement):
+        for name, *rest in code_syntax.uses(statement):
             used |= {(of, (*as_, *rest)) for of, as_ in own.get(name, [])}
             if name in names:
                 used.add((module, (name, *rest)))
-        done = _Statement(syntax.text(statement), frozenset(used))
-        _add(read.defined, [(name, done) for name in syntax.bound(statement)])
-        if not isinstance(statement, syntax.DEFINITION + syntax.ASSIGNMENT):
+        done = _Statement(code_syntax.text(statement), frozenset(used))
+        _add(read.defined, [(name, done) for name in code_syntax.bound(statement)])
+        if not isinstance(statement, code_syntax.DEFINITION + code_syntax.ASSIGNMENT):
             read.acting.append(done)
     return read
 

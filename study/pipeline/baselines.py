@@ -16,15 +16,15 @@ from ifcore import io, lora, representations
 from study import selection
 from study.config import Run
 from study.pipeline import checkpoints, steps
-from study.pipeline.artifact import Attribution
-from study.pipeline.stages import Stage, at_work
+from study.pipeline.attributions import Attribution
+from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 
-CONTROLS = ("repsim_before", "tfidf", "tfidf_response", "bm25", "random")
+BASELINES = ("repsim_before", "tfidf", "tfidf_response", "bm25", "random")
 _DIGITS = 9  # scores that are equal but for rounding are ties
 
 
-def controls(run: Run, found: Attribution) -> dict[str, np.ndarray]:
+def baseline_scores(run: Run, found: Attribution) -> dict[str, np.ndarray]:
     """Control -> scores [M, N]: RepSim on the model before fine-tuning, the words of the prompts, and chance.
 
     `tfidf_response` sees the words of the responses as well, as gradients do.
@@ -49,7 +49,7 @@ def repsim_before(run: Run, found: Attribution) -> np.ndarray:
         return checkpoints.scores(run, found, 0, ("repsim",))["repsim"]
     task, place = Task(run, found.dataset), found.folder / "before"
     key = steps.explained(task, found) | {"batch": run.profile.gradient_batch}
-    with at_work(task.folder):
+    with locked_folder(task.folder):
         Stage(place, "states", key).make(partial(_see, task, found, place))
     states = load_file(place / "states.safetensors")
     return representations.repsim(states["train"], states["val"]).numpy()
