@@ -46,6 +46,7 @@ def chapters(name: str, seed: int, what: str, seeds: Sequence[int]) -> tuple[lis
     many chapters at a time: two, of which each has half of the processor, or one on a graphics card."""
     from study.commands.check import check_book
     from study.estimate import rates, work  # takes seconds and memory, which is why this runs in a process of its own
+    from study.pipeline import base_model
 
     def planned(seed: int, names: Sequence[str], folder: str, series: str | None, note: str = "") -> list[Chapter]:
         run = config.make_run(name, seed)
