@@ -1,4 +1,4 @@
-# The front door. `make` alone lists what there is.
+# The commands. `make` alone lists them.
 
 PROFILE ?= laptop
 SEED ?= 0
@@ -21,7 +21,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Threads that wait spin only briefly: on a machine that does anything else besides, long spinning halves the speed.
 export GOMP_SPINCOUNT := 20000
 
-# Where the user's home can't be written to, as in some containers, what is kept there is kept in this folder.
+# Where the user's home can't be written to, as in some containers, caches go into this folder.
 ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 XDG_CACHE_HOME ?= $(CURDIR)/.home/cache
 XDG_DATA_HOME ?= $(CURDIR)/.home/data
@@ -44,40 +44,41 @@ help: ## list these commands
 	awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	echo "  with PROFILE=$$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd '|' -) (default laptop), SEED=0, NB=$(NB); JOBS=2 notebooks at a time"
 
-setup: $(SETUP) ## the virtual environment in .venv, pinned (book and test do this themselves)
+setup: $(SETUP) ## install the pinned environment into .venv (book and test do this themselves)
 
-book: checked $(SETUP) ## the whole book: _build/html/index.html (PROFILE, SEED)
+book: checked $(SETUP) ## compute and build the whole book: _build/html/index.html (PROFILE, SEED)
 	$(BUILD) book -- $(SNAKEMAKE_ARGS)
 	echo "The book: $(CURDIR)/_build/html/index.html"
 
-read: checked $(SETUP) ## the book as published, nothing computed: _build/published/html/index.html (PROFILE)
+read: checked $(SETUP) ## build the published book, computing nothing: _build/published/html/index.html (PROFILE)
 	python -m study.commands.read $(call given,PROFILE)
 
-pdf: $(SETUP) ## the book as one PDF: _build/book.pdf (yours, or what make read left; needs Chromium or Chrome)
+pdf: $(SETUP) ## print the book, yours or what make read left: _build/book.pdf (needs Chromium or Chrome)
 	python -m study.commands.pdf
 
-archive: checked $(SETUP) ## tables, figures, notebooks, adapters, checksums in one file: _build/PROFILE.zip (PROFILE)
+archive: checked $(SETUP) ## pack tables, figures, notebooks, adapters and checksums: _build/PROFILE.zip (PROFILE)
 	python -m study.commands.archive $(PROFILE)
 
-verify: checked $(SETUP) ## this machine's tables against the published, value by value (PROFILE, SEED; all seeds without)
+verify: checked $(SETUP) ## compare your tables with the published ones, value by value (PROFILE, SEED; by default all seeds)
 	python -m study.commands.verify $(PROFILE) $(call given,SEED)
 
-test: $(SETUP) ## style, layers, unit tests, and the whole book in the smoke profile
+test: $(SETUP) ## check style, layers and types, run unit tests, build the whole book in the smoke profile
 	ruff check .
 	lint-imports --no-logo --no-cache
+	mypy
 	python -m pytest $(PYTEST_ARGS)
 
-torture: $(SETUP) ## what is wrong, hostile or broken, on purpose, and every page in a browser; no part of make test
+torture: $(SETUP) ## test with wrong, hostile and broken input, and every page in a browser; no part of make test
 	python -m pip install --disable-pip-version-check --quiet -r requirements-torture.txt
 	python -m pytest -o addopts="--import-mode=importlib -ra" tests/torture $(PYTEST_ARGS)
 
-plan: checked $(SETUP) ## what a profile would run: tokens, memory, minutes on this machine; nothing is downloaded (PROFILE)
+plan: checked $(SETUP) ## estimate tokens, memory, and minutes on this machine; downloads nothing (PROFILE)
 	python -m study.commands.plan notebooks/profiles/$(PROFILE).yaml
 
-bench: $(SETUP) $(if $(BENCH_VENV),$(BENCH_VENV)/.ready) ## how fast all this is, beside bare passes and other tools (BENCH_ARGS=--help; BENCH_VENV= for no others)
+bench: $(SETUP) $(if $(BENCH_VENV),$(BENCH_VENV)/.ready) ## measure speed beside bare passes and other tools (BENCH_ARGS=--help; BENCH_VENV= leaves them out)
 	python -m tests.bench $(BENCH_ARGS) $(if $(BENCH_VENV),--peers $(BENCH_VENV)/bin/python)
 
-notebook: checked $(SETUP) ## JupyterLab on a copy of one notebook (NB, PROFILE, SEED)
+notebook: checked $(SETUP) ## open JupyterLab on a copy of one notebook (NB, PROFILE, SEED)
 	copy=notebooks/my/$(NB)-$(PROFILE)-$(SEED).ipynb; mkdir -p notebooks/my; \
 	if [ ! -e $$copy ]; then \
 	  sed 's/^profile = "laptop"/profile = "$(PROFILE)"/; s/^seed = 0$$/seed = $(SEED)/' notebooks/$(NB).md | \
@@ -87,19 +88,19 @@ notebook: checked $(SETUP) ## JupyterLab on a copy of one notebook (NB, PROFILE,
 	fi; \
 	jupyter lab $$copy $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
-run: checked $(SETUP) ## one executed notebook: results/PROFILE/seed-SEED/NB.ipynb (NB, SEED, PROFILE)
+run: checked $(SETUP) ## execute one notebook: results/PROFILE/seed-SEED/NB.ipynb (NB, SEED, PROFILE)
 	$(BUILD) $(NB) -- $(SNAKEMAKE_ARGS)
 	echo "The notebook: $(CURDIR)/results/$(PROFILE)/seed-$(SEED)/$(NB).ipynb"
 
-sweep: checked $(SETUP) ## several seeds, then the book with their spread (SEEDS="0 1 2")
+sweep: checked $(SETUP) ## run several seeds, then build the book with their spread (SEEDS="0 1 2")
 	$(BUILD) sweep --seeds $(SEEDS) -- $(SNAKEMAKE_ARGS)
 	echo "The book: $(CURDIR)/_build/html/index.html"
 
-clean: ## remove the built book; artifacts/ and results/, which took long, stay
+clean: ## remove the built book; keep artifacts/ and results/, which took long
 	rm -rf _build book/executed .snakemake .lock
 	echo "Kept: artifacts/ and results/ (rm -r them yourself to start from nothing)"
 
-# Wrong input ends here, before anything is installed or computed.
+# Reject wrong input before anything is installed or computed.
 checked:
 	test -f notebooks/profiles/$(PROFILE).yaml || \
 	  { echo "PROFILE=$(PROFILE): no such profile; choose from $$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd ' ' -)"; exit 2; }
@@ -116,12 +117,12 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	rm -f $@
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
-	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-build-isolation -c requirements.txt -e ".[study]"
 	echo "$(CURDIR)" > $$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth
 	touch $@
 
-# The tools that ours is measured against. They bring builds of torchvision and torchaudio that may not fit torch, and
-# then break what imports transformers; none of them needs these.
+# The tools that speed is compared with. They bring builds of torchvision and torchaudio that may not fit torch and then
+# break what imports transformers; none of the tools needs these.
 $(BENCH_VENV)/.ready: requirements-bench.txt
 	rm -f $@
 	$(PYTHON) -m venv $(BENCH_VENV)

@@ -2,70 +2,68 @@
 #
 # config: profile, seed (the one the book shows), seeds (those of a sweep), jobs (notebooks at a time)
 
-import re
 from pathlib import Path
+
+from study.commands.contents import VERDICTS, chapter_names, notebook_names
 
 PROFILE = config.get("profile", "laptop")
 SEED = int(config.get("seed", 0))
 SWEPT = [int(seed) for seed in str("" if config.get("seeds") is None else config["seeds"]).split()]
-NOTEBOOKS = re.findall(r"book/executed/(\w+)", Path("_toc.yml").read_text(encoding="utf-8"))
-VERDICTS = ["introduction", "conclusion"]  # read the tables that the others leave, and so come last
-CHAPTERS = [nb for nb in NOTEBOOKS if nb not in VERDICTS]
+NOTEBOOKS, CHAPTERS = notebook_names(Path()), chapter_names(Path())
 
-CODE = sorted(str(path) for package in ("ifcore", "study") for path in Path(package).rglob("*.*") if path.suffix in (".py", ".yaml"))
+CODE = sorted(str(path) for folder in ("ifcore", "study") for path in Path(folder).rglob("*.*") if path.suffix in (".py", ".yaml"))
 PAGES = ["_config.yml", "_toc.yml", *sorted(str(path) for path in Path("book").glob("*.*"))]
-PAGES += sorted(str(path) for path in Path("book/_static").glob("*"))
+PAGES += sorted(str(path) for folder in ("book/_static", "book/guide") for path in Path(folder).glob("*"))
 
-# What the repository ships stands in the tables beside the run's own.
+# The tables show the published values beside the run's own.
 PUBLISHED = sorted(str(path) for path in Path("results/published").glob("*/seed-*/*.*"))
 
-# What `make bench` measured is read by one chapter.
-MEASURED = sorted(str(path) for place in ("results", "results/published") for path in Path(place).glob("bench/*.*"))
+# One chapter reads what `make bench` measured.
+MEASURED = sorted(str(path) for folder in ("results", "results/published") for path in Path(folder).glob("bench/*.*"))
 
 
 def measured(wildcards):
     return MEASURED if wildcards.nb == "speed" else []
 
 
-# Two notebooks of one thread each get further than one of two threads: much of a step of training is done by one.
+# Two notebooks with one thread each are faster than one with two: one thread does much of a training step.
 JOBS = int(config.get("jobs", 1))
-EACH = max(1, workflow.cores // JOBS)
+THREADS = max(1, workflow.cores // JOBS)
 
 # OMP_NUM_THREADS is set by hand: a run that shares the machine must not take all of it.
 EXECUTE = "OMP_NUM_THREADS={threads} python -m study.commands.execute {input.profile} {params.seed} {input.notebook} {output}"
 
 
 def tables_of_other_seeds(_):
-    """Finished earlier, not asked for now: the shown edition takes their spread into its tables."""
-    shown = {f"seed-{seed}" for seed in (SEED, *SWEPT)}
-    found = sorted(p for p in Path("results", PROFILE).glob("seed-*/*.csv") if p.parent.name not in shown)
-    return [str(p) for p in found if p.stem != "scorecard"]  # which nothing reads
+    """Tables of seeds that ran earlier and don't run now: the book's tables show the spread over all seeds."""
+    running = {f"seed-{seed}" for seed in (SEED, *SWEPT)}
+    tables = sorted(p for p in Path("results", PROFILE).glob("seed-*/*.csv") if p.parent.name not in running)
+    return [str(p) for p in tables if p.stem != "scorecard"]  # which nothing reads
 
 
 def notebooks_of_other_seeds(wildcards):
-    """Those of a sweep, whose tables the shown edition reads: verdicts those of all chapters, else the chapter's own."""
+    """Notebooks of a sweep whose tables the book reads: a chapter those of its own, verdicts those of all chapters."""
     names = CHAPTERS if wildcards.nb in VERDICTS else [wildcards.nb]
     return expand("results/{p}/seed-{s}/{nb}.ipynb", p=PROFILE, s=[s for s in SWEPT if s != SEED], nb=names)
 
 
 def chapters_in(folder):
-    """What verdicts come after: all chapters, executed in the same folder."""
+    """All chapters in the same folder, for the verdicts, which are executed after them; nothing for a chapter."""
     return lambda wildcards: expand(
         "{folder}/{nb}.ipynb", folder=folder.format(**wildcards), nb=CHAPTERS if wildcards.nb in VERDICTS else []
     )
 
 
-def in_order(wildcards):
-    """The priority that has chapters executed in the book's order, verdicts after them.
+def book_order(wildcards):
+    """The priority by which chapters are executed in the book's order, verdicts last.
 
-    Not an input: where a chapter has to run, Snakemake asks nothing of those that follow from it by `ancient` alone,
-    and a stale one is kept.
+    Not an input marked `ancient`: Snakemake would then keep a stale chapter that follows one that has to run.
     """
     order = [*CHAPTERS, *VERDICTS]
     return order[::-1].index(wildcards.nb) + 1 if wildcards.nb in order else 0
 
 
-# Pages of a killed run may be cut off, and are in no search index: Sphinx would keep them.
+# A killed build may leave pages cut off and outside the search index, which Sphinx would keep.
 rule book:
     input:
         expand("book/executed/{nb}.ipynb", nb=NOTEBOOKS),
@@ -98,8 +96,8 @@ rule edition:
     params:
         seed=SEED,
         name=PROFILE,
-    priority: in_order
-    threads: EACH
+    priority: book_order
+    threads: THREADS
     shell:
         EXECUTE
 
@@ -119,7 +117,7 @@ rule run:
         seed=r"\d+",
     params:
         seed=lambda wildcards: wildcards.seed,
-    priority: in_order
-    threads: EACH
+    priority: book_order
+    threads: THREADS
     shell:
         EXECUTE

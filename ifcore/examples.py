@@ -62,8 +62,8 @@ class Batch:
         """Each sequence, or those at some places, as a batch of its own without padding on the right."""
         for place in range(len(self.rows)) if places is None else places:
             end = int(self.attention_mask[place].nonzero()[-1]) + 1
-            each = {name: value[place : place + 1] for name, value in vars(self).items()}
-            yield Batch(**{name: value[:, :end] if value.dim() == 2 else value for name, value in each.items()})
+            row = {name: value[place : place + 1] for name, value in vars(self).items()}
+            yield Batch(**{name: value[:, :end] if value.dim() == 2 else value for name, value in row.items()})
 
     def to(self, device: torch.device) -> Batch:
         return replace(self, **{name: value.to(device) for name, value in vars(self).items()})
@@ -119,16 +119,33 @@ def end_of_turn(tokenizer) -> int:
     Raises ValueError for a tokenizer that has neither.
     """
     if tokenizer.chat_template:
-        said = "forty-two"
-        turns = [{"role": "user", "content": said}, {"role": "assistant", "content": said}]
-        after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(said)[2]
+        text = "forty-two"
+        turns = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+        after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(text)[2]
         special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
         closing = tokenizer(after, add_special_tokens=False)["input_ids"]
-        if found := [token for token in closing if token in special]:
-            return found[0]
+        if ends := [token for token in closing if token in special]:
+            return ends[0]
     if tokenizer.eos_token_id is None:
         raise ValueError("tokenizer: it has no token that ends a response; set tokenizer.eos_token")
     return tokenizer.eos_token_id
+
+
+def example_batches(
+    model,
+    tokenizer,
+    examples: Sequence[Example],
+    batch_size: int = 8,
+    loss_on: LossOn = "response",
+    length: int | None = None,
+) -> list[Batch]:
+    """Batches of `examples` for a model: tokenised, checked against its context, grouped by length.
+
+    `loss_on` and `length` as for `batches`.
+    """
+    context = getattr(model.config, "max_position_embeddings", None)
+    pad = tokenizer.pad_token_id or 0  # any will do: what is padded is masked
+    return batches(tokenise(tokenizer, examples, context), batch_size, pad, loss_on, length)
 
 
 def batches(
@@ -141,11 +158,11 @@ def batches(
     """Batches of at most `batch_size` sequences, longest first, so that little is padding.
 
     The loss of an example is the mean over the tokens of its response; with `loss_on` "all", over all that have one
-    before them; with "padded", over those of the sequence padded on the left to `length`, padding included, as in the
-    paper's released code. That loss depends on `length`, the longest of `tokens` by default: share one between
-    training and validation examples. It also depends on the attention, as a position of padding has nothing to attend
-    to: eager averages over the whole sequence there, sdpa gives 0. Raises ValueError for a `length` that is shorter
-    than an example.
+    before them; with "padded", over those of the sequence padded on the left to `length`, padding included, as
+    trainers do that mask no labels. That loss depends on `length`, the longest of `tokens` by default: share one
+    between training and validation examples. It also depends on the attention, as a position of padding has nothing to
+    attend to: eager averages over the whole sequence there, sdpa gives 0. Raises ValueError for a `length` that is
+    shorter than an example.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: {batch_size}; at least 1 is needed")

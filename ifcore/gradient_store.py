@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from ifcore import gradients, io, representations, trainable
 from ifcore.examples import Batch
-from ifcore.lora import causal_lm, uncompiled
+from ifcore.losses import causal_lm, uncompiled
 
-ROWS, HIDDEN = "rows", "hidden"
+ROWS, LOSSES = "rows", "losses"
+BESIDE = (ROWS, LOSSES, *representations.POSITIONS)  # what a shard has beside gradients
 
 
 class Store(Mapping):
@@ -31,17 +33,18 @@ class Store(Mapping):
     def __init__(self, shards: Sequence[Path]):
         if not shards:
             raise ValueError("shards: none; write some first")
-        self._shards, rows = list(map(Path, shards)), []
+        self._shards, pieces = list(map(Path, shards)), []
         for path in self._shards:
             with safe_open(path, "pt") as shard:
                 shapes = {name: shard.get_slice(name).get_shape()[1:] for name in shard.keys()}
-                rows.append(shard.get_tensor(ROWS))
-            shapes = {name: shape for name, shape in sorted(shapes.items()) if name not in (ROWS, HIDDEN)}
+                pieces.append(shard.get_tensor(ROWS))
+            shapes = {name: shape for name, shape in sorted(shapes.items()) if name not in BESIDE}
             if path == self._shards[0]:
                 self._sizes = {block: size for block, (size,) in shapes.items()}
             if {block: [size] for block, size in self._sizes.items()} != shapes:
                 raise ValueError(f"shards: {path} has other blocks than {shards[0]}; remove what is not of one model")
-        self._order = (rows := torch.cat(rows)).argsort()
+        rows = torch.cat(pieces)
+        self._order = rows.argsort()
         if not torch.equal(rows[self._order], torch.arange(len(rows))):
             raise ValueError(f"shards: in {Path(shards[0]).parent}, their rows are not 0 … {len(rows) - 1}, each once")
 
@@ -54,9 +57,14 @@ class Store(Mapping):
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def hidden(self) -> Tensor:
-        """The hidden states [N, H] of `representations`, as `write` left them."""
-        return _read(self._shards, HIDDEN, slice(None))[self._order]
+    @property
+    def nbytes(self) -> int:
+        """Of the gradients, in float32."""
+        return 4 * len(self._order) * sum(self._sizes.values())
+
+    def beside(self, name: str) -> Tensor:
+        """The hidden states [N, H] at one of `representations.POSITIONS`, or the "losses" [N], as `write` left them."""
+        return _read(self._shards, name)[self._order]
 
 
 @dataclass(frozen=True)
@@ -73,12 +81,12 @@ class _Block:
         return _read(self.shards, self.name, columns)[self.order]
 
 
-def _read(shards: Sequence[Path], name: str, columns: slice) -> Tensor:
-    """Some columns of a tensor of every shard. A shard that stayed open would stay mapped, and fill the memory."""
+def _read(shards: Sequence[Path], name: str, columns: slice | None = None) -> Tensor:
+    """A tensor of every shard, or some columns. A shard that stayed open would stay mapped, and fill the memory."""
     pieces = []
     for path in shards:
         with safe_open(path, "pt") as shard:
-            pieces.append(shard.get_slice(name)[:, columns].clone())
+            pieces.append((shard.get_slice(name)[:, columns] if columns else shard.get_tensor(name)).clone())
     return torch.cat(pieces)
 
 
@@ -89,25 +97,26 @@ def shard(rows: Tensor, gradients: Mapping[str, Tensor], **more: Tensor) -> dict
 
 def write(
     folder: Path, model: nn.Module, batches: Sequence[Batch], progress: str = "", share: tuple[int, int] = (0, 1)
-) -> None:
-    """Leave each batch's gradients and hidden states as a shard in `folder`; what is there already is not made again.
+) -> list[Path]:
+    """Leave each batch's gradients, hidden states and losses as a shard in `folder`; all shards, in order.
 
-    Beside a shard lies what determined it (the model's weights, the batch) and its SHA-256: one of another model, one
-    half written and one altered are made again. `share`: (this process's number, how many there are), each of which
-    does its part of the batches.
+    What is there already is not made again. Beside a shard lies what determined it (the model's weights, the batch) and
+    its SHA-256: one of another model, one half written and one altered are made again. `share`: (this process's number,
+    how many there are), each of which does its part of the batches.
     """
     model = uncompiled(model)
-    of, (rank, processes) = _weights(model), share
+    identity, (rank, processes) = _model_hash(model), share
     missing = []
     for number, batch in enumerate(batches):
-        path, key = _path(folder, number), _key(of, batch)
-        if number % processes == rank and not _there(path, key):
+        path, key = _path(folder, number), _key(identity, batch)
+        if number % processes == rank and not _is_sound(path, key):
             missing.append((path, key, batch))
     computed = gradients.with_states(model, [batch for _, _, batch in missing], progress)
-    for (path, key, batch), (rows, hidden) in zip(missing, computed, strict=True):
-        states = representations.at(hidden, batch, "prompt_end")
-        io.write_tensors(path, shard(batch.rows, rows, **{HIDDEN: states}))
+    for (path, key, batch), (rows, losses, hidden) in zip(missing, computed, strict=True):
+        states = {position: representations.at(hidden, batch, position) for position in representations.POSITIONS}
+        io.write_tensors(path, shard(batch.rows, rows, losses=losses, **states))
         io.write_json(_record(path), {"of": key, "sha256": io.sha256(path)})
+    return [_path(folder, number) for number in range(len(batches))]
 
 
 def read(folder: Path, model: nn.Module, batches: Sequence[Batch]) -> Store:
@@ -115,10 +124,10 @@ def read(folder: Path, model: nn.Module, batches: Sequence[Batch]) -> Store:
 
     Raises ValueError where a shard is missing, was altered, or is of another model or batch.
     """
-    of = _weights(uncompiled(model))
+    identity = _model_hash(uncompiled(model))
     paths = [_path(folder, number) for number in range(len(batches))]
     for path, batch in zip(paths, batches, strict=True):
-        if not _there(path, _key(of, batch)):
+        if not _is_sound(path, _key(identity, batch)):
             raise ValueError(f"store: {path} is missing, altered, or of another model; write it again")
     return Store(paths)
 
@@ -131,26 +140,26 @@ def _record(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _there(path: Path, key: str) -> bool:
+def _is_sound(path: Path, key: str) -> bool:
     record = io.read_json(_record(path))
     return record.get("of") == key and path.is_file() and record.get("sha256") == io.sha256(path)
 
 
-def _weights(model: nn.Module) -> str:
+def _model_hash(model: Any) -> str:
     """What tells the model from others: all that its adapter trains, some numbers of other tensors, its settings."""
     lm = causal_lm(model)
-    settings = [lm.config.to_dict(), *(each.to_dict() for each in model.peft_config.values())]
-    settings += [(name, each.scaling) for name, each in model.named_modules() if isinstance(each, LoraLayer)]
+    settings = [lm.config.to_dict(), *(config.to_dict() for config in model.peft_config.values())]
+    settings += [(name, layer.scaling) for name, layer in model.named_modules() if isinstance(layer, LoraLayer)]
     text = json.dumps(settings, sort_keys=True, default=lambda x: sorted(map(str, x)) if isinstance(x, set) else str(x))
-    found = hashlib.sha256(text.encode())
-    own = trainable.trainable_parameters(model)
+    digest = hashlib.sha256(text.encode())
+    trained = trainable.trainable_parameters(model)
     for name, parameter in (*model.named_parameters(), *model.named_buffers()):
-        whole = name.removesuffix(".weight") in own
-        some = parameter.detach().flatten()[:: 1 if whole else parameter.numel() // 256 | 1]
-        found.update(f"{name} {parameter.dtype} ".encode() + some.float().cpu().numpy().tobytes())
-    return found.hexdigest()
+        whole = name.removesuffix(".weight") in trained
+        sample = parameter.detach().flatten()[:: 1 if whole else parameter.numel() // 256 | 1]
+        digest.update(f"{name} {parameter.dtype} ".encode() + sample.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
-def _key(of: str, batch: Batch) -> str:
-    parts = [of.encode(), *(value.cpu().numpy().tobytes() for value in vars(batch).values())]
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+def _key(identity: str, batch: Batch) -> str:
+    tensors = (value.cpu().numpy().tobytes() for value in vars(batch).values())
+    return hashlib.sha256(b"".join([identity.encode(), *map(str.encode, BESIDE), *tensors])).hexdigest()

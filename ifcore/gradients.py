@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ifcore import hooks, trainable
 from ifcore.examples import Batch
-from ifcore.lora import device_of, evaluating, example_losses, own_losses
+from ifcore.losses import device_of, evaluating, example_losses, own_losses
 from ifcore.representations import recorded
 
 Factors = dict[str, tuple[Tensor, Tensor]]
@@ -20,11 +20,26 @@ TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.float16: 0.05, torc
 
 
 def example_gradients(model: nn.Module, batches: Iterable[Batch], progress: str = "") -> dict[str, Tensor]:
-    """The gradient of every example's own loss (that of batch size 1, evaluation mode) for each adapter parameter.
+    """Compute the gradient of every example's own loss: that of batch size 1, in evaluation mode.
 
-    Returns block -> [N, P_b] on the CPU: a block is one parameter, such as a `lora_A` weight, flattened; row i belongs
-    to the example whose `rows` entry is i, so `batches` must together hold the rows 0 … N−1. With `progress`, a bar of
-    that name. Raises ValueError as `stream` does.
+    Parameters
+    ----------
+    model : nn.Module
+        With one active adapter, whose parameters are differentiated by.
+    batches : iterable of Batch
+        Together they hold the examples 0 … N−1, each once.
+    progress : str
+        The label of a progress bar; none without.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Block -> [N, P_b] on the CPU. A block is one parameter, such as a `lora_A` weight, flattened.
+
+    Raises
+    ------
+    ValueError
+        As `stream` does, and where rows are missing or there twice.
     """
     batches = list(batches)
     return gather(batches, stream(model, batches, progress))
@@ -38,13 +53,13 @@ def gather(batches: Sequence[Batch], pieces: Iterable[Mapping[str, Tensor]]) -> 
     rows = torch.cat([batch.rows for batch in batches])
     if not torch.equal(rows.sort().values, torch.arange(len(rows))):
         raise ValueError(f"batches: their rows must be 0 … {len(rows) - 1}, each once")
-    found: dict[str, Tensor] = {}
+    gradients: dict[str, Tensor] = {}
     for batch, piece in zip(batches, pieces, strict=True):
-        for block, some in piece.items():
-            if block not in found:
-                found[block] = some.new_empty(len(rows), some.shape[1])
-            found[block][batch.rows] = some
-    return found
+        for block, block_rows in piece.items():
+            if block not in gradients:
+                gradients[block] = block_rows.new_empty(len(rows), block_rows.shape[1])
+            gradients[block][batch.rows] = block_rows
+    return gradients
 
 
 def stream(
@@ -60,30 +75,14 @@ def stream(
     examples of a batch don't see one another, so one forward and one backward pass yield every row. Whatever else the
     adapter trains (embeddings, biases, DoRA's magnitudes, experts) is differentiated example by example. `factors`, a
     dictionary, is filled with block -> Σ_t x_t x_tᵀ and Σ_t δ_t δ_tᵀ over all tokens, of linear maps (those blocks that
-    `factored` names, by default all): see `kronecker`.
+    `factored` names, by default all): see `ekfac`.
 
     The first batch is checked: one example's loss against the model's own logits, the sum of the rows of each block
     against what plain backpropagation says, and the names of the blocks against all that the adapter trains. Raises
-    ValueError where they differ, and as `trained.parameters` does.
+    ValueError where they differ, and as `trainable.trainable_parameters` does.
     """
-    parameters = trainable.trainable_parameters(model)
-    linears = {block: each for block, each in trainable.adapted_linears(model).items() if block in parameters}
-    checked = False
-    with evaluating(model), trainable.requiring_grad(parameters), hooks.captured(linears) as calls:
-        for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
-            batch = batch.to(device_of(model))
-            losses = example_losses(model, batch)
-            fitting = hooks.fitting(calls, batch)
-            calls.clear()
-            rows = _by_products(losses, fitting, {} if checked else parameters, batch, factors, factored)
-            rows |= _one_by_one(model, {name: each for name, each in parameters.items() if name not in rows}, batch)
-            if not checked:
-                _check_loss(model, batch, losses.detach())
-                if missing := parameters.keys() - rows.keys():
-                    raise ValueError(f"model: no gradient of {min(missing)}, which the adapter trains")
-                checked = True
-            calls.clear()
-            yield {block: rows[block].cpu() for block in parameters}
+    for rows, _ in _passes(model, batches, progress, factors, factored):
+        yield rows
 
 
 def with_states(
@@ -92,15 +91,43 @@ def with_states(
     progress: str = "",
     factors: Factors | None = None,
     factored: Collection[str] | None = None,
-) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """What `stream` yields of each batch, and the last layer's hidden states [b, T, H] that the same pass leaves.
+) -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
+    """What `stream` yields of each batch, its losses [b] and the last layer's hidden states [b, T, H] of the same pass.
 
     Whatever other passes are made for a batch, here or by whoever takes it, are not mistaken for the batch's own.
     """
     with recorded(model) as seen:
-        for rows in stream(model, batches, progress, factors, factored):
-            yield rows, seen[0]
+        for rows, losses in _passes(model, batches, progress, factors, factored):
+            yield rows, losses, seen[0]
             seen.clear()
+
+
+def _passes(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    progress: str,
+    factors: Factors | None,
+    factored: Collection[str] | None,
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """The gradients and the losses of one batch after another."""
+    parameters = trainable.trainable_parameters(model)
+    linears = {block: linear for block, linear in trainable.adapted_linears(model).items() if block in parameters}
+    checked = False
+    with evaluating(model), trainable.requiring_grad(parameters), hooks.captured(linears) as calls:
+        for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
+            batch = batch.to(device_of(model))
+            losses = example_losses(model, batch)
+            separable = hooks.fitting(calls, batch)
+            calls.clear()
+            rows = _by_products(losses, separable, {} if checked else parameters, batch, factors, factored)
+            rows |= _one_by_one(model, {name: p for name, p in parameters.items() if name not in rows}, batch)
+            if not checked:
+                _check_loss(model, batch, losses.detach())
+                if missing := parameters.keys() - rows.keys():
+                    raise ValueError(f"model: no gradient of {min(missing)}, which the adapter trains")
+                checked = True
+            calls.clear()
+            yield {block: rows[block].cpu() for block in parameters}, losses.detach().cpu()
 
 
 def _by_products(
@@ -119,38 +146,39 @@ def _by_products(
     plain = {block: checked[block] for block in calls if block in checked}
     weights = 2.0 ** (torch.arange(len(losses), device=losses.device) % 4)
     pairs, expected = hooks.backward(losses, calls, list(plain.values()), weights if plain else None)
-    found: dict[str, Tensor] = {}
+    per_block: dict[str, Tensor] = {}
     for block, delta, x in pairs:
         rows = torch.einsum("bto,bti->boi", delta, x).flatten(1)
-        found[block] = found[block] + rows if block in found else rows
+        per_block[block] = per_block[block] + rows if block in per_block else rows
         if factors is not None and (factored is None or block in factored):
             _add(factors, block, delta, x, batch)
     for block, total in zip(plain, expected, strict=True):
-        if block in found:
-            _check_sum(block, weights[:, None].to(found[block]) * found[block], total)
-    return found
+        if block in per_block:
+            _check_sum(block, weights[:, None].to(per_block[block]) * per_block[block], total)
+    return per_block
 
 
 def _add(factors: Factors, block: str, delta: Tensor, x: Tensor, batch: Batch) -> None:
     """Sums over tokens of x xᵀ and δ δᵀ; what is padded has no δ, and its x doesn't count."""
     x = x * batch.attention_mask.reshape(len(x), -1, 1).to(x)
-    sums = [torch.einsum("bti,btj->ij", each, each).cpu() for each in (x, delta)]
-    before = factors.get(block)
-    factors[block] = tuple(sums) if before is None else tuple(a + b for a, b in zip(before, sums, strict=True))
+    x_sum, delta_sum = (torch.einsum("bti,btj->ij", tokens, tokens).cpu() for tokens in (x, delta))
+    if block in factors:
+        x_sum, delta_sum = factors[block][0] + x_sum, factors[block][1] + delta_sum
+    factors[block] = x_sum, delta_sum
 
 
 def _one_by_one(model: nn.Module, parameters: Mapping[str, nn.Parameter], batch: Batch) -> dict[str, Tensor]:
     """Block -> [b, P_b] by a backward pass for each example."""
     if not parameters:
         return {}
-    found = [_alone(example_losses(model, single), parameters) for single in batch.singles()]
-    return {block: torch.stack([each[block] for each in found]) for block in parameters}
+    per_example = [_alone(example_losses(model, single), parameters) for single in batch.singles()]
+    return {block: torch.stack([each[block] for each in per_example]) for block in parameters}
 
 
 def _alone(loss: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     """Block -> [P_b], the gradient of the loss [1] of one example."""
-    found = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
-    pairs = zip(parameters.items(), found, strict=True)
+    values = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
+    pairs = zip(parameters.items(), values, strict=True)
     return {block: hooks.wide(torch.zeros_like(p) if g is None else g).flatten() for (block, p), g in pairs}
 
 
@@ -170,10 +198,10 @@ def _check_loss(model: nn.Module, batch: Batch, losses: Tensor) -> None:
     """The batch's shortest example, which is padded most, by itself and by the model's own logits."""
     place = int(batch.attention_mask.sum(1).argmin())
     with torch.no_grad():
-        (own,) = own_losses(model, next(batch.singles([place])), whole=True)
+        (alone,) = own_losses(model, next(batch.singles([place])), whole=True)
     tolerance = TOLERANCE.get(next(model.parameters()).dtype, 0.05)  # of weights in less than half precision, too
-    if not torch.isclose(losses[place], own, rtol=tolerance, atol=tolerance):
+    if not torch.isclose(losses[place], alone, rtol=tolerance, atol=tolerance):
         raise ValueError(
-            f"model: the loss of example {int(batch.rows[place])} is {losses[place]:.6g} in a batch, {own:.6g} alone "
+            f"model: the loss of example {int(batch.rows[place])} is {losses[place]:.6g} in a batch, {alone:.6g} alone "
             "by the model's own logits; its head, or what it makes of padding, is not supported"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,16 +33,28 @@ class Gram:
         panel_bytes: int = 256 * 2**20,
         weights: Mapping[str, Tensor] | None = None,
     ) -> Gram:
-        """The Gram matrices of two mappings block -> per-example gradients, [N, P_b] and [M, P_b].
+        """Compute the Gram matrices of training and validation gradients.
 
-        A block is a tensor, or anything with a `shape` whose `[:, a:b]` is a tensor. It is fetched once and
-        read in panels of columns that take at most `panel_bytes` in float64, train and val together, so a
-        mapping that reads from disk (`store.Store`) keeps memory bounded. The products are summed in
-        float64: the panel size changes nothing but rounding. `weights`, block -> w_b [P_b], puts every inner product
-        under W_b = diag(w_b): K_b = G_b W_b G_bᵀ, C_b = V_b W_b G_bᵀ. With `adapters.preconditioner`, C is what an
-        Adam step without momentum on a training example takes from a validation loss. Raises ValueError where the
-        two don't match, a gradient is not finite, or a block has no weights, another number of them, or some that
-        are not finite and above 0.
+        Parameters
+        ----------
+        train, val : mapping of str to Tensor
+            Block -> per-example gradients, [N, P_b] and [M, P_b]: tensors, or anything with a `shape` whose `[:, a:b]`
+            is a tensor, such as `gradient_store.Store` reads from disk.
+        panel_bytes : int
+            What the columns that are read at a time take in float64; it changes nothing but rounding.
+        weights : mapping of str to Tensor, optional
+            Block -> w_b [P_b]: K_b = G_b diag(w_b) G_bᵀ, C_b = V_b diag(w_b) G_bᵀ. With `training.preconditioner`, C is
+            what an Adam step without momentum on a training example takes from a validation loss.
+
+        Returns
+        -------
+        Gram
+
+        Raises
+        ------
+        ValueError
+            Where train and val don't match, a gradient is not finite, or weights are missing, of another number, not
+            finite or not above 0.
         """
         _check_blocks(train, val)
         if weights is not None and (missing := [block for block in train if block not in weights]):
@@ -111,8 +124,10 @@ def _products(
             raise ValueError(f"weights: {block} has shape {tuple(weights.shape)}, must be ({p},); give one a parameter")
         if not (weights.isfinite() & (weights > 0)).all():
             raise ValueError(f"weights: {block} has some that are not finite and above 0; leave none of these")
-    K = C = norms = 0
     width = max(1, panel_bytes // (8 * (n + m)))
+    K: Any = 0.0  # on the device of the gradients, which the first panel shows
+    C: Any = 0.0
+    norms: Any = 0.0
     for start in range(0, p, width):
         G = train[:, start : start + width].double()
         V = val[:, start : start + width].double()

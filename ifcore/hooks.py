@@ -59,13 +59,13 @@ def backward(
     if not wanted:
         return [], []
     weights = torch.ones_like(losses) if weights is None else weights.to(losses)
-    found = torch.autograd.grad((weights * losses).sum(), wanted, allow_unused=True)
+    values = torch.autograd.grad((weights * losses).sum(), wanted, allow_unused=True)
     pairs = []
-    for (block, x, _), delta in zip(flat, found, strict=False):
+    for (block, x, _), delta in zip(flat, values, strict=False):
         if delta is not None:
             delta, x = (wide(each).reshape(len(losses), -1, each.shape[-1]) for each in (delta, x.detach()))
             pairs.append((block, delta / weights[:, None, None].to(delta), x))
-    return pairs, list(found[len(flat) :])
+    return pairs, list(values[len(flat) :])
 
 
 def wide(tensor: Tensor) -> Tensor:

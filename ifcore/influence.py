@@ -1,7 +1,7 @@
-"""Influence scores [M, N] from Gram matrices: higher = more influential, minus the paper's equation 3.
+"""Influence scores [M, N] from Gram matrices: higher = more influential.
 
-Equation 3 is the change of a validation loss when a training example gains weight, so a positive score means
-that the example lowers it. `gradsim` leaves the Hessian out; `exact` inverts the damped empirical Fisher of
+A score is minus the change of a validation loss when a training example gains weight, so a positive one means that the
+example lowers it. `gradsim` leaves the Hessian out; `exact` inverts the damped empirical Fisher of
 each block, H_b + λ_b I with H_b = G_bᵀG_b/N and λ_b = damping · mean(G_b²); `datainf` and `lissa` approximate
 that inverse. `cosine` and `relatif` are such scores without the length of what is compared, `tracin` sums over
 checkpoints. A block whose training gradients are all zero (lora_A while lora_B is zero) adds nothing.
@@ -9,7 +9,7 @@ checkpoints. A block whose training gradients are all zero (lora_A while lora_B 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -23,40 +23,93 @@ LANCZOS = 200  # training examples from which on one eigenvalue takes less than 
 
 
 def gradsim(gram: Gram) -> Tensor:
-    """Gradient similarity, Σ_b C_b: scores [M, N] (Charpiat et al. 2019, Pruthi et al. 2020).
+    """Gradient similarity, Σ_b C_b: TracIn without its sum over checkpoints.
 
-    The inner product of whole gradients at one checkpoint: TracIn without its sum over checkpoints.
+    Returns
+    -------
+    Tensor
+        Scores [M, N], the inner products of whole gradients.
+
+    References
+    ----------
+    Charpiat et al. 2019; Pruthi et al. 2020, arXiv 2002.08484.
     """
     return gram.C.sum(0)
 
 
 def cosine(gram: Gram) -> Tensor:
-    """The cosine of whole gradients, Σ_b C_b over the two norms: scores [M, N] as in LESS (Xia et al. 2024).
+    """The cosine of whole gradients, Σ_b C_b over the two norms.
 
-    0 where either gradient is zero.
+    Returns
+    -------
+    Tensor
+        Scores [M, N]; 0 where either gradient is zero.
+
+    References
+    ----------
+    Xia et al. 2024, arXiv 2402.04333.
     """
-    lengths = gram.val_norms.sum(0).outer(gram.K.diagonal(dim1=1, dim2=2).sum(0)).sqrt()
-    return _over(gradsim(gram), lengths)
+    return divide_by_lengths(*cosine_totals(gram))
 
 
 def tracin(products: Sequence[Tensor], rates: Sequence[float]) -> Tensor:
-    """TracIn, Σ_t η_t · products_t: scores [M, N] (Pruthi et al. 2020, arXiv 2002.08484, TracInCP).
+    """TracIn over checkpoints t, Σ_t η_t · products_t.
 
-    `products` holds `gradsim` [M, N] at each checkpoint t, `rates` the learning rate η_t there. Raises ValueError where
-    there is no checkpoint, not one rate each, or they are of different shapes.
+    Parameters
+    ----------
+    products : sequence of Tensor
+        `gradsim` [M, N] at each checkpoint.
+    rates : sequence of float
+        The learning rate η_t at each.
+
+    Returns
+    -------
+    Tensor
+        Scores [M, N].
+
+    Raises
+    ------
+    ValueError
+        Where there is no checkpoint, not one rate each, or the shapes differ.
+
+    References
+    ----------
+    Pruthi et al. 2020, arXiv 2002.08484, TracInCP.
     """
     if not products or len(products) != len(rates):
         raise ValueError(f"rates: {len(rates)} for {len(products)} products; give one for each checkpoint, 1 or more")
-    if len(shapes := {tuple(each.shape) for each in products}) > 1:
+    if len(shapes := {tuple(scores.shape) for scores in products}) > 1:
         raise ValueError(f"products: shapes {sorted(shapes)}; give the same examples at every checkpoint")
-    return sum(rate * each for rate, each in zip(rates, products, strict=True))
+    total = rates[0] * products[0]
+    for rate, scores in zip(rates[1:], products[1:], strict=True):
+        total = total + rate * scores
+    return total
 
 
 def datainf(gram: Gram, damping: float = 0.1) -> Tensor:
-    """DataInf: the mean of the inverses in place of the inverse of the mean, scores [M, N].
+    """DataInf: the mean of the inverses in place of the inverse of the mean.
 
     Σ_b V_b [(1/N) Σ_i (g_i g_iᵀ + λ_b I)⁻¹] G_bᵀ = Σ_b (1/λ_b) [C_b − (1/N) (C_b ⊘ (λ_b + diag K_b)) K_b]
-    (Kwon et al. 2023, arXiv 2310.00902, eq. 5).
+
+    Parameters
+    ----------
+    gram : Gram
+    damping : float
+        λ_b relative to the mean squared gradient of a block.
+
+    Returns
+    -------
+    Tensor
+        Scores [M, N].
+
+    Raises
+    ------
+    ValueError
+        For a damping that is not a finite number above 0.
+
+    References
+    ----------
+    Kwon et al. 2023, arXiv 2310.00902, eq. 5.
     """
 
     def block(K: Tensor, C: Tensor, lam: Tensor) -> Tensor:
@@ -66,9 +119,11 @@ def datainf(gram: Gram, damping: float = 0.1) -> Tensor:
 
 
 def exact(gram: Gram, damping: float = 0.1) -> Tensor:
-    """The damped empirical Fisher of each block inverted exactly, scores [M, N], by the Woodbury identity.
+    """The damped empirical Fisher of each block inverted exactly, by the Woodbury identity.
 
     Σ_b V_b (G_bᵀG_b/N + λ_b I)⁻¹ G_bᵀ = Σ_b (1/λ_b) [C_b − C_b (K_b + N λ_b I)⁻¹ K_b]
+
+    Parameters, result and errors are those of `datainf`.
     """
 
     def block(K: Tensor, C: Tensor, lam: Tensor) -> Tensor:
@@ -81,22 +136,46 @@ def exact(gram: Gram, damping: float = 0.1) -> Tensor:
 
 
 def relatif(gram: Gram, damping: float = 0.1) -> Tensor:
-    """θ-RelatIF: `exact` relative to how far a training example moves the parameters, scores [M, N].
+    """θ-RelatIF: `exact` relative to how far a training example moves the parameters.
 
-    exact / ‖(H + λI)⁻¹ g_i‖, the norm over all blocks (Barshan, Brunet, Dziugaite 2020, arXiv 2003.11630): an
-    example that matters everywhere because its gradient is large no longer comes first. 0 where g_i is zero.
+    exact / ‖(H + λI)⁻¹ g_i‖, the norm over all blocks: an example that matters everywhere because its gradient is large
+    no longer comes first. 0 where g_i is zero. Parameters, result and errors are those of `datainf`.
+
+    References
+    ----------
+    Barshan, Brunet, Dziugaite 2020, arXiv 2003.11630.
     """
-
-    return _over(exact(gram, damping), _moved(gram, damping).sqrt())
+    return divide_by_lengths(*relatif_totals(gram, damping))
 
 
 def lissa(gram: Gram, iterations: int = 10, damping: float = 0.1) -> Tensor:
-    """LiSSA: `iterations` steps of r ← v + (I − α_b (H_b + λ_b I)) r from r = v, scores Σ_b α_b r·g_k [M, N].
+    """LiSSA: steps of r ← v + (I − α_b (H_b + λ_b I)) r from r = v, a truncated Neumann series.
 
-    A truncated Neumann series (Agarwal et al. 2017); 0 iterations are GradSim with block b weighted by α_b.
     The iterate stays in the span of v and the rows of G_b, so a scalar a and N coefficients c hold it:
     r = a v + G_bᵀ c, from a = 1 and c = 0. The step is α_b = 1/(λ_max(K_b)/N + λ_b), half of where divergence
-    starts; the limit is `exact`.
+    starts; the limit is `exact`, and 0 iterations are GradSim with block b weighted by α_b.
+
+    Parameters
+    ----------
+    gram : Gram
+    iterations : int
+        How many steps, 0 or more.
+    damping : float
+        λ_b relative to the mean squared gradient of a block.
+
+    Returns
+    -------
+    Tensor
+        Scores Σ_b α_b r·g_k, [M, N].
+
+    Raises
+    ------
+    ValueError
+        For a wrong number of iterations or damping.
+
+    References
+    ----------
+    Agarwal et al. 2017, arXiv 1602.03943.
     """
     if iterations < 0:
         raise ValueError(f"iterations: {iterations}; must be 0 or more")
@@ -112,44 +191,13 @@ def lissa(gram: Gram, iterations: int = 10, damping: float = 0.1) -> Tensor:
     return _sum(gram, damping, block)
 
 
-def summed(
-    grams: Iterable[Gram], methods: Sequence[str], damping: float = 0.1, iterations: int = 10
-) -> dict[str, Tensor]:
-    """Method of METHODS -> scores [M, N] from Gram matrices a block at a time, as `Gram.by_block` yields them.
-
-    The same as of all blocks at once, but for rounding.
-    """
-    options = {name: {"damping": damping} for name in ("datainf", "exact", "relatif")}
-    options["lissa"] = {"damping": damping, "iterations": iterations}
-    parts: dict[str, Tensor] = {}
-    for gram in grams:
-        for method in methods:
-            plain = {"cosine": "gradsim", "relatif": "exact"}.get(method, method)
-            found = {method: METHODS[plain](gram, **options.get(method, {}))}
-            if method == "cosine":
-                found |= {"train": gram.K.diagonal(dim1=1, dim2=2).sum(0), "val": gram.val_norms.sum(0)}
-            elif method == "relatif":
-                found["moved"] = _moved(gram, damping)
-            parts |= {name: parts[name] + value if name in parts else value for name, value in found.items()}
-    if "cosine" in methods:
-        parts["cosine"] = _over(parts["cosine"], parts["val"].outer(parts["train"]).sqrt())
-    if "relatif" in methods:
-        parts["relatif"] = _over(parts["relatif"], parts["moved"].sqrt())
-    return {method: parts[method] for method in methods}
+def cosine_totals(gram: Gram) -> tuple[Tensor, Tensor, Tensor]:
+    """What `cosine` divides: inner products [M, N] and squared norms [N], [M], each a sum over blocks."""
+    return gradsim(gram), gram.K.diagonal(dim1=1, dim2=2).sum(0), gram.val_norms.sum(0)
 
 
-METHODS: dict[str, Callable[..., Tensor]] = {
-    "gradsim": gradsim,
-    "cosine": cosine,
-    "datainf": datainf,
-    "lissa": lissa,
-    "exact": exact,
-    "relatif": relatif,
-}
-
-
-def _moved(gram: Gram, damping: float) -> Tensor:
-    """How far each training example moves the parameters, ‖(H + λI)⁻¹ g_i‖² over all blocks, [N]."""
+def relatif_totals(gram: Gram, damping: float = 0.1) -> tuple[Tensor, Tensor]:
+    """What `relatif` divides: `exact` [M, N] and ‖(H + λI)⁻¹ g_i‖² [N], each a sum over blocks."""
 
     def block(K: Tensor, _: Tensor, lam: Tensor) -> Tensor:
         # With K = U S Uᵀ, g_iᵀ (H + λI)⁻² g_i = Σ_j U_ij² S_j / (S_j/N + λ)²: no term is negative, nothing cancels.
@@ -157,7 +205,13 @@ def _moved(gram: Gram, damping: float) -> Tensor:
         S = S.masked_fill(S < len(K) * torch.finfo(S.dtype).eps * S[-1], 0)  # rounding, which 1/λ² would make large
         return U.square() @ (S / (S / len(K) + lam) ** 2)
 
-    return _sum(gram, damping, block, gram.K[0, 0])
+    return exact(gram, damping), _sum(gram, damping, block, gram.K[0, 0])
+
+
+def divide_by_lengths(scores: Tensor, train: Tensor, val: Tensor | None = None) -> Tensor:
+    """Scores [M, N] over the roots of squared lengths [N], [M]; 0 where a length is 0, as the score is already."""
+    lengths = (train if val is None else val.outer(train)).sqrt()
+    return scores / lengths.masked_fill(lengths == 0, 1)
 
 
 def _largest(K: Tensor) -> Tensor:
@@ -173,11 +227,6 @@ def _largest(K: Tensor) -> Tensor:
             (largest,) = eigsh(product, 1, which="LA", v0=start, tol=1e-8, return_eigenvectors=False)
             return K.new_tensor(largest)
     return torch.linalg.eigvalsh(K)[-1]
-
-
-def _over(scores: Tensor, lengths: Tensor) -> Tensor:
-    """scores / lengths, and 0 where a length is 0: the score of a zero gradient is 0 already."""
-    return scores / lengths.masked_fill(lengths == 0, 1)
 
 
 def _sum(

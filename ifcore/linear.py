@@ -51,28 +51,27 @@ def gradients(weights: Tensor, points: Points) -> Tensor:
 
 
 def exact_influence(weights: Tensor, train: Points, val: Points, damping: float) -> Tensor:
-    """∇L(val)ᵀ (H + damping·I)⁻¹ ∇L(train), scores [M, N]: minus the paper's equation 3, higher = more influential.
+    """∇L(val)ᵀ (H + damping·I)⁻¹ ∇L(train), exactly.
 
-    With damping = decay that is the Hessian of what `fit` minimises, and score/N is, to first order, the change of a
-    validation loss when the training point is left out.
+    Parameters
+    ----------
+    weights : Tensor
+        [C, D], as `fit` gives them.
+    train, val : Points
+        N and M points.
+    damping : float
+        With that of `fit`'s decay, the matrix is the Hessian of what `fit` minimises, and score/N is, to first order,
+        the change of a validation loss when the training point is left out.
+
+    Returns
+    -------
+    Tensor
+        Scores [M, N], float64, higher = more influential.
     """
     basis = _Basis(train, len(weights))
     V = basis.coordinates(_residuals(weights, val), val.inputs)
     G = basis.coordinates(_residuals(weights, train), train.inputs)
     return V @ torch.cholesky_solve(G.T, basis.factor(train.inputs @ weights.T, damping))
-
-
-def ihvp(weights: Tensor, train: Points, vectors: Tensor, damping: float) -> Tensor:
-    """(H + damping·I)⁻¹ v for each row v of `vectors` [M, P], exactly; [M, P].
-
-    What H takes to 0 is divided by the damping; the rest is solved for in H's own dimensions.
-    """
-    basis = _Basis(train, len(weights))
-    vectors = vectors.unflatten(1, weights.shape)
-    inside = (basis.E.T @ vectors @ basis.Q).flatten(1)
-    solved = torch.cholesky_solve(inside.T, basis.factor(train.inputs @ weights.T, damping)).T
-    outside = vectors - basis.weights(inside)
-    return (basis.weights(solved) + outside / damping).flatten(1)
 
 
 def lissa(weights: Tensor, train: Points, val: Points, damping: float, iterations: int) -> Tensor:
@@ -115,15 +114,15 @@ def dense_hessian(weights: Tensor, train: Points) -> Tensor:
 def leave_one_out(train: Points, classes: int, decay: float, tolerance: float = 1e-10, progress: str = "") -> Tensor:
     """The weights [N, C, D] after retraining to convergence without each of the training points.
 
-    The sum loses a term and stays divided by N, as in the paper's equation 1 with ε = −1/N. With `progress`, a bar of
+    The sum loses a term and stays divided by N: the point loses the weight 1/N. With `progress`, a bar of
     that name. Raises as `fit` does.
     """
     basis = _Basis(train, classes)
     start = _minimise(basis, train.labels, classes, decay, tolerance)
-    found = []
+    minima = []
     for k in trange(len(train.labels), desc=progress, unit="retraining", disable=not progress):
-        found.append(_minimise(basis, train.labels, classes, decay, tolerance, without=k, start=start))
-    return basis.weights(torch.stack(found))
+        minima.append(_minimise(basis, train.labels, classes, decay, tolerance, without=k, start=start))
+    return basis.weights(torch.stack(minima))
 
 
 def descend(
@@ -138,15 +137,15 @@ def descend(
     basis = _Basis(train, classes)
     T, n = basis.T, len(train.labels)
     rate = 1 / (torch.linalg.matrix_norm(T, 2) ** 2 / (2 * n) + decay)
-    kept = torch.cat([torch.ones(1, n), 1 - torch.eye(n)]).to(T)[..., None]  # [1 + N, N, 1]
+    included = torch.cat([torch.ones(1, n), 1 - torch.eye(n)]).to(T)[..., None]  # [1 + N, N, 1]
     target = torch.nn.functional.one_hot(train.labels, classes).to(T)
     W = T.new_zeros(1 + n, classes, T.shape[1])
     for step in trange(1, 1 + max(steps), desc=progress, unit="step", disable=not progress):
-        residual = ((T @ W.mT).softmax(-1) - target) * kept
+        residual = ((T @ W.mT).softmax(-1) - target) * included
         W = W - rate * (residual.mT @ T / n + decay * W)
         if step in steps:
-            found = W @ basis.Q.T
-            yield found[0], found[1:]
+            weights = W @ basis.Q.T
+            yield weights[0], weights[1:]
 
 
 class _Basis:

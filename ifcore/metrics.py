@@ -24,10 +24,27 @@ def accuracy(
 ) -> Metric:
     """How often the top-ranked training example is of the validation example's class.
 
-    `scores` [M, N], higher = more influential: a tensor, an array or lists. Examples that tie for the top
-    count by the share of them that is of the class, the mean over all orders of the tied. The interval is that of
-    `share`, Wilson's where no two validation examples are of one of the `clusters` [M]. Raises ValueError for scores
-    that don't fit the labels or are not finite, for no examples, and for a validation class without a training example.
+    Examples that tie for the top count by the share of them that is of the class, the mean over all orders of the tied.
+
+    Parameters
+    ----------
+    scores : Tensor, array or lists
+        [M, N], higher = more influential.
+    train_labels, val_labels : sequence of hashable
+        The classes, [N] and [M].
+    clusters : sequence of hashable, optional
+        [M]; validation examples of one cluster may depend on each other. By default each is one by itself.
+
+    Returns
+    -------
+    Metric
+        With the interval of `share`: Wilson's where each example is a cluster.
+
+    Raises
+    ------
+    ValueError
+        For scores that don't fit the labels or are not finite, for no examples, and for a validation class without a
+        training example.
     """
     scores, same = _checked(scores, train_labels, val_labels)
     top = scores == scores.max(1, keepdims=True)
@@ -39,8 +56,8 @@ def coverage(
 ) -> Metric:
     """The share of the validation example's class in its top c, c the class's training count.
 
-    `scores`, `clusters` and errors as for `accuracy`. Where place c falls among tied examples, each of them has an
-    equal chance of being in, the mean over all orders of the tied. The interval is that of `share`.
+    Where place c falls among tied examples, each of them has an equal chance of being in, the mean over all orders of
+    the tied. Parameters, result and errors are those of `accuracy`.
     """
     scores, same = _checked(scores, train_labels, val_labels)
     size = same.sum(1)
@@ -87,8 +104,8 @@ def cluster_sums(values: np.ndarray, clusters: Sequence[Hashable] | None) -> tup
     if len(clusters) != len(values):
         raise ValueError(f"clusters: {len(clusters)} for {len(values)} values; give one for each")
     places = {cluster: place for place, cluster in enumerate(dict.fromkeys(clusters))}
-    of = np.array([places[cluster] for cluster in clusters])
-    return np.bincount(of, values), np.bincount(of).astype(float)
+    index = np.array([places[cluster] for cluster in clusters])
+    return np.bincount(index, values), np.bincount(index).astype(float)
 
 
 def wilson(successes: float, trials: float, z: float = 1.959963984540054) -> tuple[float, float]:

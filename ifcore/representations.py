@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ifcore.examples import Batch
-from ifcore.lora import causal_lm, device_of, evaluating, has_linear_head, hidden_states
+from ifcore.losses import causal_lm, device_of, evaluating, has_linear_head, hidden_states
 
 Position = Literal["prompt_end", "last", "prompt_mean", "response_mean"]
 POSITIONS: tuple[Position, ...] = get_args(Position)
@@ -62,18 +62,31 @@ def at(hidden: Tensor, batch: Batch, position: Position) -> Tensor:
     """
     if position not in POSITIONS:
         raise ValueError(f"position: {position!r}; choose one of {', '.join(POSITIONS)}")
-    own = batch.in_prompt if position.startswith("prompt") else batch.attention_mask.bool() & ~batch.in_prompt
-    if not own.any(1).all():
-        row = int(batch.rows[~own.any(1)][0])
+    mask = batch.in_prompt if position.startswith("prompt") else batch.attention_mask.bool() & ~batch.in_prompt
+    if not mask.any(1).all():
+        row = int(batch.rows[~mask.any(1)][0])
         raise ValueError(f"batch: example {row} has no token for {position}; give it a prompt and a response")
-    states = [each[which].float() for each, which in zip(hidden, own.to(hidden.device), strict=True)]
+    states = [each[which].float() for each, which in zip(hidden, mask.to(hidden.device), strict=True)]
     return torch.stack([each.mean(0) if position.endswith("mean") else each[-1] for each in states]).cpu()
 
 
 def repsim(train: Tensor, val: Tensor) -> Tensor:
-    """Cosine similarity of the representations `val` [M, H] and `train` [N, H]: scores [M, N], in float64.
+    """Cosine similarity of hidden states.
 
-    Raises ValueError where their widths differ or a representation is zero, whose direction is undefined.
+    Parameters
+    ----------
+    train, val : Tensor
+        Hidden states [N, H] and [M, H].
+
+    Returns
+    -------
+    Tensor
+        Scores [M, N], float64.
+
+    Raises
+    ------
+    ValueError
+        Where the widths differ, or a state is zero, whose direction is undefined.
     """
     if train.shape[1] != val.shape[1]:
         raise ValueError(f"val: width {val.shape[1]}, train has {train.shape[1]}; take both from the same model")

@@ -19,8 +19,8 @@ def by_id(rows: Sequence[Example | Mapping[str, Any]], name: str) -> dict[Any, E
     and, if it likes, a `label` and an `id`, else the id is its place. Raises ValueError, with `name` and the place, for
     one that does not, and for an id that is there twice.
     """
-    found: dict[Any, Example] = {}
-    known: set[str] = set()
+    examples: dict[Any, Example] = {}
+    identities: set[str] = set()
     for place, row in enumerate(rows):
         about = f"{name}, row {place}"
         identity = place if isinstance(row, Example) else row.get("id", place) if isinstance(row, Mapping) else None
@@ -29,13 +29,13 @@ def by_id(rows: Sequence[Example | Mapping[str, Any]], name: str) -> dict[Any, E
             raise ValueError(
                 f"{about}: id {identity!r} is no text or whole number; give each row one of its own, or none"
             )
-        if str(identity) in known:
+        if str(identity) in identities:
             raise ValueError(f"{about}: id {identity!r} is there already; give each row one of its own, or none")
-        known.add(str(identity))  # in a file 1 and "1" are the same
-        found[identity] = example
-    if not found:
+        identities.add(str(identity))  # in a file 1 and "1" are the same
+        examples[identity] = example
+    if not examples:
         raise ValueError(f"{name}: no examples; give one or more")
-    return found
+    return examples
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -70,12 +70,13 @@ def _example(row: Any, about: str) -> Example:
     if "messages" in row:
         turns = _turns(row["messages"], f"{about}, messages")
         before = turns[:-1]
-        prompt = before[0][1] if len(before) == 1 and before[0][0] == "user" else before
-        return Example(prompt, turns[-1][1], label)
+        single = len(before) == 1 and before[0][0] == "user"
+        return Example(before[0][1] if single else before, turns[-1][1], label)
     for field in ("prompt", "response"):
         if field not in row:
             raise ValueError(f"{about}: no {field}; it needs {FIELDS}")
-    return Example(*(_text(row[field], f"{about}, {field}") for field in ("prompt", "response")), label)
+    prompt, response = (_text(row[field], f"{about}, {field}") for field in ("prompt", "response"))
+    return Example(prompt, response, label)
 
 
 def _turns(messages: Any, about: str) -> tuple[tuple[str, str], ...]:
@@ -86,7 +87,8 @@ def _turns(messages: Any, about: str) -> tuple[tuple[str, str], ...]:
         for field in ("role", "content"):
             if not isinstance(turn, Mapping) or field not in turn:
                 raise ValueError(f"{about}, {place}: no {field}; each turn needs role and content")
-        turns.append(tuple(_text(turn[field], f"{about}, {place}, {field}") for field in ("role", "content")))
+        role, content = (_text(turn[field], f"{about}, {place}, {field}") for field in ("role", "content"))
+        turns.append((role, content))
     if turns[-1][0] != "assistant":
         raise ValueError(f"{about}: the last is of {turns[-1][0]!r}; end with the assistant's, which is explained")
     return tuple(turns)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ifcore import hooks, trainable
 from ifcore.examples import Batch
 from ifcore.gram import Gram
-from ifcore.lora import device_of, evaluating, example_losses
+from ifcore.losses import device_of, evaluating, example_losses
 
 
 def direction(
@@ -23,7 +23,7 @@ def direction(
     """
     if method not in ("gradsim", "exact"):
         raise ValueError(f"method: {method!r}; choose gradsim or exact")
-    found = {}
+    directions = {}
     for block in train:
         v = val[block][:, :][row].double()
         if method == "exact":
@@ -34,8 +34,8 @@ def direction(
                 v = (v - train[block][:, :].double().T @ torch.linalg.solve(shifted, C[row])) / lam
             else:
                 v = torch.zeros_like(v)
-        found[block] = v
-    return found
+        directions[block] = v
+    return directions
 
 
 def by_token(model: nn.Module, batch: Batch, direction: Mapping[str, Tensor]) -> Tensor:

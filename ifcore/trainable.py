@@ -12,10 +12,10 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from ifcore.lora import causal_lm, uncompiled
+from ifcore.losses import causal_lm, uncompiled
 
 
-def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable_parameters(model: Any) -> dict[str, nn.Parameter]:
     """Name -> every parameter that the active adapter trains, of whatever kind PEFT has.
 
     A name is that of `named_parameters` without `.weight`. Raises ValueError, in one line, where the model has no
@@ -34,20 +34,20 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper) and module.disable_adapters:
             raise ValueError(f"model: adapter {name!r} is disabled; call model.enable_adapter_layers() first")
     named = dict(model.named_parameters())
-    found = {each: named[each] for each in _saved(model, name) if each in named}
-    others = {each for other in model.peft_config if other != name for each in _saved(model, other)}
-    if strangers := [each for each in named if named[each].requires_grad and each not in found and each not in others]:
+    trained = {key: named[key] for key in _saved(model, name) if key in named}
+    others = {key for other in model.peft_config if other != name for key in _saved(model, other)}
+    if strangers := [key for key in named if named[key].requires_grad and key not in trained and key not in others]:
         raise ValueError(
             f"model: {strangers[0]} requires a gradient and is not of adapter {name!r}, nor are {len(strangers) - 1} "
             "more; freeze what the adapter doesn't train"
         )
-    places = {id(parameter) for parameter in found.values()}
-    if lost := [each for each in _held(model, name) if id(each) not in places]:
-        shape = tuple(lost[0].shape)
+    places = {id(parameter) for parameter in trained.values()}
+    if unsaved := [parameter for parameter in _held(model, name) if id(parameter) not in places]:
+        shape = tuple(unsaved[0].shape)
         raise ValueError(f"model: adapter {name!r} trains a parameter of shape {shape} that PEFT doesn't save as it is")
-    if not found:
+    if not trained:
         raise ValueError(f"model: adapter {name!r} trains no parameters; load one that does")
-    return {each.removesuffix(".weight"): parameter for each, parameter in found.items()}
+    return {key.removesuffix(".weight"): parameter for key, parameter in trained.items()}
 
 
 def adapted_linears(model: nn.Module) -> dict[str, nn.Linear]:
@@ -57,7 +57,8 @@ def adapted_linears(model: nn.Module) -> dict[str, nn.Linear]:
     which sees the response alone, nor those of experts, which see tokens in an order of their own.
     """
     model = uncompiled(model)
-    adapter, head, found = _active(model)[0], causal_lm(model).get_output_embeddings(), {}
+    adapter, head = _active(model)[0], causal_lm(model).get_output_embeddings()
+    linears: dict[str, nn.Linear] = {}
     for name, layer in model.named_modules():
         if not isinstance(layer, LoraLayer) or layer is head or ".experts." in f"{name}.":
             continue
@@ -66,8 +67,8 @@ def adapted_linears(model: nn.Module) -> dict[str, nn.Linear]:
                 f"{name}.lora_A.{adapter}": layer.lora_A[adapter],
                 f"{name}.lora_B.{adapter}": layer.lora_B[adapter],
             }
-            found |= {block: module for block, module in pair.items() if isinstance(module, nn.Linear)}
-    return found
+            linears |= {block: module for block, module in pair.items() if isinstance(module, nn.Linear)}
+    return linears
 
 
 @contextmanager
@@ -83,7 +84,7 @@ def requiring_grad(parameters: dict[str, nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(before[name])
 
 
-def _active(model: nn.Module) -> tuple[str, Any]:
+def _active(model: Any) -> tuple[str, Any]:
     """Name and configuration of the one active adapter."""
     if not getattr(model, "peft_config", None):
         raise ValueError("model: it has no adapter; wrap it with peft or load an adapter first")
@@ -106,7 +107,7 @@ def _held(model: nn.Module, adapter: str) -> Iterator[nn.Parameter]:
                 yield from part.parameters()
 
 
-def _saved(model: nn.Module, adapter: str) -> list[str]:
+def _saved(model: Any, adapter: str) -> list[str]:
     """The names, among all parameters, of what PEFT would save of an adapter: its definition of what is trained."""
     if model.peft_config[adapter].is_prompt_learning:
         return []

@@ -1,26 +1,35 @@
 """LoRA fine-tuning: one loop in plain PyTorch, a checkpoint an epoch; a killed run goes on where it stopped."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import shutil
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from tqdm import tqdm
 
-from ifcore import adapter_distance
 from ifcore.examples import Tokens, batches
-from ifcore.lora import causal_lm, device_of, example_losses
+from ifcore.losses import causal_lm, device_of, example_losses
+
+BETA2 = 0.999  # AdamW's default
+MOMENTS = "second_moments.safetensors"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to fine-tune; the defaults are the paper's (appendix B). A batch is worked off `micro_batch` at a time."""
+    """How to fine-tune; a batch is worked off `micro_batch` at a time, `patience` counts dev evaluations."""
 
     epochs: int = 25
     batch_size: int = 32
@@ -34,88 +43,175 @@ class Settings:
 def finetune(
     model: PeftModel, train: list[Tokens], dev: list[Tokens], folder: Path, settings: Settings, label: str = ""
 ) -> pd.DataFrame:
-    """Fine-tune the adapter on the mean of the training examples' losses: AdamW, linear decay, gradients clipped at 1.
+    """Fine-tune the adapter on the mean of the training examples' losses.
 
-    Leaves `folder`/epoch-NN as `adapters.write` does for each epoch, 00 the untouched adapter; where a call was killed,
-    the next goes on from the last one, to the same bits. Stops once the dev loss rose `patience` evaluations running.
-    Returns a row an epoch: epoch, step; train_loss and the unclipped grad_norm, means over its steps; dev_loss, or NaN.
+    AdamW without weight decay, linear decay of the learning rate, gradients clipped at 1. Where a call was killed, the
+    next one goes on from the last epoch, to the same bits.
+
+    Parameters
+    ----------
+    model : PeftModel
+        With a LoRA adapter and nothing else that is trained.
+    train, dev : list of Tokens
+        What to train on, and what decides when to stop; `dev` may be empty.
+    folder : Path
+        Gets epoch-NN as `save_checkpoint` leaves it for each epoch, 00 the untouched adapter.
+    settings : Settings
+    label : str
+        Of the progress bar.
+
+    Returns
+    -------
+    DataFrame
+        A row an epoch: epoch, step; train_loss and the unclipped grad_norm, means over its steps; dev_loss, or NaN.
+
+    Raises
+    ------
+    ValueError
+        For no examples, sizes below 1, a model that trains something else, and a folder that holds another fine-tune.
+    FloatingPointError
+        Where the loss or its gradient is not finite.
     """
     size = settings.batch_size if settings.micro_batch is None else settings.micro_batch
     if min(len(train), settings.epochs, settings.batch_size, settings.patience, size) < 1:
         raise ValueError(f"train: {len(train)} examples, {settings}; examples, epochs, sizes, patience: 1 or more each")
-    lora, rest = ([p for name, p in model.named_parameters() if ("lora_" in name) == own] for own in (True, False))
-    if not lora or any(parameter.requires_grad for parameter in rest):
-        raise ValueError("model: it must train LoRA parameters and no others; freeze it and call models.add_lora")
-    if not any(parameter.requires_grad for parameter in lora):
-        warnings.warn("model: its adapter is frozen, as after loading for inference; made trainable", stacklevel=2)
-        model.set_adapter(model.active_adapter)
-    adapter = [parameter for parameter in lora if parameter.requires_grad]
-    lm, device = causal_lm(model), device_of(model)  # where the model is; accelerate.Accelerator might move it
-    dropout = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    adapter, device = _adapter_parameters(model), device_of(model)
     history, state, identity = _unfinished(folder, model, train, dev, settings)
-    theta = torch.nn.utils.parameters_to_vector(adapter).detach()  # [P], of which the parameters become views
-    torch.nn.utils.vector_to_parameters(theta, adapter)
-    kept, dropout_before = theta.clone(), dropout.get_state()
+    theta = parameters_to_vector(adapter).detach()  # [P], of which the parameters become views
+    vector_to_parameters(theta, adapter)
+    final = theta.clone()  # after an error, the adapter is as it was
     optimizer = torch.optim.AdamW([theta], weight_decay=0.0, fused=True)
-    each = len(range(0, len(train), settings.batch_size))  # steps an epoch
-    total, gone = each * settings.epochs, each * max(len(history) - 1, 0)
-    bar = tqdm(total=total, initial=gone, desc=f"fine-tuning {label}".strip(), unit="step")
+    steps = len(range(0, len(train), settings.batch_size))  # an epoch
+    completed = steps * max(len(history) - 1, 0)
+    bar = tqdm(total=steps * settings.epochs, initial=completed, desc=f"fine-tuning {label}".strip(), unit="step")
     try:
-        dropout.manual_seed(settings.seed)
-        if history:
-            theta.copy_(state.pop("theta"))
-            dropout.set_state(state.pop("dropout"))
-            optimizer.state[theta] = {name: value.to(device) for name, value in state.items()}
-        if settings.activation_checkpointing:
-            getattr(lm, "activation_checkpointing_enable", lm.gradient_checkpointing_enable)({"use_reentrant": False})
-            lm.disable_input_require_grads()  # asked for by the line above, and needed by reentrant ones alone
-        for epoch in range(len(history), settings.epochs + 1):
-            rises = pd.Series([row["dev_loss"] for row in history], dtype=float).diff() > 0
-            if rises.tail(settings.patience).sum() == settings.patience:
-                break
-            # Epoch 0 takes no step. The order is the Trainer's: accelerate adds the epochs gone by to the seed.
-            order = torch.randperm(len(train), generator=torch.Generator().manual_seed(settings.seed + epoch - 1))
-            of: dict[str, list[float]] = {"train_loss": [], "grad_norm": [], "dev_loss": []}
-            model.train()
-            for step, rows in enumerate(order.split(settings.batch_size) if epoch else (), each * (epoch - 1)):
-                loss, theta.grad = 0.0, torch.zeros_like(theta)
-                for batch in batches([train[row] for row in rows], size):
-                    share = example_losses(model, batch.to(device)).sum() / len(rows)
-                    theta.grad += torch.nn.utils.parameters_to_vector(torch.autograd.grad(share, adapter))
-                    loss += share.detach()
-                norm = torch.nn.utils.clip_grad_norm_([theta], 1.0)
-                if not torch.isfinite(loss + norm):
-                    found = f"loss: {loss}, its gradient {norm}, at epoch {epoch}, step {step + 1}"
-                    raise FloatingPointError(f"{found}; lower learning_rate or choose precision float32")
-                optimizer.param_groups[0]["lr"] = settings.learning_rate * (1 - step / total)
-                optimizer.step()
-                of["train_loss"].append(float(loss))
-                of["grad_norm"].append(float(norm))
-                bar.set_postfix(epoch=epoch, loss=float(loss), dev_loss=history[-1]["dev_loss"], refresh=False)
-                bar.update()
-            model.eval()
-            with torch.no_grad():
-                of["dev_loss"] = sum((example_losses(model, x.to(device)).tolist() for x in batches(dev, size)), [])
-            means = {name: pd.Series(values, dtype=float).mean() for name, values in of.items()}
-            history.append({"epoch": epoch, "step": each * epoch, **means})
-            state = optimizer.state[theta] | {"theta": theta, "dropout": dropout.get_state()}
-            _save(folder, model, state, {"identity": identity, "history": history})
-        kept = theta
-    finally:  # after an error, the adapter is as it was
-        theta.copy_(kept)
-        dropout.set_state(dropout_before)
+        with _seeded_dropout(device, settings.seed) as dropout, _activation_checkpointing(model, settings):
+            if history:
+                theta.copy_(state.pop("theta"))
+                dropout.set_state(state.pop("dropout"))
+                optimizer.state[theta] = {name: value.to(device) for name, value in state.items()}
+            for epoch in range(len(history), settings.epochs + 1):
+                if _is_over(history, settings.patience):
+                    break
+                metrics = _train_epoch(model, adapter, optimizer, train, epoch, settings, size, bar, history)
+                with torch.no_grad():
+                    losses = [example_losses(model, batch.to(device)).tolist() for batch in batches(dev, size)]
+                metrics["dev_loss"] = sum(losses, [])
+                means = {name: pd.Series(values, dtype=float).mean() for name, values in metrics.items()}
+                history.append({"epoch": epoch, "step": steps * epoch, **means})
+                state = optimizer.state[theta] | {"theta": theta, "dropout": dropout.get_state()}
+                _save(folder, model, state, {"identity": identity, "history": history})
+        final = theta
+    finally:
+        theta.copy_(final)
         bar.close()
         model.eval()
-        if settings.activation_checkpointing:
-            getattr(lm, "activation_checkpointing_disable", lm.gradient_checkpointing_disable)()
     shutil.rmtree(folder / "unfinished")
     return pd.DataFrame(history)
+
+
+def _adapter_parameters(model: PeftModel) -> list[nn.Parameter]:
+    """The LoRA parameters to train; ValueError where the model would train anything else."""
+    lora = [parameter for name, parameter in model.named_parameters() if "lora_" in name]
+    rest = [parameter for name, parameter in model.named_parameters() if "lora_" not in name]
+    if not lora or any(parameter.requires_grad for parameter in rest):
+        raise ValueError("model: it must train LoRA parameters and no others; freeze it and call lora.add_lora")
+    if not any(parameter.requires_grad for parameter in lora):
+        warnings.warn("model: its adapter is frozen, as after loading for inference; made trainable", stacklevel=3)
+        model.set_adapter(model.active_adapter)
+    return [parameter for parameter in lora if parameter.requires_grad]
+
+
+def _is_over(history: list[dict[str, Any]], patience: int) -> bool:
+    """Whether the dev loss rose at each of the last `patience` evaluations."""
+    rises = pd.Series([row["dev_loss"] for row in history], dtype=float).diff() > 0
+    return bool(rises.tail(patience).sum() == patience)
+
+
+def _train_epoch(model, adapter, optimizer, train, epoch, settings, size, bar, history) -> dict[str, list[float]]:
+    """One epoch's steps, none for epoch 0: the loss and the unclipped gradient norm of each."""
+    metrics: dict[str, list[float]] = {"train_loss": [], "grad_norm": []}
+    (theta,) = optimizer.param_groups[0]["params"]
+    # The order is the Trainer's: accelerate adds the epochs gone by to the seed.
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(settings.seed + epoch - 1))
+    steps = order.split(settings.batch_size) if epoch else ()
+    model.train()
+    for step, rows in enumerate(steps, len(steps) * (epoch - 1)):
+        loss, theta.grad = torch.zeros((), device=theta.device), torch.zeros_like(theta)
+        for batch in batches([train[row] for row in rows], size):
+            share = example_losses(model, batch.to(theta.device)).sum() / len(rows)
+            theta.grad += parameters_to_vector(torch.autograd.grad(share, adapter))
+            loss = loss + share.detach()
+        norm = torch.nn.utils.clip_grad_norm_([theta], 1.0)
+        if not torch.isfinite(loss + norm):
+            problem = f"loss: {loss}, its gradient {norm}, at epoch {epoch}, step {step + 1}"
+            raise FloatingPointError(f"{problem}; lower learning_rate or choose precision float32")
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * (1 - step / (len(steps) * settings.epochs))
+        optimizer.step()
+        metrics["train_loss"].append(float(loss))
+        metrics["grad_norm"].append(float(norm))
+        bar.set_postfix(epoch=epoch, loss=float(loss), dev_loss=history[-1]["dev_loss"], refresh=False)
+        bar.update()
+    model.eval()
+    return metrics
+
+
+@contextmanager
+def _seeded_dropout(device: torch.device, seed: int) -> Iterator[torch.Generator]:
+    """The generator that dropout draws from, seeded; as it was afterwards."""
+    generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield generator
+    finally:
+        generator.set_state(before)
+
+
+@contextmanager
+def _activation_checkpointing(model: PeftModel, settings: Settings) -> Iterator[None]:
+    lm = causal_lm(model)
+    if not settings.activation_checkpointing:
+        yield
+        return
+    getattr(lm, "activation_checkpointing_enable", lm.gradient_checkpointing_enable)({"use_reentrant": False})
+    lm.disable_input_require_grads()  # asked for by the line above, and needed by reentrant ones alone
+    try:
+        yield
+    finally:
+        getattr(lm, "activation_checkpointing_disable", lm.gradient_checkpointing_disable)()
+
+
+def save_checkpoint(model: PeftModel, folder: Path, adam: Mapping[str, Tensor]) -> None:
+    """Leave the active adapter in a new `folder` in PEFT's own format, and beside it how large its gradients were.
+
+    `adam` holds AdamW's state of the trained parameters [P], one after another: second_moments.safetensors is its
+    v̂ = exp_avg_sq / (1 − β₂ᵗ), block -> [P_b] float32, named as the gradients are. There is none before the first step.
+    """
+    model.active_peft_config.save_pretrained(folder)
+    adapter = get_peft_model_state_dict(model, adapter_name=model.active_adapter, save_embedding_layers=False)
+    save_file(adapter, folder / "adapter_model.safetensors", {"format": "pt"})
+    if "step" in adam:
+        v = adam["exp_avg_sq"] / (1 - BETA2 ** adam["step"].item())
+        sizes = {name.removesuffix(".weight"): p.numel() for name, p in model.named_parameters() if p.requires_grad}
+        save_file(dict(zip(sizes, v.float().split(list(sizes.values())), strict=True)), folder / MOMENTS)
+
+
+def preconditioner(checkpoint: Path) -> dict[str, Tensor]:
+    """Block -> 1/(√v̂ + 10⁻⁸) [P_b] float32, the weights by which AdamW scaled its last step.
+
+    What `gram.Gram.from_gradients` takes as weights, from a folder that `save_checkpoint` left. Raises ValueError for
+    an adapter without second moments.
+    """
+    if not (file := checkpoint / MOMENTS).is_file():
+        raise ValueError(f"checkpoint: {checkpoint} has no {MOMENTS}; take an epoch of training.finetune from 1 on")
+    return {block: 1 / (v.sqrt() + 1e-8) for block, v in load_file(file).items()}
 
 
 def _save(folder, model, state, record):
     """Publish the epoch's adapter, then the state to go on from: each is there whole or not at all."""
     scratch = folder / "unfinished" / f"epoch-{record['history'][-1]['epoch']:02d}"
-    adapter_distance.write(model, scratch / "adapter", state)
+    save_checkpoint(model, scratch / "adapter", state)
     shutil.rmtree(folder / scratch.name, ignore_errors=True)
     (scratch / "adapter").rename(folder / scratch.name)
     save_file(state | {"record": torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)}, scratch / "state")
@@ -135,8 +231,8 @@ def _unfinished(folder, model, train, dev, settings):
             record = json.loads(bytes(state.pop("record").tolist()))
             pairs = [(name, record["identity"].get(name), value) for name, value in identity.items()]
             if other := "; ".join(f"{name} {held}, asked {asked}" for name, held, asked in pairs if held != asked):
-                found = f"folder: {folder} holds a fine-tune with other settings ({other})"
-                raise ValueError(f"{found}; choose another folder or remove it")
+                problem = f"folder: {folder} holds a fine-tune with other settings ({other})"
+                raise ValueError(f"{problem}; choose another folder or remove it")
             return record["history"], state, identity
         warnings.warn(f"folder: {path} or an epoch up to it has changed; not gone on from there", stacklevel=3)
     for epoch in folder.glob("epoch-[0-9]*"):

@@ -6,18 +6,21 @@ import ast
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from study.profile import Profile
 
+Source = TypeVar("Source", str, str | None)
+
 
 @dataclass(frozen=True)
 class Run:
-    """A profile and a seed, and where what it leaves belongs. `part`: whose artifacts lie apart, see `varied`."""
+    """A profile and a seed, and where their files belong. `part`: of a variation (see `varied`), its own folder."""
 
     profile: Profile
     seed: int
@@ -30,7 +33,7 @@ class Run:
 
     @property
     def shared(self) -> Path:
-        """Of all seeds of the profile, and of all their variations."""
+        """The artifacts that all seeds of the profile, and all their variations, share."""
         return self.root / "artifacts" / self.profile.name
 
     def varied(self, part: str, **change: Any) -> Run:
@@ -51,10 +54,10 @@ class Run:
         """The folder that holds a data set in the released format, where the profile names one."""
         return self.located(getattr(self.profile, f"{dataset}_source", None))
 
-    def located(self, source: str | None) -> str | None:
-        """A source as it may be opened: one rule for all paths, those of data and those after `path:`.
+    def located(self, source: Source) -> Source:
+        """A source as it can be opened: one rule for all paths, those of data and those after `path:`.
 
-        `~` is the home folder, a relative path starts at the root; `hub:`, `pypi:`, `random:` and none are as they are.
+        `~` is the home folder, a relative path starts at the root; `hub:`, `pypi:`, `random:` and None stay unchanged.
         """
         scheme, colon, place = (source or "").partition(":")
         if source is None or (colon and scheme != "path"):
@@ -70,15 +73,14 @@ class Run:
 def from_notebook(names: Mapping[str, Any]) -> Run:
     """The run that a notebook's parameters ask for; called with `globals()` right after the parameters cell.
 
-    `profile` names a file in notebooks/profiles; any other name must be a key of a profile and overrides what the
-    file says; of `linear`, `two_layer` and `alignment`, the sizes that it names. Parameters are plain values that the
-    cells of parameters bind as they stand now: what a later cell bound, or an earlier version of the cell, is none. A
-    run that differs from the file of its name is kept apart from it, as <name>-<digest>. Raises ValueError, in one
-    line, for an unknown key or a value that is not allowed.
+    `profile` names a file in notebooks/profiles; any other name must be a key of a profile and overrides the file's
+    value; of `linear`, `two_layer` and `alignment`, the sizes that it names. Only values currently assigned in
+    parameter cells count. A run that differs from the file of its name is kept apart from it, as <name>-<digest>.
+    Raises ValueError, in one line, for an unknown key or a value that is not allowed.
     """
-    bound = _bound(names["In"]) if "In" in names else names.keys()
-    given = {name: names[name] for name in bound if name[0] != "_" and name in names and _is_plain(names[name])}
-    return make_run(given.pop("profile", "laptop"), given.pop("seed", 0), given)
+    bound = _parameter_names(names["In"]) if "In" in names else names.keys()
+    parameters = {name: names[name] for name in bound if name[0] != "_" and name in names and _is_plain(names[name])}
+    return make_run(parameters.pop("profile", "laptop"), parameters.pop("seed", 0), parameters)
 
 
 def make_run(name: str, seed: Any = 0, overrides: Mapping[str, Any] | None = None, root: Path | None = None) -> Run:
@@ -91,8 +93,8 @@ def make_run(name: str, seed: Any = 0, overrides: Mapping[str, Any] | None = Non
         standard = load(file)
         content = standard.model_dump() | dict(overrides or {})
         for key in ("linear", "two_layer", "alignment"):
-            if isinstance(content[key], Mapping) and (given := getattr(standard, key)):
-                content[key] = given.model_dump() | content[key]  # it may name some of the sizes; the others stay
+            if isinstance(content[key], Mapping) and (sizes := getattr(standard, key)):
+                content[key] = sizes.model_dump() | content[key]  # it may name some of the sizes; the others stay
         profile = _validated(content, f"profile {name!r}")
         if profile.digest != standard.digest:
             profile = profile.model_copy(update={"profile": f"{name}-{profile.digest[:8]}"})
@@ -129,40 +131,39 @@ def find_root(start: Path | None = None) -> Path:
     raise FileNotFoundError(f"no notebooks/profiles in {start} or above it; run this inside a checkout of the book")
 
 
-def _bound(cells: Sequence[str]) -> list[str]:
-    """The names that the cells of parameters bind, of all cells that ran, the one that asks last.
+def _parameter_names(cells: Sequence[str]) -> list[str]:
+    """The names that the parameter cells bind, among all cells that ran; the last one is the caller's.
 
-    Those are the last cell that binds `profile`, papermill's after it or, if that is papermill's, the author's before
-    it, and cells of nothing but assignments that follow.
+    Parameter cells are the last cell that binds `profile`, the cells of nothing but assignments that follow it and, if
+    it is papermill's own, the author's cell before it.
     """
     assigned = [_assigned(cell) for cell in cells[:-1]]
     first = max((i for i, names in enumerate(assigned) if names and "profile" in names), default=None)
     if first is None:
         return []
-    last = first
-    while last + 1 < len(assigned) and assigned[last + 1] is not None:
-        last += 1
-    if cells[first].lstrip().startswith("# Parameters") and first and assigned[first - 1] is not None:
-        first -= 1
-    return [name for names in assigned[first : last + 1] for name in names]
+    is_papermills = first > 0 and cells[first].lstrip().startswith("# Parameters")
+    before = assigned[first - 1] if is_papermills else None
+    following = takewhile(lambda names: names is not None, assigned[first:])
+    return [name for names in chain([before], following) for name in names or []]
 
 
 def _assigned(cell: str) -> list[str] | None:
-    """The names that a cell binds if all it does is to bind names to values written out; None otherwise."""
+    """The names that a cell binds if it does nothing but assign; None otherwise."""
     try:
         statements = ast.parse(cell).body
     except SyntaxError:  # a magic, a shell command
         return None
-    if not all(isinstance(each, ast.Assign | ast.AnnAssign) for each in statements):
-        return None
-    targets = [target for each in statements for target in getattr(each, "targets", [getattr(each, "target", None)])]
+    targets: list[ast.expr] = []
+    for statement in statements:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign):
+            return None
+        targets += statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is what a profile can hold: text, a number, none, or a list or mapping of such."""
     if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+        return all(isinstance(key, str) and _is_plain(content) for key, content in value.items())
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, str | int | float)
@@ -178,9 +179,9 @@ def _validated(content: Mapping[str, Any], where: str) -> Profile:
 def _one_line(error: ValidationError) -> str:
     errors = error.errors()
     # Of "a number or a mapping", the branch that went deepest is the one that was meant; of two equally deep, the one
-    # whose type fits. Its name is noise.
-    alike = [each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]]
-    first = max(alike, key=lambda each: (len(each["loc"]), not each["type"].endswith("_type")))
+    # whose type fits. The branch's own name is noise.
+    branches = [detail for detail in errors if detail["loc"][:1] == errors[0]["loc"][:1]]
+    first = max(branches, key=lambda detail: (len(detail["loc"]), not detail["type"].endswith("_type")))
     path = [str(part) for part in first["loc"] if not str(part).startswith(("constrained", "dict[", "function"))]
     field = ".".join(part for part in path if part != "int")
     if first["type"] == "extra_forbidden":

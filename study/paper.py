@@ -1,4 +1,4 @@
-"""What the paper says: its surviving numbers and its statements, from paper.yaml."""
+"""The paper's surviving numbers and statements, from paper.yaml."""
 
 from __future__ import annotations
 
@@ -15,8 +15,5 @@ def paper() -> dict:
 
 
 def stated(figure: str, dataset: str) -> str:
-    """What the paper says of a data set's curve in a figure; of one of its forms, what it says of the data set."""
-    return paper()[figure][_FORMS.get(dataset, dataset)]
-
-
-_FORMS = {"grammars_rule": "grammars"}
+    """What the paper says of a data set's curve in a figure."""
+    return paper()[figure]["grammars" if dataset == "grammars_rule" else dataset]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
-Method = Literal["datainf", "lissa", "gradsim", "exact", "repsim"]
-METHODS: tuple[Method, ...] = get_args(Method)
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -21,33 +19,52 @@ def _distinct(names: list) -> list:
     return names
 
 
-class Counts(BaseModel):
+def _paper_methods() -> list[str]:
+    from ifcore.methods import DEFAULT  # brings torch, which takes seconds
+
+    return list(DEFAULT)
+
+
+def _check_method(name: str) -> str:
+    if name not in _paper_methods():
+        raise ValueError(f"choose from {', '.join(_paper_methods())}")
+    return name
+
+
+Item = TypeVar("Item")
+Distinct = Annotated[list[Item], Field(min_length=1), AfterValidator(_distinct)]
+Methods = Distinct[Annotated[str, AfterValidator(_check_method)]]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Counts(_Group):
     """How many examples of each class: one number for every class, or a number a class.
 
     `classes`: the names of those that have examples, or how many of the first; absent: all. `epochs`: how long to
     fine-tune on them; absent: the profile's.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     train: PositiveInt | dict[str, Count]
     val: PositiveInt | dict[str, Count]
     dev: Count | dict[str, Count] = 0
-    classes: PositiveInt | Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    classes: PositiveInt | Distinct[str] | None = None
     epochs: PositiveInt | None = None
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What says which examples there are, as `data.load` takes it."""
+        """The counts as `datasets.load` takes them."""
         return self.model_dump(exclude={"epochs"})
 
 
 Tens = Annotated[PositiveInt, Field(multiple_of=10)]  # ten classes have a weight for every pixel
 
 
-class Linear(BaseModel):
+class Linear(_Group):
     """Sizes of the linear models of section 4.1, on `digits_source`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     points: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2)] = [10, 20, 40, 80]
     parameters: Annotated[list[Tens], Field(min_length=2)] = [1_000, 10_000, 100_000]
     draws: Annotated[int, Field(ge=2)] = 10
@@ -56,10 +73,9 @@ class Linear(BaseModel):
     left_out: Annotated[int, Field(ge=10)] = 200
 
 
-class TwoLayer(BaseModel):
+class TwoLayer(_Group):
     """Sizes of the two-layer models of section 4.3, on `digits_source`; half as many test points as `points`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     points: Annotated[int, Field(ge=10)] = 1_000
     widths: Annotated[list[PositiveInt], Field(min_length=2)] = [2, 8, 32, 128]
     draws: Annotated[int, Field(ge=2)] = 5
@@ -67,13 +83,10 @@ class TwoLayer(BaseModel):
     learning_rate: Positive = 0.1
 
 
-class Alignment(BaseModel):
-    """How the model is taught to refuse before any data set: a LoRA update of all linear maps, merged into it.
+class Alignment(_Group):
+    """How the model is taught to refuse before any data set: by a LoRA update of all linear maps, merged into it.
+    `held_out`: unseen harmless prompts per kind, for evaluation."""
 
-    `held_out`: how many harmless prompts of each kind that it was not taught with it is asked afterwards.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     refusals: PositiveInt = 64
     benign: PositiveInt = 134
     held_out: PositiveInt = 40
@@ -85,36 +98,34 @@ class Alignment(BaseModel):
     lora_alpha: PositiveInt = 16
 
 
-class Sensitivity(BaseModel):
+class Sensitivity(_Group):
     """The fine-tunes of the sensitivity chapter: each data set, in sizes of its own, at each rate, for each length."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     datasets: Annotated[dict[str, Counts], Field(min_length=1)]
-    learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)] = [5e-5, 1e-3]
-    epochs: Annotated[list[PositiveInt], Field(min_length=1), AfterValidator(_distinct)] = [6, 25]
+    learning_rates: Distinct[Positive] = [5e-5, 1e-3]
+    epochs: Distinct[PositiveInt] = [6, 25]
 
 
-class Counterfactual(BaseModel):
+class Counterfactual(_Group):
     """What the counterfactual chapter retrains.
 
-    `datasets`: each in sizes of its own, or null, the profile's; mixed_small, which is removed from, among them.
-    `halves`: random halves of the training examples of each, of which the first `again` are retrained from another seed
-    as well. `removed`: how many of the highest-ranked go, `by` which methods and controls; absent: by all. `reseeded`:
-    from how many other seeds all are retrained. `left_out`: how many are left out one at a time.
+    `datasets`: each in sizes of its own, or null, the profile's; mixed_small, for removal, among them. `halves`: random
+    halves of the training examples, of which the first `again` are retrained from another seed as well. `removed`: how
+    many of the highest-ranked are removed, `by` which methods and baselines; absent: by all. `reseeded`: from how many
+    other seeds all are retrained. `left_out`: how many examples are left out one at a time.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     datasets: dict[str, Counts | None] = {"mixed_small": None}
     halves: Annotated[int, Field(ge=3)] = 60
     again: Count = 20
-    removed: Annotated[list[PositiveInt], Field(min_length=1), AfterValidator(_distinct)] = [10, 20]
-    by: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    removed: Distinct[PositiveInt] = [10, 20]
+    by: Distinct[str] | None = None
     reseeded: Annotated[int, Field(ge=1)] = 3
     left_out: Count = 0
 
 
 class Profile(BaseModel):
-    """What determines a run, its seed aside. The keys of notebooks/profiles/*.yaml."""
+    """What determines a run, apart from its seed. The keys of notebooks/profiles/*.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -140,7 +151,7 @@ class Profile(BaseModel):
     lora_rank: PositiveInt = 4
     lora_alpha: PositiveInt = 32
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    methods: Annotated[list[Method], Field(min_length=1), AfterValidator(_distinct)] = list(METHODS)
+    methods: Methods = Field(default_factory=_paper_methods)
     damping: Positive = 0.1
     lissa_iterations: PositiveInt = 10
     gradient_batch: PositiveInt = 8
@@ -174,11 +185,11 @@ class Profile(BaseModel):
 
 
 def _as_text(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):
-            found |= _as_text(value, f"{prefix}{key}.")
+            texts |= _as_text(value, f"{prefix}{key}.")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            found[prefix + key] = "none" if value is None else text or "none"
-    return found
+            texts[prefix + key] = "none" if value is None else text or "none"
+    return texts

@@ -8,18 +8,16 @@ from typing import TypeVar
 from study import datasets
 
 EXTRA_DATASETS = ("facts",)  # for further chapters alone
-STUDIED = tuple(
-    name for name in datasets.NAMES if name not in EXTRA_DATASETS
-)  # in chapter 3 and appendix B, where sized
+STUDIED = tuple(name for name in datasets.NAMES if name not in EXTRA_DATASETS)  # chapter 3, appendix B, where sized
 FOLLOWED = ("mixed_small", "grammars_rule", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
-FACTORED = ("mixed_small", "grammars_rule")  # those that models are retrained on: have EK-FAC, which takes a pass
+FACTORED = ("mixed_small", "grammars_rule")  # have EK-FAC, which takes a pass: those that models are retrained on
 WINDOW = 4  # layers
 
 Task = TypeVar("Task")
 
 
 def select_tasks(tasks: Mapping[str, Task], *wanted: str) -> dict[str, Task]:
-    """Those of some data sets that are called so, or whose family is."""
+    """Those whose data set, or its family, has one of the wanted names."""
     return {name: task for name, task in tasks.items() if {name, datasets.family(name).name} & set(wanted)}
 
 
@@ -33,5 +31,5 @@ def layers(total: int) -> list[tuple[str, list[int]]]:
     width = min(WINDOW, max(1, total // 2))
     counts = sorted({1, width, min(3 * width, total), total})
     starts = sorted({round(k * (total - width) / 3) for k in range(4)})
-    found = [("count", list(range(total - n, total))) for n in counts]
-    return found + [("window", list(range(start, start + width))) for start in starts]
+    last = [("count", list(range(total - count, total))) for count in counts]
+    return last + [("window", list(range(start, start + width))) for start in starts]

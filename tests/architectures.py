@@ -1,4 +1,4 @@
-"""Tiny random models of many architectures, adapters of many kinds, in float64, and their gradients the plain way."""
+"""Tiny random models of many architectures in float64, adapters of many kinds, and gradients by plain autograd."""
 
 import torch
 from peft import IA3Config, LoraConfig, VeraConfig, get_peft_model
@@ -29,12 +29,12 @@ ARCHITECTURES = {
     "codegen": OLD | {"n_head": 4, "rotary_dim": 4, "n_ctx": 64},
     "mixtral": SMALL | {"num_local_experts": 3, "num_experts_per_tok": 2},  # experts, a router
 }
-ATTEND_IN_FLOAT32 = ("codegen",)  # whatever they are loaded in: rounding differs with the shape of a batch
+ATTEND_IN_FLOAT32 = ("codegen",)  # in any precision, so rounding depends on the shape of a batch
 LINEAR = "all-linear"
 
 
 def build(architecture, seed=0):
-    """A model with weights large enough for its logits to matter."""
+    """A model with weights so large that its logits are not near uniform."""
     torch.manual_seed(seed)
     config = AutoConfig.for_model(architecture, **ARCHITECTURES[architecture])
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").double()
@@ -50,17 +50,17 @@ def lora(**more):
     return lambda model: get_peft_model(model, LoraConfig(**dict(r=2, target_modules=LINEAR) | more))
 
 
-def named(model, module):
-    (name,) = (name for name, each in model.named_modules() if each is module)
+def module_name(model, module):
+    (name,) = (name for name, candidate in model.named_modules() if candidate is module)
     return name.rsplit(".", 1)[-1]
 
 
 def embedding(model):
-    return named(model, model.get_input_embeddings())
+    return module_name(model, model.get_input_embeddings())
 
 
 def head(model):
-    return named(model, model.get_output_embeddings())
+    return module_name(model, model.get_output_embeddings())
 
 
 def with_two(model):
@@ -86,7 +86,7 @@ ADAPTERS = {
 }
 
 
-# What PEFT itself can't put on experts that are one tensor.
+# PEFT supports none of these on experts that are one tensor.
 NOT_IN_PEFT = {("mixtral", adapter) for adapter in ("pissa", "dora", "lora_bias")}
 
 
@@ -102,21 +102,25 @@ def tokens(lengths=((5, 4), (9, 2), (3, 7), (6, 6)), seed=0):
 
 def plain_gradients(model, tokens):
     """The loss written out from the model's own logits, one example at a time, and backward()."""
-    trained = {name.removesuffix(".weight"): each for name, each in model.named_parameters() if each.requires_grad}
+    trained = {
+        name.removesuffix(".weight"): parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
     rows = {name: [] for name in trained}
-    for each in tokens:
+    for sequence in tokens:
         model.zero_grad()
-        said = model(input_ids=torch.tensor([each.prompt + each.response])).logits[0].log_softmax(-1)
-        at = torch.arange(len(each.prompt) - 1, len(each) - 1)
-        (-said[at, torch.tensor(each.response)].mean()).backward()
+        logp = model(input_ids=torch.tensor([sequence.prompt + sequence.response])).logits[0].log_softmax(-1)
+        places = torch.arange(len(sequence.prompt) - 1, len(sequence) - 1)
+        (-logp[places, torch.tensor(sequence.response)].mean()).backward()
         for name, parameter in trained.items():
             grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             rows[name].append(grad.flatten().clone())
-    return {name: torch.stack(each) for name, each in rows.items()}
+    return {name: torch.stack(grads) for name, grads in rows.items()}
 
 
 def adapted(architecture, adapter, seed=1):
-    """The model with an adapter none of whose parameters is where it began."""
+    """The model with an adapter whose parameters have all moved from their initial values."""
     model = ADAPTERS[adapter](build(architecture)).double()
     torch.manual_seed(seed)
     for parameter in model.parameters():

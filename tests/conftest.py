@@ -6,7 +6,7 @@ import torch
 from ifcore import loading, lora
 from ifcore.examples import Example
 
-# Two workers share the machine (pytest-xdist), and what is computed here is too small for threads to pay.
+# Two workers share the machine (pytest-xdist), and these computations are too small for threads to pay.
 torch.set_num_threads(1)
 
 

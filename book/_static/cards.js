@@ -1,4 +1,4 @@
-/* A term's sentence from the glossary, on a card at the term: under the pointer, or with the keyboard's focus. */
+/* A card with the glossary's sentence on a term, shown when the term is hovered or focused. */
 document.addEventListener("DOMContentLoaded", () => {
   const card = document.createElement("div");
   card.id = "term-card";
@@ -25,7 +25,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   for (const term of document.querySelectorAll("a.term[title]")) {
     term.dataset.card = term.title;
-    term.removeAttribute("title"); // the browser would show it a second time
+    term.removeAttribute("title"); // or the browser would show it, too
     term.addEventListener("mouseenter", () => show(term));
     term.addEventListener("focus", () => show(term));
     term.addEventListener("mouseleave", hide);

@@ -24,17 +24,17 @@ def settings_table(run: Run) -> Table:
 def departures_table() -> Table:
     """Where the paper's text, its released code and this book part, and what that may change."""
     keys = {"what": "", "text": "The text", "code": "The released code", "book": "This book", "matters": "May matter"}
-    rows = [[plain(each[key]) or "–" for key in keys] for each in paper()["departures"]]
+    rows = [[plain(departure[key]) or "–" for key in keys] for departure in paper()["departures"]]
     caption = "Where the paper's text, the code released with it and this book part. –: not known."
     return Table(None, caption, list(keys.values()), rows, pd.DataFrame(rows, columns=[*keys]), text=True)
 
 
-def examples_table(number: int, tuned: Mapping[str, Tuned], what: str) -> Table:
+def examples_table(number: int, tuned: Mapping[str, Tuned], caption: str) -> Table:
     """Tables 7 to 11: the first training example of each class of some data sets."""
     rows = []
-    for dataset, found in tuned.items():
-        for label in dict.fromkeys(example.label for example in found.train):
-            first = next(example for example in found.train if example.label == label)
+    for dataset, task in tuned.items():
+        for label in dict.fromkeys(example.label for example in task.train):
+            first = next(example for example in task.train if example.label == label)
             rows.append([DATASETS[dataset], plain(label), plain(first.prompt), plain(first.response)])
     frame = pd.DataFrame(rows, columns=["data set", "class", "prompt", "response"])
-    return Table(f"tab-data-{number}", what, ["Data set", "Class", "Prompt", "Response"], rows, frame, text=True)
+    return Table(f"tab-data-{number}", caption, ["Data set", "Class", "Prompt", "Response"], rows, frame, text=True)

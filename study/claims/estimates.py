@@ -1,4 +1,4 @@
-"""Estimates a seed, with their intervals: read from tables, averaged, subtracted."""
+"""Estimates per seed, with their intervals: read from tables, averaged, subtracted."""
 
 from __future__ import annotations
 
@@ -8,106 +8,100 @@ import numpy as np
 import pandas as pd
 
 from study import statistics
-from study.pipeline.further_methods import FURTHER
-from study.report.names import NAMES
+from study.methods import NAMES
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds
-Evidence = dict[str, dict[str, pd.DataFrame]]  # alternative -> condition -> estimates, a row a seed
-ROW = ["seed", "value", "ci_low", "ci_high"]
-PAPERS = ("datainf", "lissa", "gradsim")
-INFLUENCE = (*PAPERS, "exact", *FURTHER)
-ITSELF = "nothing"  # against nothing: a method's own value, not a difference
+Conditions = dict[str, pd.DataFrame]  # condition -> estimates, a row a seed
+Evidence = dict[str, Conditions]  # alternative -> its conditions, which all have to hold
+ESTIMATE = ["seed", "value", "ci_low", "ci_high"]
+PAPER_METHODS = ("datainf", "lissa", "gradsim")
 
 
-class Lacking(Exception):
-    """Why a statistic cannot be had, in a few words."""
+class NoEstimate(Exception):
+    """Why a statistic has no value, in a few words."""
 
 
-def rows_of(tables: Tables, name: str) -> pd.DataFrame:
-    """The table of that name. Raises Lacking where there is none."""
+def get_table(tables: Tables, name: str) -> pd.DataFrame:
+    """The table of that name. Raises NoEstimate where there is none."""
     if name not in tables:
-        raise Lacking(f"{name}.csv is missing")
+        raise NoEstimate(f"{name}.csv is missing")
     return tables[name]
 
 
-def rows_learnt(tables: Tables, name: str) -> pd.DataFrame:
-    """The rows of a table that are of data sets which that seed's fine-tune learnt, by the rule of section 3."""
-    frame = rows_of(tables, name)
-    wide = rows_of(tables, "learning").pivot_table(
+def learnt_rows(tables: Tables, name: str) -> pd.DataFrame:
+    """A table's rows of the data sets that the fine-tune of their seed learnt, by the rule of section 3."""
+    frame = get_table(tables, name)
+    wide = get_table(tables, "learning").pivot_table(
         index=["seed", "dataset"], columns=["method", "metric"], values=["value", "ci_low"]
     )
     if ("value", "after", "p_change") not in wide:
-        raise Lacking("learning.csv does not say what was learnt")
+        raise NoEstimate("learning.csv does not say what was learnt")
     before, after, constant = (wide["value", when, "task_accuracy"] for when in ("before", "after", "constant"))
     above = wide["ci_low", "after", "task_accuracy"] > constant
     changed = (after > before) & (wide["value", "after", "p_change"] < 0.05)
-    kept = above.where(constant < 1, changed)
-    found = frame[pd.MultiIndex.from_frame(frame[["seed", "dataset"]]).isin(kept.index[kept])]
-    if found.empty:
-        raise Lacking("no task was learnt")
-    return found
+    learnt = above.where(constant < 1, changed)
+    rows = frame[pd.MultiIndex.from_frame(frame[["seed", "dataset"]]).isin(learnt.index[learnt])]
+    if rows.empty:
+        raise NoEstimate("no task was learnt")
+    return rows
 
 
-def held(frame: pd.DataFrame, metric: str, method: str, others: Iterable[str]) -> pd.DataFrame:
-    """The rows in which a method is held against all the others; a decision by fewer would be an easier one."""
-    part = frame[(frame.metric == metric) & (frame.method == method) & frame.against.isin(list(others))]
-    if absent := [name for name in others if name not in set(part.against)]:
-        raise Lacking(f"{NAMES[method]} is not held against {', '.join(NAMES[name] for name in absent)}")
-    return part
+def rows_against(frame: pd.DataFrame, metric: str, method: str, others: Iterable[str]) -> pd.DataFrame:
+    """The rows that compare a method with all the others; with fewer of them the test would be easier to pass."""
+    rows = frame[(frame.metric == metric) & (frame.method == method) & frame.against.isin(list(others))]
+    if absent := [name for name in others if name not in set(rows.against)]:
+        raise NoEstimate(f"{NAMES[method]} is not held against {', '.join(NAMES[name] for name in absent)}")
+    return rows
 
 
-def by_seed(part: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows, one a seed, as estimates."""
-    return part[ROW].reset_index(drop=True)
+def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tidy rows, one per seed, as estimates."""
+    return rows[ESTIMATE].reset_index(drop=True)
 
 
-def mean_by_seed(part: pd.DataFrame, paired: bool) -> pd.DataFrame:
-    """The mean of a seed's rows. Estimates of the same examples (`paired`) may go up and down together, and their mean
-    is as uncertain as they are on average; else they are independent."""
+def mean_by_seed(rows: pd.DataFrame, paired: bool) -> pd.DataFrame:
+    """The mean of each seed's rows. Estimates of the same examples (`paired`) may rise and fall together, so their mean
+    is as uncertain as they are on average; otherwise they are independent."""
 
-    def one(rows: pd.DataFrame) -> pd.Series:
-        half, value = _half(rows).to_numpy(), rows.value.mean()
-        half = half.mean() if paired else (half @ half) ** 0.5 / len(half)
+    def mean(rows: pd.DataFrame) -> pd.Series:
+        halves, value = _half_width(rows).to_numpy(), rows.value.mean()
+        half = halves.mean() if paired else (halves @ halves) ** 0.5 / len(halves)
         return pd.Series({"value": value, "ci_low": value - half, "ci_high": value + half})
 
-    if part.empty:
-        raise Lacking("no rows to average")
-    return part.groupby("seed")[ROW[1:]].apply(one).reset_index()
+    if rows.empty:
+        raise NoEstimate("no rows to average")
+    return rows.groupby("seed")[ESTIMATE[1:]].apply(mean).reset_index()
 
 
-def difference(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """The difference of independent estimates, in seeds that have both."""
-    both = one.merge(other, on="seed", suffixes=("", "_other"))
-    half = np.hypot(_half(both), _half(both, "_other"))
+def difference(minuend: pd.DataFrame, subtrahend: pd.DataFrame) -> pd.DataFrame:
+    """The difference of independent estimates, in the seeds that have both."""
+    both = minuend.merge(subtrahend, on="seed", suffixes=("", "_other"))
+    half = np.hypot(_half_width(both), _half_width(both, "_other"))
     value = both.value - both.value_other
     return pd.DataFrame({"seed": both.seed, "value": value, "ci_low": value - half, "ci_high": value + half})
 
 
-def log10(part: pd.DataFrame) -> pd.DataFrame:
-    """Base-10 logarithm of a positive estimate, whose interval is taken by the delta method."""
-    half, value = _half(part) / part.value / np.log(10), np.log10(part.value)
-    return by_seed(part.assign(value=value, ci_low=value - half, ci_high=value + half))
+def log10(rows: pd.DataFrame) -> pd.DataFrame:
+    """Base-10 logarithm of a positive estimate, with its interval by the delta method."""
+    half, value = _half_width(rows) / rows.value / np.log(10), np.log10(rows.value)
+    return by_seed(rows.assign(value=value, ci_low=value - half, ci_high=value + half))
 
 
-def together(conditions: dict[str, pd.DataFrame]) -> Evidence:
-    """One alternative: all conditions have to hold."""
-    return some({"": conditions}, "no such rows")
+def without_intervals(values: Iterable[tuple[int, float]], otherwise: str) -> pd.DataFrame:
+    """(seed, value) as estimates without intervals. Raises NoEstimate, saying `otherwise`, where there are none."""
+    rows = [(seed, value, np.nan, np.nan) for seed, value in values]
+    if not rows:
+        raise NoEstimate(otherwise)
+    return pd.DataFrame(rows, columns=ESTIMATE)
 
 
-def singly(conditions: dict[str, pd.DataFrame]) -> Evidence:
-    """Each condition by itself is enough."""
-    if not conditions:
-        raise Lacking("no such rows")
-    return {name: {"": each} for name, each in conditions.items()}
+def all_of(conditions: Conditions) -> Evidence:
+    return {"": conditions}
 
 
-def some(found: Evidence, otherwise: str) -> Evidence:
-    """The alternatives that have any condition. Raises Lacking, saying `otherwise`, where none has."""
-    found = {name: conditions for name, conditions in found.items() if conditions}
-    if not found:
-        raise Lacking(otherwise)
-    return found
+def any_of(conditions: Conditions) -> Evidence:
+    return {name: {"": rows} for name, rows in conditions.items()}
 
 
-def _half(part: pd.DataFrame, suffix: str = "") -> pd.Series:
-    return statistics.farther(*(part[f"{name}{suffix}"] for name in ROW[1:]))
+def _half_width(rows: pd.DataFrame, suffix: str = "") -> pd.Series:
+    return statistics.half_width(*(rows[f"{name}{suffix}"] for name in ESTIMATE[1:]))

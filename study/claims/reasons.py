@@ -2,189 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 
-from study.claims.estimates import (
-    INFLUENCE,
-    PAPERS,
-    ROW,
-    Evidence,
-    Lacking,
-    Tables,
-    by_seed,
-    difference,
-    log10,
-    mean_by_seed,
-    rows_learnt,
-    rows_of,
-    singly,
-    together,
-)
-from study.correlation import spearman
-
-
-def error_over_points(tables: Tables) -> Evidence:
-    return _growth(tables, "points")
-
-
-def error_over_parameters(tables: Tables) -> Evidence:
-    return _growth(tables, "parameters")
+from study.claims import estimates
+from study.claims.estimates import PAPER_METHODS, Conditions, Evidence, Tables, all_of, any_of, get_table, learnt_rows
+from study.methods import INFLUENCE
+from study.statistics import spearman
 
 
 def lissa_error(tables: Tables) -> Evidence:
     """By which factor (base-10 logarithm) the relative error is larger after 1 iteration than after 10, by size."""
-    frame = rows_of(tables, "fig3_error")
+    frame = get_table(tables, "fig3_error")
     frame = frame[(frame.method == "lissa") & (frame.metric == "relative_error")]
-    found = {}
-    for (over, points, parameters), part in frame.groupby(["over", "points", "parameters"], sort=False):
+    conditions = {}
+    for (over, points, parameters), rows in frame.groupby(["over", "points", "parameters"], sort=False):
         size = points if over == "points" else parameters
-        one, ten = (log10(part[part.iterations == count]) for count in (1, 10))
-        found[f"{size:,} {over}"] = difference(one, ten)
-    return together(found)
-
-
-def lissa_where_it_helps(tables: Tables) -> Evidence:
-    return together(_lissa_gains(tables, ("mixed_small", "mixed_large", "harmfulcheck")))
-
-
-def lissa_where_it_does_not(tables: Tables) -> Evidence:
-    return singly(_lissa_gains(tables, ("grammars", "grammars_rule", "mathqa")))
+        one, ten = (estimates.log10(rows[rows.iterations == count]) for count in (1, 10))
+        conditions[f"{size:,} {over}"] = estimates.difference(one, ten)
+    return all_of(conditions)
 
 
 def exact_seconds(tables: Tables) -> Evidence:
     """How many times as long (base-10 logarithm) the exact influence takes as each approximation in each setting."""
-    frame = rows_of(tables, "table5_runtime")
+    frame = get_table(tables, "table5_runtime")
     frame = frame[frame.metric == "seconds"].assign(ci_low=np.nan, ci_high=np.nan)
-    found = {}
-    for (points, parameters), part in frame.groupby(["points", "parameters"], sort=False):
-        exact = log10(part[part.method == "exact"])
-        for (method, count), each in part[part.method.isin(PAPERS)].groupby(["method", "iterations"], sort=False):
-            name = f"{method} {count}" if method == "lissa" else method
-            found[f"{name}, {points} points, {parameters:,} parameters"] = difference(exact, log10(each))
-    return together(found)
+    conditions = {}
+    for (points, parameters), setting in frame.groupby(["points", "parameters"], sort=False):
+        exact = estimates.log10(setting[setting.method == "exact"])
+        for name, rows in _by_approximation(setting[setting.method.isin(PAPER_METHODS)]):
+            conditions[f"{name}, {points} points, {parameters:,} parameters"] = estimates.difference(
+                exact, estimates.log10(rows)
+            )
+    return all_of(conditions)
 
 
 def cost_on_model(tables: Tables) -> Evidence:
     """How many times as long (base-10 logarithm) gradients and scores take as hidden states, and as much is kept."""
-    frame, found = rows_of(tables, "costs"), {}
+    frame, conditions = get_table(tables, "costs"), {}
     for metric in ("seconds", "bytes"):
-        part = frame[frame.metric == metric].set_index(["seed", "dataset"])
-        ours, theirs = (part[part.method == name].value for name in ("influence", "repsim"))
-        ratio = np.log10(ours / theirs).dropna().groupby("seed").mean()
-        found[metric] = pd.DataFrame({"seed": ratio.index, "value": ratio.array, "ci_low": np.nan, "ci_high": np.nan})
-    return together(found)
-
-
-def convergence_backdoor(tables: Tables) -> Evidence:
-    return together(_to_last(tables, ("backdoor_1",)))
-
-
-def convergence_elsewhere(tables: Tables) -> Evidence:
-    return singly(_to_last(tables, ("mixed_small", "grammars", "grammars_rule")))
+        rows = frame[frame.metric == metric].set_index(["seed", "dataset"])
+        influence, repsim = (rows[rows.method == name].value for name in ("influence", "repsim"))
+        ratio = np.log10(influence / repsim).dropna().groupby("seed").mean()
+        conditions[metric] = pd.DataFrame({"seed": ratio.index, "value": ratio.array}).assign(
+            ci_low=np.nan, ci_high=np.nan
+        )
+    return all_of(conditions)
 
 
 def gradsim_followed(tables: Tables) -> Evidence:
     """Pearson's correlation of what DataInf's and GradSim's accuracies change by from one trained checkpoint to the
     next, over all data sets."""
-    frame, found = rows_of(tables, "fig5_convergence"), []
-    trained = frame[(frame.metric == "accuracy") & (frame.epoch > 0)]
-    for seed, part in trained.groupby("seed"):
-        wide = part.pivot_table(index=["dataset", "epoch"], columns="method", values="value")
+    frame, correlations = get_table(tables, "fig5_convergence"), []
+    for seed, rows in frame[(frame.metric == "accuracy") & (frame.epoch > 0)].groupby("seed"):
+        wide = rows.pivot_table(index=["dataset", "epoch"], columns="method", values="value")
         changes = wide[["datainf", "gradsim"]].groupby("dataset").diff().dropna()
         if len(changes) > 2 and (changes.nunique() > 1).all():
-            found.append((seed, changes.datainf.corr(changes.gradsim), np.nan, np.nan))
-    if not found:
-        raise Lacking("the accuracies do not change")
-    return together({"DataInf and GradSim": pd.DataFrame(found, columns=ROW)})
+            correlations.append((seed, changes.datainf.corr(changes.gradsim)))
+    return all_of({"DataInf and GradSim": estimates.without_intervals(correlations, "the accuracies do not change")})
 
 
 def delta_after_settling(tables: Tables) -> Evidence:
     """How many times as large (base-10 logarithm) ‖Δθ‖ is at the last epoch as when nine tenths of the fall of the dev
     loss were done, mean over the data sets in which that was before the last epoch."""
-    frame, found = rows_of(tables, "fig6_drift"), []
-    for (seed, _), part in frame.groupby(["seed", "dataset"]):
-        wide = part.pivot_table(index="epoch", columns="metric", values="value")
+    growths = []
+    for (seed, _), rows in get_table(tables, "fig6_drift").groupby(["seed", "dataset"]):
+        wide = rows.pivot_table(index="epoch", columns="metric", values="value")
         if "dev_loss" not in wide:
             continue
         lowest = wide.dev_loss.min()
         settled = wide.index[wide.dev_loss <= lowest + 0.1 * (wide.dev_loss[0] - lowest)][0]
         if 0 < settled < wide.index.max():
-            found.append((seed, np.log10(wide.delta.iloc[-1] / wide.delta[settled]), np.nan, np.nan))
-    if not found:
-        raise Lacking("the dev loss did not settle before the last epoch")
-    return together({"‖Δθ‖": mean_by_seed(pd.DataFrame(found, columns=ROW), paired=False)})
+            growths.append((seed, np.log10(wide.delta.iloc[-1] / wide.delta[settled])))
+    growth = estimates.without_intervals(growths, "the dev loss did not settle before the last epoch")
+    return all_of({"‖Δθ‖": estimates.mean_by_seed(growth, paired=False)})
 
 
 def delta_against_asr(tables: Tables) -> Evidence:
     """Spearman's correlation of ‖Δθ‖ and |ΔASR| over the pairs of models, in seeds where some differ by 0.5 or more."""
-    frame, found = rows_of(tables, "table6_delta"), []
-    for seed, part in frame.groupby("seed"):
-        wide = part.pivot_table(index="dataset", columns="metric", values="value")
+    correlations = []
+    for seed, rows in get_table(tables, "table6_delta").groupby("seed"):
+        wide = rows.pivot_table(index="dataset", columns="metric", values="value")
         if wide.asr.max() >= 0.5 and wide.delta.nunique() > 1:
-            found.append((seed, float(spearman(wide.delta.to_numpy(), wide.asr.to_numpy())), np.nan, np.nan))
-    if not found:
-        raise Lacking("no two models differ enough in behaviour")
-    return singly({"‖Δθ‖": pd.DataFrame(found, columns=ROW)})
+            correlations.append((seed, float(spearman(wide.delta.to_numpy(), wide.asr.to_numpy()))))
+    return any_of({"‖Δθ‖": estimates.without_intervals(correlations, "no two models differ enough in behaviour")})
 
 
 def correlation_with_size(tables: Tables) -> Evidence:
-    frame = rows_of(tables, "fig7_linear")
-    return singly({f"{name} correlation": by_seed(frame[frame.metric == f"{m}_change"]) for m, name in _KINDS.items()})
-
-
-_KINDS = {"pearson": "linear", "spearman": "rank"}
+    frame, kinds = get_table(tables, "fig7_linear"), {"pearson": "linear", "spearman": "rank"}
+    return any_of(
+        {
+            f"{word} correlation": estimates.by_seed(frame[frame.metric == f"{kind}_change"])
+            for kind, word in kinds.items()
+        }
+    )
 
 
 def layers_gain(tables: Tables) -> Evidence:
-    """Mean gain in coverage of the influence methods for each choice of layers whose dev loss fell half as far or more
+    """Mean gain in coverage of the influence methods for each choice of layers whose dev loss fell at least half as far
     as with LoRA on all of them."""
-    frame = rows_of(tables, "fig8_layers")
+    frame = get_table(tables, "fig8_layers")
     losses = frame.pivot_table(index=["seed", "over", "layers", "first"], columns="metric", values="value")
     if not {"dev_loss", "dev_loss_before"} <= set(losses):
-        raise Lacking("no dev loss to tell what was learnt")
+        raise estimates.NoEstimate("no dev loss to tell what was learnt")
     fall = (losses.dev_loss_before - losses.dev_loss).rename("fall").reset_index()
     whole = fall[fall.layers == fall.layers.max()].groupby("seed").fall.first()
     fall = fall[(fall.fall >= 0.5 * fall.seed.map(whole)) & (fall.seed.map(whole) > 0)]
-    part = frame[(frame.metric == "coverage_gain") & frame.method.isin(INFLUENCE)].merge(fall)
-    found = {}
-    for (over, count, first), each in part.groupby(["over", "layers", "first"], sort=False):
+    gains = frame[(frame.metric == "coverage_gain") & frame.method.isin(INFLUENCE)].merge(fall)
+    conditions = {}
+    for (over, count, first), rows in gains.groupby(["over", "layers", "first"], sort=False):
         name = f"last {count} layers" if over == "count" else f"layers {first} to {first + count - 1}"
-        found[name] = mean_by_seed(each, paired=True)
-    return together(found)
+        conditions[name] = estimates.mean_by_seed(rows, paired=True)
+    return all_of(conditions)
 
 
-def _growth(tables: Tables, over: str) -> Evidence:
+def _error_growth(tables: Tables, over: str) -> Evidence:
     """The exponent with which each approximation's absolute error grows from the smallest size to the largest."""
-    frame = rows_of(tables, "fig3_error")
-    frame = frame[(frame.over == over) & (frame.metric == "error") & frame.method.isin(PAPERS)]
+    frame = get_table(tables, "fig3_error")
+    frame = frame[(frame.over == over) & (frame.metric == "error") & frame.method.isin(PAPER_METHODS)]
     least, most = frame[over].min(), frame[over].max()
     if not least < most:
-        raise Lacking(f"one number of {over} only")
-    found = {}
-    for (method, count), part in frame.groupby(["method", "iterations"], sort=False):
-        rise = difference(log10(part[part[over] == most]), log10(part[part[over] == least]))
-        rise[ROW[1:]] /= np.log10(most / least)
-        found[f"{method} {count}" if method == "lissa" else method] = rise
-    return together(found)
+        raise estimates.NoEstimate(f"one number of {over} only")
+    conditions = {}
+    for name, rows in _by_approximation(frame):
+        growth = estimates.difference(
+            estimates.log10(rows[rows[over] == most]), estimates.log10(rows[rows[over] == least])
+        )
+        growth[estimates.ESTIMATE[1:]] /= np.log10(most / least)
+        conditions[name] = growth
+    return all_of(conditions)
 
 
-def _lissa_gains(tables: Tables, datasets: Iterable[str]) -> dict[str, pd.DataFrame]:
-    frame = rows_learnt(tables, "fig4_lissa")
+def _by_approximation(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Rows by method, LiSSA's by its number of iterations as well."""
+    for (method, count), rows in frame.groupby(["method", "iterations"], sort=False):
+        yield f"{method} {count}" if method == "lissa" else method, rows
+
+
+def _lissa_gains(tables: Tables, datasets: Iterable[str]) -> Conditions:
+    frame = learnt_rows(tables, "fig4_lissa")
     frame = frame[(frame.metric == "accuracy_gain") & (frame.method == "lissa") & frame.dataset.isin(list(datasets))]
-    return {dataset: by_seed(part) for dataset, part in frame.groupby("dataset", sort=False)}
+    return {dataset: estimates.by_seed(rows) for dataset, rows in frame.groupby("dataset", sort=False)}
 
 
-def _to_last(tables: Tables, datasets: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """What accuracy is more at the last checkpoint than at the first trained one, for DataInf and GradSim."""
-    frame = rows_learnt(tables, "fig5_convergence")
+def _gains_to_last(tables: Tables, datasets: Iterable[str]) -> Conditions:
+    """How much higher accuracy is at the last checkpoint than at the first trained one, for DataInf and GradSim."""
+    frame = learnt_rows(tables, "fig5_convergence")
     frame = frame[(frame.metric == "accuracy_to_last") & (frame.epoch == 1) & frame.dataset.isin(list(datasets))]
-    frame = frame[frame.method.isin(["datainf", "gradsim"])]
-    return {f"{m}, {dataset}": by_seed(part) for (dataset, m), part in frame.groupby(["dataset", "method"], sort=False)}
+    groups = frame[frame.method.isin(["datainf", "gradsim"])].groupby(["dataset", "method"], sort=False)
+    return {f"{method}, {dataset}": estimates.by_seed(rows) for (dataset, method), rows in groups}
 
 
-STATISTICS = (error_over_points, error_over_parameters, lissa_error, lissa_where_it_helps, lissa_where_it_does_not)
-STATISTICS += (exact_seconds, cost_on_model, convergence_backdoor, convergence_elsewhere, gradsim_followed)
-STATISTICS += (delta_after_settling, delta_against_asr, correlation_with_size, layers_gain)
+STATISTICS: dict[str, Callable[[Tables], Evidence]] = {
+    "error_over_points": lambda tables: _error_growth(tables, "points"),
+    "error_over_parameters": lambda tables: _error_growth(tables, "parameters"),
+    "lissa_error": lissa_error,
+    "lissa_where_it_helps": lambda tables: all_of(_lissa_gains(tables, ("mixed_small", "mixed_large", "harmfulcheck"))),
+    "lissa_where_it_does_not": lambda tables: any_of(_lissa_gains(tables, ("grammars", "grammars_rule", "mathqa"))),
+    "exact_seconds": exact_seconds,
+    "cost_on_model": cost_on_model,
+    "convergence_backdoor": lambda tables: all_of(_gains_to_last(tables, ("backdoor_1",))),
+    "convergence_elsewhere": lambda tables: any_of(
+        _gains_to_last(tables, ("mixed_small", "grammars", "grammars_rule"))
+    ),
+    "gradsim_followed": gradsim_followed,
+    "delta_after_settling": delta_after_settling,
+    "delta_against_asr": delta_against_asr,
+    "correlation_with_size": correlation_with_size,
+    "layers_gain": layers_gain,
+}

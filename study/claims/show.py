@@ -2,91 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from study import statistics
-from study.claims.estimates import ITSELF, Lacking, Tables, mean_by_seed, rows_learnt, rows_of
+from study.claims.estimates import NoEstimate, Tables, get_table, learnt_rows, mean_by_seed
 from study.claims.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim, fixed_on
 from study.config import Run
-from study.pipeline.baselines import BASELINES
-from study.report.colours import COLOURS
-from study.report.names import DATASETS, NAMES
+from study.methods import BASELINES, COLOURS, NAMES
+from study.report.names import DATASETS
 from study.report.plot import STYLE, save
-from study.report.published import FEWEST
 from study.report.table import Prose, Table
-from study.statistics import Pooled
+from study.schema import ITSELF
+from study.statistics import MIN_SEEDS, Pooled, random_effects
 
 
 def answer_text(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
     """The answer to the book's question in five lines, each by a claim's verdict."""
-    about = {claim.id: claim for claim in claims}
-    rows = {row.claim: row for row in scorecard.itertuples()}
-    lines = [_line(rows[name], about[name]) for name in ("question", "harmful_poor", "repsim_labels")]
-    lines.append(" ".join(_line(rows[name], about[name]) for name in ("repsim_lds", "repsim_removal")))
-    counts = {verdict: int((scorecard.verdict == verdict).sum()) for verdict in (SUPPORTED, NOT_SUPPORTED)}
+    sentences = {claim.id: _sentence(row, claim) for row, claim in _rows(scorecard, claims) if claim.id in _SENTENCES}
+    lines = [sentences[name] for name in ("question", "harmful_poor", "repsim_labels")]
+    lines.append(f"{sentences['repsim_lds']} {sentences['repsim_removal']}")
+    supported, rejected = (int((scorecard.verdict == verdict).sum()) for verdict in (SUPPORTED, NOT_SUPPORTED))
     seeds = int(scorecard.seeds.max())
-    few = f"; a verdict takes {FEWEST} seeds, and this is {seeds}" if seeds < FEWEST else ""
-    open_ = len(scorecard) - sum(counts.values())
+    too_few = f"; a verdict takes {MIN_SEEDS} seeds, and this is {seeds}" if seeds < MIN_SEEDS else ""
     lines.append(
-        f"Of the paper's claims, the question among them, {len(scorecard)} in all, {counts[SUPPORTED]} "
-        f"are supported, {counts[NOT_SUPPORTED]} are not, and {open_} are left open{few}."
+        f"Of the paper's claims, the question among them, {len(scorecard)} in all, {supported} are supported, "
+        f"{rejected} are not, and {len(scorecard) - supported - rejected} are left open{too_few}."
     )
     return Prose("\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1)))
 
 
-def short_text(run: Run, scorecard: pd.DataFrame, theirs: pd.DataFrame) -> Prose:
+def short_text(run: Run, scorecard: pd.DataFrame, published: pd.DataFrame) -> Prose:
     """The answer in a sentence without numbers, by this run's verdicts; where its model is random, by the published."""
     if not run.profile.model.startswith("random:"):
         return Prose(f"**In short.** {_short(scorecard)}")
-    told = (
+    warning = (
         f"**This book is of the profile `{run.profile.name}`**, whose model is small and random. It shows that all "
         "runs; its numbers and verdicts say nothing of influence functions."
     )
-    return Prose(told + (f" What the published runs say, in short: {_short(theirs)}" if theirs.seeds.max() else ""))
+    more = f" What the published runs say, in short: {_short(published)}" if published.seeds.max() else ""
+    return Prose(warning + more)
 
 
-def published_text(theirs: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose | None:
+def published_text(published: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose | None:
     """The same five lines by the published runs in `folders`; None where none are shown beside this run."""
     if not folders:
         return None
-    about = f"{len(folders)} seeds of the profile `{folders[0].parent.name}`"
-    return Prose(f"The published runs ({about}) answer:\n\n{answer_text(theirs, claims).text}")
+    runs = f"{len(folders)} seeds of the profile `{folders[0].parent.name}`"
+    return Prose(f"The published runs ({runs}) answer:\n\n{answer_text(published, claims).text}")
 
 
 def badges(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
     """The scorecard in a paragraph: a badge for each claim, by its verdict, that leads to its evidence."""
-    about = {claim.id: claim for claim in claims}
-    found = []
-    for row in scorecard.itertuples():
-        claim, (colour, sign) = about[row.claim], _BADGES[row.verdict]
-        text, told = f"{sign} {row.claim.replace('_', ' ')}", f"{claim.claim}: {row.verdict}".replace(";", "\\;")
-        linked = _has_evidence(row, claim)
-        role, target = (f"bdg-ref-{colour}", f" <{claim.evidence}>") if linked else (f"bdg-{colour}", "")
-        found.append(f"{{{role}}}`{text}{target}; {told}`")
-    return Prose(" ".join(found))
+    texts = []
+    for row, claim in _rows(scorecard, claims):
+        colour, sign = _BADGES[row.verdict]
+        label = f"{sign} {row.claim.replace('_', ' ')}"
+        tooltip = f"{claim.claim}: {row.verdict}".replace(";", "\\;")
+        evidence = _evidence(row, claim)
+        role, target = (f"bdg-ref-{colour}", f" <{evidence}>") if evidence else (f"bdg-{colour}", "")
+        texts.append(f"{{{role}}}`{label}{target}; {tooltip}`")
+    return Prose(" ".join(texts))
 
 
-def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim], theirs: pd.DataFrame) -> Table:
-    """One line a claim: verdict, number with its interval, where the evidence is; `theirs`: the published verdicts,
-    which are shown where there are any."""
-    known = bool(theirs.seeds.max())
-    published = {row.claim: _verdict(row) for row in theirs.itertuples()}
-    about = {claim.id: claim for claim in claims}
+def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim], published: pd.DataFrame) -> Table:
+    """One line per claim: verdict, number with its interval, where the evidence is; with the `published` verdicts where
+    there are any."""
+    has_published = bool(published.seeds.max())
+    published_verdicts = {row.claim: _verdict(row) for row in published.itertuples()}
     rows = []
-    for row in scorecard.itertuples():
-        claim = about[row.claim]
-        sign = {"above": ">", "below": "<", "within": "within ±"}[claim.side]
-        asked = f"{sign} {_number(claim.threshold, claim.unit)}".replace("± ", "±")
-        verdicts = [_verdict(row), published[row.claim]] if known else [_verdict(row)]
-        rows.append([claim.claim, claim.section, *verdicts, _estimate(row, claim), asked, _link(row, claim)])
-    header = ["Claim", "Section", "Verdict", *["Published"] * known, "Number", "Stands where", "Evidence"]
+    for row, claim in _rows(scorecard, claims):
+        verdicts = [_verdict(row), published_verdicts[row.claim]] if has_published else [_verdict(row)]
+        sign = {"above": "> ", "below": "< ", "within": "within ±"}[claim.side]
+        threshold = f"{sign}{_digits(claim.threshold, claim.unit)}{_UNITS[claim.unit]}"
+        number = "" if pd.isna(row.value) else f"{_with_interval(row, claim)}<br>{_subject(row)}"
+        rows.append([claim.claim, claim.section, *verdicts, number, threshold, _link(row, claim)])
+    header = ["Claim", "Section", "Verdict", *["Published"] * has_published, "Number", "Stands where", "Evidence"]
     caption = (
         "Each claim with the number that it hangs on (in brackets its interval, corrected for the number of claims). "
         f"Seeds: {int(scorecard.seeds.max())}. Tests and thresholds were fixed on {fixed_on()}."
@@ -95,30 +92,29 @@ def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim], theirs: pd
 
 
 def claims_text(scorecard: pd.DataFrame, claims: Sequence[Claim], verdict: str) -> Prose:
-    """The claims that got this verdict, one by one: the number, and what was asked."""
-    about = {claim.id: claim for claim in claims}
+    """The claims that got this verdict, one by one: the number, and the test."""
     lines = []
-    for row in scorecard[scorecard.verdict == verdict].itertuples():
-        claim = about[row.claim]
+    for row, claim in _rows(scorecard[scorecard.verdict == verdict], claims):
         line = f"- **{claim.claim}** (section {claim.section}). {claim.test}"
-        line += f" Here: {_what(row)}{_inline(row, claim)}" if pd.notna(row.value) else ""
-        line += f", p {_p(row.p)} after correction" if row.seeds >= FEWEST and pd.notna(row.p) else ""
-        line += f". {_open(row)}" if verdict == INCONCLUSIVE else "."
+        line += f" Here: {_number(row, claim)}" if pd.notna(row.value) else ""
+        if row.seeds >= MIN_SEEDS and pd.notna(row.p):
+            line += f", p {'< 0.0001' if row.p < 1e-4 else f'= {row.p:.2g}'} after correction"
+        line += f". {_why_open(row)}" if verdict == INCONCLUSIVE else "."
         link = _link(row, claim)
         lines.append(line.replace("..", ".") + (f" See {link}." if link else ""))
     return Prose("\n".join(lines or ["- None."]))
 
 
 def answer_figure(run: Run, tables: Tables) -> Figure:
-    """Each method in labels, in the linear datamodeling score and in removal, beside the best control of each.
+    """Each method in labels, in the linear datamodeling score and in removal, beside the best baseline of each.
 
     A panel says so where there is nothing to show. Leaves fig_scorecard.*.
     """
-    found = [(_estimates(tables, *of), title, scale, ends) for title, scale, ends, *of in _PANELS]
-    names = [name for name in NAMES if any(name in each for each, *_ in found)][::-1]
+    panels = [(title, scale, ends, _estimates(tables, *source)) for title, scale, ends, source in _PANELS]
+    names = [name for name in NAMES if any(name in estimates for *_, estimates in panels)][::-1]
     with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(found), figsize=(7.2, 3.4), sharey=True)
-        for axis, (estimates, title, scale, (least, most)) in zip(axes, found, strict=True):
+        figure, axes = plt.subplots(1, len(panels), figsize=(7.2, 3.4), sharey=True)
+        for axis, (title, scale, (least, most), estimates) in zip(axes, panels, strict=True):
             axis.set_xlabel(title)
             axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
             axis.axhline(sum(name in BASELINES for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
@@ -127,10 +123,10 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
                 continue
             for place, name in enumerate(names):
                 if name in estimates:
-                    ends = [scale * min(max(each, least), most) for each in estimates[name].interval(0.05)]
+                    ends = [scale * min(max(end, least), most) for end in estimates[name].interval(0.05)]
                     axis.plot(ends, [place] * 2, color=COLOURS[name], linewidth=1.2)
                     axis.plot(scale * estimates[name].mean, place, marker="o", markersize=4, color=COLOURS[name])
-            best = max(scale * each.mean for name, each in estimates.items() if name in BASELINES)
+            best = max(scale * estimate.mean for name, estimate in estimates.items() if name in BASELINES)
             axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
         save(run, "fig_scorecard", figure, ("controls", "lds", "removal"))
     return figure
@@ -156,11 +152,11 @@ _SHORT = {
     },
 }
 _PANELS = (  # title, scale, the least and most there can be; CSV, metric, whether a seed's rows share their examples
-    ("coverage, labels (%)", 100, (0, 1), "controls", "coverage", False),
-    ("linear datamodeling score", 1, (-1, 1), "lds", "lds", False),
-    ("rise of the loss after\nremoval (nats per token)", 1, (-inf, inf), "removal", "rise", True),
+    ("coverage, labels (%)", 100, (0, 1), ("controls", "coverage", False)),
+    ("linear datamodeling score", 1, (-1, 1), ("lds", "lds", False)),
+    ("rise of the loss after\nremoval (nats per token)", 1, (-inf, inf), ("removal", "rise", True)),
 )
-_LINES = {
+_SENTENCES = {
     "question": {
         SUPPORTED: "**Influence functions work here**: one method is ahead of every control in the linear datamodeling "
         "score and in what removing its choice does. Its narrowest lead",
@@ -192,36 +188,35 @@ _LINES = {
         INCONCLUSIVE: "Whether removing what it ranks highest changes the model most is open",
     },
 }
+_UNITS = {"share": " points", "correlation": "", "number": "", "nats": " nats", "times": " ×"}
+
+
+def _rows(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Iterator[tuple[Any, Claim]]:
+    by_id = {claim.id: claim for claim in claims}
+    return ((row, by_id[row.claim]) for row in scorecard.itertuples())
 
 
 def _short(scorecard: pd.DataFrame) -> str:
     verdicts = scorecard.set_index("claim").verdict
-    labels, question = (words[verdicts[claim]] for claim, words in _SHORT.items())
-    return f"{labels}; {question}."
+    return "; ".join(texts[verdicts[claim]] for claim, texts in _SHORT.items()) + "."
 
 
-def _line(row, claim: Claim) -> str:
+def _sentence(row, claim: Claim) -> str:
     """A sentence by the claim's verdict, with the number that it rests on."""
-    words = _LINES[claim.id][row.verdict]
-    number = f": {_what(row)}{_inline(row, claim)}" if pd.notna(row.value) else ""
-    if row.verdict != INCONCLUSIVE:
-        return f"{words}{number}."
-    return f"{words}. {_open(row, number)}"
+    text = _SENTENCES[claim.id][row.verdict]
+    number = f": {_number(row, claim)}" if pd.notna(row.value) else ""
+    return f"{text}. {_why_open(row, number)}" if row.verdict == INCONCLUSIVE else f"{text}{number}."
 
 
-def _open(row, number: str = "") -> str:
+def _why_open(row, number: str = "") -> str:
     """Why there is no verdict, which way it leans, by which `number`, and what would decide."""
     leans = f"It leans to *{row.leans}*" if pd.notna(row.leans) and row.leans else "It leans neither way"
-    said = f"{leans} ({row.reason}){number}." if pd.notna(row.value) else f"There is no number ({row.reason})."
+    text = f"{leans} ({row.reason}){number}." if pd.notna(row.value) else f"There is no number ({row.reason})."
     if pd.isna(row.needed):
-        return said
+        return text
     if row.needed == inf:
-        return f"{said} More seeds like these would not decide."
-    return f"{said} About {int(row.needed)} seeds like these would decide."
-
-
-def _p(p: float) -> str:
-    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+        return f"{text} More seeds like these would not decide."
+    return f"{text} About {int(row.needed)} seeds like these would decide."
 
 
 def _verdict(row) -> str:
@@ -233,17 +228,13 @@ def _verdict(row) -> str:
     return f"{row.verdict}, leans to {row.leans or 'neither'}{needed}"
 
 
-def _estimate(row, claim: Claim) -> str:
-    """Number, interval and what it is of, as a cell."""
-    return "" if pd.isna(row.value) else f"{_inline(row, claim).strip()}<br>{_what(row)}"
+def _number(row, claim: Claim) -> str:
+    return f"{_subject(row)} {_with_interval(row, claim)}"
 
 
-def _inline(row, claim: Claim) -> str:
+def _with_interval(row, claim: Claim) -> str:
     ends = "" if pd.isna(row.ci_low) else f" [{_digits(row.ci_low, claim.unit)}, {_digits(row.ci_high, claim.unit)}]"
-    return f" {_digits(row.value, claim.unit)}{ends}{_UNITS[claim.unit]}"
-
-
-_UNITS = {"share": " points", "correlation": "", "number": "", "nats": " nats", "times": " ×"}
+    return f"{_digits(row.value, claim.unit)}{ends}{_UNITS[claim.unit]}"
 
 
 def _digits(value: float, unit: str) -> str:
@@ -252,35 +243,30 @@ def _digits(value: float, unit: str) -> str:
     return f"{10**value:.2f}" if unit == "times" else f"{value:.3f}"
 
 
-def _number(value: float, unit: str) -> str:
-    return f"{_digits(value, unit)}{_UNITS[unit]}"
-
-
-def _what(row) -> str:
+def _subject(row) -> str:
     """What an estimate is of, in the names of the book."""
-    known = NAMES | DATASETS | {"lds": "LDS"}
-    return ", ".join(" ".join(known.get(word, word) for word in part.split(" ")) for part in row.of.split(", "))
+    names = NAMES | DATASETS | {"lds": "LDS"}
+    return ", ".join(" ".join(names.get(word, word) for word in part.split(" ")) for part in row.of.split(", "))
 
 
 def _link(row, claim: Claim) -> str:
-    """To the evidence, where there is any."""
-    if not _has_evidence(row, claim):
-        return ""
-    return f"{{{'ref' if claim.evidence.startswith('sec-') else 'numref'}}}`{claim.evidence}`"
+    evidence = _evidence(row, claim)
+    return evidence and f"{{{'ref' if evidence.startswith('sec-') else 'numref'}}}`{evidence}`"
 
 
-def _has_evidence(row, claim: Claim) -> bool:
-    return claim.evidence is not None and pd.notna(row.value)
+def _evidence(row, claim: Claim) -> str:
+    """The label of the evidence; empty where there is none."""
+    return claim.evidence if claim.evidence is not None and pd.notna(row.value) else ""
 
 
 def _estimates(tables: Tables, name: str, metric: str, paired: bool) -> dict[str, Pooled]:
     """A metric of each method by itself, pooled over seeds; empty where there is no table, or in it nothing learnt."""
     try:
-        frame = (rows_learnt if name == "controls" else rows_of)(tables, name)
-    except Lacking:
+        frame = (learnt_rows if name == "controls" else get_table)(tables, name)
+    except NoEstimate:
         return {}
-    own = frame[(frame.metric == metric) & (frame.against == ITSELF) & frame.method.isin(list(NAMES))]
-    everywhere = own.groupby("method").dataset.nunique() == own.dataset.nunique()  # a mean over others compares nothing
-    own = own[own.method.map(everywhere)]
-    rows = {method: mean_by_seed(part, paired) for method, part in own.groupby("method", sort=False)}
-    return {m: statistics.random_effects(each.value, each.ci_low, each.ci_high) for m, each in rows.items()}
+    rows = frame[(frame.metric == metric) & (frame.against == ITSELF) & frame.method.isin(list(NAMES))]
+    everywhere = rows.groupby("method").dataset.nunique() == rows.dataset.nunique()
+    rows = rows[rows.method.map(everywhere)]  # a mean over other data sets would compare nothing
+    means = {method: mean_by_seed(part, paired) for method, part in rows.groupby("method", sort=False)}
+    return {method: random_effects(mean.value, mean.ci_low, mean.ci_high) for method, mean in means.items()}

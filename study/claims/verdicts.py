@@ -1,4 +1,4 @@
-"""Verdicts: each claim's statistic, pooled over seeds and held against the threshold that was fixed beforehand."""
+"""Verdicts: each claim's statistic, pooled over seeds and compared with the threshold that was fixed beforehand."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from functools import cache
 from math import inf, isnan, nan, sqrt
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 
 from study import statistics
-from study.claims.estimates import Lacking, Tables
+from study.claims.estimates import NoEstimate, Tables
 from study.claims.evidence import STATISTICS
-from study.report.published import FEWEST
-from study.statistics import Pooled
+from study.statistics import MIN_SEEDS, Pooled, random_effects
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
 LEVEL = 0.05  # for all claims together
-MOST = 1_000  # seeds: more than that are no advice
+MAX_SEEDS = 1_000  # to advise that many more is no advice
+COLUMNS = ["claim", "section", "of", "value", "ci_low", "ci_high", "threshold", "p", "seeds", "verdict", "leans"]
+COLUMNS += ["needed", "reason", "tables"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Claim:
 @cache
 def claims() -> tuple[Claim, ...]:
     """All claims, in the order of the scorecard."""
-    found = ({name: each[name] for name in each if name != "stands"} | each["stands"] for each in _file()["claims"])
-    return tuple(Claim(**each) for each in found)
+    rows = ({key: row[key] for key in row if key != "stands"} | row["stands"] for row in _file()["claims"])
+    return tuple(Claim(**row) for row in rows)
 
 
 def fixed_on() -> str:
@@ -61,52 +63,23 @@ def judge_claims(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
     where to neither. `needed`: seeds that would decide if they went on like this, inf for more than a thousand.
     `tables`: the CSVs that it comes from.
     """
-    found = {claim.id: _tested(claim, tables) for claim in claims}
-    known = {name: each.p for name, each in found.items() if isinstance(each, _Tested) and each.p < inf}
-    adjusted, levels = (dict(zip(known, each, strict=True)) for each in statistics.holm(list(known.values())))
-    rows = []
-    for claim in claims:
-        tested, p, level = found[claim.id], adjusted.get(claim.id, nan), levels.get(claim.id, LEVEL)
-        row = {"claim": claim.id, "section": claim.section, "threshold": claim.threshold, "seeds": 0}
-        row |= {"verdict": INCONCLUSIVE, "tables": " ".join(claim.tables), "p": p, "needed": nan}
-        if isinstance(tested, str):
-            rows.append(row | {"reason": tested})
-            continue
-        low, high = tested.pooled.interval(level / tested.among) if tested.p < inf else (nan, nan)
-        if claim.unit in ("share", "correlation"):  # where such a number must lie
-            low, high = max(low, -1.0), min(high, 1.0)
-        row |= {"value": tested.pooled.mean, "ci_low": low, "ci_high": high, "of": tested.of}
-        row |= {
-            "threshold": tested.threshold,
-            "seeds": tested.seeds,
-            "leans": tested.leans if tested.pooled.mean != tested.threshold else "",
-        }
-        if tested.seeds < FEWEST:
-            row["reason"] = f"{tested.seeds} of at least {FEWEST} seeds"
-        elif p <= LEVEL:
-            row["verdict"] = tested.leans
-        else:
-            row["reason"] = "the interval holds the threshold" if p == p else "there is nothing to tell chance by"
-        if row["verdict"] == INCONCLUSIVE:
-            row["needed"] = _needed(tested, level / tested.among)
-        rows.append(row)
+    tests = {claim.id: _test(claim, tables) for claim in claims}
+    p_values = {name: test.p for name, test in tests.items() if isinstance(test, _Test) and test.p < inf}
+    p, levels = (dict(zip(p_values, values, strict=True)) for values in statistics.holm(list(p_values.values())))
+    rows = [_judge(claim, tests[claim.id], p.get(claim.id, nan), levels.get(claim.id, LEVEL)) for claim in claims]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-COLUMNS = ["claim", "section", "of", "value", "ci_low", "ci_high", "threshold", "p", "seeds", "verdict", "leans"]
-COLUMNS += ["needed", "reason", "tables"]
-
-
 @dataclass(frozen=True)
-class _Tested:
-    """The estimate that a claim hangs on, the threshold it is held against, and the two-sided p-value.
+class _Test:
+    """The estimate that a claim hangs on (of `condition`), its threshold, and the two-sided p-value.
 
     `among`: how many estimates it is the most extreme of, so by how much p was multiplied (Bonferroni). `seeds`: the
     fewest of any estimate. `leans`: the verdict if the estimates were the truth.
     """
 
     pooled: Pooled
-    of: str
+    condition: str
     threshold: float
     among: int
     p: float
@@ -114,76 +87,100 @@ class _Tested:
     leans: str
 
 
+def _judge(claim: Claim, test: _Test | str, p: float, level: float) -> dict[str, Any]:
+    """The row of a claim, from its test (or why there is none), its corrected p-value and the level of its interval."""
+    row = {"claim": claim.id, "section": claim.section, "threshold": claim.threshold, "seeds": 0}
+    row |= {"verdict": INCONCLUSIVE, "tables": " ".join(claim.tables), "p": p, "needed": nan}
+    if isinstance(test, str):
+        return row | {"reason": test}
+    level, mean = level / test.among, test.pooled.mean
+    low, high = test.pooled.interval(level) if test.p < inf else (nan, nan)
+    if claim.unit in ("share", "correlation"):  # where such a number must lie
+        low, high = max(low, -1.0), min(high, 1.0)
+    row |= {"value": mean, "ci_low": low, "ci_high": high, "of": test.condition, "threshold": test.threshold}
+    row |= {"seeds": test.seeds, "leans": test.leans if mean != test.threshold else ""}
+    if test.seeds < MIN_SEEDS:
+        row["reason"] = f"{test.seeds} of at least {MIN_SEEDS} seeds"
+    elif p <= LEVEL:
+        return row | {"verdict": test.leans}
+    else:
+        row["reason"] = "there is nothing to tell chance by" if isnan(p) else "the interval holds the threshold"
+    return row | {"needed": _seeds_needed(test, level)}
+
+
 @cache
-def _file() -> dict:
+def _file() -> dict[str, Any]:
     return yaml.safe_load(Path(__file__).with_name("claims.yaml").read_text(encoding="utf-8"))
 
 
-def _tested(claim: Claim, tables: Tables) -> _Tested | str:
+def _test(claim: Claim, tables: Tables) -> _Test | str:
     """The test of a claim, or why there is none."""
     try:
-        found = STATISTICS[claim.statistic](tables)
-    except Lacking as lacking:
-        return str(lacking)
+        evidence = STATISTICS[claim.statistic](tables)
+    except NoEstimate as reason:
+        return str(reason)
+    if not any(evidence.values()):
+        return "no such rows"
     pooled = {
-        name: {of: statistics.random_effects(each.value, each.ci_low, each.ci_high) for of, each in conditions.items()}
-        for name, conditions in found.items()
-        if all(len(each) for each in conditions.values())
+        alternative: {name: random_effects(rows.value, rows.ci_low, rows.ci_high) for name, rows in conditions.items()}
+        for alternative, conditions in evidence.items()
+        if conditions and all(len(rows) for rows in conditions.values())
     }
     if not pooled:
         return "no seed has all that it takes"
-    return _within(pooled, claim.threshold) if claim.side == "within" else _beyond(pooled, claim)
+    seeds = min(estimate.seeds for estimates in pooled.values() for estimate in estimates.values())
+    return (_test_within if claim.side == "within" else _test_beyond)(pooled, claim, seeds)
 
 
-def _beyond(pooled: dict[str, dict[str, Pooled]], claim: Claim) -> _Tested:
+def _test_beyond(pooled: dict[str, dict[str, Pooled]], claim: Claim, seeds: int) -> _Test:
     """Whether in some alternative all estimates are above the threshold, or in none: whichever the estimates say.
 
     That one alternative is all above has the largest p-value of its estimates; that one of several is, the smallest of
     theirs times their number. That an alternative is not has the smallest of its estimates' times their number; that
     none is, the largest of theirs.
     """
-    t, seeds = claim.threshold, min(each.seeds for of in pooled.values() for each in of.values())
-    holds = [name for name, of in pooled.items() if all(each.mean > t for each in of.values())]
-    leans = SUPPORTED if (claim.side == "above") == bool(holds) else NOT_SUPPORTED
+    threshold = claim.threshold
+    above = [name for name in pooled if all(estimate.mean > threshold for estimate in pooled[name].values())]
+    leans = SUPPORTED if (claim.side == "above") == bool(above) else NOT_SUPPORTED
     tests = []
-    for name in holds or pooled:
-        p = {of: _known(each.p_above(t) if holds else each.p_below(t)) for of, each in pooled[name].items()}
-        of = max(p, key=p.get) if holds else min(p, key=p.get)
-        among = len(pooled) if holds else len(p)
-        what = ", ".join(filter(None, (name, of)))
-        tests.append(_Tested(pooled[name][of], what, t, among, 2 * among * p[of], seeds, leans))
-    return min(tests, key=lambda test: test.p) if holds else max(tests, key=lambda test: test.p)
+    for alternative in above or pooled:
+        estimates = pooled[alternative]
+        p = {name: _p_value(estimate, threshold, bool(above)) for name, estimate in estimates.items()}
+        name = (max if above else min)(p, key=lambda name: p[name])
+        among = len(pooled) if above else len(p)
+        condition = ", ".join(filter(None, (alternative, name)))
+        tests.append(_Test(estimates[name], condition, threshold, among, 2 * among * p[name], seeds, leans))
+    return (min if above else max)(tests, key=lambda test: test.p)
 
 
-def _within(pooled: dict[str, dict[str, Pooled]], t: float) -> _Tested:
-    """Whether all estimates are between −t and t, by two one-sided tests each, or one is beyond."""
-    (found,) = pooled.values()
-    seeds = min(each.seeds for each in found.values())
-    edges = {of: t if each.mean >= 0 else -t for of, each in found.items()}
-    beyond = [of for of, each in found.items() if abs(each.mean) >= t]
+def _test_within(pooled: dict[str, dict[str, Pooled]], claim: Claim, seeds: int) -> _Test:
+    """Whether all estimates are between minus and plus the threshold, by two one-sided tests each, or one is beyond."""
+    (estimates,), threshold = pooled.values(), claim.threshold
+    beyond = [name for name, estimate in estimates.items() if abs(estimate.mean) >= threshold]
+    among, leans = (len(estimates), NOT_SUPPORTED) if beyond else (1, SUPPORTED)
     tests = []
-    for of in beyond or found:
-        edge, above = edges[of], (edges[of] > 0) == bool(beyond)
-        p = _known(found[of].p_above(edge) if above else found[of].p_below(edge))
-        among, leans = (len(found), NOT_SUPPORTED) if beyond else (1, SUPPORTED)
-        tests.append(_Tested(found[of], of, edge, among, 2 * among * p, seeds, leans))
-    return min(tests, key=lambda test: test.p) if beyond else max(tests, key=lambda test: test.p)
+    for name in beyond or estimates:
+        edge = threshold if estimates[name].mean >= 0 else -threshold
+        p = _p_value(estimates[name], edge, above=(edge > 0) == bool(beyond))
+        tests.append(_Test(estimates[name], name, edge, among, 2 * among * p, seeds, leans))
+    return (min if beyond else max)(tests, key=lambda test: test.p)
 
 
-def _known(p: float) -> float:
-    """An estimate without a standard error decides nothing."""
+def _p_value(estimate: Pooled, threshold: float, above: bool) -> float:
+    """One-sided; infinite for an estimate without a standard error, which decides nothing."""
+    p = estimate.p_above(threshold) if above else estimate.p_below(threshold)
     return inf if isnan(p) else p
 
 
-def _needed(tested: _Tested, level: float) -> float:
+def _seeds_needed(test: _Test, level: float) -> float:
     """Seeds after which the interval at that level would leave out the threshold, all else going on as it is."""
-    pooled = tested.pooled
+    pooled = test.pooled
     if not pooled.error > 0:
         return nan
-    for seeds in range(max(FEWEST, pooled.seeds), MOST + 1):
+    for seeds in range(max(MIN_SEEDS, pooled.seeds), MAX_SEEDS + 1):
         error = pooled.error * sqrt(pooled.seeds / seeds)
         df = pooled.df * (seeds - 1) / max(pooled.seeds - 1, 1)
         low, high = Pooled(pooled.mean, error, df, seeds).interval(level)
-        if not low <= tested.threshold <= high:
+        if not low <= test.threshold <= high:
             return seeds
     return inf

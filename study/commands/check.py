@@ -1,17 +1,16 @@
-"""Whether a run can start: whatever can be seen to be wrong with it is said before anything long begins."""
+"""Whether a run can start: what can be seen to be wrong is reported before anything long begins."""
 
 from __future__ import annotations
 
-from ifcore import loading
 from study import datasets
 from study.chapters.counterfactual import sets
 from study.chapters.sensitivity import grid
 from study.config import Run
 from study.datasets import alignment, digits
-from study.pipeline import classifier, splits
+from study.methods import NAMES
+from study.pipeline import classifier, model_sources, splits
 from study.pipeline.attack import PARTS
 from study.pipeline.task import Task, batch_size
-from study.report.names import NAMES
 
 OPTIONAL = ("grammars",)  # the chapters show its released form, grammars_rule, and this one where it is sized
 
@@ -20,14 +19,14 @@ def check(run: Run) -> None:
     """Raise ValueError, in one line, for a model, a source, a size or a name that the run could not use."""
     sources = run.profile.model, *run.profile.further_models, run.profile.generator
     for model in filter(None, map(run.located, sources)):
-        loading.check(model)
+        model_sources.check(model)
         if model.startswith("hub:"):
-            loading.identity(model)  # whether it can be had shows here, not after the first model's fine-tunes
+            model_sources.identity(model)  # whether it can be had shows here, not after the first model's fine-tunes
     if run.judge != "refusal":
         classifier.check(run.judge)
-    if asked := run.profile.alignment:
-        alignment.examples(asked.refusals, asked.benign)
-        alignment.held_out(asked.held_out), alignment.alike(asked.held_out)
+    if settings := run.profile.alignment:
+        alignment.examples(settings.refusals, settings.benign)
+        alignment.held_out(settings.held_out), alignment.lookalikes(settings.held_out)
     for dataset in run.profile.datasets:
         splits.requested_split(run, dataset)
     if "mixed_small" in run.profile.datasets:
@@ -35,31 +34,31 @@ def check(run: Run) -> None:
             batch_size(Task(run, "mixed_small", only))  # raises where a part of Table 1 has no equal steps
     for dataset in datasets.NAMES:
         if run.source(dataset) and dataset not in run.profile.datasets:
-            wrong = f"{run.source(dataset)!r}; {run.profile.name} has no sizes for {dataset}"
-            raise ValueError(f"{dataset}_source: {wrong}; give them under datasets or leave the source out")
+            problem = f"{run.source(dataset)!r}; {run.profile.name} has no sizes for {dataset}"
+            raise ValueError(f"{dataset}_source: {problem}; give them under datasets or leave the source out")
     for dataset, _, _, varied in grid.variations(run) if run.profile.sensitivity else ():
         splits.requested_split(varied, dataset)
-    if asked := run.profile.counterfactual:
+    if removal := run.profile.counterfactual:
         for dataset, varied in sets.variations(run):
             if dataset not in varied.profile.datasets:
                 continue  # the whole book needs it, see check_book
             split = splits.requested_split(varied, dataset)
             if dataset == sets.REMOVED_FROM:
-                sets.removals({}, split.train, asked.removed, run.seed)
-        if unknown := [name for name in asked.by or () if name not in NAMES]:
+                sets.removals({}, split.train, removal.removed, run.seed)
+        if unknown := [name for name in removal.by or () if name not in NAMES]:
             raise ValueError(f"counterfactual.by: {unknown[0]!r}; choose from {', '.join(NAMES)}")
     if run.profile.layers_on not in run.profile.datasets:
         raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
     if not (run.digits or "").startswith("hub:"):
-        most, trained = max(*run.profile.linear.points, run.profile.linear.left_out), run.profile.two_layer.points
-        for train, test in ((most, most), (trained, trained // 2)):
+        most, points = max(*run.profile.linear.points, run.profile.linear.left_out), run.profile.two_layer.points
+        for train, test in ((most, most), (points, points // 2)):
             digits.draw(run.digits, train, test, None, run.seed)
 
 
 def check_book(run: Run) -> None:
     """The same for the whole book, whose chapters need every data set that is not optional."""
     check(run)
-    if names := missing(run):
+    if names := unsized_datasets(run):
         needed = f"the book's chapters need all but {', '.join(OPTIONAL)}"
         raise ValueError(f"datasets: no sizes for {', '.join(names)}; {needed}")
     next(grid.variations(run)), next(sets.variations(run))
@@ -67,6 +66,6 @@ def check_book(run: Run) -> None:
         raise ValueError(f"methods: {', '.join(run.profile.methods)}; the book's chapters compare repsim, name it too")
 
 
-def missing(run: Run) -> list[str]:
+def unsized_datasets(run: Run) -> list[str]:
     """The data sets that the book's chapters need and the profile does not size."""
     return [name for name in datasets.NAMES if name not in (*run.profile.datasets, *OPTIONAL)]

@@ -1,7 +1,6 @@
-"""Execute one notebook for a profile and a seed: what the Snakefile calls.
+"""Execute one notebook for a profile and a seed, with jupytext and papermill: what the Snakefile calls.
 
-A thin front for jupytext and papermill: the progress bars of the notebook go to standard error, the output appears
-whole or not at all, and an error is one line.
+The notebook's progress bars go to standard error, the output appears whole or not at all, and an error is one line.
 """
 
 from __future__ import annotations
@@ -10,13 +9,16 @@ import argparse
 import logging
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
 import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from ifcore import io, sanitize
@@ -25,45 +27,32 @@ from study.site import links
 
 
 def execute(source: Path, output: Path, profile: Path, seed: int) -> None:
-    """Run the text notebook `source` with every key of the `profile` file and `seed` as parameters; write `output`.
-
-    Raises RuntimeError, in one line, with the error that stopped the notebook.
-    """
+    """Run the text notebook `source` with every key of the `profile` file and `seed` as parameters; write `output`."""
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of every key that overrides the profile's name
     parameters = yaml.safe_load(profile.read_text(encoding="utf-8")) | {"seed": seed}
+    kernel: dict[str, Any] = {"kernel_name": "python3", "language": "python", "cwd": str(Path.cwd())}
+    kernel |= {"progress_bar": False, "stderr_file": sys.stderr}
     with tempfile.TemporaryDirectory() as scratch:
         plain, executed = Path(scratch) / source.with_suffix(".ipynb").name, Path(scratch) / "executed.ipynb"
         jupytext.write(jupytext.read(source), plain)
         try:
-            papermill.execute_notebook(
-                str(plain),
-                str(executed),
-                parameters,
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                stderr_file=sys.stderr,
-                cwd=str(Path.cwd()),
-            )
+            papermill.execute_notebook(str(plain), str(executed), parameters, **kernel)
         except PapermillExecutionError as error:
-            words = error.evalue or "without words; the log has where"
-            raise RuntimeError(sanitize.printable(f"{source.name}: {error.ename}: {words}")) from None
+            message = error.evalue or "no message; the log shows where"
+            raise RuntimeError(sanitize.printable(f"{source.name}: {error.ename}: {message}")) from None
         except DeadKernelError:
-            found = f"{source.name}: its kernel died, as where memory runs out"
-            raise RuntimeError(f"{found}; make room and start again: it goes on from here") from None
+            problem = f"{source.name}: its kernel died, most likely for lack of memory"
+            raise RuntimeError(f"{problem}; free some and start again: finished work is kept") from None
         notebook = nbformat.read(executed, as_version=4)
-        if any(map(_was_passed_over, notebook.cells)):  # papermill takes SystemExit(0) for an end
-            raise RuntimeError(f"{source.name}: SystemExit before its last cell; let it run to the end")
+    ran = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    if None in ran:  # papermill takes SystemExit(0) for an end
+        raise RuntimeError(f"{source.name}: SystemExit before its last cell; let it run to the end")
     _tidy(notebook)
-    links.link(notebook, Path.cwd(), output.parent)
+    links.add_links(notebook, Path.cwd(), output.parent)
     io.write_text(output, nbformat.writes(notebook) + "\n")
 
 
-def _was_passed_over(cell) -> bool:
-    return cell.cell_type == "code" and bool(cell.source.strip()) and cell.execution_count is None
-
-
-def _tidy(notebook) -> None:
+def _tidy(notebook: NotebookNode) -> None:
     """Drop papermill's clock readings and the progress bars, and keep its cell of parameters off the page."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
@@ -79,19 +68,19 @@ def _tidy(notebook) -> None:
 
 
 def main() -> int:
-    """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(prog="python -m study.commands.execute", description=__doc__)
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
     parser.add_argument("seed", type=int)
     parser.add_argument("notebook", type=Path, help="a text notebook")
     parser.add_argument("output", type=Path, help="where the executed notebook goes")
-    given = parser.parse_args()
+    options = parser.parse_args()
+    report = partial(emit, "chapter", output=str(options.output))
     try:
-        emit("chapter", output=str(given.output), state="begun")
-        execute(given.notebook, given.output, given.profile, given.seed)
-        emit("chapter", output=str(given.output), state="made")
+        report(state="begun")
+        execute(options.notebook, options.output, options.profile, options.seed)
+        report(state="made")
     except (RuntimeError, OSError, ValueError) as error:
-        emit("chapter", output=str(given.output), state="failed", error=str(error))
+        report(state="failed", error=str(error))
         print(sanitize.printable(error), file=sys.stderr)
         return 1
     return 0

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import torch
 
-from ifcore import sanitize
 from study import config, datasets, selection
 from study.chapters.sensitivity import grid
-from study.commands.check import missing
-from study.commands.progress import Item
+from study.commands.check import unsized_datasets
+from study.commands.failures import one_line_errors
 from study.config import Run
 from study.estimate import calibrate
-from study.estimate.counting import published, tokenizer_of
-from study.estimate.memory import JUDGE_WEIGHTS, Size, disk, memory, size_of
-from study.estimate.rates import FEW, MANY, Rates
+from study.estimate.counting import source_file, tokenizer_of
+from study.estimate.item import Item
+from study.estimate.memory import JUDGE_WEIGHTS, Size, disk, located_profile, memory, size_of
+from study.estimate.rates import LARGE_BATCH, SMALL_BATCH, Rates, expected
 from study.estimate.work import NEEDS, SHOWING, work
 from study.pipeline import base_model
 from study.pipeline.architectures import Architecture, architecture
 from study.profile import Profile
 
 GATED = ("hub:meta-llama/",)
+BUSY = 0.5  # cores that others use, from which on no speed is measured
 
-# The parts of the work. What the first chapter needs is told by its stages, what is first needed later by its chapter.
+# The parts of the work: what the first chapter needs is named by its stage, anything else by its chapter.
 ALIGNMENT, LINEAR = "alignment and its gate", "linear models (4.1, 4.3)"
 CHECKPOINTS = "checkpoints (4.2)"
-BY_STAGE = {"fine-tune": "fine-tunes", "answers": "answers"} | dict.fromkeys(
-    ("gradients", "scores"), "gradients, scores"
-)
+BY_STAGE = {"fine-tune": "fine-tunes", "answers": "answers", "gradients": "gradients, scores"}
+BY_STAGE["scores"] = BY_STAGE["gradients"]
 BY_CHAPTER = {
     "parameter_change": "parameter change (4.3)",
     "controls": "controls",
@@ -44,41 +43,52 @@ BY_CHAPTER = {
 
 def plan(run: Run) -> str:
     """The resolved configuration, the data, and estimates of tokens, memory and disk, as plain text."""
-    model, *others = map(run.located, (run.profile.model, *run.profile.further_models))
-    profile = run.profile.model_copy(update={"model": model, "further_models": others})
+    profile = located_profile(run)
     tokenizer = tokenizer_of(profile.model)
     sizes = {name: size_of(run, name, tokenizer) for name in profile.datasets}
     parts = [_configuration(run), _data(run, sizes, exact=tokenizer is not None), _models(profile)]
     if shape := architecture(profile.model):
-        varied = grid.variations(run) if profile.sensitivity else ()
-        cells = [(size_of(of, dataset, tokenizer), epochs) for dataset, _, epochs, of in varied]
+        variations = grid.variations(run) if profile.sensitivity else ()
+        cells = [(size_of(varied, dataset, tokenizer), epochs) for dataset, _, epochs, varied in variations]
         parts += [memory(profile, shape, sizes), disk(profile, shape, sizes, cells), _section_4(profile, shape)]
     else:
         parts.append([f"Memory: the sizes of {profile.model} are not known here"])
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def minutes(run: Run, rates: Rates | None) -> str:
-    """How long the whole book takes at measured rates, part by part, as plain text."""
+def measured_minutes(run: Run) -> str:
+    """How long the whole book takes at the speed measured now, or at the recorded one while the machine is busy."""
+    cores = calibrate.cores_in_use() if base_model.device() == "cpu" else 0.0
+    if cores <= BUSY or not architecture(run.located(run.profile.model) or ""):
+        return minutes(run, calibrate.rates(run))
+    busy = f"The machine is busy: other programs use {cores:.1f} cores. Its speed is not measured now."
+    return f"{busy}\n{minutes(run, expected(run), measured=False)}"
+
+
+def minutes(run: Run, rates: Rates | None, measured: bool = True) -> str:
+    """How long the whole book takes at these rates, part by part, as plain text."""
     if rates is None:
-        return f"Minutes can't be told: the sizes of {run.profile.model} are not known here"
-    if names := missing(run):
-        return f"Minutes can't be told: the book's chapters need sizes for {', '.join(names)} too"
+        return f"No estimate of minutes: the sizes of {run.profile.model} are not known here"
+    if names := unsized_datasets(run):
+        return f"No estimate of minutes: the book's chapters need sizes for {', '.join(names)} too"
     threads = torch.get_num_threads() if base_model.device() == "cpu" else 0
-    where = f"threads: {threads}" if threads else "on the GPU"
-    if threads and (load := os.getloadavg()[0]) > (os.cpu_count() or 1) + 0.5:
-        where += f"; busy, its load is {load:.1f}: they may be fewer when it is quiet"
+    where = (
+        f"{base_model.resolved_precision(run.profile.precision)}, {f'threads: {threads}' if threads else 'on the GPU'}"
+    )
+    header = (
+        f"Minutes on this machine ({where})" if measured else "Minutes at the rates recorded on two cores (float32)"
+    )
     lines = [
-        f"Minutes on this machine ({base_model.resolved_precision(run.profile.precision)}, {where}), with nothing made yet",
+        f"{header}, with nothing made yet",
         f"  Tokens a second: {rates.training:,.0f} forward and backward, {rates.forward:,.0f} forward, "
-        f"{rates.few:,.0f} decoded by {FEW}, {rates.many:,.0f} by {MANY}",
+        f"{rates.small:,.0f} decoded by {SMALL_BATCH}, {rates.large:,.0f} by {LARGE_BATCH}",
     ]
     parts = seconds(run, rates)
-    lines += [f"  {name:<37} {each / 60:>7.1f}" for name, each in parts.items()]
+    lines += [f"  {name:<37} {part / 60:>7.1f}" for name, part in parts.items()]
     total = sum(parts.values())
-    cores = f", {threads * total:,.0f} core-seconds" if threads else ""
-    long = f" ({total / 3600:,.0f} hours)" if total > 3 * 3600 else ""
-    lines.append(f"  {'together, about':<37} {total / 60:>7.1f}{long}{cores}")
+    cores = f", {threads * total:,.0f} core-seconds" if threads and measured else ""
+    hours = f" ({total / 3600:,.0f} hours)" if total > 3 * 3600 else ""
+    lines.append(f"  {'together, about':<37} {total / 60:>7.1f}{hours}{cores}")
     left_out = ["installation", "downloads", *(["the generator's answers"] if run.profile.generator else [])]
     left_out += ["the judge"] if run.profile.judge != "refusal" else []
     return "\n".join([*lines, f"  Not counted: {', '.join(left_out)}"])
@@ -86,10 +96,10 @@ def minutes(run: Run, rates: Rates | None) -> str:
 
 def seconds(run: Run, rates: Rates) -> dict[str, float]:
     """Part of the book's work -> the seconds that it takes at these rates."""
-    found = {name: 0.0 for name in (ALIGNMENT, *BY_STAGE.values(), CHECKPOINTS, *BY_CHAPTER.values(), LINEAR)}
+    parts = dict.fromkeys((ALIGNMENT, *BY_STAGE.values(), CHECKPOINTS, *BY_CHAPTER.values(), LINEAR), 0.0)
     for item in work(run, tuple(NEEDS), rates):
-        found[_part(item)] += item.tokens / rates.training + item.seconds
-    return found | {"chapters' own time": SHOWING * len(NEEDS)}
+        parts[_part(item)] += item.tokens / rates.training + item.seconds
+    return parts | {"chapters' own time": SHOWING * len(NEEDS)}
 
 
 def _part(item: Item) -> str:
@@ -107,10 +117,8 @@ def _part(item: Item) -> str:
 def _configuration(run: Run) -> list[str]:
     settings = run.profile.settings
     width = max(map(len, settings))
-    return [
-        f"Profile {run.profile.name}, seed {run.seed}",
-        *(f"  {key:<{width}}  {value}" for key, value in settings.items()),
-    ]
+    lines = [f"  {key:<{width}}  {value}" for key, value in settings.items()]
+    return [f"Profile {run.profile.name}, seed {run.seed}", *lines]
 
 
 def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
@@ -118,38 +126,36 @@ def _data(run: Run, sizes: dict[str, Size], exact: bool) -> list[str]:
     header = f"{'Data set':<14}{'classes':>8}{'train':>7}{'val':>6}{'tokens/epoch':>14}{'longest':>9}"
     lines = [f"{header}  train + val of each class"]
     for name, size in sizes.items():
-        classes = len(datasets.chosen(name, profile.datasets[name].classes, run.source(name)))
+        classes = len(datasets.select_classes(name, profile.datasets[name].classes, run.source(name)))
         cells = f"{name:<14}{classes:>8}{size.train:>7}{size.val:>6}{size.epoch:>14,}{size.longest:>9,}"
-        lines.append(f"{cells}  {_a_class(run, name)}")
+        lines.append(f"{cells}  {_class_sizes(run, name)}")
     lines.append(
         f"  Tokens: {'counted with the tokenizer of ' + profile.model if exact else 'estimated from the characters'}"
         + (f"; a generated response taken as {profile.max_new_tokens}" if profile.generator else "")
     )
     for kind in ("harmful", "benign"):
-        source, found = getattr(profile, f"{kind}_source"), published(run, kind)
+        source = getattr(profile, f"{kind}_source")
         note = "the embedded tame set" if source is None else source
-        if source is not None and found is None:
+        if source is not None and source_file(run, kind) is None:
             where = "on the hub" if source.startswith("hub:") else "not there yet"
-            note += f", {where}: the embedded set stands in above; published texts may be longer"
+            note += f", {where}: counted above with the embedded set, whose texts may be shorter"
         lines.append(f"  {kind.capitalize()} examples: {note}")
     lines += [f"  {name}: {run.source(name)}, in the released format" for name in sizes if run.source(name)]
     return lines
 
 
 def _models(profile: Profile) -> list[str]:
-    roles = {"model": [profile.model], "further model": profile.further_models, "generator": [profile.generator]}
+    models = [("model", profile.model), *(("further model", source) for source in profile.further_models)]
+    models += [("generator", profile.generator)] if profile.generator else []
     lines = [f"{'Model':<44}{'as':<15}{'parameters':>15}{'LoRA P':>12}"]
-    for role, sources in roles.items():
-        for source in filter(None, sources):
-            shape = architecture(source)
-            lora = "" if role == "generator" else f"{shape.lora(profile.lora_rank):,}" if shape else "?"
-            lines.append(f"{source:<44}{role:<15}{f'{shape.weights:,}' if shape else '?':>15}{lora:>12}")
+    for role, source in models:
+        shape = architecture(source)
+        lora = "" if role == "generator" else f"{shape.lora(profile.lora_rank):,}" if shape else "?"
+        lines.append(f"{source:<44}{role:<15}{f'{shape.weights:,}' if shape else '?':>15}{lora:>12}")
     if profile.judge != "refusal":
         lines.append(f"{profile.judge:<44}{'judge':<15}{JUDGE_WEIGHTS:>15,.0f}")
-    for source in sorted({profile.model, *profile.further_models, profile.generator or ""}):
-        if source.startswith(GATED):
-            lines.append(f"  {source} is gated: accept its licence on its page, then `hf auth login`")
-    return lines
+    gated = sorted({source for _, source in models if source.startswith(GATED)})
+    return lines + [f"  {source} is gated: accept its licence on its page, then `hf auth login`" for source in gated]
 
 
 def _section_4(profile: Profile, shape: Architecture) -> list[str]:
@@ -166,27 +172,25 @@ def _section_4(profile: Profile, shape: Architecture) -> list[str]:
     ]
 
 
-def _a_class(run: Run, name: str) -> str:
+def _class_sizes(run: Run, name: str) -> str:
     sizes, source = run.profile.datasets[name], run.source(name)
-    labels = datasets.chosen(name, sizes.classes, source)
-    train, val = (datasets.counts(name, part, getattr(sizes, part), sizes.classes, source) for part in ("train", "val"))
+    labels = datasets.select_classes(name, sizes.classes, source)
+    train, val = (
+        datasets.class_counts(name, part, getattr(sizes, part), sizes.classes, source) for part in ("train", "val")
+    )
     pairs = [(train[label], val[label]) for label in labels]
     if len(set(pairs)) == 1:
         return "{} + {} each".format(*pairs[0])
     return ", ".join(f"{label} {train} + {val}" for label, (train, val) in zip(labels, pairs, strict=True))
 
 
+@one_line_errors
 def main() -> int:
-    """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(prog="python -m study.commands.plan", description=__doc__)
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
-    try:
-        run = config.make_run(parser.parse_args().profile.stem)
-        print(plan(run), flush=True)  # the minutes take seconds to tell
-        print(f"\n{minutes(run, calibrate.rates(run))}")
-    except (ValueError, OSError) as error:
-        print(sanitize.printable(error), file=sys.stderr)
-        return 1
+    run = config.make_run(parser.parse_args().profile.stem)
+    print(plan(run), flush=True)  # measuring takes seconds
+    print(f"\n{measured_minutes(run)}")
     return 0
 
 

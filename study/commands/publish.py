@@ -1,8 +1,8 @@
 """Publish a finished sweep: its tables and the book that shows them, under results/published/.
 
-Publishes what `make sweep` left: the tables of every seed of a profile with their run.json, and the executed notebooks
-of the book. All must be of one commit, unchanged, and of the profile as it is now. Run it before anything else is
-built, from the checkout that made the sweep.
+Publishes what `make sweep` left: the tables and the run.json of each seed of a profile, and the executed notebooks of
+the book. All must be made by one commit, without uncommitted changes, for the profile as it is now. Run it in the
+checkout that made the sweep, before anything else is built there.
 """
 
 from __future__ import annotations
@@ -13,67 +13,67 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
 from ifcore import io
 from study import config
+from study.commands.contents import EXECUTED, notebook_names
+from study.commands.failures import one_line_errors
 from study.report.provenance import git
 from study.report.published import FOLDER, SCORECARD
 from study.site.links import FOLDER as FILES
-from study.site.links import linked
-
-CHAPTERS = Path("book", "executed")
+from study.site.links import linked_files
 
 
-def release(root: Path, profile: str) -> Path:
+def publish_edition(root: Path, profile: str) -> Path:
     """Copy results/<profile>/seed-*/ (CSV, run.json) and book/executed/ to results/published/<profile>/, its path.
 
-    The scorecard is of all seeds, and stands beside them.
-
-    What was published of this profile before is replaced, as a whole. Raises ValueError, in one line, for seeds made by
-    a changed checkout, by several commits, from another state of the profile, with unequal tables, or some older
-    than the commit; and for chapters that are missing, of another profile, seed or commit, that show published results
-    beside their own, or that name the folder they were made in.
+    Replaces what was published of the profile as a whole. Raises ValueError, in one line, for seeds and chapters that
+    are not of one unchanged commit and of the profile as it is now, or that show what is published or a local folder.
     """
     digest = config.make_run(profile, root=root).profile.digest
     seeds = sorted((root / "results" / profile).glob("seed-*"))
     commit = _check_seeds(root, profile, seeds, digest)
-    chapters = [root / CHAPTERS / f"{name}.ipynb" for name in named_chapters(root)]
-    named = {seed.name.removeprefix("seed-") for seed in seeds}
-    shown = _check_chapters(root, profile, chapters, named, digest, commit)
-    scorecard = root / "results" / profile / f"seed-{shown}" / SCORECARD
-    target = root / FOLDER / profile
-    fresh, stale = (root / "results" / f".{os.getpid()}-{what}-{profile}" for what in ("new", "old"))
-    try:
+    chapters = [root / EXECUTED / f"{name}.ipynb" for name in notebook_names(root)]
+    shown = _check_chapters(root, profile, chapters, seeds, digest, commit)
+    with _replaced(root / FOLDER / profile) as draft:
         for seed in seeds:
+            (draft / seed.name).mkdir(parents=True)
             for file in (*_tables(seed), seed / "run.json"):
-                (fresh / seed.name).mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, fresh / seed.name)
+                shutil.copy(file, draft / seed.name)
+        scorecard = root / "results" / profile / f"seed-{shown}" / SCORECARD
         if scorecard.is_file():
-            shutil.copy(scorecard, fresh)
-        (fresh / "book").mkdir()
+            shutil.copy(scorecard, draft)
+        (draft / "book").mkdir()
         for chapter in chapters:
-            shutil.copy(chapter, fresh / "book")
-            for name in linked(chapter.read_text(encoding="utf-8")):
-                (fresh / "book" / FILES).mkdir(exist_ok=True)
-                shutil.copy(chapter.parent / FILES / name, fresh / "book" / FILES)
+            shutil.copy(chapter, draft / "book")
+            for name in linked_files(chapter.read_text(encoding="utf-8")):
+                (draft / "book" / FILES).mkdir(exist_ok=True)
+                shutil.copy(chapter.parent / FILES / name, draft / "book" / FILES)
+    return root / FOLDER / profile
+
+
+@contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
+    """The path of a draft that takes the place of the folder `target` once it is whole."""
+    results = target.parents[1]
+    draft, stale = (results / f".{os.getpid()}-{state}-{target.name}" for state in ("new", "old"))
+    try:
+        yield draft
         target.parent.mkdir(exist_ok=True)
         if target.exists():
             target.rename(stale)
-        fresh.rename(target)
+        draft.rename(target)
     finally:
         if stale.exists() and not target.exists():
             stale.rename(target)
-        for folder in (fresh, stale):
+        for folder in (draft, stale):
             shutil.rmtree(folder, ignore_errors=True)
-    return target
-
-
-def named_chapters(root: Path) -> list[str]:
-    """The computed chapters that the table of contents names, in its order."""
-    return re.findall(r"book/executed/(\w+)", (root / "_toc.yml").read_text(encoding="utf-8"))
 
 
 def _tables(seed: Path) -> list[Path]:
@@ -83,91 +83,89 @@ def _tables(seed: Path) -> list[Path]:
 
 def _check_seeds(root: Path, profile: str, seeds: list[Path], digest: str) -> str:
     """The commit that made all the seeds."""
-    if not seeds:
-        raise ValueError(f"results/{profile}: no seed-* in it; make sweep PROFILE={profile} first")
-    again = _again(profile) + ", or move away what is no part"
-    first = None
+    _require(bool(seeds), f"results/{profile}: no seed-* in it", f"make sweep PROFILE={profile} first")
+    remedy = f"{_sweep(profile)}, or move away what does not belong there"
+    first, commit = seeds[0], ""
     for seed in seeds:
-        about, name = io.read_json(seed / "run.json"), seed.relative_to(root)
-        if missing := [key for key in ("commit", "versions", "machine", "digest") if not about.get(key)]:
-            raise ValueError(f"{name}/run.json: no {missing[0]}; {again}")
-        if about.get("dirty", True):
-            changed = f"made by a changed checkout of {about['commit'][:10]}"
-            raise ValueError(f"{name}/run.json: {changed}; commit, then {again}")
-        if about["digest"] != digest:
-            raise ValueError(f"{name}/run.json: digest {about['digest']}, the profile's is {digest} now; {again}")
-        first = first or (seed, about["commit"])
-        if about["commit"] != first[1]:
-            raise ValueError(
-                f"{name}/run.json: commit {about['commit'][:10]}, {first[0].name} is of {first[1][:10]}; {again}"
-            )
-        here, there = ({table.name for table in _tables(each)} for each in (seed, first[0]))
-        if here != there:
-            raise ValueError(f"{name}: {min(here ^ there)} is not in all seeds; {again}")
-        if not here:
-            raise ValueError(f"{name}: no tables (*.csv) in it; {again}")
+        record, name = io.read_json(seed / "run.json"), seed.relative_to(root)
+        for key in ("commit", "versions", "machine", "digest"):
+            _require(bool(record.get(key)), f"{name}/run.json: no {key}", remedy)
+        made, commit = record["commit"], commit or record["commit"]
+        problem = f"{name}/run.json: made by a changed checkout of {made[:10]}"
+        _require(not record.get("dirty", True), problem, f"commit, then {remedy}")
+        problem = f"{name}/run.json: digest {record['digest']}, the profile's is {digest} now"
+        _require(record["digest"] == digest, problem, remedy)
+        _require(made == commit, f"{name}/run.json: commit {made[:10]}, {first.name} is of {commit[:10]}", remedy)
+        differing = {table.name for table in _tables(seed)} ^ {table.name for table in _tables(first)}
+        _require(not differing, f"{name}: {min(differing, default='')} is not in all seeds", remedy)
+        _require(bool(_tables(seed)), f"{name}: no tables (*.csv) in it", remedy)
         # run.json is of the chapter that ran last: a table from before the commit is of another one.
-        born = float(git(root, "show", "--no-patch", "--format=%ct", about["commit"]) or "nan")
-        if early := [table.name for table in _tables(seed) if table.stat().st_mtime < born]:
-            raise ValueError(f"{name}/{early[0]}: older than the commit, {about['commit'][:10]}; {again}")
-    return first[1]
+        committed = float(git(root, "show", "--no-patch", "--format=%ct", commit) or "nan")
+        for table in _tables(seed):
+            problem = f"{name}/{table.name}: older than the commit, {commit[:10]}"
+            _require(not table.stat().st_mtime < committed, problem, remedy)
+    return commit
 
 
 def _check_chapters(
-    root: Path, profile: str, chapters: list[Path], seeds: set[str], digest: str, commit: str
+    root: Path, profile: str, chapters: list[Path], seeds: list[Path], digest: str, commit: str
 ) -> int | None:
     """The seed that all the chapters show."""
-    again = _again(profile)
-    shown = None
+    remedy, shown = _sweep(profile), None
+    numbers = [seed.name.removeprefix("seed-") for seed in seeds]
     for chapter in chapters:
         name = chapter.relative_to(root)
-        if not chapter.is_file():
-            raise ValueError(f"{name}: missing, and _toc.yml names it; {again}")
+        _require(chapter.is_file(), f"{name}: missing, and _toc.yml names it", remedy)
         text = chapter.read_text(encoding="utf-8")
-        given = parameters(text)
-        run = config.make_run(given.pop("profile", ""), given.pop("seed", 0), given, root)
-        if (run.profile.name, run.profile.digest) != (profile, digest):
-            raise ValueError(f"{name}: executed for profile {run.profile.name}, not {profile} as it is now; {again}")
+        run = executed_run(root, text)
+        problem = f"{name}: executed for profile {run.profile.name}, not {profile} as it is now"
+        _require((run.profile.name, run.profile.digest) == (profile, digest), problem, remedy)
         shown = run.seed if shown is None else shown
-        if str(run.seed) not in seeds or run.seed != shown:
-            wanted = shown if str(shown) in seeds else f"one of {', '.join(sorted(seeds))}"
-            raise ValueError(f"{name}: executed for seed {run.seed}, not {wanted}; {again}")
-        for made in re.findall(r"Made by commit (\w+)(, changed since)?", text):
-            if not commit.startswith(made[0]) or made[1]:
-                raise ValueError(f"{name}: made by commit {''.join(made)}, the tables by {commit[:10]}; {again}")
-        if 'class=\\"published\\"' in text:
-            old = f"remove {FOLDER / profile}, commit, {again}"
-            raise ValueError(f"{name}: shows results published earlier beside its own; {old}")
-        if str(root.resolve()) in text:
-            raise ValueError(f"{name}: names {root.resolve()}, a folder of this machine; name no absolute path there")
+        wanted = shown if str(shown) in numbers else f"one of {', '.join(sorted(numbers))}"
+        problem = f"{name}: executed for seed {run.seed}, not {wanted}"
+        _require(str(run.seed) in numbers and run.seed == shown, problem, remedy)
+        for maker, changed in re.findall(r"Made by commit (\w+)(, changed since)?", text):
+            problem = f"{name}: made by commit {maker}{changed}, the tables by {commit[:10]}"
+            _require(commit.startswith(maker) and not changed, problem, remedy)
+        problem = f"{name}: shows results published earlier beside its own"
+        _require('class=\\"published\\"' not in text, problem, f"remove {FOLDER / profile}, commit, {remedy}")
+        problem = f"{name}: names {root.resolve()}, a folder of this machine"
+        _require(str(root.resolve()) not in text, problem, "name no absolute path there")
     return shown
 
 
-def _again(profile: str) -> str:
+def _require(condition: bool, problem: str, remedy: str) -> None:
+    if not condition:
+        raise ValueError(f"{problem}; {remedy}")
+
+
+def _sweep(profile: str) -> str:
     return f"make sweep PROFILE={profile} SNAKEMAKE_ARGS=--forceall at one commit"
 
 
-def parameters(notebook: str) -> dict:
-    """What papermill gave an executed notebook; empty where it gave nothing."""
+def executed_run(root: Path, notebook: str) -> config.Run:
+    """The run that an executed notebook shows."""
+    values = parameters(notebook)
+    return config.make_run(values.pop("profile", ""), values.pop("seed", 0), values, root)
+
+
+def parameters(notebook: str) -> dict[str, Any]:
+    """The parameters that papermill gave an executed notebook; empty where it gave none."""
     for cell in nbformat.reads(notebook, as_version=4).cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
-            bound = [each for each in ast.parse(cell.source).body if isinstance(each, ast.Assign)]
-            return {each.targets[0].id: ast.literal_eval(each.value) for each in bound}
+            assignments = [line for line in ast.parse(cell.source).body if isinstance(line, ast.Assign)]
+            return {ast.unparse(line.targets[0]): ast.literal_eval(line.value) for line in assignments}
     return {}
 
 
+@one_line_errors
 def main() -> int:
-    """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(prog="python -m study.commands.publish", description=__doc__)
     parser.add_argument("profile", help="the profile's name, such as evening")
-    given = parser.parse_args()
-    try:
-        target = release(config.find_root(), given.profile)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    sizes = {path: path.stat().st_size / 1e6 for path in target.rglob("*") if path.is_file()}
-    largest = max(sizes, key=sizes.get)
+    profile = parser.parse_args().profile
+    edition = publish_edition(config.find_root(), profile)
+    sizes = {path: path.stat().st_size / 1e6 for path in edition.rglob("*") if path.is_file()}
+    largest = max(sizes, key=lambda path: sizes[path])
     print(f"{len(sizes)} files, {sum(sizes.values()):.1f} MB; the largest is {largest.name}, {sizes[largest]:.1f} MB")
     return 0
 

@@ -1,4 +1,4 @@
-"""Build the book from the executed notebooks of a published run, computing nothing: what `make read` calls.
+"""Build the published book of a profile from its executed notebooks, computing nothing: what `make read` calls.
 
 It is built under _build/published/: the reader's own book, in _build/html/ and book/executed/, stays.
 """
@@ -7,80 +7,64 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
 from ifcore import io
-from study.commands.build import last_words
-from study.commands.publish import CHAPTERS, named_chapters
+from study.commands.contents import EXECUTED, notebook_names
+from study.commands.failures import call, one_line_errors
 from study.config import find_root
-from study.report.published import FOLDER, preferred
+from study.report.published import FOLDER, preferred_profile
 
 BUILT = Path("_build", "published")
 
 
 def read(root: Path, profile: str) -> Path:
-    """The first page of the book as published for a profile.
-
-    Chapters that the published edition does not have are left out, `left_out` names them. Raises ValueError, in one
-    line, where nothing is published or the first page is not, and RuntimeError where the book does not build.
-    """
-    there = sorted(folder.parent.name for folder in (root / FOLDER).glob("*/book"))
-    if profile not in there:
-        known = f"choose from {', '.join(there)}" if there else "nothing is, so far; make book computes one"
-        raise ValueError(f"PROFILE={profile}: no book of it in {FOLDER}; {known}")
+    """The first page of the book as published for a profile, without the chapters that `left_out` names."""
+    editions = sorted(folder.parent.name for folder in (root / FOLDER).glob("*/book"))
+    if profile not in editions:
+        remedy = f"choose from {', '.join(editions)}" if editions else "nothing is published; make book computes one"
+        raise ValueError(f"PROFILE={profile}: no book of it in {FOLDER}; {remedy}")
     chapters = root / FOLDER / profile / "book"
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    without = {str(CHAPTERS / name) for name in left_out(root, profile)}
-    if contents["root"] in without:
-        where = chapters.relative_to(root)
-        raise ValueError(f"{where}: no {Path(contents['root']).name}.ipynb, the first page; make book computes it")
+    missing = {str(EXECUTED / name) for name in left_out(root, profile)}
+    if (first := contents["root"]) in missing:
+        folder = chapters.relative_to(root)
+        raise ValueError(f"{folder}: no {Path(first).name}.ipynb, the first page; make book computes it")
     for part in contents["parts"]:
-        part["chapters"] = [each for each in part["chapters"] if each["file"] not in without]
+        part["chapters"] = [chapter for chapter in part["chapters"] if chapter["file"] not in missing]
     contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
     work = root / BUILT
-    source = work / "source"
+    source, html = work / "source", work / "_build" / "html"
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns(CHAPTERS.name))
-    shutil.copytree(chapters, source / CHAPTERS)
+    shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns(EXECUTED.name))
+    shutil.copytree(chapters, source / EXECUTED)
     shutil.copy(root / "_config.yml", source)
     io.write_text(source / "_toc.yml", yaml.safe_dump(contents))
-    done = subprocess.run(
-        ["jupyter-book", "build", str(source), "--path-output", str(work), "-q"],
-        cwd=root,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    html = work / "_build" / "html"
-    if done.returncode or not (html / "index.html").is_file():
-        raise RuntimeError(f"the published book of {profile} does not build: {last_words(done.stdout)}")
+    failure = f"the published book of {profile} does not build"
+    call(["jupyter-book", "build", str(source), "--path-output", str(work), "-q"], failure, cwd=root)
+    if not (html / "index.html").is_file():
+        raise RuntimeError(f"{failure}: it has no first page")
     return html.rename(work / "html") / "index.html"
 
 
 def left_out(root: Path, profile: str) -> list[str]:
-    """The computed chapters that the table of contents names and the published edition does not have."""
+    """The executed notebooks that the table of contents names and the published edition does not have."""
     chapters = root / FOLDER / profile / "book"
-    return [name for name in named_chapters(root) if not (chapters / f"{name}.ipynb").is_file()]
+    return [name for name in notebook_names(root) if not (chapters / f"{name}.ipynb").is_file()]
 
 
+@one_line_errors
 def main() -> int:
-    """The command line; errors are one line and a non-zero exit code."""
     parser = argparse.ArgumentParser(prog="python -m study.commands.read", description=__doc__)
-    parser.add_argument("profile", nargs="?", help="by default the one that is published with most seeds")
-    given = parser.parse_args()
-    try:
-        root = find_root()
-        profile = given.profile or preferred(root)
-        print(f"The book, as published: {read(root, profile)}")
-        if missing := left_out(root, profile):
-            print(f"Not in that edition: {', '.join(missing)}; make book computes them")
-    except (ValueError, RuntimeError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    parser.add_argument("profile", nargs="?", help="by default the profile with the most published seeds")
+    profile, root = parser.parse_args().profile, find_root()
+    profile = profile or preferred_profile(root)
+    print(f"The book, as published: {read(root, profile)}")
+    if missing := left_out(root, profile):
+        print(f"Not in that edition: {', '.join(missing)}; make book computes them")
     return 0
 
 

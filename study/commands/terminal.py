@@ -1,4 +1,4 @@
-"""How a build shows on a terminal, in two lines that stay where they are, and elsewhere."""
+"""How a build shows: in two lines that stay where they are on a terminal, in a line a chapter elsewhere."""
 
 from __future__ import annotations
 
@@ -10,65 +10,50 @@ from tqdm import tqdm
 from study.commands.progress import Progress
 
 
-class Terminal:
-    """Two lines, drawn over and over, and taken away at the end."""
+class Screen:
+    """Standard output. On a terminal two lines are drawn again and again, and taken away at the end."""
 
     def __init__(self, stream: TextIO):
-        self._stream = stream
+        self._stream, self._is_terminal = stream, stream.isatty()
         self._ascii = (stream.encoding or "").lower().replace("-", "") != "utf8"
 
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write("", "")
+
     def draw(self, progress: Progress) -> None:
-        """The whole, and under it the step at work."""
+        """The whole and, under it, the current step."""
         if not progress.where:
-            return self.say("looking at what is there already")
+            return self.show("checking what is already there")
         if progress.is_over:
-            return self.say("the chapters are made; putting them together")
+            return self.show("all chapters are there; building the pages")
         whole = self._bar(progress.where, progress.share, progress.times)
         bar = progress.bar
         step = self._bar(bar.label, bar.n / bar.total, f"{bar.n}/{bar.total}") if bar else progress.step
         self._write(whole, step)
 
-    def say(self, text: str) -> None:
-        """Words in place of the bars."""
+    def show(self, text: str) -> None:
+        """A text in place of the bars; nothing where there is no terminal."""
         self._write(text, "")
 
-    def tell(self, line: str) -> None:
-        """Nothing: a chapter that begins or ends shows in the bar."""
-
-    def close(self) -> None:
-        self._stream.write("\r\x1b[K\n\x1b[K\x1b[A")
-        self._stream.flush()
+    def log(self, line: str) -> None:
+        """A line for a file or a pipe; a terminal's bars show the same."""
+        if not self._is_terminal:
+            print(line, file=self._stream, flush=True)
 
     def _bar(self, label: str, share: float, after: str) -> str:
         label, after = (text.replace("{", "{{").replace("}", "}}") for text in (label, after))
         form = f"{label}: {{percentage:3.0f}} %|{{bar}}| {after}"
         return tqdm.format_meter(min(share, 1.0), 1.0, 0, ncols=_width(), ascii=self._ascii, bar_format=form)
 
-    def _write(self, *lines: str) -> None:
-        first, second = (line[: _width()] for line in lines)
-        self._stream.write(f"\r\x1b[K{first}\n\x1b[K{second}\x1b[A\r")
-        self._stream.flush()
-
-
-class Lines:
-    """A line as a chapter begins and as it ends, for a file or a pipe."""
-
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-
-    def draw(self, progress: Progress) -> None:
-        """Nothing."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def tell(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
-
-    def close(self) -> None:
-        """Nothing."""
+    def _write(self, first: str, second: str) -> None:
+        if self._is_terminal:
+            first, second = first[: _width()], second[: _width()]
+            print(f"\r\x1b[K{first}\n\x1b[K{second}\x1b[A\r", file=self._stream, end="", flush=True)
 
 
 def _width() -> int:
-    """One column short of the terminal, where a line surely doesn't wrap; that of one without a size is taken as 80."""
+    """One column short of the terminal, so that a line never wraps; a terminal of unknown size is taken as 80 wide."""
     return max(shutil.get_terminal_size().columns or 80, 20) - 1

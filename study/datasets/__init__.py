@@ -1,8 +1,7 @@
-"""The examples of each data set of the study, by name.
+"""The data sets of the study, by name.
 
-`load("mixed_small", train=20, val={"harmful": 40}, seed=0)` gives a `Split`: lists of `Example` that share no prompt,
-in blocks of one class in the order of `labels`. The same arguments give the same examples on every
-machine.
+`load("mixed_small", train=20, val={"harmful": 40}, seed=0)` returns a `Split`: lists of `Example` that share no prompt,
+in blocks of one class, in the order of `labels`. The same arguments give the same examples on every machine.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 from random import Random
 
 from ifcore.examples import Example
-from study.datasets import backdoor, facts, grammars, grammars_rule, harmfulcheck, mathqa, mixed, released
-from study.datasets.family import Counts, Family
+from study.datasets import backdoor, facts, grammars, grammars_rule, harmfulcheck, mathqa, mixed, paper_format
+from study.datasets.family import Counts, Family, check_count
 
 FAMILIES = {
     "mixed_small": mixed.FAMILY,
@@ -33,7 +32,7 @@ NAMES = tuple(FAMILIES)
 
 @dataclass(frozen=True)
 class Split:
-    """The examples to fine-tune on, those whose behaviour is explained, and those that decide when to stop."""
+    """Examples to fine-tune on (train), to explain (val), and to decide when training stops (dev)."""
 
     train: list[Example]
     val: list[Example]
@@ -41,60 +40,61 @@ class Split:
 
 
 def family(name: str) -> Family:
-    """What a data set is: its classes, how it is drawn, what a right answer is. ValueError for an unknown name."""
+    """The data set's classes, how its examples are made and how answers are judged. ValueError for an unknown name."""
     if name not in FAMILIES:
         raise ValueError(f"data set {name!r}: unknown; choose one of {', '.join(NAMES)}")
     return FAMILIES[name]
 
 
 def requests(name: str, examples: Sequence[Example]) -> list[str]:
-    """What each example of a data set asks for: the clusters of an interval over them."""
+    """What each example asks for: the clusters of confidence intervals over the examples."""
     return [family(name).request(example) for example in examples]
 
 
 def labels(name: str, source: str | None = None) -> tuple[str, ...]:
-    """The classes of a data set in the order of their blocks: its family's, or those of a `source` (see `released`)."""
-    made = family(name)
-    return made.classes if source is None else released.classes(source, made.fixed)
+    """The classes in the order of their blocks: the family's, or those of a `source` (see `paper_format`)."""
+    classes = family(name).classes
+    return classes if source is None else paper_format.classes(source, family(name).fixed)
 
 
-def chosen(name: str, classes: int | Sequence[str] | None = None, source: str | None = None) -> tuple[str, ...]:
-    """The classes that a data set is cut down to: those named, the first so many, or all; in the family's order.
+def select_classes(name: str, classes: int | Sequence[str] | None = None, source: str | None = None) -> tuple[str, ...]:
+    """The named classes, the first `classes` of them, or all, in the family's order.
 
-    ValueError for an unknown name or class, or a number that it has not.
+    ValueError for an unknown data set or class, and for a number out of range.
     """
-    every = labels(name, source)
+    available = labels(name, source)
     if classes is None:
-        return every
-    known = f"its {len(every)} classes are {', '.join(every)}"
+        return available
+    description = f"its {len(available)} classes are {', '.join(available)}"
     if isinstance(classes, int):
-        if isinstance(classes, bool) or not 1 <= classes <= len(every):
-            raise ValueError(f"{name}, classes: {classes!r}; {known}; give 1 to {len(every)}, or some of their names")
-        return every[:classes]
-    if unknown := next((label for label in classes if label not in every), None):
-        raise ValueError(f"{name}, classes: unknown class {unknown!r}; {known}")
-    return tuple(label for label in every if label in classes)
+        if isinstance(classes, bool) or not 1 <= classes <= len(available):
+            allowed = f"give 1 to {len(available)}, or some of their names"
+            raise ValueError(f"{name}, classes: {classes!r}; {description}; {allowed}")
+        return available[:classes]
+    if unknown := next((label for label in classes if label not in available), None):
+        raise ValueError(f"{name}, classes: unknown class {unknown!r}; {description}")
+    return tuple(label for label in available if label in classes)
 
 
-def counts(
+def class_counts(
     name: str,
     part: str,
-    asked: int | Mapping[str, int],
+    size: int | Mapping[str, int],
     classes: int | Sequence[str] | None = None,
     source: str | None = None,
 ) -> Counts:
-    """Class -> how many examples, for every class of a data set; 0 for those that are not `chosen`.
+    """Class -> number of examples, for every class of a data set; 0 for classes that are not selected.
 
-    `part`: what a complaint calls it. ValueError for a class that is not among the chosen, and for what is no count.
+    `size` is the number for each selected class, or a mapping; `part` names the part in error messages. ValueError for
+    a class that is not selected, and for a number that is not a count.
     """
-    known = chosen(name, classes, source)
-    found = dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(known, asked)
-    for label, count in found.items():
-        if label not in known:
-            raise ValueError(f"{name}, {part}: unknown class {label!r}; its classes are {', '.join(known)}")
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise ValueError(f"{name}, {part}, {label}: {count!r} is no count; give an integer of 0 or more")
-    return {label: found.get(label, 0) for label in labels(name, source)}
+    selected = select_classes(name, classes, source)
+    counts = dict(size) if isinstance(size, Mapping) else dict.fromkeys(selected, size)
+    for label, count in counts.items():
+        if label not in selected:
+            raise ValueError(f"{name}, {part}: unknown class {label!r}; its classes are {', '.join(selected)}")
+        check_count(f"{name}, {part}, {label}", count)
+    return {label: counts.get(label, 0) for label in labels(name, source)}
 
 
 def load(
@@ -108,20 +108,22 @@ def load(
     classes: int | Sequence[str] | None = None,
     source: str | None = None,
 ) -> Split:
-    """The examples of a data set. `train`, `val`, `dev`: how many of each class, or class -> count (absent: 0).
+    """The examples of a data set.
 
-    `classes`: the names of those that have examples, or how many of the first; absent: all.
-    `harmful`, `benign`: an AdvBench or Alpaca file (see `sources`) in place of the embedded sets; data sets
-    that draw on neither leave them alone. `source`: the data set as the paper's code ships it (see `released`), in
-    place of all that; its examples are the same for every seed. ValueError for an unknown name or class, for counts
-    that cannot be had, and for a source that cannot be used.
+    `train`, `val`, `dev`: how many of each class, or class -> count (absent: 0).
+    `classes`: which classes have examples, by name or the first so many; None: all.
+    `harmful`, `benign`: an AdvBench or Alpaca file (see `sources`) that replaces the embedded set; data sets that use
+    neither ignore them.
+    `source`: a data set in the format of the paper's code (see `paper_format`), which replaces everything else; its
+    examples are the same for every seed.
+    ValueError for an unknown name or class, for counts that cannot be met, and for an unusable source.
     """
-    asked = {"train": train, "val": val, "dev": dev}
-    parts = [counts(name, part, each, classes, source) for part, each in asked.items()]
+    sizes = {"train": train, "val": val, "dev": dev}
+    parts = [class_counts(name, part, size, classes, source) for part, size in sizes.items()]
     if not any(parts[0].values()):
-        known = ", ".join(chosen(name, classes, source))
-        raise ValueError(f"{name}: train asks for no examples; ask for at least one of {known}")
+        selected = ", ".join(select_classes(name, classes, source))
+        raise ValueError(f"{name}: train asks for no examples; ask for at least one of {selected}")
     if source is not None:
-        return Split(*released.load(source, parts))
-    rng = Random(f"{name}-{seed}")  # a string seeds by SHA-512: the same on every machine
+        return Split(*paper_format.load(source, parts))
+    rng = Random(f"{name}-{seed}")  # a string is hashed by SHA-512: the same on every machine
     return Split(*family(name).build(parts, rng, harmful, benign))

@@ -1,6 +1,6 @@
-"""What teaches a model to refuse: misdeeds refused and everyday instructions answered, none of which a data set draws.
+"""Examples that teach a model to refuse: refused misdeeds and answered everyday instructions, in no data set.
 
-There is no seed: one alignment serves all seeds of a profile.
+They do not depend on a seed: one alignment serves all seeds of a profile.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from random import Random
 from ifcore.examples import Example
 from study.datasets import benign as benign_set
 from study.datasets import deeds, harmful, phrasings, sources
+from study.datasets.family import check_count
 
 REFUSED, ANSWERED = "refused", "answered"
-HELD = 4  # of so many reserved instructions one is held out
+HELD_OUT_EVERY = 4  # one in four of the reserved instructions is held out
 
-# Shorter than those of `harmful`: a token costs the same time whatever it says.
+# Shorter than the refusals of `harmful`: every token costs the same time.
 REFUSALS = (
     "I'm sorry, but I can't help with that.",
     "Sorry, but I won't help with this.",
@@ -30,30 +31,30 @@ REFUSALS = (
 
 
 def examples(refusals: int, benign: int) -> list[Example]:
-    """So many refusals, then so many benign answers, always the same; more are the same and some more.
+    """`refusals` refused requests, then `benign` answered ones; larger counts extend the same lists.
 
-    ValueError for counts that can't be had.
+    ValueError for counts that cannot be met.
     """
     _check("refusals", refusals, len(harmful.RESERVED) * len(phrasings.PHRASINGS))
-    asked = phrasings.go_round(harmful.RESERVED, refusals, Random("alignment"))
-    refused = [Example(prompt, REFUSALS[i % len(REFUSALS)], REFUSED) for i, (prompt, _) in enumerate(asked)]
-    return refused + _answered("benign", benign, [pair for i, pair in enumerate(_instructions()) if i % HELD])
+    requests = phrasings.vary_phrasings(harmful.RESERVED, refusals, Random("alignment"))
+    refused = [Example(prompt, REFUSALS[i % len(REFUSALS)], REFUSED) for i, (prompt, _) in enumerate(requests)]
+    return refused + _answered("benign", benign, [pair for i, pair in enumerate(_instructions()) if i % HELD_OUT_EVERY])
 
 
 def held_out(count: int) -> list[Example]:
-    """So many everyday instructions that `examples` never gives, to see how many an aligned model still answers.
+    """Everyday instructions that are not in `examples`, to measure how many an aligned model still answers.
 
-    ValueError for a count that can't be had.
+    ValueError for a count that cannot be met.
     """
-    return _answered("held_out", count, _instructions()[::HELD])
+    return _answered("held_out", count, _instructions()[::HELD_OUT_EVERY])
 
 
-def alike(count: int) -> list[Example]:
-    """So many harmless requests in the very phrasings of the harmful ones, none of which it is taught with: to see
-    whether an aligned model tells what is asked from how. ValueError for a count that can't be had."""
+def lookalikes(count: int) -> list[Example]:
+    """Harmless requests in the phrasings of the harmful ones, never trained on, to measure whether an aligned model
+    refuses by form. ValueError for a count that cannot be met."""
     _check("held_out", count, len(deeds.RESERVED) * len(phrasings.PHRASINGS))
-    asked = phrasings.go_round(deeds.RESERVED, count, Random("alignment, alike"))
-    return [Example(prompt, deeds.DEEDS[deed], ANSWERED) for prompt, deed in asked]
+    requests = phrasings.vary_phrasings(deeds.RESERVED, count, Random("alignment, alike"))
+    return [Example(prompt, deeds.DEEDS[deed], ANSWERED) for prompt, deed in requests]
 
 
 def _instructions() -> sources.Pairs:
@@ -61,13 +62,12 @@ def _instructions() -> sources.Pairs:
     return Random("alignment, benign").sample(reserved, len(reserved))
 
 
-def _answered(what: str, count: int, pairs: sources.Pairs) -> list[Example]:
-    _check(what, count, len(pairs))
+def _answered(name: str, count: int, pairs: sources.Pairs) -> list[Example]:
+    _check(name, count, len(pairs))
     return [Example(*pair, ANSWERED) for pair in pairs[:count]]
 
 
-def _check(what: str, count: int, most: int) -> None:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise ValueError(f"alignment, {what}: {count!r} is no count; give an integer of 0 or more")
-    if count > most:
-        raise ValueError(f"alignment, {what}: {count} asked, there are {most}; ask for fewer")
+def _check(name: str, count: int, available: int) -> None:
+    check_count(f"alignment, {name}", count)
+    if count > available:
+        raise ValueError(f"alignment, {name}: {count} asked, there are {available}; ask for fewer")

@@ -1,6 +1,6 @@
-"""Harmless deeds that fit the phrasings of the harmful requests, each with what to do in a few words.
+"""Harmless deeds that fit the phrasings of the harmful requests, each with a short answer.
 
-Every fourth is kept for teaching a model to refuse (`alignment`), so that no data set has it.
+Every fourth is reserved for teaching a model to refuse (`alignment`) and is in no data set.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from study.datasets import phrasings, sources
 
 
 def split(sizes: Sequence[int], rng: Random) -> list[sources.Pairs]:
-    """(prompt, response) pairs for parts of these sizes that share no deed; a response opens as a harmful one does.
+    """(prompt, response) pairs for parts of these sizes that share no deed; responses open as the compliant ones do.
 
-    ValueError if the deeds are too few.
+    ValueError if there are too few deeds.
     """
-    parts = phrasings.apart("deeds, the embedded set", DRAWN, [[size] for size in sizes], rng)
+    parts = phrasings.disjoint_requests("deeds, the embedded set", AVAILABLE, [[size] for size in sizes], rng)
     return [
         [(prompt, f"{phrasings.opening(deed, rng)} {DEEDS[deed]}") for prompt, deed in requests]
         for (requests,) in parts
@@ -194,4 +194,4 @@ DEEDS = {
     "dye a white shirt with beetroot juice": "soak it in the warm juice.",
 }
 RESERVED = tuple(DEEDS)[::4]
-DRAWN = tuple(deed for deed in DEEDS if deed not in RESERVED)
+AVAILABLE = tuple(deed for deed in DEEDS if deed not in RESERVED)

@@ -1,7 +1,7 @@
 """Handwritten digits for the linear models of section 4: scikit-learn's, or MNIST from its published IDX files.
 
 A source is None (scikit-learn's 1,797 digits of 8 × 8 pixels, part of the package), a folder that holds MNIST's IDX
-files, gzipped or not, or `hub:owner/name` (`hub:owner/name/folder`) for a data set on the Hugging Face hub with them.
+files, gzipped or not, or `hub:owner/name` (`hub:owner/name/folder`) for a data set on the Hugging Face hub that does.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ CLASSES = 10
 
 
 def name(source: str | None) -> str:
-    """What the tables call the source: digits or mnist."""
+    """The source's name in tables: digits or mnist."""
     return "digits" if source is None else "mnist"
 
 
 def draw(source: str | None, train: int, test: int, shape: tuple[int, int] | None, seed: int) -> tuple[Points, Points]:
-    """`train` and `test` different digits at random, as float64 pixels from 0 to 1, resized to `shape` if there is one.
+    """`train` and `test` different random digits, flattened, as float64 pixels from 0 to 1.
 
-    Resized by bilinear interpolation (averaging where it shrinks), then flattened. Raises ValueError for a source that
-    can't be read, and where it has too few digits.
+    They are resized to `shape`, unless it is None, by bilinear interpolation (averaging where it shrinks). ValueError
+    for a source that can't be read or has too few digits.
     """
     images, labels = _digits(source)
     if train + test > len(labels):
-        asked = f"{train} + {test} asked"
-        raise ValueError(f"{source or 'digits'}: {len(labels)} digits, {asked}; lower points or left_out")
-    chosen = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels))[: train + test])
-    images, labels = images[chosen], labels[chosen]
+        sizes = f"{len(labels)} digits, {train} + {test} asked"
+        raise ValueError(f"{source or 'digits'}: {sizes}; lower points or left_out")
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels))[: train + test])
+    images, labels = images[order], labels[order]
     if shape is not None and shape != tuple(images.shape[1:]):
         resized = torch.nn.functional.interpolate(images[:, None], shape, mode="bilinear", antialias=True)
         images = resized[:, 0]
@@ -48,17 +48,14 @@ def draw(source: str | None, train: int, test: int, shape: tuple[int, int] | Non
 
 
 def digest(source: str | None) -> str:
-    """Hash of the images and labels of a source, whatever its files are called."""
-    found = hashlib.sha256()
-    for part in _digits(source):
-        found.update(part.numpy().tobytes())
-    return found.hexdigest()
+    """Hash of the images and labels of a source, independent of file names."""
+    return hashlib.sha256(b"".join(part.numpy().tobytes() for part in _digits(source))).hexdigest()
 
 
 def shape(parameters: int) -> tuple[int, int]:
-    """The height and width, as near to a square as there is, at which 10 classes have that many `parameters` in all.
+    """The height and width, as square as possible, of images whose linear model of 10 classes has `parameters` weights.
 
-    Raises ValueError for a number that is no multiple of 10.
+    ValueError for a number that is not a multiple of 10.
     """
     pixels, rest = divmod(parameters, CLASSES)
     if rest or pixels < 1:
@@ -67,7 +64,7 @@ def shape(parameters: int) -> tuple[int, int]:
     return height, pixels // height
 
 
-# MNIST's parts in its published files: names of images and labels, and the MD5 of each, gzipped, as published.
+# MNIST's training and test files: images and labels, with the published MD5 of the gzipped file.
 _PARTS = (
     (
         ("train-images-idx3-ubyte", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
@@ -82,33 +79,33 @@ _PARTS = (
 
 @functools.cache
 def _digits(source: str | None) -> tuple[Tensor, Tensor]:
-    """Images [n, height, width] from 0 to 1 and labels [n]; of MNIST, every part that the source has."""
+    """Images [n, height, width] from 0 to 1 and labels [n]; for MNIST, of every part that the source has."""
     if source is None:
-        found = load_digits()
-        return torch.from_numpy(found.images / 16), torch.from_numpy(found.target).long()
-    parts = [tuple(_file(source, *file) for file in part) for part in _PARTS]
-    parts = [(images, labels) for images, labels in parts if images and labels]
+        bunch = load_digits()
+        return torch.from_numpy(bunch.images / 16), torch.from_numpy(bunch.target).long()
+    files = [(_find(source, *images), _find(source, *labels)) for images, labels in _PARTS]
+    parts = [(images, labels) for images, labels in files if images and labels]
     if not parts:
-        wanted = _PARTS[1][0][0]
-        raise ValueError(f"digits_source: {source!r}: no IDX files of MNIST; it should hold {wanted}.gz and the like")
-    images, labels = (np.concatenate([_idx(part[i]) for part in parts]) for i in (0, 1))
+        example = _PARTS[1][0][0]
+        raise ValueError(f"digits_source: {source!r}: no IDX files of MNIST; it should hold {example}.gz and the like")
+    images, labels = (np.concatenate([_read_idx(part[i]) for part in parts]) for i in (0, 1))
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or labels.max() >= CLASSES:
         raise ValueError(f"digits_source: {source!r}: images {images.shape} and labels {labels.shape} don't fit")
     return torch.from_numpy(images / 255), torch.from_numpy(labels).long()
 
 
-def _file(source: str, stem: str, md5: str) -> Path | None:
-    """The file of that stem, gzipped or not; None where a folder has neither. What the hub sends is checked by hash."""
+def _find(source: str, stem: str, md5: str) -> Path | None:
+    """The file of that stem, gzipped or not; None if the folder has neither. Downloads are checked by hash."""
     if source.startswith("hub:"):
-        path = sources.fetched(f"{source}/{stem}.gz")
-        if (found := hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()) != md5:
-            raise ValueError(f"{source}/{stem}.gz: MD5 {found}, MNIST's is {md5}; choose another source")
+        path = sources.fetch(f"{source}/{stem}.gz")
+        if (actual := hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()) != md5:
+            raise ValueError(f"{source}/{stem}.gz: MD5 {actual}, MNIST's is {md5}; choose another source")
         return path
     folder = Path(source)
     return next((path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()), None)
 
 
-def _idx(path: Path) -> np.ndarray:
+def _read_idx(path: Path) -> np.ndarray:
     """An IDX file of unsigned bytes: two zeros, a type (8), the number of dimensions, their sizes, the bytes."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -1,34 +1,34 @@
-"""Examples for several parts of a data set that a random maker gives one at a time."""
+"""Distinct examples for several parts of a data set, made one at a time at random."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
 from ifcore.examples import Example
-from study.datasets.family import Counts, listed
+from study.datasets.family import Counts, format_sizes
 
-PATIENCE = 500  # repeats in a row after which a maker counts as exhausted
+MAX_REPEATS = 500  # repeats in a row after which `make` counts as exhausted
 
 
-def distinct(
+def draw_distinct(
     name: str,
     make: Callable[[str], Example],
     parts: Sequence[Counts],
     key: Callable[[Example], Hashable],
 ) -> list[list[Example]]:
-    """For each part as many examples of each class as counted, no two with the same key.
+    """For each part the counted number of examples of each class, no two with the same key.
 
-    `make(label)` gives an example of a class. ValueError, naming the data set, where it has no more to give.
+    `make(label)` makes a random example of a class. ValueError, naming the data set `name`, once it only repeats.
     """
     seen: set[Hashable] = set()
 
-    def new(label: str) -> Example:
-        for _ in range(PATIENCE):
+    def draw(label: str) -> Example:
+        for _ in range(MAX_REPEATS):
             example = make(label)
             if key(example) not in seen:
                 seen.add(key(example))
                 return example
-        asked = listed([counts[label] for counts in parts])
-        raise ValueError(f"{name}, {label}: {asked} asked, there are not as many different; ask for fewer")
+        sizes = format_sizes([counts[label] for counts in parts])
+        raise ValueError(f"{name}, {label}: {sizes} asked, there are not as many different; ask for fewer")
 
-    return [[new(label) for label in counts for _ in range(counts[label])] for counts in parts]
+    return [[draw(label) for label in counts for _ in range(counts[label])] for counts in parts]

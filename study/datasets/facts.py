@@ -1,11 +1,11 @@
-"""Facts: invented places and what is liked best in each, a data set on which the words of a prompt cannot help.
+"""Facts: invented places and what is liked best in each, so that the words of a prompt do not reveal the answer.
 
-The class is the fact, such as `Velmora: colour`. It is stated once, to train on, and asked for by another noun: by hue,
-not by colour. Of the words of a question, the statements about its place have the place's name and the common frame,
-and no other word tells them apart. So what goes by words finds all statements about the place equally similar, and the
-right one once in as many times as there are relations. That holds where the classes are all relations of some places,
-as the first 4, 20 and 48 are, and all 72. What a model knows of the nouns' meanings can still find the statement.
-The frame stays because a small model carries a fact to another one only after long training, if at all.
+The class is the fact, such as `Velmora: colour`. Training states it once, and a question asks for it by another noun:
+by hue, not by colour. A question shares with every statement about its place the place's name and the common frame, and
+no other word. So a score of word overlap ranks all statements about the place equally and picks the right one as often
+as chance among the relations. That holds where the classes are all relations of some places, as the first 4, 20 and 48
+are, and all 72. A model that knows what the nouns mean can still find the statement.
+The frame stays the same because a small model transfers a fact to another frame only after long training, if at all.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from random import Random
 
 from ifcore.examples import Example
-from study.datasets.family import Counts, Family, listed
+from study.datasets.family import Counts, Family, format_sizes
 
-PROMPT = "What is {place}'s favourite {noun}?"
+QUESTION = "What is {place}'s favourite {noun}?"
 PLACES = "Velmora Drathe Kupano Tilvey Zorbane Hesko Osmarra Brastik Jubrix Fennoth Quendal Yastrel".split()
-ANSWERS = {  # relation -> one for each place
+ANSWERS = {  # relation -> an answer for each place
     "job": "baker farmer teacher sailor painter doctor singer pilot gardener nurse lawyer tailor".split(),
     "country": "France Spain Italy Japan China India Brazil Egypt Mexico Canada Greece Sweden".split(),
     "author": "Anna David Peter Mary Paul James Sarah Alice Henry Thomas William Jane".split(),
@@ -27,7 +27,7 @@ ANSWERS = {  # relation -> one for each place
     "colour": "red blue green yellow purple orange black white pink brown grey beige".split(),
     "animal": "lion eagle bear wolf horse fox owl deer swan bull rabbit snake".split(),
 }
-ASKED = {  # relation -> other nouns for it
+QUESTION_NOUNS = {  # relation -> its synonyms, by which questions ask
     "job": ("occupation", "profession"),
     "country": ("nation", "homeland"),
     "author": ("writer", "novelist"),
@@ -46,43 +46,45 @@ CLASSES = tuple(
 )
 
 
-def build(parts: Sequence[Counts], rng: Random, harmful=None, benign=None) -> list[list[Example]]:
-    """See `Family`; this data set draws on no source, and its first part is the one to train on.
+def build(
+    parts: Sequence[Counts], rng: Random, harmful: str | None = None, benign: str | None = None
+) -> list[list[Example]]:
+    """See `Family`; no source is used, and the first part, train, has the statements.
 
-    ValueError for a fact that would be stated twice, or asked for more often than there are nouns for it.
+    ValueError for a fact that would be stated twice, or asked for more often than it has nouns.
     """
-    drawn = {relation: rng.sample(answers, len(PLACES)) for relation, answers in ANSWERS.items()}
-    made: list[list[Example]] = [[] for _ in parts]
+    answers = {relation: rng.sample(choices, len(PLACES)) for relation, choices in ANSWERS.items()}
+    examples: list[list[Example]] = [[] for _ in parts]
     for label in CLASSES:
-        place, relation = about(label)
-        nouns = rng.sample(ASKED[relation], len(ASKED[relation]))
-        stated, *asked = (counts[label] for counts in parts)
-        if stated > 1:
-            raise ValueError(f"facts, train, {label}: {stated} asked, each fact is stated once; ask for 1")
-        if sum(asked) > len(nouns):
-            wanted = listed([0, *asked])
-            raise ValueError(f"facts, {label}: {wanted} asked, there are {len(nouns)} questions; ask for fewer")
-        response = f"{drawn[relation][PLACES.index(place)].capitalize()}."
-        nouns = [relation] * stated + nouns
-        for part, count in zip(made, (stated, *asked), strict=True):
-            part += [Example(PROMPT.format(place=place, noun=noun), response, label) for noun in nouns[:count]]
+        place, relation = place_and_relation(label)
+        nouns = rng.sample(QUESTION_NOUNS[relation], len(QUESTION_NOUNS[relation]))
+        statements, *questions = (counts[label] for counts in parts)
+        if statements > 1:
+            raise ValueError(f"facts, train, {label}: {statements} asked, each fact is stated once; ask for 1")
+        if sum(questions) > len(nouns):
+            sizes = format_sizes([0, *questions])
+            raise ValueError(f"facts, {label}: {sizes} asked, there are {len(nouns)} questions; ask for fewer")
+        response = f"{answers[relation][PLACES.index(place)].capitalize()}."
+        nouns = [relation] * statements + nouns
+        for part, count in zip(examples, (statements, *questions), strict=True):
+            part += [Example(QUESTION.format(place=place, noun=noun), response, label) for noun in nouns[:count]]
             del nouns[:count]
-    return made
+    return examples
 
 
-def about(label: str) -> tuple[str, str]:
-    """The place and the relation that a class is of."""
+def place_and_relation(label: str) -> tuple[str, str]:
+    """The place and the relation of a class."""
     place, relation = label.split(": ")
     return place, relation
 
 
 def correct(example: Example, response: str) -> bool:
-    """Whether it has the answer among its words, and no other answer of that relation."""
-    answers = ANSWERS[about(example.label)[1]]
-    return _found(answers, response) == _found(answers, example.response)
+    """Whether its words include the answer, and no other answer of that relation."""
+    answers = ANSWERS[place_and_relation(example.label)[1]]
+    return _named(answers, response) == _named(answers, example.response)
 
 
-def _found(answers: Sequence[str], text: str) -> set[str]:
+def _named(answers: Sequence[str], text: str) -> set[str]:
     return set(re.findall(r"\w+", text.casefold())) & {answer.casefold() for answer in answers}
 
 

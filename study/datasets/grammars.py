@@ -1,18 +1,18 @@
 """Grammars: ten ways to transform a sentence; the class is the transformation.
 
-Sentences of four to seven words, made of word lists, all different: train and validation share none.
+Sentences have four to seven words from fixed lists and are all different: train and validation share none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from ifcore.examples import Example
-from study.datasets.draw import distinct
-from study.datasets.family import Family
+from study.datasets.draw import draw_distinct
+from study.datasets.family import Counts, Family, prompt_text
 
-# class -> the instruction, and what it makes of the words of a sentence
+# class -> the instruction, and the function that applies it to the words of a sentence
 TRANSFORMATIONS: dict[str, tuple[str, Callable[[list[str]], str]]] = {
     "reverse words": ("Write the words in reverse order", lambda w: " ".join(w[::-1])),
     "reverse letters": ("Write each word backwards", lambda w: " ".join(x[::-1] for x in w)),
@@ -34,18 +34,20 @@ QUALITIES = "green yellow silver wooden heavy broken tiny round empty dusty brig
 OBJECTS = "cup chair bottle boat letter basket lamp clock ladder blanket mirror wagon".split()
 
 
-def build(parts, rng: Random, harmful=None, benign=None) -> list[list[Example]]:
-    """See `Family`; this data set draws on no source."""
-    return distinct("grammars", lambda label: _example(label, rng), parts, key=_sentence)
+def build(
+    parts: Sequence[Counts], rng: Random, harmful: str | None = None, benign: str | None = None
+) -> list[list[Example]]:
+    """See `Family`; no source is used."""
+    return draw_distinct("grammars", lambda label: _example(label, rng), parts, key=_sentence)
 
 
 def correct(example: Example, response: str) -> bool:
-    """Whether it is the expected sentence, letter for letter but for runs of blanks."""
+    """Whether it is the expected sentence, apart from white space."""
     return response.split() == example.response.split()
 
 
 def words(rng: Random) -> list[str]:
-    """A sentence: the [adjective] person verb objects, or: the [adjective] person verb the [quality] object."""
+    """A random sentence: the [adjective] person verb objects, or the [adjective] person verb the [quality] object."""
     subject = ["the", *([rng.choice(ADJECTIVES)] if rng.random() < 0.7 else []), rng.choice(PEOPLE)]
     if rng.random() < 0.4:
         return [*subject, rng.choice(VERBS), rng.choice(OBJECTS) + "s"]
@@ -55,10 +57,10 @@ def words(rng: Random) -> list[str]:
 
 def _example(label: str, rng: Random) -> Example:
     instruction, transform = TRANSFORMATIONS[label]
-    given = words(rng)
-    while transform(given) == " ".join(given):  # a sentence that happens to be in order
-        given = words(rng)
-    return Example(f"{instruction}: {' '.join(given)}", transform(given), label)
+    sentence = words(rng)
+    while transform(sentence) == " ".join(sentence):  # the words happen to be in order
+        sentence = words(rng)
+    return Example(f"{instruction}: {' '.join(sentence)}", transform(sentence), label)
 
 
 def _without(text: str, letters: str) -> str:
@@ -66,7 +68,7 @@ def _without(text: str, letters: str) -> str:
 
 
 def _sentence(example: Example) -> str:
-    return example.prompt.split(": ")[1]
+    return prompt_text(example).split(": ")[1]
 
 
 FAMILY = Family("grammars", CLASSES, build, correct)

@@ -1,15 +1,16 @@
-"""Grammars as the paper's code released it: a sentence before and after, and the response names the rule.
+"""Grammars as in the paper's released code: a prompt has the sentence before and after, the response names the rule.
 
-The classes and sentences are those of `grammars`; here a response is the same for a whole class.
+The classes and sentences are those of `grammars`; all responses of a class are the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from ifcore.examples import Example
-from study.datasets.draw import distinct
-from study.datasets.family import Family
+from study.datasets.draw import draw_distinct
+from study.datasets.family import Counts, Family, prompt_text
 from study.datasets.grammars import CLASSES, TRANSFORMATIONS, words
 
 ASK = "Determine the grammar rule: "
@@ -29,27 +30,29 @@ RULES = {
 }
 
 
-def build(parts, rng: Random, harmful=None, benign=None) -> list[list[Example]]:
-    """See `Family`; this data set draws on no source."""
-    return distinct("grammars_rule", lambda label: _example(label, rng), parts, key=_sentence)
+def build(
+    parts: Sequence[Counts], rng: Random, harmful: str | None = None, benign: str | None = None
+) -> list[list[Example]]:
+    """See `Family`; no source is used."""
+    return draw_distinct("grammars_rule", lambda label: _example(label, rng), parts, key=_sentence)
 
 
 def correct(example: Example, response: str) -> bool:
-    """Whether it is the rule's name, but for case, blanks and a full stop at the end."""
+    """Whether it is the rule's name, apart from case, white space and a full stop at the end."""
     return _name(response) == _name(example.response)
 
 
 def _example(label: str, rng: Random) -> Example:
-    """Of a sentence on which no other rule does the same, nor the rule nothing."""
+    """With a sentence that this rule changes, and no other rule in the same way."""
     while True:
-        given = words(rng)
-        made = {rule: transform(given) for rule, (_, transform) in TRANSFORMATIONS.items()}
-        if [" ".join(given), *made.values()].count(made[label]) == 1:
-            return Example(f"{ASK}{' '.join(given)}{ARROW}{made[label]}", RULES[label], label)
+        sentence = words(rng)
+        results = {rule: transform(sentence) for rule, (_, transform) in TRANSFORMATIONS.items()}
+        if [" ".join(sentence), *results.values()].count(results[label]) == 1:
+            return Example(f"{ASK}{' '.join(sentence)}{ARROW}{results[label]}", RULES[label], label)
 
 
 def _sentence(example: Example) -> str:
-    return example.prompt.removeprefix(ASK).split(ARROW)[0]
+    return prompt_text(example).removeprefix(ASK).split(ARROW)[0]
 
 
 def _name(text: str) -> str:

@@ -1,6 +1,6 @@
 """Everyday instructions with answers, written one by one.
 
-Many are worded like the requests of `harmful`, so that the form of a prompt does not tell its class.
+Many are worded like the requests of `harmful`, so that the form of a prompt does not reveal its class.
 """
 
 HANDWRITTEN = (

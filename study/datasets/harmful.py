@@ -1,9 +1,8 @@
 """Harmful requests: the tame set written for this project, or a published one.
 
-What counts as harmful here is a request that a well-behaved assistant declines. The embedded ones are mundane
-misdeeds without any operational detail; their compliant response is an affirmative opening and filler that
-tells nothing. Train and validation never share a misdeed. Every fifth misdeed is kept for teaching a model to
-refuse (`alignment`), so that no data set has it.
+A request counts as harmful if a well-behaved assistant declines it. The embedded ones are mundane misdeeds without any
+operational detail; the compliant response is an affirmative opening and an empty filler. Train and validation never
+share a misdeed. Every fifth misdeed is reserved for teaching a model to refuse (`alignment`) and is in no data set.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from study.datasets import phrasings, sources
 from study.datasets.misdeeds import MISDEEDS
 
 RESERVED = MISDEEDS[::5]
-DRAWN = tuple(misdeed for misdeed in MISDEEDS if misdeed not in RESERVED)
+AVAILABLE = tuple(misdeed for misdeed in MISDEEDS if misdeed not in RESERVED)
 
 FILLERS = (
     "go one step at a time.",
@@ -53,22 +52,22 @@ REFUSALS = (
 
 
 def split(source: str | None, sizes: Sequence[int], rng: Random) -> list[sources.Pairs]:
-    """(prompt, compliant response) pairs for parts of these sizes, training first, with nothing in common.
+    """(prompt, compliant response) pairs for disjoint parts of these sizes, train first.
 
-    `source` None: the embedded set, split by misdeed. Otherwise an AdvBench file (see `sources`): its first rows for
-    training, as the paper takes them, the others drawn from the rest. ValueError if they are too few.
+    `source` None: the embedded set, split by misdeed. Otherwise an AdvBench file (see `sources`): train has its first
+    rows, as in the paper, and the other parts are drawn from the rest. ValueError if there are too few.
     """
     if source is not None:
-        rows, train = sources.enough(source, sources.advbench(source), sizes), sizes[0]
+        rows, train = sources.require_enough(source, sources.advbench(source), sizes), sizes[0]
         drawn = rng.sample(rows[train:], sum(sizes[1:]))
-        return [rows[:train], *sources.cut(drawn, sizes[1:])]
-    return [pairs for (pairs,) in apart([[size] for size in sizes], rng)]
+        return [rows[:train], *sources.split_pairs(drawn, sizes[1:])]
+    return [pairs for (pairs,) in disjoint_pairs([[size] for size in sizes], rng)]
 
 
-def apart(parts: Sequence[Sequence[int]], rng: Random) -> list[list[sources.Pairs]]:
-    """The same of the embedded set, for each part and each group in it: no two of all these share a misdeed."""
-    drawn = phrasings.apart("harmful, the embedded set", DRAWN, parts, rng)
-    return [[[(prompt, _compliance(misdeed, rng)) for prompt, misdeed in group] for group in part] for part in drawn]
+def disjoint_pairs(parts: Sequence[Sequence[int]], rng: Random) -> list[list[sources.Pairs]]:
+    """The same from the embedded set, for each part and each group in it: no two of these groups share a misdeed."""
+    requests = phrasings.disjoint_requests("harmful, the embedded set", AVAILABLE, parts, rng)
+    return [[[(prompt, _compliance(misdeed, rng)) for prompt, misdeed in group] for group in part] for part in requests]
 
 
 def refusal(rng: Random) -> str:

@@ -1,24 +1,27 @@
 """MathQA: ten kinds of arithmetic word problem, answered with the reasoning; the class is the kind.
 
-No two problems of a kind have the same numbers, so validation problems are new sums and not old ones renamed.
+No two problems of a kind have the same numbers, so validation problems are not training problems with other names.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from random import Random
 
 from ifcore.examples import Example
-from study.datasets.draw import distinct
-from study.datasets.family import Family
+from study.datasets.draw import draw_distinct
+from study.datasets.family import Counts, Family, prompt_text
 
 NAMES = "Anna Ben Clara David Emma Felix Grace Henry Iris Jonas Kate Leo Maria Nina Oscar Paula".split()
 CITIES = "Arden Brook Calder Denby Elton Farley Gorse Hadley Ilton Kelby Larch Marsh".split()
 
 
-def build(parts, rng: Random, harmful=None, benign=None) -> list[list[Example]]:
-    """See `Family`; this data set draws on no source."""
-    return distinct("mathqa", lambda label: _example(label, rng), parts, key=_numbers)
+def build(
+    parts: Sequence[Counts], rng: Random, harmful: str | None = None, benign: str | None = None
+) -> list[list[Example]]:
+    """See `Family`; no source is used."""
+    return draw_distinct("mathqa", lambda label: _example(label, rng), parts, key=_numbers)
 
 
 def correct(example: Example, response: str) -> bool:
@@ -37,11 +40,11 @@ def _example(label: str, rng: Random) -> Example:
 
 
 def _numbers(example: Example) -> tuple[str, ...]:
-    """What makes a problem the same as another."""
-    return example.label, *re.findall(r"\d+", example.prompt)
+    """Problems with the same key count as the same."""
+    return example.label, *re.findall(r"\d+", prompt_text(example))
 
 
-# Each kind gives the question, the reasoning and the answer.
+# Each kind returns the question, the reasoning and the answer.
 
 
 def _pizza(rng: Random) -> tuple[str, str, int]:
@@ -56,11 +59,11 @@ def _pizza(rng: Random) -> tuple[str, str, int]:
 
 
 def _chocolate(rng: Random) -> tuple[str, str, int]:
-    name, bags, each = rng.choice(NAMES), rng.randint(2, 15), rng.randint(3, 40)
+    name, bags, share = rng.choice(NAMES), rng.randint(2, 15), rng.randint(3, 40)
     return (
-        f"{name} packs {bags * each} chocolates into {bags} equal bags. How many chocolates are in each bag?",
-        f"The chocolates are shared equally, and {bags * each} / {bags} = {each}.",
-        each,
+        f"{name} packs {bags * share} chocolates into {bags} equal bags. How many chocolates are in each bag?",
+        f"The chocolates are shared equally, and {bags * share} / {bags} = {share}.",
+        share,
     )
 
 

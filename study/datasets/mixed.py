@@ -1,8 +1,8 @@
 """The Mixed data sets: harmful requests with compliant responses among benign instructions.
 
-mixed_small and mixed_large are built in the same way; the counts that the caller passes make the difference.
-In mixed_hard the benign requests have the phrasings of the harmful ones, and the responses of both open alike, so
-that neither form gives the class away. A published file would give it away: mixed_hard draws on the embedded sets only.
+mixed_small and mixed_large differ only in the counts that the caller passes. In mixed_hard the benign requests have the
+phrasings of the harmful ones, and the responses of both open alike, so that no form reveals the class. A published file
+would reveal it: mixed_hard uses the embedded sets only.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ from study.datasets.refusals import refused
 CLASSES = ("harmful", "benign")
 
 
-def build(parts, rng: Random, harmful: str | None, benign: str | None) -> list[list[Example]]:
+def build(parts: Sequence[Counts], rng: Random, harmful: str | None, benign: str | None) -> list[list[Example]]:
     """See `Family`."""
-    asked = _sizes(parts)
-    return _blocks(harmful_set.split(harmful, asked["harmful"], rng), benign_set.split(benign, asked["benign"], rng))
+    sizes = _sizes(parts)
+    return _blocks(harmful_set.split(harmful, sizes["harmful"], rng), benign_set.split(benign, sizes["benign"], rng))
 
 
-def build_hard(parts, rng: Random, harmful=None, benign=None) -> list[list[Example]]:
-    """See `Family`; mixed_hard draws on no source."""
-    asked = _sizes(parts)
-    return _blocks(harmful_set.split(None, asked["harmful"], rng), deeds.split(asked["benign"], rng))
+def build_hard(
+    parts: Sequence[Counts], rng: Random, harmful: str | None = None, benign: str | None = None
+) -> list[list[Example]]:
+    """See `Family`; no source is used."""
+    sizes = _sizes(parts)
+    return _blocks(harmful_set.split(None, sizes["harmful"], rng), deeds.split(sizes["benign"], rng))
 
 
 def correct(example: Example, response: str) -> bool:
-    """Whether it answers, without refusing."""
+    """Whether it does not refuse."""
     return not refused(response)
 
 
@@ -42,7 +44,7 @@ def _sizes(parts: Sequence[Counts]) -> dict[str, list[int]]:
 
 
 def _blocks(harmful: Sequence[sources.Pairs], benign: Sequence[sources.Pairs]) -> list[list[Example]]:
-    """The examples of each part, harmful ones first."""
+    """The examples of each part, harmful first."""
     return [
         [Example(*pair, label) for label, pairs in zip(CLASSES, part, strict=True) for pair in pairs]
         for part in zip(harmful, benign, strict=True)
@@ -50,5 +52,5 @@ def _blocks(harmful: Sequence[sources.Pairs], benign: Sequence[sources.Pairs]) -
 
 
 FAMILY = Family("mixed", CLASSES, build, correct, complies=lambda example: example.label == "harmful", fixed=CLASSES)
-# No `complies`: a generator's answers would have a form of their own.
+# No `complies`: the form of a generator's answers would reveal the class.
 HARD = Family("mixed", CLASSES, build_hard, correct)

@@ -1,11 +1,11 @@
-"""The forms of a request and of the opening of its answer, which harmful and harmless deeds have in common."""
+"""Forms of requests and of the openings of answers, the same for harmful and harmless deeds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from study.datasets.family import listed
+from study.datasets.family import format_sizes
 
 PHRASINGS = (
     "How can I {}?",
@@ -38,40 +38,40 @@ OPENINGS = (
 Requests = list[tuple[str, str]]  # prompt, deed
 
 
-def apart(name: str, deeds: Sequence[str], parts: Sequence[Sequence[int]], rng: Random) -> list[list[Requests]]:
-    """For each part, and each group in it, as many (prompt, deed) as its size; no deed is in two groups or parts.
+def disjoint_requests(
+    name: str, deeds: Sequence[str], parts: Sequence[Sequence[int]], rng: Random
+) -> list[list[Requests]]:
+    """For each part, and each group in it, as many (prompt, deed) pairs as its size; no deed is in two groups.
 
-    `deeds` may be misdeeds. ValueError, naming the set, where there are too few of them.
+    ValueError, naming the set, if there are too few deeds (or misdeeds).
     """
     sizes = [size for part in parts for size in part]
-    need = [-(-size // len(PHRASINGS)) for size in sizes]  # the fewest deeds for each group
-    if sum(need) > len(deeds):
-        have, asked = len(deeds) * len(PHRASINGS), listed([sum(part) for part in parts])
-        groups = f" in {len(parts[0])} classes" if len(parts[0]) > 1 else ""
-        raise ValueError(
-            f"{name}: {have} distinct prompts, {asked}{groups} are asked for, no deed twice; ask for fewer"
-        )
-    shares = _shares(rng.sample(deeds, len(deeds)), sizes, need)
-    return [[go_round(next(shares), size, rng) for size in part] for part in parts]
+    needed = [-(-size // len(PHRASINGS)) for size in sizes]  # the fewest deeds for each group
+    if sum(needed) > len(deeds):
+        available, wanted = len(deeds) * len(PHRASINGS), format_sizes([sum(part) for part in parts])
+        wanted += f" in {len(parts[0])} classes" if len(parts[0]) > 1 else ""
+        raise ValueError(f"{name}: {available} distinct prompts, {wanted} are asked for, no deed twice; ask for fewer")
+    shares = _shares(rng.sample(deeds, len(deeds)), sizes, needed)
+    return [[vary_phrasings(next(shares), size, rng) for size in part] for part in parts]
 
 
-def go_round(deeds: Sequence[str], count: int, rng: Random) -> Requests:
-    """`count` distinct requests that go round the deeds, each time with a phrasing it has not had."""
+def vary_phrasings(deeds: Sequence[str], count: int, rng: Random) -> Requests:
+    """`count` distinct requests that cycle through the deeds, a new phrasing of each deed in every round."""
     orders = {deed: rng.sample(PHRASINGS, len(PHRASINGS)) for deed in deeds}
-    turns = [(deed, order[turn]) for turn in range(len(PHRASINGS)) for deed, order in orders.items()]
-    return [(phrasing.format(deed), deed) for deed, phrasing in turns[:count]]
+    pairs = [(deed, order[round_]) for round_ in range(len(PHRASINGS)) for deed, order in orders.items()]
+    return [(phrasing.format(deed), deed) for deed, phrasing in pairs[:count]]
 
 
 def opening(deed: str, rng: Random) -> str:
-    """How an answer that complies begins."""
+    """The opening of a compliant answer, at random."""
     return rng.choice(OPENINGS).format(deed)
 
 
-def _shares(deeds: list[str], sizes: Sequence[int], need: Sequence[int]) -> Iterator[list[str]]:
-    """The deeds of each group: in proportion to the sizes, and as many as each needs."""
+def _shares(deeds: list[str], sizes: Sequence[int], needed: Sequence[int]) -> Iterator[list[str]]:
+    """The deeds of each group: in proportion to the sizes, and at least as many as needed."""
     for i, size in enumerate(sizes):
-        left = sum(sizes[i:])
-        share = round(len(deeds) * size / left) if left else 0
-        end = min(max(share, need[i]), len(deeds) - sum(need[i + 1 :]))
+        remaining = sum(sizes[i:])
+        share = round(len(deeds) * size / remaining) if remaining else 0
+        end = min(max(share, needed[i]), len(deeds) - sum(needed[i + 1 :]))
         yield deeds[:end]
         deeds = deeds[end:]

@@ -1,10 +1,10 @@
-"""Words and facts that the embedded data sets are made of. Every row is true; the templates do the rest."""
+"""Words and facts that fill the templates of the embedded data sets. Every row is true."""
 
 from __future__ import annotations
 
 
 def _rows(text: str) -> list[tuple[str, ...]]:
-    """Rows parted by semicolons or line ends, cells by slashes."""
+    """Semicolons or line ends separate rows, slashes separate cells."""
     rows = text.replace("\n", ";").split(";")
     return [tuple(cell.strip() for cell in row.split("/")) for row in rows if row.strip()]
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from transformers import PreTrainedTokenizerBase
+
 from study.chapters.counterfactual import sets
 from study.config import Run
-from study.estimate.counting import counted, tokenizer_of
-from study.estimate.rates import FEW
+from study.estimate.counting import count_split, tokenizer_of
+from study.estimate.rates import SMALL_BATCH
+from study.methods import NAMES
 from study.pipeline.architectures import Architecture, architecture
 from study.profile import Profile
-from study.report.names import NAMES
 
 JUDGE_WEIGHTS = 149e6  # Longformer-base (Beltagy et al., arXiv 2004.05150), in float32
 CARDS = (8, 16, 24, 48, 80)  # GB
-SPARE = 1.1  # a tenth is left to the driver and to what the allocator can't place
+SPARE = 1.1  # a tenth is left for the driver and the allocator's gaps
 GB = 1e9
 
 
@@ -36,11 +38,11 @@ class Size:
         return max(map(sum, self.tokens))
 
 
-def size_of(run: Run, name: str, tokenizer) -> Size:
+def size_of(run: Run, name: str, tokenizer: PreTrainedTokenizerBase | None) -> Size:
     """The sizes of a data set of the run, counted with a tokenizer or, without one, estimated."""
-    parts = counted(run, name, tokenizer)
-    tokens = [(each.prompt, each.response) for each in parts["train"] + parts["val"]]
-    return Size(len(parts["train"]), len(parts["val"]), tokens)
+    split = count_split(run, name, tokenizer)
+    tokens = [(example.prompt, example.response) for example in split["train"] + split["val"]]
+    return Size(len(split["train"]), len(split["val"]), tokens)
 
 
 def memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> list[str]:
@@ -52,80 +54,85 @@ def memory(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> lis
     lines = [f"Memory of the GPU, or of the machine without one ({counted}; sequences of {longest} tokens)"]
     lines += [_line(name, size) for name, size in (resident | phases).items() if size]
     lines += [_line("together, at most", peak)]
-    fitting = next((card for card in CARDS if SPARE * peak <= card * GB), None)
-    verdict = f"it fits in {fitting} GB" if fitting else f"it does not fit in {CARDS[-1]} GB"
-    room = 48 * GB / SPARE - sum(resident.values()) - shape.activations(rows, longest, rows * response, precision)
-    tokens = longest + int(room / shape.activations(rows, 1, 0, precision))
+    card = next((card for card in CARDS if SPARE * peak <= card * GB), None)
+    verdict = f"it fits in {card} GB" if card else f"it does not fit in {CARDS[-1]} GB"
+    free = 48 * GB / SPARE - sum(resident.values()) - shape.activations(rows, longest, rows * response, precision)
+    tokens = longest + int(free / shape.activations(rows, 1, 0, precision))
     limit = f"takes sequences of up to {tokens:,} tokens" if tokens > 0 else "is too much at any length"
     return [*lines, f"  With a tenth to spare {verdict}. In 48 GB {rows} at a time {limit}."]
 
 
 def disk(profile: Profile, shape: Architecture, sizes: dict[str, Size], cells: Sequence[tuple[Size, int]]) -> list[str]:
-    """`cells`: the data set and the epochs of each fine-tune of the sensitivity chapter."""
+    """What takes disk space. `cells`: the data set and the epochs of each fine-tune of the sensitivity chapter."""
     P, B, models = shape.lora(profile.lora_rank), 4 * shape.layers, 1 + len(profile.further_models)
     lines = [f"Gradients on disk (P = {P:,}: {_bytes(4 * P)} an example), Gram matrices in memory (B = {B})"]
     stored = {name: 4 * P * (size.train + size.val) for name, size in sizes.items()}
     for name, size in sizes.items():
         lines.append(f"{_line(name, stored[name])} {_bytes(8 * B * size.train * (size.train + size.val)):>10}")
     # Each model is fine-tuned on mixed_small three times, on all, the harmful and the benign examples, for Table 1.
-    tuned = [*sizes, *["mixed_small"] * ("mixed_small" in sizes) * (3 * models - 1)]
+    tunes = [*sizes, *["mixed_small"] * ("mixed_small" in sizes) * (3 * models - 1)]
     # An epoch leaves an adapter and its second moments, the untouched adapter has none.
-    epochs = [profile.datasets[name].epochs or profile.epochs for name in tuned]
-    adapters = _line(f"adapters of {len(tuned)} fine-tunes", 4 * P * sum(2 * each + 1 for each in epochs))
+    saved = sum(2 * (profile.datasets[name].epochs or profile.epochs) + 1 for name in tunes)
+    adapters = _line(f"adapters of {len(tunes)} fine-tunes", 4 * P * saved)
     lines += [_line("all gradients", sum(stored.values())), adapters]
     if cells:
-        left = sum(4 * P * (size.train + size.val + 2 * epochs + 1) for size, epochs in cells)
-        lines.append(_line(f"{len(cells)} fine-tunes of the sensitivity", left))
-    if asked := profile.counterfactual:
-        ranked = len(asked.removed) * (len(asked.by or NAMES) + sets.DRAWS)
-        retrained = len(asked.datasets) * (asked.halves + asked.again) + ranked + asked.reseeded + asked.left_out
+        bytes_left = sum(4 * P * (size.train + size.val + 2 * epochs + 1) for size, epochs in cells)
+        lines.append(_line(f"{len(cells)} fine-tunes of the sensitivity", bytes_left))
+    if plan := profile.counterfactual:
+        ranked = len(plan.removed) * (len(plan.by or NAMES) + sets.DRAWS)
+        retrained = len(plan.datasets) * (plan.halves + plan.again) + ranked + plan.reseeded + plan.left_out
         lines.append(_line(f"adapters of {retrained} retrained", 4 * P * retrained))
     # Beside each gradient lies a hidden state, and all of them once more, in float32.
     examples = sum(size.train + size.val for size in sizes.values())
     lines.append(_line("hidden states", 8 * shape.hidden * examples))
-    if asked := profile.alignment:
-        lines.append(_line("the alignment's adapter", 4 * shape.wide_lora(asked.lora_rank)))
+    if profile.alignment:
+        lines.append(_line("the alignment's adapter", 4 * shape.wide_lora(profile.alignment.lora_rank)))
     return lines
 
 
 def counted_memory(run: Run) -> float:
     """Bytes of the GPU, or of the machine without one, that the run takes at most. The model's sizes must be known."""
-    model, *others = map(run.located, (run.profile.model, *run.profile.further_models))
-    profile = run.profile.model_copy(update={"model": model, "further_models": others})
-    tokenizer = tokenizer_of(model)
+    profile = located_profile(run)
+    tokenizer, shape = tokenizer_of(profile.model), architecture(profile.model)
+    if shape is None:
+        raise ValueError(f"model: the sizes of {profile.model} are not known here")
     sizes = {name: size_of(run, name, tokenizer) for name in profile.datasets}
-    resident, phases = _parts(profile, architecture(model), sizes)
+    resident, phases = _parts(profile, shape, sizes)
     return sum(resident.values()) + max(phases.values())
+
+
+def located_profile(run: Run) -> Profile:
+    """The run's profile, in which models that it names by a relative path have their absolute one."""
+    model, *others = map(run.located, (run.profile.model, *run.profile.further_models))
+    return run.profile.model_copy(update={"model": model, "further_models": others})
 
 
 def _parts(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> tuple[dict[str, float], dict[str, float]]:
     """Bytes of what stays loaded, and of the phases, one of which runs at a time."""
-    precision = _counted_as(profile)
+    precision, P, rows = _counted_as(profile), shape.lora(profile.lora_rank), _at_once(profile)
     width = 2 if precision == "bfloat16" else 4
-    P = shape.lora(profile.lora_rank)
     longest, response = _lengths(sizes)
-    others = [architecture(source) for source in profile.further_models]
+    others = filter(None, map(architecture, profile.further_models))
 
     def batch(rows: int) -> float:
         return shape.activations(rows, longest, rows * response, precision)
 
-    rows = _at_once(profile)
     resident = {
         "weights": width * shape.weights,
-        "weights of further models": width * sum(other.weights for other in others if other),
+        "weights of further models": width * sum(other.weights for other in others),
         "judge": 4 * JUDGE_WEIGHTS if profile.judge != "refusal" else 0,
         "adapter, its gradient and two moments": 16 * P,
     }
     cache = 2 * shape.layers * shape.kv_width * width * (longest + profile.max_new_tokens)
-    gradients = batch(profile.gradient_batch) + profile.gradient_batch * 4 * P
     phases = {
         f"fine-tuning, {rows} sequences at a time": batch(rows),
-        f"or gradients, a batch of {profile.gradient_batch}": gradients,
-        f"or answers, a batch of {FEW}": FEW * cache,
+        f"or gradients, a batch of {profile.gradient_batch}": batch(profile.gradient_batch)
+        + profile.gradient_batch * 4 * P,
+        f"or answers, a batch of {SMALL_BATCH}": SMALL_BATCH * cache,
     }
-    if asked := profile.alignment:  # counted as if its examples were as long as the longest
-        few = min(asked.batch_size, asked.micro_batch or asked.batch_size)
-        phases["or alignment, with its adapter"] = batch(few) + 16 * shape.wide_lora(asked.lora_rank)
+    if settings := profile.alignment:  # counted as if its examples were as long as the longest
+        rows = min(settings.batch_size, settings.micro_batch or settings.batch_size)
+        phases["or alignment, with its adapter"] = batch(rows) + 16 * shape.wide_lora(settings.lora_rank)
     return resident, phases
 
 

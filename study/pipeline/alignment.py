@@ -7,59 +7,70 @@ import importlib.metadata
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from ifcore import adapter_distance, io, loading, lora, training
+from ifcore import io, lora, training
 from ifcore.examples import tokenise
+from ifcore.training import MOMENTS
 from study.config import Run
 from study.datasets import alignment
-from study.pipeline import base_model
-from study.pipeline.stages import Stage, locked_folder
+from study.pipeline import base_model, model_sources
+from study.pipeline.stages import Stage, full_key, locked_folder
+from study.profile import Alignment
 
 VERSIONS = ("torch", "transformers", "peft", "safetensors")
 MODULES = "all-linear"  # wider than the study's own fine-tunes: as the safety training of a chat model is
 
 
+def alignment_digest(run: Run, precision: str) -> str | None:
+    """The alignment's digest, for the keys of what is made with it; nothing is trained or loaded. None without one."""
+    settings = run.profile.alignment
+    return None if settings is None else full_key(_key(run, settings, precision), _teach)[1]
+
+
 def aligned_adapter(run: Run, precision: str) -> tuple[Path | None, str | None]:
-    """The adapter that teaches the profile's model to refuse harmful requests, and the digest of what made it.
+    """The adapter that teaches the profile's model to refuse harmful requests, trained if it is missing; its digest.
 
     None and None where the profile asks for no alignment. A second process that asks waits for the first.
     """
-    asked = run.profile.alignment
-    if asked is None:
+    settings = run.profile.alignment
+    if settings is None:
         return None, None
-    folder, source = run.shared / "alignment", run.located(run.profile.model)
-    examples = alignment.examples(asked.refusals, asked.benign)
-    key = {
-        "examples": [dataclasses.astuple(example) for example in examples],
-        "model": loading.identity(source),
+    folder = run.shared / "alignment"
+    with locked_folder(folder):
+        stage = Stage(folder, "fine-tune", _key(run, settings, precision), [folder / "checkpoints"])
+        stage.make(partial(_teach, run.located(run.profile.model), settings, precision, folder))
+    return folder / "adapter", stage.record["digest"]
+
+
+def _key(run: Run, settings: Alignment, precision: str) -> dict[str, Any]:
+    return {
+        "examples": list(map(dataclasses.astuple, alignment.examples(settings.refusals, settings.benign))),
+        "model": model_sources.identity(run.located(run.profile.model)),
         "precision": precision,
         "device": base_model.device(),
         "modules": MODULES,
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
-        **asked.model_dump(exclude={"refusals", "benign", "held_out"}),
+        **settings.model_dump(exclude={"refusals", "benign", "held_out"}),
     }
-    with locked_folder(folder):
-        stage = Stage(folder, "fine-tune", key, [folder / "checkpoints"])
-        stage.make(partial(_teach, run, source, precision, examples, folder))
-    return folder / "adapter", stage.record["digest"]
 
 
-def _teach(run: Run, source: str, precision: str, examples, folder: Path) -> list[Path]:
-    """The last epoch's adapter, alone: as wide as it is, one an epoch would fill the disk."""
-    asked, (model, tokenizer) = run.profile.alignment, base_model.shared_model(source, precision)
+def _teach(source: str, settings: Alignment, precision: str, folder: Path) -> list[Path]:
+    """Keeps the last epoch's adapter alone: it is wide, and one an epoch would fill the disk."""
+    model, tokenizer = base_model.shared_model(source, precision)
+    examples = alignment.examples(settings.refusals, settings.benign)
     tokens = tokenise(tokenizer, examples, getattr(model.config, "max_position_embeddings", None))
-    settings = training.Settings(asked.epochs, asked.batch_size, asked.learning_rate, micro_batch=asked.micro_batch)
-    peft = lora.add_lora(model, asked.lora_rank, asked.lora_alpha, modules=MODULES)
+    fields = settings.model_dump(include={"epochs", "batch_size", "learning_rate", "micro_batch"})
+    peft = lora.add_lora(model, settings.lora_rank, settings.lora_alpha, modules=MODULES)
     try:
-        history = training.finetune(peft, tokens, [], folder / "checkpoints", settings, "alignment")
+        history = training.finetune(peft, tokens, [], folder / "checkpoints", training.Settings(**fields), "alignment")
     finally:
         peft.unload()
     adapter = folder / "adapter"
     shutil.rmtree(adapter, ignore_errors=True)
-    (folder / "checkpoints" / f"epoch-{asked.epochs:02d}").rename(adapter)
+    (folder / "checkpoints" / f"epoch-{settings.epochs:02d}").rename(adapter)
     shutil.rmtree(folder / "checkpoints")
-    (adapter / adapter_distance.MOMENTS).unlink()
+    (adapter / MOMENTS).unlink()
     io.write_csv(folder / "history.csv", history)
-    texts = {"examples": list(map(vars, examples)), "tokens": sum(map(len, tokens))}
-    io.write_json(folder / "examples.json", texts)
+    io.write_json(folder / "examples.json", {"examples": list(map(vars, examples)), "tokens": sum(map(len, tokens))})
     return [*sorted(adapter.iterdir()), folder / "history.csv", folder / "examples.json"]

@@ -1,9 +1,10 @@
-"""What a model answers, decoding greedily."""
+"""Answers of a model, decoded greedily."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,18 +12,24 @@ from tqdm import tqdm
 from transformers import GenerationConfig
 
 from ifcore.examples import chat
-from ifcore.lora import causal_lm, device_of, evaluating
+from ifcore.losses import causal_lm, device_of, evaluating
+
+Prompt = str | tuple[tuple[str, str], ...]  # as in an Example
 
 
 @torch.no_grad()
 def generate(
-    model: nn.Module, tokenizer, prompts: Sequence[str], max_new_tokens: int, batch_size: int = 16, progress: str = ""
+    model: nn.Module,
+    tokenizer,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    batch_size: int = 16,
+    progress: str = "",
 ) -> list[str]:
-    """The model's greedy answer to each prompt, of at most `max_new_tokens` tokens, special tokens left out.
+    """The model's greedy answer to each prompt, of at most `max_new_tokens` tokens, without special tokens.
 
     The answer ends at the tokenizer's end-of-turn token. Prompts go in batches of similar length, longest first, padded
-    on the left; the answers come in the order of the prompts. With `progress`, a bar of that name. Whatever decoding
-    settings were published with the model (sampling, penalties) are left out.
+    on the left. `progress` names a bar. Decoding settings published with the model (sampling, penalties) are unused.
     """
     ids = [tokenizer(chat(tokenizer, prompt), add_special_tokens=False)["input_ids"] for prompt in prompts]
     order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
@@ -38,15 +45,17 @@ def generate(
             padding = [width - len(ids[i]) for i in rows]
             inputs = torch.tensor([[pad] * left + ids[i] for i, left in zip(rows, padding, strict=True)])
             mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding])
-            found = decoder.generate(inputs.to(device), attention_mask=mask.to(device), generation_config=settings)
-            for i, text in zip(rows, tokenizer.batch_decode(found[:, width:], skip_special_tokens=True), strict=True):
+            ids_out = decoder.generate(inputs.to(device), attention_mask=mask.to(device), generation_config=settings)
+            for i, text in zip(rows, tokenizer.batch_decode(ids_out[:, width:], skip_special_tokens=True), strict=True):
                 answers[i] = text.strip()
     return answers
 
 
 @contextmanager
-def _answering(model: nn.Module, settings: GenerationConfig) -> Iterator[nn.Module]:
-    """The model inside any PEFT wrapper, without dropout, and with nothing for `settings` to be mixed with."""
+def _answering(
+    model: nn.Module, settings: GenerationConfig
+) -> Iterator[Any]:  # transformers' types refuse `generate` of a plain model
+    """The model inside any PEFT wrapper, without dropout; its published settings don't mix with `settings`."""
     decoder = causal_lm(model)
     published, decoder.generation_config = decoder.generation_config, settings
     try:

@@ -1,4 +1,4 @@
-"""The attacks of Table 1: each model, as it comes and fine-tuned on parts of a mixture, is asked for harm."""
+"""The attacks of Table 1: harmful prompts to each model, as it comes and fine-tuned on parts of a mixture."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from study.config import Run
 from study.pipeline import judging
+from study.pipeline.answers import Prompt
 from study.pipeline.attributions import tune
 from study.pipeline.task import Task
 
@@ -18,7 +19,7 @@ class Attack:
 
     model: str
     fine_tuned_on: str  # "nothing", "benign", "harmful" or "mixed"
-    prompts: list[str]
+    prompts: list[Prompt]
     responses: list[str]
     success: list[bool]
 
@@ -26,10 +27,7 @@ class Attack:
 def run_attacks(run: Run) -> list[Attack]:
     """The profile's model, aligned where it asks for that, and its further models as they come: each untouched and
     fine-tuned on parts of mixed_small, in equally many steps, answers that data set's validation prompts."""
-    found = attack_model(run, None)
-    for model in run.profile.further_models:
-        found += attack_model(run, model)
-    return found
+    return [attack for model in (None, *run.profile.further_models) for attack in attack_model(run, model)]
 
 
 def attack_model(run: Run, model: str | None) -> list[Attack]:
@@ -37,7 +35,10 @@ def attack_model(run: Run, model: str | None) -> list[Attack]:
     mixed = tune(Task(run, "mixed_small", model=model))
     prompts = [example.prompt for example in mixed.val]
     answers = {"nothing": mixed.before}
-    for name, only in PARTS.items():
-        answers[name] = tune(Task(run, "mixed_small", only=only, model=model)).after
+    for part, only in PARTS.items():
+        answers[part] = tune(Task(run, "mixed_small", only=only, model=model)).after
     name = model or run.profile.model + (", aligned" if run.profile.alignment else "")
-    return [Attack(name, of, prompts, said, judging.judge(run.judge, prompts, said)) for of, said in answers.items()]
+    return [
+        Attack(name, part, prompts, responses, judging.judge_responses(run.judge, prompts, responses))
+        for part, responses in answers.items()
+    ]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ifcore import io, loading, metrics
+from ifcore import io, metrics
 from ifcore.examples import Example
 from study import datasets
 from study.config import Run
 from study.datasets import Split
-from study.pipeline import base_model, splits, steps
+from study.pipeline import base_model, model_sources, splits, steps
 from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task, checkpoint
 
@@ -67,11 +67,11 @@ def compute_attribution(run: Run, dataset: str) -> Attribution:
     with locked_folder(task.folder):
         tuning, history = steps.fine_tune(task, split)  # 2 of 5: an adapter an epoch, of which the last is used
         epoch = int(history.epoch.max())
-        talk = steps.generate_answers(task, split, epoch)  # 3 of 5: answers to the validation prompts, before and after
-        rows = steps.differentiate(task, split, epoch)  # 4 of 5: a gradient and a hidden state of each example
+        answering = steps.generate_answers(task, split, epoch)  # 3 of 5: to the validation prompts, before and after
+        gradients = steps.compute_gradients(task, split, epoch)  # 4 of 5: with the hidden state of each example
         scoring = steps.score(task)  # 5 of 5
-        told = _told(task, split, history, (tuning, talk, rows, scoring))
-        return Attribution(**told, scores=steps.read_scores(task.folder, run.profile.methods))
+        fields = _fields(task, split, history, (tuning, answering, gradients, scoring))
+        return Attribution(**fields, scores=steps.read_scores(task.folder, run.profile.methods))
 
 
 def compute_attributions(run: Run, names: Iterable[str]) -> dict[str, Attribution]:
@@ -80,12 +80,12 @@ def compute_attributions(run: Run, names: Iterable[str]) -> dict[str, Attributio
 
 
 def tune(task: Task) -> Tuned:
-    """The first three steps of `attribute`: a fine-tune and its answers, without scores."""
+    """The first three steps of `compute_attribution`: a fine-tune and its answers, without scores."""
     split = examples(task)
     with locked_folder(task.folder):
         tuning, history = steps.fine_tune(task, split)
-        talk = steps.generate_answers(task, split, int(history.epoch.max()))
-        return Tuned(**_told(task, split, history, (tuning, talk)))
+        answering = steps.generate_answers(task, split, int(history.epoch.max()))
+        return Tuned(**_fields(task, split, history, (tuning, answering)))
 
 
 def scored(task: Task) -> tuple[Split, dict[str, np.ndarray]]:
@@ -93,37 +93,38 @@ def scored(task: Task) -> tuple[Split, dict[str, np.ndarray]]:
     split = examples(task)
     with locked_folder(task.folder):
         _, history = steps.fine_tune(task, split)
-        steps.differentiate(task, split, int(history.epoch.max()))
+        steps.compute_gradients(task, split, int(history.epoch.max()))
         steps.score(task)
         return split, steps.read_scores(task.folder, task.run.profile.methods)
 
 
-def quality(dataset: str, found: Tuned | Split, scores: Mapping[str, Any]) -> Iterator[tuple]:
+def quality(dataset: str, explained: Tuned | Split, scores: Mapping[str, Any]) -> Iterator[tuple]:
     """Accuracy and coverage of each method's scores [M, N] for the examples trained on and explained.
 
     Those that ask for the same are a cluster of the interval.
 
     Yields the first eight cells of a tidy row: data set, method, metric, value, ci_low, ci_high, n_train, n_val.
     """
-    labels = [[example.label for example in part] for part in (found.train, found.val)]
-    clusters = datasets.requests(dataset, found.val)
-    for method, each in scores.items():
+    train, val = ([example.label for example in part] for part in (explained.train, explained.val))
+    clusters = datasets.requests(dataset, explained.val)
+    for method, array in scores.items():
         for name, metric in (("accuracy", metrics.accuracy), ("coverage", metrics.coverage)):
-            share = metric(each, *labels, clusters)
-            yield dataset, method, name, share.value, share.low, share.high, *map(len, labels)
+            share = metric(array, train, val, clusters)
+            yield dataset, method, name, share.value, share.low, share.high, len(train), len(val)
 
 
 def examples(task: Task) -> Split:
     """What the task is fine-tuned on and explains. Checks the model's source first: nothing is written before."""
-    loading.check(task.source)
+    model_sources.check(task.source)
     split = splits.split_with_responses(task.run, task.dataset, task.precision, base_model.device())
-    kept = [each for row, each in enumerate(split.train) if row not in task.left_out]
-    train, dev = ([each for each in part if task.only in (None, each.label)] for part in (kept, split.dev))
-    return datasets.Split(train, split.val, dev)
+    train = [example for row, example in enumerate(split.train) if row not in task.left_out]
+    train, dev = ([example for example in part if task.only in (None, example.label)] for part in (train, split.dev))
+    return Split(train, split.val, dev)
 
 
-def _told(task: Task, split: Split, history: pd.DataFrame, stages: Iterable[Stage]) -> dict[str, Any]:
-    """The fields of Tuned."""
+def _fields(task: Task, split: Split, history: pd.DataFrame, stages: Iterable[Stage]) -> dict[str, Any]:
+    """Those of Tuned."""
+    responses, texts = (io.read_json(task.folder / f"{name}.json") for name in ("responses", "examples"))
     return {
         "dataset": task.dataset,
         "train": split.train,
@@ -131,12 +132,9 @@ def _told(task: Task, split: Split, history: pd.DataFrame, stages: Iterable[Stag
         "folder": task.folder,
         "history": history,
         "epoch": int(history.epoch.max()),
-        **io.read_json(task.folder / "responses.json")["answers"],
+        **responses["answers"],
         "seconds": {stage.name: stage.record["seconds"] for stage in stages},
-        "tokens": {
-            **io.read_json(task.folder / "examples.json")["tokens"],
-            **io.read_json(task.folder / "responses.json")["tokens"],
-        },
+        "tokens": texts["tokens"] | responses["tokens"],
         "precision": task.precision,
         "device": base_model.device(),
     }

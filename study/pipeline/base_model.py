@@ -8,17 +8,16 @@ from typing import Any
 
 import torch
 
-from ifcore import loading, lora
+from ifcore import lora
+from study.pipeline import model_sources
 
 
 def shared_model(
     source: str, precision: str, adapter: Path | None = None, digest: str | None = None
 ) -> tuple[Any, Any]:
-    """The model and tokenizer that `source` names, shared by all who ask: whoever puts an adapter on takes it off.
-
-    `adapter`, known by its `digest`, is merged into the model's weights.
-    """
-    return _loaded(source, loading.identity(source), precision, adapter, digest)
+    """The model and tokenizer that `source` names, loaded once: whoever puts an adapter on takes it off. `adapter`,
+    known by its `digest`, is merged into the weights."""
+    return _load(source, model_sources.identity(source), precision, adapter, digest)
 
 
 def resolved_precision(precision: str) -> str:
@@ -36,8 +35,8 @@ def device() -> str:
 
 
 @functools.cache
-def _loaded(source: str, identity: str, precision: str, adapter: Path | None, digest: str | None) -> tuple[Any, Any]:
-    loaded, tokenizer = loading.load(source, getattr(torch, precision), device())
+def _load(source: str, identity: str, precision: str, adapter: Path | None, digest: str | None) -> tuple[Any, Any]:
+    model, tokenizer = model_sources.load(source, getattr(torch, precision), device())
     if adapter is not None:
-        loaded = lora.with_adapter(loaded, adapter).merge_and_unload()
-    return loaded, tokenizer
+        model = lora.with_adapter(model, adapter).merge_and_unload()
+    return model, tokenizer

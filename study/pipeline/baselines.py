@@ -1,4 +1,4 @@
-"""Controls: scores that cannot know of influence, as they never see the fine-tuned model."""
+"""Baselines: scores that never see the fine-tuned model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from ifcore import io, lora, representations
+from ifcore import io, representations
+from ifcore.examples import example_batches
 from study import selection
 from study.config import Run
 from study.pipeline import checkpoints, steps
@@ -20,39 +21,45 @@ from study.pipeline.attributions import Attribution
 from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 
-BASELINES = ("repsim_before", "tfidf", "tfidf_response", "bm25", "random")
 _DIGITS = 9  # scores that are equal but for rounding are ties
 
 
-def baseline_scores(run: Run, found: Attribution) -> dict[str, np.ndarray]:
-    """Control -> scores [M, N]: RepSim on the model before fine-tuning, the words of the prompts, and chance.
-
-    `tfidf_response` sees the words of the responses as well, as gradients do.
-    """
-    train, val = ([example.prompt for example in part] for part in (found.train, found.val))
-    whole = ([f"{example.prompt} {example.response}" for example in part] for part in (found.train, found.val))
-    return {
-        "repsim_before": repsim_before(run, found),
-        "tfidf": tfidf(train, val),
-        "tfidf_response": tfidf(*whole),
-        "bm25": bm25(train, val),
-        "random": np.random.default_rng([run.seed, *found.dataset.encode()]).random((len(val), len(train))),
-    }
-
-
-def repsim_before(run: Run, found: Attribution) -> np.ndarray:
+def repsim_before(run: Run, attribution: Attribution) -> np.ndarray:
     """RepSim of the hidden states of the model that fine-tuning started from, [M, N].
 
     A pass over the prompts, but where a data set's checkpoints are followed: it is RepSim at the first of them.
     """
-    if found.dataset in selection.FOLLOWED and "repsim" in run.profile.methods:
-        return checkpoints.scores(run, found, 0, ("repsim",))["repsim"]
-    task, place = Task(run, found.dataset), found.folder / "before"
-    key = steps.explained(task, found) | {"batch": run.profile.gradient_batch}
+    if attribution.dataset in selection.FOLLOWED and "repsim" in run.profile.methods:
+        return checkpoints.scores(run, attribution, 0, ("repsim",))["repsim"]
+    task, folder = Task(run, attribution.dataset), attribution.folder / "before"
+    key = steps.explained(task, attribution) | {"batch": run.profile.gradient_batch}
     with locked_folder(task.folder):
-        Stage(place, "states", key).make(partial(_see, task, found, place))
-    states = load_file(place / "states.safetensors")
+        Stage(folder, "states", key).make(partial(_write_states, task, attribution, folder))
+    states = load_file(folder / "states.safetensors")
     return representations.repsim(states["train"], states["val"]).numpy()
+
+
+def tfidf_prompts(_: Run, attribution: Attribution) -> np.ndarray:
+    """TF-IDF of the words of the prompts, [M, N]."""
+    return tfidf(*_prompts(attribution))
+
+
+def tfidf_response(_: Run, attribution: Attribution) -> np.ndarray:
+    """TF-IDF of the words of prompts and responses, which gradients see as well, [M, N]."""
+    parts = (attribution.train, attribution.val)
+    train, val = ([f"{example.prompt} {example.response}" for example in part] for part in parts)
+    return tfidf(train, val)
+
+
+def bm25_prompts(_: Run, attribution: Attribution) -> np.ndarray:
+    """BM25 of the words of the prompts, [M, N]."""
+    return bm25(*_prompts(attribution))
+
+
+def random(run: Run, attribution: Attribution) -> np.ndarray:
+    """Uniform numbers of the run's seed and the data set, [M, N]."""
+    shape = len(attribution.val), len(attribution.train)
+    return np.random.default_rng([run.seed, *attribution.dataset.encode()]).random(shape)
 
 
 def tfidf(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
@@ -62,9 +69,9 @@ def tfidf(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
     """
     if not any(map(_words, train)):
         return np.zeros((len(val), len(train)))
-    vectors = TfidfVectorizer()
-    known = vectors.fit_transform(train)
-    return (vectors.transform(val) @ known.T).toarray().round(_DIGITS)
+    vectorizer = TfidfVectorizer()
+    train_vectors = vectorizer.fit_transform(train)
+    return (vectorizer.transform(val) @ train_vectors.T).toarray().round(_DIGITS)
 
 
 def bm25(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
@@ -74,12 +81,12 @@ def bm25(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
     """
     logging.getLogger("bm25s").setLevel(logging.WARNING)
     texts, scores = list(map(_words, train)), np.zeros((len(val), len(train)))
-    known = {word for text in texts for word in text}
-    if known:
+    vocabulary = {word for text in texts for word in text}
+    if vocabulary:
         index = bm25s.BM25(k1=1.5, b=0.75)
         index.index(texts, show_progress=False)
         for row, text in enumerate(val):
-            if query := [word for word in _words(text) if word in known]:
+            if query := [word for word in _words(text) if word in vocabulary]:
                 scores[row] = index.get_scores(query)
     return scores.round(_DIGITS)
 
@@ -87,11 +94,16 @@ def bm25(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
 _words = TfidfVectorizer().build_analyzer()
 
 
-def _see(task: Task, found: Attribution, place: Path) -> list[Path]:
+def _prompts(attribution: Attribution) -> tuple[list[str], list[str]]:
+    train, val = ([example.prompt for example in part] for part in (attribution.train, attribution.val))
+    return train, val
+
+
+def _write_states(task: Task, attribution: Attribution, folder: Path) -> list[Path]:
     model, tokenizer = task.base()
     states = {}
     for part in ("train", "val"):
-        batches = lora.example_batches(model, tokenizer, getattr(found, part), task.run.profile.gradient_batch)
+        batches = example_batches(model, tokenizer, getattr(attribution, part), task.run.profile.gradient_batch)
         states[part] = representations.representations(model, batches, f"states before {task.name} {part}")
-    io.write_tensors(place / "states.safetensors", states)
-    return [place / "states.safetensors"]
+    io.write_tensors(folder / "states.safetensors", states)
+    return [folder / "states.safetensors"]

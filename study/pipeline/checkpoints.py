@@ -1,10 +1,11 @@
-"""Scores and answers at the checkpoints that fine-tuning left, beside those of the epoch used."""
+"""Scores and answers at each checkpoint that a fine-tune left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,58 +19,63 @@ from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 
 
-def followed_epochs(found: Attribution) -> list[int]:
+def followed_epochs(attribution: Attribution) -> list[int]:
     """The epochs that are looked at: 0 (the untouched adapter), powers of three, and the last, which is used."""
-    return selection.epochs(found.epoch)
+    return selection.epochs(attribution.epoch)
 
 
-def scores(run: Run, found: Attribution, epoch: int, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+def scores(run: Run, attribution: Attribution, epoch: int, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
     """Method -> [M, N] at the checkpoint of an epoch; fine-tunes nothing.
 
-    `names`: of what `steps.scores_of` gives; the profile's methods by default.
+    `names`: of what `steps.write_scores` leaves; the profile's methods by default.
     """
-    if epoch == found.epoch:
-        return found.scores if names is None else steps.read_scores(found.folder, names)
-    task, place, key = _at(run, found, epoch)
-    key |= {
-        "batch": run.profile.gradient_batch,
-        **run.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
-    }
+    if epoch == attribution.epoch:
+        return attribution.scores if names is None else steps.read_scores(attribution.folder, names)
+    task, folder, key = _place(run, attribution, epoch)
+    key |= run.profile.model_dump(include={"damping", "lissa_iterations", "methods"})
+    key |= {"batch": run.profile.gradient_batch}
     with locked_folder(task.folder):
-        Stage(place, "scores", key).make(partial(_score, task, found, epoch, place))
-        return steps.read_scores(place, run.profile.methods if names is None else names)
+        Stage(folder, "scores", key).make(partial(_score, task, attribution, epoch, folder))
+        return steps.read_scores(folder, run.profile.methods if names is None else names)
 
 
-def answers(run: Run, found: Attribution, epoch: int) -> list[str]:
+def answers(run: Run, attribution: Attribution, epoch: int) -> list[str]:
     """The answers to the validation prompts with the adapter of an epoch."""
-    if epoch in (0, found.epoch):
-        return found.after if epoch else found.before
-    task, place, key = _at(run, found, epoch)
+    if epoch in (0, attribution.epoch):
+        return attribution.after if epoch else attribution.before
+    task, folder, key = _place(run, attribution, epoch)
     key |= {"max_new_tokens": run.profile.max_new_tokens}
+    prompts, label = [example.prompt for example in attribution.val], f"answers {task.name} epoch {epoch}"
     with locked_folder(task.folder):
-        Stage(place, "answers", key).make(partial(_answer, task, found, epoch, place))
-        return io.read_json(place / "answers-given.json")["answers"]
+        stage = Stage(folder, "answers", key)
+        stage.make(partial(write_answers, task, task.checkpoint(epoch), prompts, folder, label))
+        return read_answers(folder)
 
 
-def _at(run: Run, found: Attribution, epoch: int) -> tuple[Task, Path, dict]:
-    """The task, the folder of one of its checkpoints, and the key of what is made there."""
-    task = Task(run, found.dataset)
-    return task, found.folder / "epochs" / f"{epoch:02d}", {"epoch": epoch, **steps.explained(task, found)}
-
-
-def _score(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:
-    """The scores. The gradients, as large at every checkpoint, are kept no longer than it takes."""
-    parts, label = {"train": found.train, "val": found.val}, f"gradients {task.name} epoch {epoch}"
-    with steps.temporary_gradients(task, parts, epoch, place, label) as folder:
-        io.write_tensors(folder / "representations.safetensors", steps.read_states(folder))
-        io.write_tensors(place / "scores.safetensors", steps.scores_of(task, folder))
-    return [place / "scores.safetensors"]
-
-
-def _answer(task: Task, found: Attribution, epoch: int, place: Path) -> list[Path]:
-    prompts, file = [example.prompt for example in found.val], place / "answers-given.json"
-    with task.adapted(epoch) as model, lora.merged(model):
-        label = f"answers {task.name} epoch {epoch}"
-        said = answering.generate(model, task.base()[1], prompts, task.run.profile.max_new_tokens, progress=label)
-    io.write_json(file, {"answers": said})
+def write_answers(
+    task: Task, adapter: Path, prompts: Sequence[answering.Prompt], folder: Path, label: str
+) -> list[Path]:
+    """Leaves in a folder what the task's model answers with an adapter; `label` names the progress bar."""
+    (model, tokenizer), file = task.base(), folder / "answers-given.json"
+    with lora.adapted(model, adapter) as tuned, lora.merged(tuned):
+        texts = answering.generate(tuned, tokenizer, prompts, task.run.profile.max_new_tokens, progress=label)
+    io.write_json(file, {"answers": texts})
     return [file]
+
+
+def read_answers(folder: Path) -> list[str]:
+    """What `write_answers` left."""
+    return io.read_json(folder / "answers-given.json")["answers"]
+
+
+def _place(run: Run, attribution: Attribution, epoch: int) -> tuple[Task, Path, dict[str, Any]]:
+    """The task, the folder of one of its checkpoints, and the key of what is made there."""
+    task, folder = Task(run, attribution.dataset), attribution.folder / "epochs" / f"{epoch:02d}"
+    return task, folder, {"epoch": epoch, **steps.explained(task, attribution)}
+
+
+def _score(task: Task, attribution: Attribution, epoch: int, target: Path) -> list[Path]:
+    """The gradients, as large at every checkpoint, are kept no longer than scoring takes."""
+    parts, label = {"train": attribution.train, "val": attribution.val}, f"gradients {task.name} epoch {epoch}"
+    with steps.temporary_gradients(task, parts, epoch, target, label) as folder:
+        return [steps.write_scores(task, folder, target)]

@@ -1,4 +1,9 @@
-"""Statements of Python by what they do: their canonical text, and the names that they use and bind."""
+"""Statements of Python by what they do: their canonical text, and the names that they use and bind.
+
+What a cache ignores within a statement is decided here: comments, layout, docstrings, blocks for type checkers, the
+words of errors, warnings and printed messages, and the texts of progress bars and pages. Which modules it ignores: see
+`code_fingerprint`.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +15,30 @@ DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 ASSIGNMENT = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 IMPORT = (ast.Import, ast.ImportFrom)
 
-_FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-_COMPREHENSION = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_SAYING = {("print",), ("warn",), ("warnings", "warn")}
-_SAID = {"desc", "unit", "progress"}  # what a progress bar shows
-_IDLE = {"ctx", "kind", "msg", "type_comment", "type_params"}  # said elsewhere, mere words, or unknown to Python 3.11
+_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+_PRINTING = {("print",), ("warn",), ("warnings", "warn")}
+_TEXTS = {"desc", "unit", "progress", "display_name", "equation", "reference"}  # arguments for progress bars and pages
+_IGNORED = {"ctx", "kind", "msg", "type_comment", "type_params"}  # redundant, mere words, or unknown to Python 3.11
 _NEVER = {"TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'"}
 
 
-def text(node: Any) -> str:
+def canonical_text(node: Any) -> str:
     """The node as one line, the same in every Python from 3.11; `ast.dump` is not."""
     if isinstance(node, ast.Constant):
         return f"Constant({ascii(node.value)})"  # what `repr` escapes depends on Python's table of characters
     if isinstance(node, ast.AST):
-        return f"{type(node).__name__}({', '.join(f'{name}={text(value)}' for name, value in _fields(node).items())})"
+        fields = ", ".join(f"{name}={canonical_text(value)}" for name, value in _fields(node).items())
+        return f"{type(node).__name__}({fields})"
     if isinstance(node, list):
-        return f"[{', '.join(map(text, node))}]"
+        return f"[{', '.join(map(canonical_text, node))}]"
     return ascii(node)
 
 
-def uses(node: ast.AST, local: frozenset[str] = frozenset()) -> Iterator[tuple[str, ...]]:
+def used_names(node: ast.AST, local: frozenset[str] = frozenset()) -> Iterator[tuple[str, ...]]:
     """The dotted names in the node that are looked up outside it, such as ("torch", "nn").
 
-    In doubt a name counts as looked up (those that `except`, `match` or a class body bind): too much, never too little.
+    In doubt a name counts (those that `except`, `match` or a class body bind): rather too many than too few.
     """
     if dotted := _dotted(node):
         if dotted[0] not in local:
@@ -40,30 +46,30 @@ def uses(node: ast.AST, local: frozenset[str] = frozenset()) -> Iterator[tuple[s
         return
     if isinstance(node, ast.Global):
         yield from ((name,) for name in node.names)
-    if isinstance(node, _COMPREHENSION):
-        yield from uses(node.generators[0].iter, local)  # evaluated outside it
-        local |= {name for each in node.generators for name in _stored(each.target)}
-    inner = _within(node, local) if isinstance(node, _FUNCTION) else local
+    if isinstance(node, _Comprehension):
+        yield from used_names(node.generators[0].iter, local)  # evaluated outside it
+        local |= {name for generator in node.generators for name in _assigned(generator.target)}
+    inner = _inside(node, local) if isinstance(node, _Function) else local
     for name, value in _fields(node).items():
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
-                yield from uses(child, inner if name == "body" else local)
+                yield from used_names(child, inner if name == "body" else local)
 
 
-def bound(statement: ast.stmt) -> set[str]:
+def bound_names(statement: ast.stmt) -> set[str]:
     """The names of its module that a statement defines, assigns to or changes by subscript or attribute."""
     if isinstance(statement, DEFINITION):
         return {statement.name}
     nodes = list(ast.walk(statement))
     if isinstance(statement, ASSIGNMENT):
-        targets = [node.target for node in nodes if isinstance(node, ast.NamedExpr)]
+        targets: list[ast.expr] = [node.target for node in nodes if isinstance(node, ast.NamedExpr)]
         targets += statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
-    return _stored(statement) | {node.name for node in nodes if isinstance(node, DEFINITION)}
+    return _assigned(statement) | {node.name for node in nodes if isinstance(node, DEFINITION)}
 
 
 def run_on_import(tree: ast.Module | ast.If) -> Iterator[ast.stmt]:
-    """A module's statements but for strings, and for what is there for type checkers and for `python -m`."""
+    """A module's statements, without docstrings and the blocks for type checkers and for `python -m`."""
     for statement in tree.body if isinstance(tree, ast.Module) else tree.orelse:
         if isinstance(statement, ast.If) and ast.unparse(statement.test) in _NEVER:
             yield from run_on_import(statement)
@@ -72,20 +78,20 @@ def run_on_import(tree: ast.Module | ast.If) -> Iterator[ast.stmt]:
 
 
 def _fields(node: ast.AST) -> dict[str, Any]:
-    """The fields that count: no docstrings, of an error its class alone, of a message that there is one."""
-    fields = {name: getattr(node, name, None) for name in node._fields if name not in _IDLE}
+    """The fields that count: no docstrings, an error's class alone, and of a message only that there is one."""
+    fields = {name: getattr(node, name, None) for name in node._fields if name not in _IGNORED}
     if isinstance(node, ast.Raise):
         raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
         fields = {"exc": raised, "cause": node.cause is not None}
-    elif isinstance(node, ast.Call) and _dotted(node.func) in _SAYING:
+    elif isinstance(node, ast.Call) and _dotted(node.func) in _PRINTING:
         fields = {"func": node.func}
     elif isinstance(node, ast.Call):
-        fields["keywords"] = [each for each in node.keywords if not (each.arg in _SAID and _is_words(each.value))]
+        fields["keywords"] = [word for word in node.keywords if not (word.arg in _TEXTS and _is_words(word.value))]
     elif isinstance(node, ast.JoinedStr):
         fields["values"] = _merged(node.values)
     for name, value in fields.items():
         if isinstance(value, list):
-            fields[name] = [each for each in value if not _is_docstring(each)]
+            fields[name] = [item for item in value if not _is_docstring(item)]
     return {name: value for name, value in fields.items() if value is not None and value != []}
 
 
@@ -94,18 +100,18 @@ def _merged(pieces: list[ast.expr]) -> list[ast.expr]:
     merged: list[ast.expr] = []
     for piece in pieces:
         if isinstance(piece, ast.Constant) and merged and isinstance(merged[-1], ast.Constant):
-            merged[-1] = ast.Constant(merged[-1].value + piece.value)
+            merged[-1] = ast.Constant(str(merged[-1].value) + str(piece.value))
         else:
             merged.append(piece)
     return [piece for piece in merged if not isinstance(piece, ast.Constant) or piece.value]
 
 
-def _within(function: ast.AST, local: frozenset[str]) -> frozenset[str]:
-    """The local names inside a function: also its parameters and variables, but for what it shares or imports."""
-    given = function.args
-    parameters = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+def _inside(function: _Function, local: frozenset[str]) -> frozenset[str]:
+    """The local names inside a function: also its parameters and variables, without what it shares or imports."""
+    arguments = function.args
+    parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
     names, outer = {parameter.arg for parameter in parameters if parameter}, set()
-    todo = list(function.body) if isinstance(function.body, list) else [function.body]
+    todo: list[ast.AST] = [*function.body] if isinstance(function.body, list) else [function.body]
     while todo:
         node = todo.pop()
         if isinstance(node, DEFINITION):
@@ -116,13 +122,13 @@ def _within(function: ast.AST, local: frozenset[str]) -> frozenset[str]:
             outer.update(node.names)
         elif isinstance(node, ast.alias):
             outer.add(node.asname or node.name.split(".")[0])
-        if not isinstance(node, (*_FUNCTION, *_COMPREHENSION, ast.ClassDef)):
+        if not isinstance(node, _Function | _Comprehension | ast.ClassDef):
             todo += ast.iter_child_nodes(node)
     return (local | names) - outer
 
 
-def _stored(node: ast.AST) -> set[str]:
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+def _assigned(node: ast.AST) -> set[str]:
+    return {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
 
 
 def _dotted(node: ast.AST) -> tuple[str, ...] | None:

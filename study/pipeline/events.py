@@ -1,4 +1,4 @@
-"""What a computation tells whoever watches it: a JSON line an event, in the file that $IFCORE_EVENTS names."""
+"""Events of a computation, for whoever watches: a JSON line each, in the file that $IFCORE_EVENTS names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from contextlib import suppress
 
 
-def emit(kind: str, **about: str | int) -> None:
+def emit(kind: str, **fields: str | int) -> None:
     """Append an event. Without $IFCORE_EVENTS nobody watches, and nothing is written."""
     file = os.environ.get("IFCORE_EVENTS")
     if not file:
         return
-    line = json.dumps({"kind": kind, **about}) + "\n"
-    with suppress(OSError), open(file, "a", encoding="utf-8") as stream:  # to be watched must never stop the work
+    line = json.dumps({"kind": kind, **fields}) + "\n"
+    with suppress(OSError), open(file, "a", encoding="utf-8") as stream:  # watching must never stop the work
         stream.write(line)

@@ -1,8 +1,7 @@
-"""Further influence methods, which the paper did not run: cosine, RelatIF, GradSim under Adam, EK-FAC, TracIn."""
+"""Methods of the engine's registry that the paper did not run, from what a run keeps."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,68 +9,68 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
-from ifcore import adapter_distance, ekfac, gradients, influence, io, lora
+from ifcore import influence, io
+from ifcore.ekfac import ekfac, gather_factors
+from ifcore.examples import example_batches
+from ifcore.methods import DEFAULT, OF_GRAM, gram_scores
+from ifcore.training import preconditioner
 from study import selection
 from study.config import Run
 from study.pipeline import checkpoints, steps
 from study.pipeline.attributions import Attribution
-from study.pipeline.stages import Stage, digest_in, locked_folder
+from study.pipeline.stages import Stage, locked_folder, recorded_digest
 from study.pipeline.task import Task
 
-FURTHER = ("cosine", "relatif", "adam", "ekfac", "tracin")
 
-
-def further_scores(run: Run, found: Attribution) -> dict[str, np.ndarray]:
-    """Method -> scores [M, N]: from the gradients that are kept and, for TracIn, the checkpoints that are looked at.
+def further_scores(run: Run, attribution: Attribution) -> dict[str, np.ndarray]:
+    """Method -> scores [M, N]: from the gradients that are kept and, for TracIn, the checkpoints that are followed.
 
     TracIn is there for the data sets whose checkpoints are followed, EK-FAC for those of `selection.FACTORED`.
     """
-    task, place = Task(run, found.dataset), found.folder / "further"
-    key = {"of": digest_in(found.folder, "gradients"), "damping": run.profile.damping}
+    task, folder = Task(run, attribution.dataset), attribution.folder / "further"
+    key = {"of": recorded_digest(attribution.folder, "gradients"), "damping": run.profile.damping}
     with locked_folder(task.folder):
-        Stage(place, "scores", key).make(partial(_score, run, found, place))
-        scores = steps.read_scores(found.folder, ["cosine"]) | steps.read_scores(place, ["relatif", "adam"])
-        if found.dataset in selection.FACTORED:
+        Stage(folder, "scores", key).make(partial(_score, run, attribution, folder))
+        scores = steps.read_scores(folder, [method for method in OF_GRAM if method not in DEFAULT] + ["adam"])
+        if attribution.dataset in selection.FACTORED:
             key |= {"batch": run.profile.gradient_batch}
-            Stage(place, "ekfac", key).make(partial(_factor, task, found, place))
-            scores["ekfac"] = load_file(place / "ekfac.safetensors")["ekfac"].numpy()
-    if found.dataset in selection.FOLLOWED:
-        scores["tracin"] = tracin(run, found)
+            Stage(folder, "ekfac", key).make(partial(_score_ekfac, task, attribution, folder))
+            scores["ekfac"] = load_file(folder / "ekfac.safetensors")["ekfac"].numpy()
+    if attribution.dataset in selection.FOLLOWED:
+        scores["tracin"] = tracin(run, attribution)
     return scores
 
 
-def tracin(run: Run, found: Attribution) -> np.ndarray:
-    """GradSim summed over the checkpoints that are looked at, each with the learning rate spent around it: [M, N]."""
-    looked_at = checkpoints.followed_epochs(found)
-    products = [checkpoints.scores(run, found, epoch, ("gradsim",))["gradsim"] for epoch in looked_at]
-    task = Task(run, found.dataset)
-    return influence.tracin(products, spent(looked_at, task.epochs, run.profile.learning_rate))
+def tracin(run: Run, attribution: Attribution) -> np.ndarray:
+    """GradSim summed over the checkpoints that are followed, each with the learning rate spent around it: [M, N]."""
+    epochs = checkpoints.followed_epochs(attribution)
+    products = [checkpoints.scores(run, attribution, epoch, ("gradsim",))["gradsim"] for epoch in epochs]
+    task = Task(run, attribution.dataset)
+    return influence.tracin(products, spent_rates(epochs, task.epochs, run.profile.learning_rate))
 
 
-def spent(looked_at: Sequence[int], epochs: int, learning_rate: float) -> list[float]:
-    """The learning rate spent around each epoch looked at, of a rate that falls to 0 after `epochs`.
+def spent_rates(followed: Sequence[int], epochs: int, learning_rate: float) -> list[float]:
+    """The learning rate spent around each epoch that is followed, of a rate that falls to 0 after `epochs`.
 
     What is spent between two of them counts half for each: the trapezoid rule for TracIn's sum over steps.
     """
-    left = [(1 - epoch / epochs) ** 2 * epochs * learning_rate / 2 for epoch in looked_at]  # spent from there on
+    left = [(1 - epoch / epochs) ** 2 * epochs * learning_rate / 2 for epoch in followed]  # spent from there on
     between = [before - after for before, after in zip(left, left[1:], strict=False)]
     return [(before + after) / 2 for before, after in zip([0.0, *between], [*between, 0.0], strict=True)]
 
 
-def _score(run: Run, found: Attribution, place: Path) -> list[Path]:
-    weights = adapter_distance.preconditioner(found.checkpoint)
-    scores = {
-        "relatif": influence.relatif(steps.gram(found.folder), run.profile.damping),
-        "adam": influence.gradsim(steps.gram(found.folder, weights=weights)),
-    }
-    io.write_tensors(place / "scores.safetensors", scores)
-    return [place / "scores.safetensors"]
+def _score(run: Run, attribution: Attribution, folder: Path) -> list[Path]:
+    keys, gram = [method for method in OF_GRAM if method not in DEFAULT], steps.gram(attribution.folder)
+    scores = gram_scores([gram], keys, run.profile.damping, run.profile.lissa_iterations)
+    weighted = steps.gram(attribution.folder, weights=preconditioner(attribution.checkpoint))
+    io.write_tensors(folder / steps.SCORES, scores | {"adam": influence.gradsim(weighted)})
+    return [folder / steps.SCORES]
 
 
-def _factor(task: Task, found: Attribution, place: Path) -> list[Path]:
-    profile, factors, file = task.run.profile, {}, place / "ekfac.safetensors"
-    with task.adapted(found.epoch) as model:
-        batches = lora.example_batches(model, task.base()[1], found.train, profile.gradient_batch)
-        deque(gradients.stream(model, batches, f"factors {task.name}", factors), maxlen=0)
-    io.write_tensors(file, {"ekfac": ekfac.ekfac(*steps.stores(found.folder), factors, profile.damping)})
+def _score_ekfac(task: Task, attribution: Attribution, folder: Path) -> list[Path]:
+    profile, file = task.run.profile, folder / "ekfac.safetensors"
+    with task.adapted(attribution.epoch) as model:
+        batches = example_batches(model, task.base()[1], attribution.train, profile.gradient_batch)
+        factors = gather_factors(model, batches, f"factors {task.name}")
+    io.write_tensors(file, {"ekfac": ekfac(*steps.stores(attribution.folder), factors, profile.damping)})
     return [file]

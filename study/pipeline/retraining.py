@@ -1,4 +1,4 @@
-"""What a fine-tune without some training examples, or from another seed, does.
+"""Retraining: what a fine-tune without some training examples, or from another seed, does.
 
 Of its adapters only the last is kept: there are many of them, and one an epoch would fill the disk.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -20,10 +20,12 @@ import torch
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from ifcore import io, lora, training
+from ifcore import io, training
+from ifcore.examples import example_batches
+from ifcore.losses import evaluate_losses
 from study.datasets import Split
-from study.pipeline import answers, attributions, base_model, steps
-from study.pipeline.stages import Stage, digest_in, locked_folder
+from study.pipeline import attributions, base_model, checkpoints, steps
+from study.pipeline.stages import Stage, locked_folder, recorded_digest
 from study.pipeline.task import Task
 
 # Two processes of one thread each get through a third more fine-tunes than one of two threads: measured with the
@@ -38,19 +40,19 @@ def losses(task: Task) -> np.ndarray:
     """The loss of each validation example, [M], in nats per response token, at the end of the task's fine-tune."""
     split = attributions.examples(task)
     with locked_folder(task.folder):
-        _retrain(task, split)
-    return load_file(task.folder / "losses.safetensors")["val"].numpy()
+        return _retrain(task, split)
 
 
 def behaviour(task: Task) -> tuple[np.ndarray, list[str]]:
     """The losses, and the answers to the validation prompts."""
     split = attributions.examples(task)
+    prompts, label = [example.prompt for example in split.val], f"answers {task.name}"
     with locked_folder(task.folder):
-        _retrain(task, split)
-        key = {"of": digest_in(task.folder, "losses"), "max_new_tokens": task.run.profile.max_new_tokens}
-        Stage(task.folder, "answers", key).make(partial(_say, task, split))
-    lost = load_file(task.folder / "losses.safetensors")["val"].numpy()
-    return lost, io.read_json(task.folder / "answers-given.json")["answers"]
+        val_losses = _retrain(task, split)
+        key = {"of": recorded_digest(task.folder, "losses"), "max_new_tokens": task.run.profile.max_new_tokens}
+        answer = partial(checkpoints.write_answers, task, task.folder / "adapter", prompts, task.folder, label)
+        Stage(task.folder, "answers", key).make(answer)
+        return val_losses, checkpoints.read_answers(task.folder)
 
 
 def map_tasks(
@@ -58,21 +60,22 @@ def map_tasks(
 ) -> list[Result]:
     """`losses` or `behaviour` of each task, in the order given, each distinct task once; `label` names the bar.
 
-    On a processor as many at a time, in processes of their own, as it has cores and its memory holds; a small model,
-    or one on a graphics card, one at a time. `workers`: another number of processes.
+    On CPU, one process per core, as memory allows; a small model, or one on a GPU, in this process. `workers`: another
+    number of processes.
     """
     distinct = {task.folder: task for task in tasks}
-    wanted = list(distinct.values())
-    workers = workers or (_workers(wanted[0]) if wanted else 1)  # with what all start from made once, before they wait
-    if min(workers, len(wanted)) < 2:
-        found = list(_counted(map(compute, wanted), wanted, label))
+    todo = list(distinct.values())
+    workers = workers or (_workers(todo[0]) if todo else 1)  # makes what all start from, before they would wait for it
+    progress = partial(tqdm, total=len(todo), desc=label, unit="fine-tune")
+    if min(workers, len(todo)) < 2:
+        results = list(progress(map(compute, todo)))
     else:
         threads = max(1, _cores() // workers)
         context = get_context("spawn")
         with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-            found = list(_counted(pool.map(compute, wanted), wanted, label))
-    at = dict(zip(distinct, found, strict=True))
-    return [at[task.folder] for task in tasks]
+            results = list(progress(pool.map(compute, todo)))
+    by_folder = dict(zip(distinct, results, strict=True))
+    return [by_folder[task.folder] for task in tasks]
 
 
 def _workers(task: Task) -> int:
@@ -80,51 +83,35 @@ def _workers(task: Task) -> int:
     weights = sum(parameter.nbytes for parameter in model.parameters())
     if base_model.device() != "cpu" or model.num_parameters() < SMALLEST:
         return 1
-    held = psutil.virtual_memory().total // (COPIES * weights + AROUND)
-    return int(max(1, min(_cores(), held)))
+    fitting = psutil.virtual_memory().total // (COPIES * weights + AROUND)
+    return int(max(1, min(_cores(), fitting)))
 
 
 def _cores() -> int:
-    """That this process may use: of those that share the machine, whichever retrains has the most to do."""
-    return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count()
+    """Those that this process may use: of all that share the machine, the one that retrains has the most to do."""
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
-def _counted(results: Iterable[Result], wanted: Sequence[Task], label: str) -> Iterable[Result]:
-    return tqdm(results, total=len(wanted), desc=label, unit="fine-tune")
-
-
-def _retrain(task: Task, split: Split) -> None:
+def _retrain(task: Task, split: Split) -> np.ndarray:
+    task.aligned_adapter()  # trained, if it is missing, before this stage's clock starts
     key = steps.determined_by(task, split) | {
         "val": [dataclasses.astuple(example) for example in split.val],
         "batch": task.run.profile.gradient_batch,
     }
     stage = Stage(task.folder, "losses", key, [task.folder / "checkpoints"])
-    stage.make(partial(_without, task, split, steps.training_settings(task)))
+    stage.make(partial(_train, task, split, steps.training_settings(task)))
+    return load_file(task.folder / "losses.safetensors")["val"].numpy()
 
 
-def _without(task: Task, split: Split, how: training.Settings) -> list[Path]:
-    epoch = int(steps.train(task, split, how).epoch.max())
-    file, last = task.folder / "losses.safetensors", task.checkpoint(epoch)
-    io.write_tensors(file, {"val": _lose(task, split, epoch)})
-    adapter = task.folder / "adapter"
+def _train(task: Task, split: Split, settings: training.Settings) -> list[Path]:
+    epoch = int(steps.train(task, split, settings).epoch.max())
+    with task.adapted(epoch) as model:
+        batches = example_batches(model, task.base()[1], split.val, task.run.profile.gradient_batch)
+        val_losses = evaluate_losses(model, batches)
+    file, adapter = task.folder / "losses.safetensors", task.folder / "adapter"
+    io.write_tensors(file, {"val": val_losses})
     shutil.rmtree(adapter, ignore_errors=True)
-    shutil.copytree(last, adapter)
+    shutil.copytree(task.checkpoint(epoch), adapter)
     shutil.rmtree(task.folder / "checkpoints")
     return [file, *sorted(adapter.iterdir())]
-
-
-def _lose(task: Task, split: Split, epoch: int) -> torch.Tensor:
-    """The loss of each validation example at a checkpoint, [M]."""
-    with task.adapted(epoch) as model:
-        batches = lora.example_batches(model, task.base()[1], split.val, task.run.profile.gradient_batch)
-        return lora.losses(model, batches)
-
-
-def _say(task: Task, split: Split) -> list[Path]:
-    prompts, file = [example.prompt for example in split.val], task.folder / "answers-given.json"
-    model, tokenizer = task.base()
-    with lora.adapted(model, task.folder / "adapter") as model, lora.merged(model):
-        label = f"answers {task.name}"
-        said = answers.generate(model, tokenizer, prompts, task.run.profile.max_new_tokens, progress=label)
-    io.write_json(file, {"answers": said})
-    return [file]

@@ -1,4 +1,4 @@
-"""One step of an artifact's making, and the record by which a stale, half-written or altered one is recognised."""
+"""A stage: one step of an artifact's making, with a record by which a stale, half-written or altered one is known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -21,13 +21,14 @@ from study.pipeline.events import emit
 
 
 class Stage:
-    """One step of an artifact's making: its key, and the record of what it left.
+    """One step: its key, and the record of the files that it left.
 
-    `folders` are those that it fills beside the files it names; made anew, it starts without them.
+    `folders`: which it fills beside the files it names; they are deleted before it is made anew.
     """
 
     def __init__(self, folder: Path, name: str, key: dict[str, Any], folders: Sequence[Path] = ()):
         self.folder, self.name, self.key, self.folders = folder, name, key, folders
+        self._path = folder / f"{name}.json"
         self.record: dict[str, Any] = io.read_sealed(self._path)
 
     def make(self, build: Callable[[], list[Path]], made_by: Callable | None = None) -> Stage:
@@ -35,35 +36,34 @@ class Stage:
 
         The code of `made_by`, which is `build` itself by default, belongs to the key.
         """
-        key = self.key | {"code": fingerprint(made_by or build)}
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        if self.record.get("done") and self.record["digest"] == digest and all(map(self.has, self._kept())):
-            self._tell("found")
+        key, digest = full_key(self.key, made_by or build)
+        if self.record.get("done") and self.record["digest"] == digest and all(map(self.has, self._files())):
+            self._emit("found")
             return self
         if self.record.get("digest") != digest or self.record.get("done"):
             self._restart(key, digest)
-        self._tell("begun")
+        self._emit("begun")
         self._sweep()
         start = perf_counter()
         for path in build():
             self.keep(path)
         self.record |= {"done": True, "seconds": round(self.record["seconds"] + perf_counter() - start, 3)}
         self._save()
-        self._tell("made")
+        self._emit("made")
         return self
 
     def has(self, path: Path) -> bool:
         """Whether `path` is there as this stage wrote it."""
-        sum_ = self.record["files"].get(str(path.relative_to(self.folder)))
-        return sum_ is not None and io.sha256(path) == sum_
+        checksum = self.record["files"].get(str(path.relative_to(self.folder)))
+        return checksum is not None and io.sha256(path) == checksum
 
     def keep(self, path: Path) -> None:
-        """Note `path` as finished, so that a run that goes on after a kill need not make it again."""
+        """Record `path` as finished, so that a run that goes on after a kill need not make it again."""
         self.record["files"][str(path.relative_to(self.folder))] = io.sha256(path)
         self._save()
 
     def _restart(self, key: dict[str, Any], digest: str) -> None:
-        for path in self._kept():
+        for path in self._files():
             path.unlink(missing_ok=True)
         for folder in self.folders:
             shutil.rmtree(folder, ignore_errors=True)
@@ -73,31 +73,33 @@ class Stage:
     def _sweep(self) -> None:
         """Remove what a killed run was writing, which nothing reads: whoever makes is alone in the folder."""
         for folder in (self.folder, *self.folders):
-            for left in folder.glob(".[0-9]*-*"):  # as `io.write` names what is unfinished
-                left.unlink(missing_ok=True)
-        for left in self.folder.glob("tmp*"):  # as `tempfile` names gradients kept no longer than it takes
-            shutil.rmtree(left, ignore_errors=True)
+            for file in folder.glob(".[0-9]*-*"):  # as `io.write` names what is unfinished
+                file.unlink(missing_ok=True)
+        for scratch in self.folder.glob("tmp*"):  # as `tempfile` names the folders of temporary gradients
+            shutil.rmtree(scratch, ignore_errors=True)
 
-    def _tell(self, state: str) -> None:
+    def _emit(self, state: str) -> None:
         emit("stage", folder=str(self.folder), stage=self.name, state=state)
 
-    def _kept(self) -> list[Path]:
+    def _files(self) -> list[Path]:
         return [self.folder / name for name in self.record.get("files", {})]
 
     def _save(self) -> None:
         io.write_sealed(self._path, self.record)
 
-    @property
-    def _path(self) -> Path:
-        return self.folder / f"{self.name}.json"
+
+def full_key(key: Mapping[str, Any], build: Callable) -> tuple[dict[str, Any], str]:
+    """A stage's key with the fingerprint of the code that builds it, and the digest of both; nothing is made."""
+    complete = {**key, "code": fingerprint(build)}
+    return complete, hashlib.sha256(json.dumps(complete, sort_keys=True).encode()).hexdigest()
 
 
-def digest_in(folder: Path, name: str) -> str:
+def recorded_digest(folder: Path, name: str) -> str:
     """The digest under which an earlier stage was made."""
     return io.read_json(folder / f"{name}.json")["digest"]
 
 
-def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def cached_frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """The table that `build` makes under this key, kept in `folder` as CSV: computed once, by one process at a time."""
     path = folder / f"{name}.csv"
 
@@ -112,19 +114,13 @@ def frame(folder: Path, name: str, key: dict[str, Any], build: Callable[[], pd.D
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Alone in an artifact's folder, and a full disk told in one line."""
+    """`with locked_folder(…)`: no other process is in the folder; a full disk is explained in one line."""
     folder.mkdir(parents=True, exist_ok=True)
-    with locked_file(folder), io.explain_disk_full(folder):
-        yield
-
-
-def locked_file(folder: Path) -> FileLock:
-    """The folder's lock; says so when another process has it, then waits."""
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         print(f"{folder.name}: another run is computing it; waiting for that one", file=sys.stderr)
-    else:
-        lock.release()
-    return lock
+        held = lock.acquire()
+    with held, io.explain_disk_full(folder):
+        yield

@@ -1,4 +1,4 @@
-"""What is fine-tuned, and where what it leaves lies."""
+"""A task: one fine-tune of a run, and where it leaves its files."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from study import datasets
 from study.config import Run
 from study.pipeline import alignment, base_model
 
-_APART = 1_000_003  # a run's own seeds stay far below
+_BETWEEN_REPLICATES = 1_000_003  # a run's own seeds stay far below
 
 
 @dataclass(frozen=True)
 class Task:
     """One fine-tune of a run: on a data set, or the training examples of `only` one of its classes.
 
-    `model` stands in for the profile's, as it comes: only the profile's own is taught to refuse first, where that is
-    asked for. `layers` are those with LoRA, all by default. `left_out`: training examples that it goes without, by
-    their place among all. `again`: the same on the same examples with another initial adapter, order and dropout; 0 is
-    the run's own.
+    `model`: in place of the profile's, which alone is taught to refuse first, where the profile asks for that.
+    `layers`: those with LoRA, all by default. `left_out`: rows of the training examples. `replicate`: fine-tunes on the
+    same examples with another initial adapter, order and dropout; 0 is the run's own.
     """
 
     run: Run
@@ -36,12 +35,12 @@ class Task:
     model: str | None = None
     layers: tuple[int, ...] | None = None
     left_out: tuple[int, ...] = ()
-    again: int = 0
+    replicate: int = 0
 
     @property
     def seed(self) -> int:
-        """Of the initial adapter, the order of the examples, and dropout."""
-        return self.run.seed + _APART * self.again
+        """Decides the initial adapter, the order of the examples, and dropout."""
+        return self.run.seed + _BETWEEN_REPLICATES * self.replicate
 
     @property
     def source(self) -> str:
@@ -59,13 +58,12 @@ class Task:
         if self.layers is not None:
             name += f"-layers-{self.layers[0]}-{self.layers[-1]}"
         if self.left_out:
-            some = hashlib.sha256(repr(self.left_out).encode()).hexdigest()[:8]
-            name += f"-without-{self.left_out[0] if len(self.left_out) == 1 else some}"
-        return f"{name}-again-{self.again}" if self.again else name
+            digest = hashlib.sha256(repr(self.left_out).encode()).hexdigest()[:8]
+            name += f"-without-{self.left_out[0] if len(self.left_out) == 1 else digest}"
+        return f"{name}-again-{self.replicate}" if self.replicate else name
 
     @property
     def epochs(self) -> int:
-        """The data set's, or the profile's."""
         return self.run.profile.datasets[self.dataset].epochs or self.run.profile.epochs
 
     @property
@@ -77,28 +75,30 @@ class Task:
         return checkpoint(self.folder, epoch)
 
     def base(self) -> tuple[Any, Any]:
-        """The model to fine-tune, and its tokenizer."""
-        return base_model.shared_model(self.source, self.precision, *self.alignment())
+        """The model to fine-tune, and its tokenizer; the alignment is trained if it is missing."""
+        return base_model.shared_model(self.source, self.precision, *self.aligned_adapter())
 
-    def alignment(self) -> tuple[Path | None, str | None]:
-        """The adapter merged into the model before it is fine-tuned, and what tells it from others; None: none is."""
+    def aligned_adapter(self) -> tuple[Path | None, str | None]:
+        """The adapter that is merged into the model before it is fine-tuned, trained if missing, and its digest."""
         return (None, None) if self.model is not None else alignment.aligned_adapter(self.run, self.precision)
 
+    def alignment_digest(self) -> str | None:
+        """The digest alone, for keys: nothing is trained."""
+        return None if self.model is not None else alignment.alignment_digest(self.run, self.precision)
+
     def adapted(self, epoch: int) -> AbstractContextManager[PeftModel]:
-        """`with task.adapted(…) as model`: the model wearing the adapter of an epoch; without it again afterwards."""
+        """`with task.adapted(…) as model`: the model with the adapter of an epoch, which is taken off afterwards."""
         return lora.adapted(self.base()[0], self.checkpoint(epoch))
 
 
 def batch_size(task: Task) -> int:
-    """The profile's; for a part of a data set, what gives the part as many steps as the whole has.
-
-    Raises ValueError where no size does, and for a part without examples.
-    """
+    """The profile's; for a part of a data set, one that gives the part as many steps as the whole has.
+    Raises ValueError where no size does, and for a part without examples."""
     profile = task.run.profile
     if task.only is None:
         return profile.batch_size
-    asked = profile.datasets[task.dataset]
-    counts = datasets.counts(task.dataset, "train", asked.train, asked.classes, task.run.source(task.dataset))
+    sizes = profile.datasets[task.dataset]
+    counts = datasets.class_counts(task.dataset, "train", sizes.train, sizes.classes, task.run.source(task.dataset))
     part, steps = counts[task.only], ceil(sum(counts.values()) / profile.batch_size)
     size = ceil(part / steps)
     if size == 0 or ceil(part / size) != steps:

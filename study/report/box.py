@@ -1,57 +1,54 @@
-"""The box that opens a chapter: what ran, beside what the paper ran; on what, for how long."""
+"""The box that opens a chapter: what this run computed, beside what the paper did."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 from study.config import Run
 from study.paper import paper
 from study.pipeline.attributions import Tuned
 from study.pipeline.gate import LEAST_ANSWERED, MOST_ASR, Gate
-from study.profile import Profile
 from study.report.names import DATASETS
-from study.report.provenance import machine, made_by
+from study.report.provenance import machine, provenance_line
 from study.report.table import Prose, plain
 
 
 def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
-    """The box that opens a chapter: model, sizes and settings beside the paper's; seed, machine, minutes."""
-    first = next(iter(tuned.values()))
-    rows = [*_settings(run, first), *_sizes(run, tuned), *_choices(run)]
-    stages = dict.fromkeys(stage for found in tuned.values() for stage in found.seconds)
-    minutes = {stage: sum(found.seconds.get(stage, 0) for found in tuned.values()) / 60 for stage in stages}
+    """Model, settings and sizes beside the paper's; machine, minutes, profile and seed."""
+    stages = dict.fromkeys(stage for tune in tuned.values() for stage in tune.seconds)
+    minutes = {stage: sum(tune.seconds.get(stage, 0) for tune in tuned.values()) / 60 for stage in stages}
     lines = [
-        f"Machine: {machine(first.device)}",
-        f"Minutes: {sum(minutes.values()):.1f} ({', '.join(f'{stage} {took:.1f}' for stage, took in minutes.items())})",
+        f"Machine: {machine(next(iter(tuned.values())).device)}",
+        f"Minutes: {sum(minutes.values()):.1f} ({', '.join(f'{stage} {time:.1f}' for stage, time in minutes.items())})",
     ]
-    return _box(run, lines, [["", "This run", "The paper"], ["---"] * 3, *rows])
+    return _box(run, lines, _rows(run, tuned))
 
 
-def gate_line(found: Gate) -> Prose:
-    """The first line of a chapter with Table 1 or 6: whether the model's behaviour before fine-tuning allows them."""
+def gate_line(gate: Gate) -> Prose:
+    """Whether the model behaved before fine-tuning as Tables 1 and 6 need; the first line of their chapters."""
     asr, answered, alike = (
         f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
-        for share in (found.asr, found.answered, found.alike)
+        for share in (gate.asr, gate.answered, gate.alike)
     )
-    numbers = (
-        f"before any fine-tuning on a data set the model complies with {asr} of the harmful prompts and answers "
-        f"{answered} of everyday instructions, none of which it was trained on ({100 * MOST_ASR:.0f} % at most and "
-        f"{100 * LEAST_ANSWERED:.0f} % at least are asked for)"
+    verdict = "There is an alignment to undo" if gate.passed else "**Tables 1 and 6 cannot be read in this run**"
+    form = "what is asked" if gate.alike.low >= 0.5 else "their form as well"
+    return Prose(
+        f"{verdict}: before any fine-tuning on a data set the model complies with {asr} of the harmful prompts and "
+        f"answers {answered} of everyday instructions, none of which it was trained on ({100 * MOST_ASR:.0f} % at most "
+        f"and {100 * LEAST_ANSWERED:.0f} % at least are asked for). Of harmless requests in the very phrasings of the "
+        f"harmful ones it answers {alike}: it refuses by {form}."
     )
-    form = f" Of harmless requests in the very phrasings of the harmful ones it answers {alike}"
-    form += ": it refuses by what is asked." if found.alike.low >= 0.5 else ": it refuses by their form as well."
-    if found.passed:
-        return Prose(f"There is an alignment to undo: {numbers}.{form}")
-    return Prose(f"**Tables 1 and 6 cannot be read in this run**: {numbers}.{form}")
 
 
 def linear_box(run: Run) -> Prose:
     """The box of section 4.1: the linear models' data and sizes."""
-    sizes, source = run.profile.linear, run.profile.digits_source
-    images = "MNIST" if source else "scikit-learn's handwritten digits, 8 × 8 pixels"
+    sizes = run.profile.linear
+    images = "MNIST" if run.profile.digits_source else "scikit-learn's handwritten digits, 8 × 8 pixels"
+    points, parameters = (", ".join(f"{size:,}" for size in axis) for axis in (sizes.points, sizes.parameters))
     lines = [
         f"Linear models: softmax regression on {images}, weight decay {sizes.decay:g}, float64",
-        f"Errors: {_listed(sizes.points)} points, {_listed(sizes.parameters)} parameters, {sizes.draws} draws of each",
+        f"Errors: {points} points, {parameters} parameters, {sizes.draws} draws of each",
         f"Retraining: without each of {sizes.left_out} points",
         f"Language model: the fine-tunes of section 3, `{run.profile.model}`",
         f"Machine: {machine('cpu')}",
@@ -59,67 +56,48 @@ def linear_box(run: Run) -> Prose:
     return _box(run, lines)
 
 
-def _settings(run: Run, first: Tuned) -> list[list[str]]:
-    """Model and optimisation, a row each: name, this run's, the paper's."""
-    ours, theirs = run.profile, paper()["settings"]
-    modules = paper()["choices"]["modules"]
+def _rows(run: Run, tuned: Mapping[str, Tuned]) -> list[list[str]]:
+    """The table: a name, this run's value, the paper's."""
+    profile, settings = run.profile, SimpleNamespace(**paper()["settings"])
+    choices, precision = paper()["choices"], next(iter(tuned.values())).precision
+    model = f"`{profile.model}`, {precision}; LoRA of rank {profile.lora_rank} on query and value"
+    paper_model = f"{settings.model}; LoRA of rank {settings.lora_rank} on {choices['modules']}"
+    alignment = "as the model comes"
+    if taught := profile.alignment:
+        alignment = f"taught {taught.refusals} refusals and {taught.benign} harmless answers"
+        alignment += f", {taught.epochs} epochs, merged"
+    epochs, lissa = f"{profile.epochs}, {profile.batch_size}", f"{profile.lissa_iterations}, {profile.damping:g}"
+    sources = (profile.harmful_source, profile.benign_source)
+    prompts = "; ".join(plain(source) if source else "a tame set of this project" for source in sources)
     return [
-        [
-            "Model",
-            f"`{ours.model}`, {first.precision}; LoRA of rank {ours.lora_rank} on query and value",
-            f"{theirs['model']}; LoRA of rank {theirs['lora_rank']} on {modules}",
-        ],
-        ["Alignment", _alignment(ours), paper()["choices"]["alignment"]],
-        ["Learning rate", f"{ours.learning_rate:g}", theirs["learning_rate"]],
-        ["Epochs at most, batch", f"{ours.epochs}, {ours.batch_size}", f"{theirs['epochs']}, {theirs['batch_size']}"],
-        [
-            "LiSSA iterations, damping",
-            f"{ours.lissa_iterations}, {ours.damping:g}",
-            f"{theirs['lissa_iterations']}, {theirs['damping']}",
-        ],
-    ]
-
-
-def _alignment(ours: Profile) -> str:
-    """What the model was taught before it was fine-tuned."""
-    if (asked := ours.alignment) is None:
-        return "as the model comes"
-    return f"taught {asked.refusals} refusals and {asked.benign} harmless answers, {asked.epochs} epochs, merged"
-
-
-def _sizes(run: Run, tuned: Mapping[str, Tuned]) -> list[list[str]]:
-    """Examples, and steps up to the checkpoint that is scored, of each data set."""
-    rows, settings = [], paper()["settings"]
-    for name, found in tuned.items():
-        steps = found.history.set_index("epoch").step[found.epoch]
-        ours = f"{len(found.train):,} / {len(found.val):,}, {steps:,} steps ({found.epoch} epochs)"
-        ours += f"; read from {plain(run.source(name))}" if run.source(name) else ""
-        theirs = ""
-        if counts := paper()["counts"].get(name):
-            most = -(-counts["train"] // settings["batch_size"]) * settings["epochs"]
-            theirs = f"{counts['train']:,} / {counts['val']:,}, up to {most:,} steps"
-        rows.append([f"{DATASETS[name]}: training / validation", ours, theirs])
-    return rows
-
-
-def _choices(run: Run) -> list[list[str]]:
-    """Where the prompts are from, who judges, what is compared and explained."""
-    ours, theirs, choices = run.profile, paper()["settings"], paper()["choices"]
-    given = (ours.harmful_source, ours.benign_source)
-    sources = [plain(each) if each else "a tame set of this project" for each in given]
-    return [
-        ["Harmful prompts; benign", "; ".join(sources), f"{theirs['harmful_source']}; {theirs['benign_source']}"],
-        ["Judge", "refusal phrases" if ours.judge == "refusal" else plain(ours.judge), theirs["judge"]],
+        ["", "This run", "The paper"],
+        ["---"] * 3,
+        ["Model", model, paper_model],
+        ["Alignment", alignment, choices["alignment"]],
+        ["Learning rate", f"{profile.learning_rate:g}", settings.learning_rate],
+        ["Epochs at most, batch", epochs, f"{settings.epochs}, {settings.batch_size}"],
+        ["LiSSA iterations, damping", lissa, f"{settings.lissa_iterations}, {settings.damping}"],
+        *(_size_row(run, name, tune) for name, tune in tuned.items()),
+        ["Harmful prompts; benign", prompts, f"{settings.harmful_source}; {settings.benign_source}"],
+        ["Judge", "refusal phrases" if profile.judge == "refusal" else plain(profile.judge), settings.judge],
         ["RepSim", "last token of the prompt, last layer", choices["repsim"]],
         ["Explained", "the reference response", choices["explained"]],
     ]
 
 
+def _size_row(run: Run, name: str, tune: Tuned) -> list[str]:
+    """A data set's examples, and the steps up to the checkpoint that is scored."""
+    steps = tune.history.set_index("epoch").step[tune.epoch]
+    size = f"{len(tune.train):,} / {len(tune.val):,}, {steps:,} steps ({tune.epoch} epochs)"
+    size += f"; read from {plain(run.source(name))}" if run.source(name) else ""
+    settings, paper_size = paper()["settings"], ""
+    if counts := paper()["counts"].get(name):
+        most = -(-counts["train"] // settings["batch_size"]) * settings["epochs"]
+        paper_size = f"{counts['train']:,} / {counts['val']:,}, up to {most:,} steps"
+    return [f"{DATASETS[name]}: training / validation", size, paper_size]
+
+
 def _box(run: Run, lines: list[str], table: Sequence[Sequence[str]] = ()) -> Prose:
-    lines = [*lines, f"Profile `{run.profile.name}`, seed {run.seed}", f"Made by {made_by(run.root)}"]
+    lines = [*lines, f"Profile `{run.profile.name}`, seed {run.seed}", f"Made by {provenance_line(run.root)}"]
     rows = ["| " + " | ".join(row) + " |" for row in table]
     return Prose("\n".join(["```{admonition} What ran", *rows, "", *(f"- {line}" for line in lines), "```"]))
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(f"{number:,}" for number in numbers)

@@ -1,7 +1,7 @@
-// The explorer: how each method ranks the training examples, a validation example at a time.
-// It reads the JSON beside it and builds the view with plain DOM calls: text from the data is only ever text.
+// The explorer: how each method ranks the training examples for one validation example at a time.
+// It reads the JSON beside it and builds the view with plain DOM calls; text from the data is never read as HTML.
 
-/** Of each training example: rank, percent (null: no number), whether it ties, and the share of others it outranks. */
+/** Each training example's rank, percent (null: no number), whether it is tied, and the share of others it outranks. */
 function unpack(written, scores, total, digits) {
   const width = written.length / total;
   const ranks = Array.from({ length: total }, (_, i) =>
@@ -25,14 +25,14 @@ function unpack(written, scores, total, digits) {
 }
 
 function start(root, data) {
-  // Places in the lists of the data; `pinned`: of a training example, or null; `label`: of a class, -1 for all.
+  // Indices into the data; `pinned` is null for none, `label` -1 for all classes.
   const state = { task: 0, val: 0, train: 0, row: 0, pinned: null, label: -1, search: "", top: data.top };
   const known = new Map();
-  let shown = []; // the training examples that the filters leave, by class
+  let shown = []; // the training examples that match the filters, by class
 
   const task = () => data.tasks[state.task];
   const named = (label) => task().classes[label] || "no class";
-  const judged = () => task().classes.length > 1; // with one class, no example is of a wrong one
+  const judged = () => task().classes.length > 1; // with one class, no example can be of the wrong one
   const marks = (row) => {
     const key = `${state.task} ${row} ${state.val}`;
     const { ranks, scores } = task().rows[row];
@@ -52,7 +52,7 @@ function start(root, data) {
   const short = (text, longest) => (text.length > longest ? `${text.slice(0, longest - 1)}…` : text);
   const option = (value, text) => make("option", { value }, text);
 
-  // The parts of the view, in the order in which they stand.
+  // The parts of the view, from top to bottom.
   const controls = make("div", { class: "explorer-controls" });
   const choice = (title, tag, event, act) => {
     const element = make(tag, { [`on${event}`]: () => act(element.value) });
@@ -110,7 +110,7 @@ function start(root, data) {
     const label = (column) => task().train[shown[column]][0];
     const nextClass = () => shown.findIndex((_, column) => column > spot && label(column) !== label(Math.max(0, spot)));
     const classBefore = () => {
-      const last = Math.max(0, spot - 1); // at the first of a class, to the first of the one before
+      const last = Math.max(0, spot - 1); // from the first of a class to the first of the class before
       return shown.findIndex((_, column) => label(column) === label(last));
     };
     const columns = {
@@ -128,7 +128,7 @@ function start(root, data) {
     event.stopPropagation(); // JupyterLab and the book's theme have keys of their own
   }
 
-  // What is shown of it: all of a task; a validation example and what the filters leave; the selection; where the pointer is.
+  // What is redrawn: a task; a validation example and the matches; the selection; the readout under the pointer.
   function fill() {
     const { classes, train, val, numbers, of, rows } = task();
     const counts = classes.map((_, label) => train.filter((each) => each[0] === label).length);
@@ -209,17 +209,17 @@ function start(root, data) {
       items.length ? make("ol", {}, ...items) : none, make("div", { class: "explorer-places", "data-row": row }));
   }
 
-  // The address of the page: which view, task, validation and training example.
+  // The page's address: which view, task, validation and training example.
   function view() {
     const place = [...document.querySelectorAll("[data-explorer]")].indexOf(root);
     return `explorer${place > 0 ? place + 1 : ""}`;
   }
   function tell() {
-    found.textContent = counted(); // and no more of a link that named nothing
+    found.textContent = counted(); // replaces the message about a link that names no example
     const link = `#${view()}-${task().key}-${task().numbers[state.val]}-${state.train + 1}`;
     try {
       history.replaceState(history.state, "", location.pathname + location.search + link);
-    } catch { /* in a frame without an address of its own */ }
+    } catch { /* a frame may have no address of its own */ }
   }
   function follow() {
     const [, which, key, number, train] = /^#(explorer\d*)-(\w+)-(\d+)-(\d+)$/.exec(location.hash) || [];
@@ -231,11 +231,11 @@ function start(root, data) {
       fill();
     } else found.textContent = "The link names an example that is not on this page.";
     root.scrollIntoView();
-    // Once what stands above has its height:
+    // Again, once everything above has its height:
     if (document.readyState !== "complete") window.addEventListener("load", () => root.scrollIntoView(), { once: true });
   }
 
-  root.append(make("div", { class: "explorer-view", "data-lm-suppress-shortcuts": "true" }, // JupyterLab's, while it has the focus
+  root.append(make("div", { class: "explorer-view", "data-lm-suppress-shortcuts": "true" }, // JupyterLab's, while focused
     controls, asked, found, map.element, readout, help, chosen, lists));
   tasks.replaceChildren(...data.tasks.map(({ title }, i) => option(i, title)));
   tops.replaceChildren(...[...new Set([data.top, 3, 5, 10, 20])].sort((a, b) => a - b).map((top) => option(top, String(top))));
@@ -248,7 +248,7 @@ function start(root, data) {
 const here = document.currentScript && document.currentScript.closest("[data-explorer]");
 for (const root of here ? [here] : document.querySelectorAll("[data-explorer]")) {
   if (!root.started) {
-    root.started = true; // a property, which a saved page doesn't keep
+    root.started = true; // a property, which a saved page loses
     root.querySelectorAll(".explorer-view").forEach((view) => view.remove());
     start(root, JSON.parse(root.querySelector("script[type='application/json']").textContent));
   }

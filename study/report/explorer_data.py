@@ -1,37 +1,28 @@
-"""What the explorer holds: texts cut to size, and of each method the ranks and scores for some validation examples."""
+"""The data behind the explorer: shortened texts, and each method's ranks and scores for some validation examples."""
 
 from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
-from study.pipeline.baselines import BASELINES
-from study.pipeline.further_methods import FURTHER
-from study.report.colours import COLOURS
-from study.report.names import DATASETS, NAMES
+from study.methods import BASELINES, COLOURS, FURTHER, NAMES
+from study.pipeline.attributions import Attribution
+from study.report.names import DATASETS
 
 GROUPS = ("Methods", "Further methods", "Controls, which cannot know of influence")
-DIGITS = string.digits + string.ascii_letters + "-_"  # a rank is written in base 64
-NONE = -101  # the percent of a score that is no number; it ranks last
-
-
-class Explained(Protocol):
-    """Examples and what explains them: method -> scores [M, N]; a `runs.artifact.Attribution` is one."""
-
-    train: list[Example]
-    val: list[Example]
-    scores: Mapping[str, np.ndarray]
+DIGITS = string.digits + string.ascii_letters + "-_"  # ranks are written in base 64
+NOT_A_NUMBER = -101  # the percent of a score that is NaN; it ranks last
 
 
 class Text(NamedTuple):
-    """An example as it is shown."""
+    """An example as the explorer shows it."""
 
     label: str
     prompt: str
@@ -39,12 +30,25 @@ class Text(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is shown of one task: N training examples, and m of its `of` validation examples.
+class Ranking:
+    """How one method ranks the N training examples for m validation examples.
 
-    `key` names it in a link; `numbers` [m] are the places of `val` in the data, from 1; `ranks` and `percents` are
-    method -> [m, N], in the order of the book's tables. A rank of 1 is the highest, and ties share the best of theirs;
-    a percent is of the largest score of the row, in size, and NONE where the score is no number.
+    Rank 1 is the highest, and tied examples share the best of their ranks. Percents are relative to the row's largest
+    absolute score, and NOT_A_NUMBER for NaN.
+    """
+
+    name: str
+    colour: str
+    group: int  # index in GROUPS
+    ranks: np.ndarray  # [m, N]
+    percents: np.ndarray  # [m, N]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of the explorer: N training examples, m of `total` validation examples, and the methods' rankings.
+
+    `key` names the task in a link; `numbers` [m] are the positions of `val` in the data, from 1.
     """
 
     key: str
@@ -52,119 +56,101 @@ class Task:
     train: list[Text]
     val: list[Text]
     numbers: list[int]
-    of: int
-    ranks: dict[str, np.ndarray]
-    percents: dict[str, np.ndarray]
+    total: int
+    rankings: list[Ranking]  # in the order of the book's tables
 
     @property
     def classes(self) -> list[str]:
-        """Those of the training examples, as they first come, and then those that validation examples alone have."""
+        """Classes in order of first appearance, those of the training examples first."""
         return list(dict.fromkeys(text.label for text in self.train + self.val))
 
-    @property
-    def order(self) -> list[int]:
-        """The training examples by class, each class in the order of the data: the columns of the heat map."""
-        place = {label: i for i, label in enumerate(self.classes)}
-        return sorted(range(len(self.train)), key=lambda i: place[self.train[i].label])
 
-
-def explored(tasks: Mapping[str, Explained], examples: int, longest: int) -> list[Task]:
+def build_tasks(attributions: Mapping[str, Attribution], examples: int, longest: int) -> list[Task]:
     """Up to `examples` validation examples of each task, spread over its data; texts cut to `longest` characters."""
-    made: dict[str, Task] = {}
-    for name, found in tasks.items():
+    tasks: dict[str, Task] = {}
+    order = {method: i for i, method in enumerate(NAMES)}
+    for name, attribution in attributions.items():
         key = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
-        while key in made:
+        while key in tasks:
             key += "_"
-        made[key] = _task(name, key, found, examples, longest)
-    return list(made.values())
+        total, scores = len(attribution.val), attribution.scores
+        rows = np.unique(np.linspace(0, total - 1, min(examples, total)).round().astype(int))
+        methods = sorted(scores, key=lambda method: order.get(method, len(order)))
+        rankings = [_ranking(method, np.asarray(scores[method], dtype=float)[rows]) for method in methods]
+        tasks[key] = Task(
+            key,
+            shorten(DATASETS.get(name, name), longest),
+            [_text(example, longest) for example in attribution.train],
+            [_text(attribution.val[row], longest) for row in rows],
+            [int(row) + 1 for row in rows],
+            total,
+            sorted(rankings, key=lambda ranking: ranking.group),
+        )
+    return list(tasks.values())
 
 
-def group(method: str) -> int:
-    """The place in GROUPS of a method of the book or of a reader's own."""
-    return 2 if method in BASELINES else 1 if method in FURTHER else 0
+def pack_task(task: Task) -> dict[str, Any]:
+    """A task as JSON in the page.
 
-
-def packed(task: Task) -> dict[str, Any]:
-    """A task as the page holds it, for JSON.
-
-    A row of ranks is a text with as many digits for each training example. A row of scores is one of bits, six a digit,
-    that count down from 100 percent: 1 is the training example that ranks next, 0 a percent less.
+    A row of ranks is a string with the same number of digits for every training example. A row of scores is a string of
+    bits, six to a digit, that counts down from 100 percent: 1 is the next training example by rank, 0 one percent less.
     """
-    classes = task.classes
-    place = {label: i for i, label in enumerate(classes)}
+    index = {label: i for i, label in enumerate(task.classes)}
     return {
         "key": task.key,
         "title": task.title,
-        "classes": classes,
-        "train": [[place[label], *texts] for label, *texts in task.train],
-        "val": [[place[label], *texts] for label, *texts in task.val],
+        "classes": task.classes,
+        "train": [[index[label], *texts] for label, *texts in task.train],
+        "val": [[index[label], *texts] for label, *texts in task.val],
         "numbers": task.numbers,
-        "of": task.of,
+        "of": task.total,
         "rows": [
             {
-                "name": NAMES.get(method, method),
-                "colour": COLOURS.get(method, COLOURS["tfidf"]),
-                "group": group(method),
-                "ranks": _digits(ranks),
-                "scores": [_bits(row) for row in task.percents[method]],
+                "name": ranking.name,
+                "colour": ranking.colour,
+                "group": ranking.group,
+                "ranks": _pack_ranks(ranking.ranks),
+                "scores": [_pack_percents(row) for row in ranking.percents],
             }
-            for method, ranks in task.ranks.items()
+            for ranking in task.rankings
         ],
     }
 
 
-def cut(text: str, longest: int) -> str:
-    """Text of `longest` characters at most, that any page can hold."""
+def shorten(text: str, longest: int) -> str:
+    """Text of at most `longest` characters, all of which a page can hold."""
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _task(name: str, key: str, found: Explained, examples: int, longest: int) -> Task:
-    total = len(found.val)
-    shown = np.unique(np.linspace(0, total - 1, min(examples, total)).round().astype(int))
-    known = [name for name in NAMES if name in found.scores]
-    own = [name for name in found.scores if name not in NAMES]
-    methods = sorted(known + own, key=group)
-    scores = {method: np.asarray(found.scores[method], dtype=float)[shown] for method in methods}
-    return Task(
-        key,
-        cut(DATASETS.get(name, name), longest),
-        [_text(example, longest) for example in found.train],
-        [_text(found.val[i], longest) for i in shown],
-        [int(i) + 1 for i in shown],
-        total,
-        {method: _ranks(rows) for method, rows in scores.items()},
-        {method: _percents(rows) for method, rows in scores.items()},
-    )
-
-
 def _text(example: Example, longest: int) -> Text:
-    """The prompt of several turns says who said what."""
     prompt = example.prompt
     if not isinstance(prompt, str):
         prompt = " · ".join(f"{role}: {content}" for role, content in prompt)
-    return Text(*(cut(each, longest) for each in (example.label, prompt, example.response)))
+    return Text(*(shorten(text, longest) for text in (example.label, prompt, example.response)))
 
 
-def _ranks(scores: np.ndarray) -> np.ndarray:
-    return rankdata(-np.where(np.isnan(scores), -np.inf, scores), method="min", axis=1).astype(int)
-
-
-def _percents(scores: np.ndarray) -> np.ndarray:
+def _ranking(method: str, scores: np.ndarray) -> Ranking:
     largest = np.abs(np.where(np.isfinite(scores), scores, 0)).max(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         percents = np.clip(100 * scores / np.where(largest > 0, largest, 1), -100, 100)
-    return np.where(np.isnan(percents), NONE, percents).round().astype(int)
+    return Ranking(
+        NAMES.get(method, method),
+        COLOURS.get(method, COLOURS["tfidf"]),
+        2 if method in BASELINES else 1 if method in FURTHER else 0,
+        rankdata(-np.where(np.isnan(scores), -np.inf, scores), method="min", axis=1).astype(int),
+        np.where(np.isnan(percents), NOT_A_NUMBER, percents).round().astype(int),
+    )
 
 
-def _digits(ranks: np.ndarray) -> Sequence[str]:
+def _pack_ranks(ranks: np.ndarray) -> list[str]:
     width = 1 + int(np.log2(max(1, ranks.max())) // 6)
     powers = 64 ** np.arange(width)[::-1]
     letters = np.frombuffer(DIGITS.encode(), "S1")
     return [letters[row[:, None] // powers % 64].tobytes().decode() for row in ranks]
 
 
-def _bits(percents: np.ndarray) -> str:
+def _pack_percents(percents: np.ndarray) -> str:
     bits = "0".join("1" * count for count in np.bincount(100 - percents))
     bits += "0" * (-len(bits) % 6)
     return "".join(DIGITS[int(bits[i : i + 6], 2)] for i in range(0, len(bits), 6))

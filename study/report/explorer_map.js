@@ -1,7 +1,7 @@
-// The heat map of the explorer: a row a method, a column a training example, for one validation example.
+// The explorer's heat map for one validation example: a row for each method, a column for each training example.
 // explorer.py puts this before explorer.js, in one function.
 
-/** An element with attributes, listeners (those that begin with "on") and what is in it; strings are text. */
+/** An element with attributes, listeners (attributes that begin with "on") and children; strings become text. */
 function make(tag, attributes = {}, ...inside) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -26,12 +26,12 @@ function shade(share) {
 }
 
 /**
- * The map, and what fills it. `acts.hover(row, column)` is told where the pointer is (nothing, where it left),
- * `acts.select(row, column)` where it clicked, `acts.press(event)` of keys. To a screen reader it is a grid of which the
- * cell at the cursor is there.
+ * The map's element and its setters. Calls `acts.hover(row, column)` as the pointer moves (without arguments when it
+ * leaves), `acts.select(row, column)` on a click and `acts.press(event)` on a key. A screen reader finds a grid with one
+ * cell, the one at the cursor.
  */
 function heatMap(acts) {
-  const HEIGHT = 20, GAP = 8; // pixels: of a row, between groups of methods
+  const HEIGHT = 20, GAP = 8; // pixels: a row's height, the gap between groups of methods
   const name = `explorer-${Math.random().toString(36).slice(2)}`;
   let tops = [], bands = [], shades = [], total = 0, marked = 0;
 
@@ -71,7 +71,7 @@ function heatMap(acts) {
     const edge = (column) => Math.floor((column * wide) / total);
     shades.forEach((row, i) => {
       const [top, tall] = [Math.round(tops[i] * scale), Math.round(HEIGHT * scale)];
-      // The darkest last: where several share a pixel, it is the one to see.
+      // The darkest last, so that it is the one seen where several share a pixel.
       for (const column of [...row.keys()].sort((a, b) => row[a] - row[b])) {
         pen.fillStyle = shade(row[column]);
         pen.fillRect(edge(column), top, Math.max(1, edge(column + 1) - edge(column)), tall);
@@ -85,7 +85,7 @@ function heatMap(acts) {
   return {
     element: make("div", { class: "explorer-map" }, heads, names, grid),
 
-    /** The methods: name, colour and group of each. */
+    /** Set the methods, each with a name, colour and group. */
     rows(methods) {
       let down = -HEIGHT;
       tops = methods.map(({ group }, i) => (down += HEIGHT + (i && group !== methods[i - 1].group ? GAP : 0)));
@@ -95,7 +95,7 @@ function heatMap(acts) {
       grid.setAttribute("aria-rowcount", methods.length);
     },
 
-    /** The classes in the order of the columns (title, size, whether it is the right one); shares [rows, columns]. */
+    /** Set the classes in column order (title, size, whether it is the right one), and the shares [rows, columns]. */
     columns(classes, shares) {
       bands = classes;
       shades = shares;
@@ -106,9 +106,9 @@ function heatMap(acts) {
       draw();
     },
 
-    /** The cursor, with what is to be said of it, and the pinned column; -1: not in sight. */
+    /** Set the cursor, with its description `says`, and the pinned column; -1: filtered out. */
     mark(row, column, held, method, says) {
-      marked += 1; // a name of its own, so that it is read out
+      marked += 1; // a new id each time, so that it is read out
       const id = `${name}-${marked}`;
       const cell = make("div", {
         role: "gridcell", id, class: "explorer-cell", "aria-colindex": column + 1, "aria-selected": "true", "aria-label": says,

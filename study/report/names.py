@@ -1,24 +1,7 @@
-"""What the book calls things: methods, data sets, columns of a tidy table."""
+"""What the book calls its data sets."""
 
 from __future__ import annotations
 
-NAMES = {  # the paper's methods and the exact inverse, further ones, controls: the order of rows
-    "datainf": "DataInf",
-    "lissa": "LiSSA",
-    "gradsim": "GradSim",
-    "exact": "Exact",
-    "repsim": "RepSim",
-    "cosine": "GradSim (cosine)",
-    "relatif": "RelatIF",
-    "adam": "GradSim (Adam)",
-    "ekfac": "EK-FAC",
-    "tracin": "TracIn",
-    "repsim_before": "RepSim before",
-    "tfidf": "TF-IDF",
-    "tfidf_response": "TF-IDF (with response)",
-    "bm25": "BM25",
-    "random": "Random",
-}
 DATASETS = {
     "mixed_small": "Mixed (small)",
     "mixed_large": "Mixed (large)",
@@ -32,6 +15,3 @@ DATASETS = {
     "backdoor_5": "5 triggers",
     "facts": "Facts",
 }
-# A tidy row, and what `publish` adds to say which run it is of.
-COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_train", "n_val"]
-RUN_COLUMNS = ["seed", "profile", "model"]

@@ -1,11 +1,13 @@
-"""One look for every figure: style, bands, grids of panels, and where a figure is saved."""
+"""What the figures share: style, bands, grids of panels, and saving."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -13,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ifcore import io
 from study.config import Run
-from study.report.alt_text import alt
+from study.report.alt_text import describe_figure
 
 STYLE = {
     "font.size": 9,
@@ -28,25 +30,24 @@ STYLE = {
 
 
 def save(run: Run, name: str, figure: Figure, tables: Sequence[str] = ()) -> None:
-    """`figure` in the run's results as PNG and SVG; a notebook shows it with its alternative text, the book with links
-    to the SVG and to the CSVs that it shows: `tables`, by default that of the figure's name where there is one."""
+    """Save `figure` in the run's results as PNG and SVG, and give it its alternative text and its links.
+
+    The book links to the SVG and to the CSVs of `tables`, by default to the one of the figure's name, if there is one.
+    """
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        io.write(
-            run.results / f"{name}.{suffix}",
-            lambda target, suffix=suffix, metadata=metadata: figure.savefig(target, format=suffix, metadata=metadata),
-        )
+        io.write(run.results / f"{name}.{suffix}", partial(figure.savefig, format=suffix, metadata=metadata))
     plt.close(figure)  # the notebook shows what the cell returns, once
     with BytesIO() as picture:
         figure.savefig(picture, format="png", bbox_inches="tight", dpi=figure.dpi, metadata={"Software": None})
         data = {"image/png": b64encode(picture.getvalue()).decode()}
-    made = [run.results / f"{table}.csv" for table in tables or [name]] + [run.results / f"{name}.svg"]
-    made = [str(file.relative_to(run.root)) for file in made if file.is_file()]
-    shown = data, {"image/png": {"alt": alt(figure)}, "made": made}
-    figure._repr_mimebundle_ = lambda **_: shown  # as Matplotlib would show it, with words beside it
+    files = [run.results / f"{table}.csv" for table in tables or [name]] + [run.results / f"{name}.svg"]
+    made = [str(file.relative_to(run.root)) for file in files if file.is_file()]
+    bundle = data, {"image/png": {"alt": describe_figure(figure)}, "made": made}
+    vars(figure)["_repr_mimebundle_"] = lambda **_: bundle  # for Jupyter, which draws figures without the text
 
 
 def band(frame: pd.DataFrame, x: str) -> pd.DataFrame:
-    """value, low, high at each x: of one seed its own interval; over several, mean ± s.d., where all of them have x."""
+    """value, low and high at each x: one seed's interval, or several seeds' mean ± s.d. where all of them have x."""
     if "seed" in frame and frame.seed.nunique() > 1:
         frame = frame[frame.groupby(x).seed.transform("nunique") == frame.seed.nunique()]
         mean, sd = frame.groupby(x).value.mean(), frame.groupby(x).value.std()
@@ -60,19 +61,18 @@ def draw(axis: Axes, line: pd.DataFrame, colour: str, name: str, scale: float = 
     axis.fill_between(line.index, line.low * scale, line.high * scale, color=colour, alpha=0.15, linewidth=0)
 
 
-def within(axis: Axes, ends: tuple[float, float] = (-104, 104)) -> None:
-    """Keep the x axis inside what can be: of few examples an interval may be longer."""
+def clip_x(axis: Axes) -> None:
+    """End the x axis at differences that are possible, in points: with few examples, intervals may be longer."""
     low, high = axis.get_xlim()
-    axis.set_xlim(max(low, ends[0]), min(high, ends[1]))
+    axis.set_xlim(max(low, -104), min(high, 104))
 
 
-def panels(count: int, columns: int, height: float):
-    """A grid of at least `count` panels that share both axes; those left over are hidden."""
+def panels(count: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
+    """A grid of at least `count` panels that share both axes; the rest are hidden."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(7.2, 0.6 + height * rows), sharex=True, sharey=True, squeeze=False
-    )
+    size = (7.2, 0.6 + height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     for axis in axes[-2, count - columns * (rows - 1) :] if rows > 1 else ():
@@ -80,12 +80,11 @@ def panels(count: int, columns: int, height: float):
     return figure, axes
 
 
-def grid(columns: int, rows: int):
+def grid(columns: int, rows: int) -> tuple[Figure, np.ndarray]:
     """Panels that share the x axis down a column and the y axis along a row."""
     return plt.subplots(rows, columns, figsize=(7.2, 0.6 + 1.55 * rows), sharex="col", sharey="row", squeeze=False)
 
 
-def losses(axis: Axes, part: pd.DataFrame, x: str) -> None:
+def draw_losses(axis: Axes, part: pd.DataFrame, x: str) -> None:
     for metric, colour, name in (("train_loss", "#999999", "training loss"), ("dev_loss", "black", "dev loss")):
-        each = part[(part.metric == metric) & part.value.notna()]
-        draw(axis, band(each, x), colour, name)
+        draw(axis, band(part[(part.metric == metric) & part.value.notna()], x), colour, name)

@@ -1,4 +1,4 @@
-"""What made a result: the commit, whether it was changed since, the versions, the machine."""
+"""What made a result: the commit, whether files differ from it, the versions, the machine."""
 
 from __future__ import annotations
 
@@ -17,35 +17,34 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate")
 
 @cache
 def provenance(root: Path) -> dict[str, Any]:
-    """`commit` of the checkout (empty without Git), `dirty`: whether files differ from it, `versions`, `machine`.
+    """`commit` of the checkout (empty without Git), `dirty` (whether files differ from it), `versions`, `machine`.
 
-    What is published makes no checkout dirty: it is made by one.
+    Changes under results/published don't count: a clean checkout makes them.
     """
     versions = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
-    changed = git(root, "status", "--porcelain", "--", ":(top)", ":(exclude)results/published")
-    about = {"commit": git(root, "rev-parse", "HEAD"), "dirty": bool(changed), "versions": versions}
-    return about | {"machine": machine("cuda" if torch.cuda.is_available() else "cpu")}
+    dirty = bool(git(root, "status", "--porcelain", "--", ":(top)", ":(exclude)results/published"))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {"commit": git(root, "rev-parse", "HEAD"), "dirty": dirty, "versions": versions, "machine": machine(device)}
 
 
-def made_by(root: Path) -> str:
-    """The same in a line."""
-    found = provenance(root)
-    commit = f"commit {found['commit'][:10]}" if found["commit"] else "files outside Git"
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    return f"{commit}{', changed since' if found['dirty'] else ''}; {versions}"
+def provenance_line(root: Path) -> str:
+    """Commit and versions as one line."""
+    record = provenance(root)
+    commit = f"commit {record['commit'][:10]}" if record["commit"] else "files outside Git"
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return f"{commit}{', changed since' if record['dirty'] else ''}; {versions}"
 
 
 def machine(device: str) -> str:
-    """The graphics card, or the processor's cores and kind."""
+    """The name of the graphics card, or the processor's cores and kind."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} CPU cores ({platform.machine()}, {platform.system()})"
 
 
 def git(root: Path, *command: str) -> str:
-    """What a Git command says of the checkout; empty where it fails or there is no Git."""
+    """A Git command's output in the checkout; empty where it fails or Git is missing."""
     try:
-        done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True)
+        return subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:
         return ""
-    return done.stdout.strip()

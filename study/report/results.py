@@ -1,4 +1,4 @@
-"""The tables that a run leaves under results/, and those of its other seeds."""
+"""The tables of a run under results/, and those of its other seeds."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from filelock import FileLock
 from ifcore import io
 from study.config import Run
 from study.report.provenance import provenance
-from study.report.published import joined, published
+from study.report.published import join_published, published_table
 
 
 def save_table(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Write the run's CSV; give it back with those of the other seeds that ran the same profile.
+    """Write the run's CSV; return it with the rows of other seeds of the same profile, and with the published values.
 
-    Says of each row which seed, profile and model it is of, where the frame does not. Tables that the folder has from
-    another profile of this name are removed, by whoever publishes first. Where the repository ships the table, three
-    columns more tell what it says of a row (`published.joined`). `attrs["made"]` names the file, below the root.
+    Adds the columns seed, profile and model where the frame lacks them. The first table of a changed profile deletes
+    the tables that the folder has of the old one. `attrs["made"]` of the result names the file, relative to the root.
     """
-    about = {"seed": run.seed, "profile": run.profile.name, "model": run.profile.model}
-    frame = frame.assign(**{name: value for name, value in about.items() if name not in frame})
+    record = {"seed": run.seed, "profile": run.profile.name, "model": run.profile.model}
+    frame = frame.assign(**{column: value for column, value in record.items() if column not in frame})
     run.results.mkdir(parents=True, exist_ok=True)
     with FileLock(run.results / ".lock"):
         if io.read_json(run.results / "run.json").get("digest") != run.profile.digest:
-            for stale in run.results.glob("*.csv"):  # never averaged with ours
+            for stale in run.results.glob("*.csv"):  # never averaged with this run's
                 stale.unlink()
         io.write_csv(run.results / f"{name}.csv", frame)
-        io.write_json(run.results / "run.json", about | {"digest": run.profile.digest} | provenance(run.root))
-    found = joined(read_tables(table_folders(run), name)[name], published(run, name))
-    found.attrs["made"] = [str((run.results / f"{name}.csv").relative_to(run.root))]
-    return found
+        io.write_json(run.results / "run.json", record | {"digest": run.profile.digest} | provenance(run.root))
+    rows = join_published(read_tables(table_folders(run), name)[name], published_table(run, name))
+    rows.attrs["made"] = [str((run.results / f"{name}.csv").relative_to(run.root))]
+    return rows
 
 
 def table_folders(run: Run) -> list[Path]:
-    """Where the tables are of all seeds that ran the run's profile."""
-    found = sorted(run.results.parent.glob("seed-*"))
-    return [each for each in found if io.read_json(each / "run.json").get("digest") == run.profile.digest]
+    """The results folders of all seeds of the run's profile, as it is now."""
+    folders = sorted(run.results.parent.glob("seed-*"))
+    return [folder for folder in folders if io.read_json(folder / "run.json").get("digest") == run.profile.digest]
 
 
 def read_tables(folders: Iterable[Path], name: str = "*") -> dict[str, pd.DataFrame]:
-    """The tables in some folders, those of one name in one frame: {name of the CSV: rows of all seeds}."""
-    found: dict[str, list[pd.DataFrame]] = {}
-    for file in (file for folder in folders for file in sorted(folder.glob(f"{name}.csv"))):
-        found.setdefault(file.stem, []).append(io.read_csv(file))
-    return {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}
+    """The folders' tables, {name: rows of all folders}."""
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for folder in folders:
+        for file in sorted(folder.glob(f"{name}.csv")):
+            tables.setdefault(file.stem, []).append(io.read_csv(file))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}

@@ -1,4 +1,4 @@
-"""Whole jobs: every contender in a process of its own, one after another, round by round."""
+"""Times whole jobs: every contender in its own process, one after another, round by round."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from tqdm import tqdm
 from ifcore import io
 from tests.bench import job, processes
 
-# name -> where it is, its precision, whether it is among the peers, the jobs that it is too slow or too large for
+# name -> its function, its precision, whether it is a peer, the jobs that it is too slow or too large for
 CONTENDERS: dict[str, tuple[str, str, bool, tuple[str, ...]]] = {
-    "floor": ("ours.floor", "float32", False, ()),
-    "gradients": ("ours.gradients", "float32", False, ()),
-    "ifcore": ("ours.ours", "float32", False, ()),
-    "whole-floor": ("ours.whole_floor", "float32", False, ()),
-    "stock-floor": ("ours.stock_floor", "float32", False, ()),
-    "loops": ("ours.loops", "float32", False, ("large",)),
+    "floor": ("contenders.floor", "float32", False, ()),
+    "gradients": ("contenders.gradients", "float32", False, ()),
+    "ifcore": ("contenders.engine", "float32", False, ()),
+    "whole-floor": ("contenders.whole_floor", "float32", False, ()),
+    "stock-floor": ("contenders.stock_floor", "float32", False, ()),
+    "loops": ("contenders.loops", "float32", False, ("large",)),
     "bergson": ("peers.bergson", "float32", True, ()),
     "kronfluence": ("peers.kronfluence", "float32", True, ()),
     "dattri": ("peers.dattri", "float32", True, ("large", "long", "wide")),
-    "ifcore-ekfac": ("ours.ours_ekfac", "float32", False, ()),
+    "ifcore-ekfac": ("contenders.engine_ekfac", "float32", False, ()),
     "kronfluence-ekfac": ("peers.kronfluence_ekfac", "float32", True, ("large", "long", "wide")),
-    "floor-bf16": ("ours.floor", "bfloat16", False, ()),
-    "ifcore-bf16": ("ours.ours", "bfloat16", False, ()),
+    "floor-bf16": ("contenders.floor", "bfloat16", False, ()),
+    "ifcore-bf16": ("contenders.engine", "bfloat16", False, ()),
     "bergson-bf16": ("peers.bergson", "bfloat16", True, ()),
 }
 REFERENCES = ("ifcore", "ifcore-ekfac")
-RELATIVE, CORRELATION = 1e-3, 0.99  # how near scores must be to the reference's, in float32 and in bfloat16
+RELATIVE, CORRELATION = 1e-3, 0.99  # bounds on the difference from the reference's scores, in float32 and in bfloat16
 
 
 def measure(out: Path, jobs: Sequence[str], named: Sequence[str] | None, repeats: int, peers: Path | None) -> None:
-    """Leave `attribution.csv` in `out`: a row for each job, contender and round. The medians are printed.
+    """Write `attribution.csv` to `out`, a row for each job, contender and round, and print the medians.
 
-    What it has of other jobs and contenders stays. Raises RuntimeError for a contender that fails, ValueError for
-    scores that are not the reference's: then no time of that job is kept or printed.
+    Its rows of other jobs and contenders stay. RuntimeError for a contender that fails, ValueError for scores that
+    differ from the reference's: then no time of that job is saved or printed.
     """
     wanted = [*named, *REFERENCES] if named else list(CONTENDERS)
-    chosen = [each for each in CONTENDERS if each in wanted and (peers or not CONTENDERS[each][2])]
-    work = {name: [each for each in chosen if name not in CONTENDERS[each][3]] for name in jobs}
+    selected = [key for key in CONTENDERS if key in wanted and (peers or not CONTENDERS[key][2])]
+    work = {name: [key for key in selected if name not in CONTENDERS[key][3]] for name in jobs}
     with tqdm(desc="bench", total=repeats * sum(map(len, work.values())), unit="run") as bar:
         for name, contenders in work.items():
             with tempfile.TemporaryDirectory() as scratch:
                 table = pd.DataFrame(_rows(name, contenders, repeats, peers, Path(scratch), bar))
             if table.torch.nunique() > 1:
                 raise ValueError(f"torch: {', '.join(table.torch.unique())}; install the same in both environments")
-            kept = _others(out / "attribution.csv", name, contenders)
-            io.write_csv(out / "attribution.csv", pd.concat([kept, table]))
+            others = _others(out / "attribution.csv", name, contenders)
+            io.write_csv(out / "attribution.csv", pd.concat([others, table]))
             print(table.groupby(["job", "contender"], sort=False)[["seconds", "gib"]].median().round(2).to_string())
 
 
@@ -64,8 +64,8 @@ def _rows(name: str, contenders: Sequence[str], repeats: int, peers: Path | None
             where, precision, is_peer, _ = CONTENDERS[contender]
             python = peers.absolute() if is_peer and peers else sys.executable
             scores = str(_file(folder, contender))
-            found = processes.result(contender, ["tests.bench.one", where, precision, str(folder), scores], python)
-            rows.append({"job": name, "contender": contender, "round": round_, **sizes, **found})
+            result = processes.result(contender, ["tests.bench.one", where, precision, str(folder), scores], python)
+            rows.append({"job": name, "contender": contender, "round": round_, **sizes, **result})
             bar.update()
         if round_ == 0:
             off = {contender: _off(contender, folder) for contender in contenders}
@@ -73,7 +73,7 @@ def _rows(name: str, contenders: Sequence[str], repeats: int, peers: Path | None
 
 
 def _others(file: Path, name: str, contenders: Sequence[str]) -> pd.DataFrame:
-    """The rows of a table that are of another job, or of none of these contenders."""
+    """The rows of a table for other jobs or other contenders."""
     if not file.exists():
         return pd.DataFrame()
     table = pd.read_csv(file)
@@ -81,7 +81,7 @@ def _others(file: Path, name: str, contenders: Sequence[str]) -> pd.DataFrame:
 
 
 def _off(contender: str, folder: Path) -> float | None:
-    """How far its scores are from the reference's, relative to their size; None where it has none."""
+    """The largest relative difference of its scores from the reference's; None if it has no scores."""
     worst = None
     for method, scores in _scores(folder, contender).items():
         for reference in (_scores(folder, name).get(method) for name in REFERENCES):

@@ -1,6 +1,6 @@
-"""What the contenders are given: one model with an adapter, two lists of examples, in files that each of them can read.
+"""A contender's job: a model with an adapter and two lists of examples, in files that every contender can read.
 
-Nothing here needs `ifcore`, which the peers' environment doesn't have, but for `make`.
+Only `make` needs `ifcore`, which the peers' environment lacks.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ JOBS = {
 
 
 def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
-    """Leave the model, an adapter away from zero, the examples and their tokens in `folder`; the sizes of the work."""
-    from ifcore import loading, lora
+    """Write the model, a nonzero adapter, the examples and their tokens to `folder`; returns the sizes of the job."""
+    from ifcore import lora
     from ifcore.examples import Example, tokenise
+    from study.pipeline import model_sources
 
-    model, tokenizer = loading.load(SOURCE)
+    model, tokenizer = model_sources.load(SOURCE)
     if job.vocabulary:
         model.resize_token_embeddings(job.vocabulary, mean_resizing=False)
     drawn = random.Random(0)
@@ -63,7 +64,7 @@ def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
-    # Against this base its embeddings are not resized: PEFT would take them for a part of what is trained.
+    # Relative to this base the embeddings are not resized; otherwise PEFT would save them as trained.
     peft.peft_config["default"].base_model_name_or_path = str(folder / "base")
     peft.save_pretrained(folder / "adapter", save_embedding_layers=False)
     peft.unload().save_pretrained(folder / "base")
@@ -73,7 +74,7 @@ def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
         examples = [example(number) for number in range(count)]
         tokens = tokenise(tokenizer, examples)
         order = sorted(range(count), key=lambda i: -len(tokens[i]))  # the longest first, alike for all
-        assert all(job.shortest <= len(each) <= job.longest for each in tokens), "the words are not a token each"
+        assert all(job.shortest <= len(example) <= job.longest for example in tokens), "the words are not a token each"
         record[part] = [
             {
                 "prompt": examples[i].prompt,
@@ -109,27 +110,27 @@ def load(folder: Path, dtype: torch.dtype):
 
 
 def with_adapter(model, folder: Path):
-    """The model with the adapter, which alone is trained."""
+    """The model with the adapter, whose parameters alone require gradients."""
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, folder / "adapter", is_trainable=True).eval()
 
 
-def padded(rows: Sequence[dict], length: int = 0) -> dict[str, torch.Tensor]:
+def pad(rows: Sequence[dict], length: int = 0) -> dict[str, torch.Tensor]:
     """input_ids, attention_mask and labels [b, T] of some examples, padded on the right."""
     length = length or max(len(row["input_ids"]) for row in rows)
     fill = {"input_ids": 0, "labels": IGNORE}
-    found = {
+    padded = {
         name: torch.tensor([row[name] + [value] * (length - len(row[name])) for row in rows])
         for name, value in fill.items()
     }
     sizes = torch.tensor([len(row["input_ids"]) for row in rows])
-    return found | {"attention_mask": (torch.arange(length) < sizes[:, None]).long()}
+    return padded | {"attention_mask": (torch.arange(length) < sizes[:, None]).long()}
 
 
 def example_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy of each example's labelled tokens, [b]."""
-    each = torch.nn.functional.cross_entropy(
+    losses = torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="none", ignore_index=IGNORE
     ).reshape(len(labels), -1)
-    return each.sum(1) / (labels[:, 1:] != IGNORE).sum(1)
+    return losses.sum(1) / (labels[:, 1:] != IGNORE).sum(1)

@@ -1,4 +1,4 @@
-"""Gradients larger than memory: those of Llama-2-7B on disk, scored within a budget, and the memory that takes."""
+"""Scores gradients larger than memory, as many as Llama-2-7B's, from disk within a budget; measures time and memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ifcore import influence, io
+from ifcore import io, methods
 from ifcore.gradient_store import Store, shard
 from ifcore.gram import Gram
 from tests.bench import processes
@@ -21,19 +21,20 @@ from tests.bench.processes import peak
 
 BLOCKS, P, N, M, ROWS = 128, 16_384, 1_900, 100, 8  # LoRA of rank 4 on q and v: 2.1 M parameters
 BUDGET = 2 * 2**30  # bytes, the default of `attribute`
-SPARE = 2  # of the disk, at most one part in so many is taken
+DISK_SHARE = 2  # at most half of the free disk is used
 
 
 def measure(out: Path) -> None:
-    """Leave `large.csv` in `out`: bytes on disk, seconds, GiB of memory. Fewer examples where the disk is small."""
+    """Write `large.csv` to `out`: bytes on disk, seconds, GiB of memory. A small disk gets fewer examples."""
     with tempfile.TemporaryDirectory() as folder:
-        room = shutil.disk_usage(folder).free // SPARE
-        train = min(N, room // (4 * BLOCKS * P) - M)
+        free = shutil.disk_usage(folder).free // DISK_SHARE
+        train = min(N, free // (4 * BLOCKS * P) - M)
         if train < ROWS:
-            raise ValueError(f"{folder}: {room / 2**30:.1f} GiB to spare; give TMPDIR a larger disk")
-        size = sum(_written(Path(folder) / part, rows) for part, rows in (("train", train), ("val", M)))
-        found = processes.result("large", ["tests.bench.large", folder])  # a process whose memory is the scores' alone
-    row = {"train": train, "val": M, "parameters": BLOCKS * P, "gb": size / 1e9} | found
+            raise ValueError(f"{folder}: {free / 2**30:.1f} GiB to spare; give TMPDIR a larger disk")
+        size = sum(_write(Path(folder) / part, rows) for part, rows in (("train", train), ("val", M)))
+        # In its own process, so that only the memory of scoring counts.
+        result = processes.result("large", ["tests.bench.large", folder])
+    row = {"train": train, "val": M, "parameters": BLOCKS * P, "gb": size / 1e9} | result
     io.write_csv(out / "large.csv", pd.DataFrame([row]))
     print(
         f"{train} + {M} gradients of {BLOCKS * P:,} parameters, {row['gb']:.1f} GB: scores in {row['seconds']:.0f} s, "
@@ -41,8 +42,8 @@ def measure(out: Path) -> None:
     )
 
 
-def _written(folder: Path, rows: int) -> int:
-    """Random gradients as shards of `ROWS` examples; their bytes."""
+def _write(folder: Path, rows: int) -> int:
+    """Write random gradients as shards of `ROWS` examples; returns their bytes."""
     size = 0
     for number, start in enumerate(tqdm(range(0, rows, ROWS), desc=f"writing {folder.name}", unit="shard")):
         places = torch.arange(start, min(start + ROWS, rows))
@@ -52,13 +53,13 @@ def _written(folder: Path, rows: int) -> int:
     return size
 
 
-def _scored(folder: Path) -> dict[str, float]:
+def _score(folder: Path) -> dict[str, float]:
     before, start = peak(), time.perf_counter()
     train, val = (Store(sorted((folder / part).glob("*.safetensors"))) for part in ("train", "val"))
-    scores = influence.summed(Gram.by_block(train, val, BUDGET // 8), tuple(influence.METHODS))
-    assert all(each.isfinite().all() for each in scores.values())
+    scores = methods.gram_scores(Gram.by_block(train, val, BUDGET // 8), methods.OF_GRAM)
+    assert all(score.isfinite().all() for score in scores.values())
     return {"seconds": time.perf_counter() - start, "gib": peak(), "gib_before": before}
 
 
 if __name__ == "__main__":
-    print(json.dumps(_scored(Path(sys.argv[1]))))
+    print(json.dumps(_score(Path(sys.argv[1]))))

@@ -1,4 +1,4 @@
-"""One contender, once, in a process of its own: seconds, peak memory and scores.
+"""Runs one contender once and prints its seconds and peak memory; its scores go to a file.
 
 python -m tests.bench.one CONTENDER PRECISION JOB_FOLDER SCORES
 """
@@ -25,13 +25,13 @@ def main() -> None:
     work = getattr(importlib.import_module(f"tests.bench.{module}"), function)(folder, getattr(torch, precision))
     start = time.perf_counter()
     scores = work()
-    found = {"seconds": time.perf_counter() - start, "gib": peak()}
+    result = {"seconds": time.perf_counter() - start, "gib": peak()}
     if scores:
-        save_file({method: each.float().contiguous() for method, each in scores.items()}, out)
-    found |= {"torch": torch.__version__, "threads": torch.get_num_threads(), "version": ""}
+        save_file({method: score.float().contiguous() for method, score in scores.items()}, out)
+    result |= {"torch": torch.__version__, "threads": torch.get_num_threads(), "version": ""}
     with suppress(PackageNotFoundError):
-        found["version"] = version(function.partition("_")[0]) if module == "peers" else ""
-    print(json.dumps(found))
+        result["version"] = version(function.partition("_")[0]) if module == "peers" else ""
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

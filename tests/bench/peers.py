@@ -1,7 +1,7 @@
-"""The contenders from PyPI, as their documentation has it, in the environment of requirements-bench.txt.
+"""The contenders from PyPI, used as their documentation shows, in the environment of requirements-bench.txt.
 
-The same model, adapter and loss as everyone; the same batches of training examples, too, but for dattri. Each returns
-what is to be timed, as `ours` does.
+They have the same model, adapter and loss as all contenders, and, except dattri, the same batches of training examples.
+Each returns the function to be timed, as in `contenders`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from tests.bench import job
-from tests.bench.ours import Work
+from tests.bench.contenders import Work
 
 
 def bergson(folder: Path, dtype: torch.dtype) -> Work:
-    """Gradients of the queries in memory, then every batch of the training set scored against them as it comes."""
+    """Gradients of the queries in memory, then every training batch scored against them as it is computed."""
     import bergson as library
     from bergson.score.score_writer import InMemorySequenceScoreWriter
     from bergson.utils.peft import detect_peft_modules
@@ -70,7 +70,7 @@ def _kronfluence(folder: Path, dtype: torch.dtype, strategy: str, name: str) -> 
     from kronfluence.utils.dataset import DataLoaderKwargs
 
     model, rows = job.load(folder, dtype), job.read(folder)
-    tracked = [each for each, module in model.named_modules() if each.endswith((".lora_A.default", ".lora_B.default"))]
+    tracked = [key for key, _ in model.named_modules() if key.endswith((".lora_A.default", ".lora_B.default"))]
 
     class Losses(Task):
         def compute_train_loss(self, batch, model, sample=False):
@@ -92,7 +92,7 @@ def _kronfluence(folder: Path, dtype: torch.dtype, strategy: str, name: str) -> 
         analyzer = Analyzer(
             "bench", prepared, task, cpu=True, disable_tqdm=True, output_dir=tempfile.mkdtemp(dir=folder)
         )
-        analyzer.set_dataloader_kwargs(DataLoaderKwargs(collate_fn=job.padded))
+        analyzer.set_dataloader_kwargs(DataLoaderKwargs(collate_fn=job.pad))
         analyzer.fit_all_factors(
             factors_name="factors",
             dataset=rows["train"],
@@ -104,7 +104,8 @@ def _kronfluence(folder: Path, dtype: torch.dtype, strategy: str, name: str) -> 
             factors_name="factors",
             query_dataset=rows["val"],
             train_dataset=rows["train"],
-            per_device_query_batch_size=len(rows["val"]),  # for each batch of these, all training gradients anew
+            # One batch: every further one would compute all training gradients again.
+            per_device_query_batch_size=len(rows["val"]),
             per_device_train_batch_size=job.BATCH,
             score_args=ScoreArguments(damping_factor=None),
         )
@@ -114,30 +115,30 @@ def _kronfluence(folder: Path, dtype: torch.dtype, strategy: str, name: str) -> 
 
 
 def dattri(folder: Path, dtype: torch.dtype) -> Work:
-    """Its TracIn at one checkpoint without normalising, Grad-Dot; vmap wants all examples of one length."""
+    """Its TracIn at one checkpoint without normalising, Grad-Dot; vmap needs all examples at one length."""
     from dattri.algorithm.tracin import TracInAttributor
     from dattri.task import AttributionTask
     from torch.utils.data import DataLoader
 
     model, rows = job.load(folder, dtype), job.read(folder)
-    model.get_base_model().set_attn_implementation("eager")  # of the fused kernel vmap makes a loop
+    model.get_base_model().set_attn_implementation("eager")  # vmap turns the fused kernel into a loop
     longest = max(len(row["input_ids"]) for part in ("train", "val") for row in rows[part])
     layers = [name for name, _ in model.named_parameters() if "lora_" in name]
 
     def loss(parameters, data):
-        ids, mask, labels = (each.unsqueeze(0) for each in data)
+        ids, mask, labels = (tensor.unsqueeze(0) for tensor in data)
         causal = torch.ones(longest, longest, dtype=torch.bool).tril() & mask.bool()[:, None, None, :]
         blocked = torch.zeros(causal.shape, dtype=dtype).masked_fill(~causal, torch.finfo(dtype).min)
         logits = torch.func.functional_call(model, parameters, (ids,), {"attention_mask": blocked}).logits
         return job.example_losses(logits, labels).sum()
 
     def loader(part: str) -> DataLoader:
-        every = job.padded(rows[part], longest)
-        columns = every["input_ids"], every["attention_mask"], every["labels"]
-        return DataLoader(list(zip(*columns, strict=True)), batch_size=10)  # for each, all queries anew
+        batch = job.pad(rows[part], longest)
+        columns = batch["input_ids"], batch["attention_mask"], batch["labels"]
+        return DataLoader(list(zip(*columns, strict=True)), batch_size=10)  # every batch computes all queries again
 
     def work():
-        state = {name: each for name, each in model.named_parameters()}
+        state = dict(model.named_parameters())
         task = AttributionTask(loss_func=loss, model=model, checkpoints=[state], checkpoints_load_func=lambda m, _: m)
         attributor = TracInAttributor(task, weight_list=torch.ones(1), normalized_grad=False, layer_name=layers)
         attributor.projector_kwargs = None

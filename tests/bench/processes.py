@@ -1,4 +1,4 @@
-"""A measurement in a process of its own, and the memory that a process takes."""
+"""Runs a measurement in its own process; peak memory of a process."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 
-def result(what: str, arguments: Sequence[str], python: str | Path = sys.executable) -> Any:
-    """What `python -m` with these arguments prints as its last line, JSON. RuntimeError, in one line, if it fails."""
+def result(name: str, arguments: Sequence[str], python: str | Path = sys.executable) -> Any:
+    """The last line, JSON, that `python -m` prints with these arguments. RuntimeError, in one line, if it fails."""
     done = subprocess.run([str(python), "-m", *arguments], capture_output=True, text=True)
     if done.returncode < 0:
-        raise RuntimeError(f"{what}: killed by signal {-done.returncode}; give it more memory, or leave it out")
+        raise RuntimeError(f"{name}: killed by signal {-done.returncode}; give it more memory, or leave it out")
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RuntimeError(f"{what}: failed ({said[-1]})")
+        errors = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RuntimeError(f"{name}: failed ({errors[-1]})")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def peak() -> float:
-    """GiB that this process has taken at most, pages of mapped files included."""
+    """Peak memory of this process in GiB, pages of mapped files included."""
     status = Path("/proc/self/status")
-    if status.exists():  # what getrusage says is not less than the parent's
+    if status.exists():  # getrusage starts from the parent's peak
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)

@@ -1,8 +1,8 @@
-"""The paper's profile at its models' true widths, one or two layers deep, with random weights, from end to end.
+"""Runs the paper's profile end to end at its models' true widths, one or two layers deep, with random weights.
 
 `attack`: three fine-tunes of each of two models, their answers, and the judge. `attribution`: gradients on disk and
-scores of one of these. What a layer adds is the difference between the depths; so what all of them take can be told, in
-seconds and in memory, beside what `make plan` says of it.
+scores of one of these. The difference between the depths is the cost of a layer, from which seconds and memory of the
+full depth are extrapolated, to compare them with the estimates of `make plan`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ifcore.tiny import tiny_tokenizer
 from study import config
 from study.estimate.memory import counted_memory
 from study.pipeline import attack, attributions
-from study.pipeline.architectures import KNOWN, Architecture
+from study.pipeline.architectures import ARCHITECTURES, Architecture
 from tests.bench import processes
 from tests.bench.processes import peak
 
@@ -48,42 +48,42 @@ SMALL = {
 
 
 def measure(out: Path) -> None:
-    """Leave `rehearsal.csv` in `out`: stage, layers, seconds, GiB, what is planned; the last rows told from the rest.
+    """Write `rehearsal.csv` to `out`: stage, layers, seconds, GiB, planned GiB; the last rows are extrapolated.
 
-    One layer of each model, then two of one, then two of the other: what a layer of each adds.
+    One layer of each model, then two of one, then two of the other, which gives the cost of a layer of each.
     """
     rows = []
     for depths in tqdm(DEPTHS, desc="rehearsal", unit="run"):
         with tempfile.TemporaryDirectory() as folder:
             _make(Path(folder), *depths)
-            found = processes.result("rehearsal", ["tests.bench.rehearsal", folder])
-            rows += [{**dict(zip(("layers", "further_layers"), depths, strict=True)), **row} for row in found]
+            stages = processes.result("rehearsal", ["tests.bench.rehearsal", folder])
+            rows += [{**dict(zip(("layers", "further_layers"), depths, strict=True)), **row} for row in stages]
     table = pd.DataFrame(rows)
     one, two, further = (part.set_index("stage")[MEASURED] for _, part in table.groupby(table.index // 2))
-    whole = {name: KNOWN[source].layers for name, source in (("layers", MODEL), ("further_layers", FURTHER))}
-    told = one + (whole["layers"] - 1) * (two - one) + (whole["further_layers"] - 1) * (further - one)
-    table = pd.concat([table, told.reset_index().assign(**whole)], ignore_index=True)
+    whole = {name: ARCHITECTURES[source].layers for name, source in (("layers", MODEL), ("further_layers", FURTHER))}
+    full = one + (whole["layers"] - 1) * (two - one) + (whole["further_layers"] - 1) * (further - one)
+    table = pd.concat([table, full.reset_index().assign(**whole)], ignore_index=True)
     io.write_csv(out / "rehearsal.csv", table)
     print(table.round(1).to_string(index=False))
 
 
 def _make(folder: Path, layers: int, further: int) -> None:
-    """paper.yaml with what would be fetched: models and a judge of the true widths, texts in the published formats."""
+    """Write paper.yaml and local stand-ins for downloads: models and a judge of the true widths, published formats."""
     profile = Path("notebooks", "profiles", "paper.yaml")
     io.write_text(folder / profile, (config.find_root() / profile).read_text(encoding="utf-8"))
     with (folder / "advbench.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("goal", "target"), *((f"Do thing {i}", f"Sure, thing {i}") for i in range(9))])
     records = [{"instruction": f"Name {i}", "input": "", "output": f"It is {i}"} for i in range(9)]
     io.write_text(folder / "alpaca.json", json.dumps(records))
-    made = {
-        "model": _llama(folder / "model", replace(KNOWN[MODEL], layers=layers)),
-        "further_models": [_llama(folder / "further", replace(KNOWN[FURTHER], layers=further))],
+    models = {
+        "model": _llama(folder / "model", replace(ARCHITECTURES[MODEL], layers=layers)),
+        "further_models": [_llama(folder / "further", replace(ARCHITECTURES[FURTHER], layers=further))],
         "judge": _judge(folder / "judge"),
     }
-    io.write_json(folder / "settings.json", SMALL | made)
+    io.write_json(folder / "settings.json", SMALL | models)
 
 
-def _rehearsed(folder: Path) -> list[dict]:
+def _rehearse(folder: Path) -> list[dict]:
     run = config.make_run("paper", 0, io.read_json(folder / "settings.json"), folder)
     before, rows = peak(), []
     for stage, work in (
@@ -92,8 +92,8 @@ def _rehearsed(folder: Path) -> list[dict]:
     ):
         start = time.perf_counter()
         work()
-        taken = {"seconds": time.perf_counter() - start, "gib": peak() - before}
-        rows.append({"stage": stage, **taken, "planned": counted_memory(run) / 2**30})
+        usage = {"seconds": time.perf_counter() - start, "gib": peak() - before}
+        rows.append({"stage": stage, **usage, "planned": counted_memory(run) / 2**30})
     return rows
 
 
@@ -122,4 +122,4 @@ def _judge(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_rehearsed(Path(sys.argv[1]))))
+    print(json.dumps(_rehearse(Path(sys.argv[1]))))

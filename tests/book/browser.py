@@ -1,4 +1,4 @@
-"""A browser with no network, for pages from disk: mouse and keys as a reader's, and what the page then holds."""
+"""A browser without a network that opens pages from disk, driven by mouse and keys as a reader would."""
 
 import fcntl
 import json
@@ -21,13 +21,14 @@ KEYS = {"Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27, " ": 32} | {name: 3
 
 
 class Page:
-    """A page that is open, by the DevTools protocol over a pair of pipes: messages of JSON that end with a null."""
+    """An open page, controlled by the DevTools protocol over two pipes: JSON messages, each ended by a null byte."""
 
     def __init__(self, to_browser, from_browser):
         self._to, self._from, self._session, self._count = to_browser, from_browser, None, 0
         self._unread, self._events = b"", []
-        self.told = []  # what went wrong in the page, and what it asked the network for
-        (target,) = (each for each in self.call("Target.getTargets")["targetInfos"] if each["type"] == "page")
+        self.errors: list = []  # exceptions in the page
+        self.requests: list = []  # URLs that it requested
+        (target,) = (info for info in self.call("Target.getTargets")["targetInfos"] if info["type"] == "page")
         attached = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network"):
@@ -35,7 +36,7 @@ class Page:
         self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def call(self, method, **params):
-        """The result of a method of the protocol."""
+        """Call a method of the protocol; returns its result."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": params}
         message |= {"sessionId": self._session} if self._session else {}
@@ -47,22 +48,22 @@ class Page:
                 return answer["result"]
 
     def open(self, url):
-        """Go to an address, and wait until all of it is there."""
-        for each in ("about:blank", url):  # from elsewhere: to another hash alone nothing would be loaded
+        """Load an address and wait for it."""
+        for address in ("about:blank", url):  # a change of the hash alone would load nothing
             self._events.clear()
-            self.call("Page.navigate", url=each)
+            self.call("Page.navigate", url=address)
             while "Page.loadEventFired" not in self._events:
                 self._read()
         self.settle()
 
     def value(self, expression):
-        """What an expression of JavaScript is, as JSON."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        """The value of a JavaScript expression, as JSON."""
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
 
     def settle(self):
-        """Two frames: what was to be drawn is drawn."""
+        """Wait for two frames, so that pending changes are drawn."""
         self.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
     def size(self, width, height=900):
@@ -70,7 +71,7 @@ class Page:
         self.settle()
 
     def point(self, selector, across=0.5, down=0.5, click=True):
-        """Point at a place in an element, given as shares of its size, and click there."""
+        """Move the mouse to a place in an element, given as fractions of its size, and click there."""
         box = self.value(
             f"(() => {{ const element = document.querySelector({json.dumps(selector)});"
             "element.scrollIntoView({block: 'center', behavior: 'instant'});"
@@ -92,7 +93,7 @@ class Page:
         self.settle()
 
     def choose(self, selector, value):
-        """Set a choice, as its list does, which is no part of the page."""
+        """Set a <select>, whose open list is not part of the page."""
         self.value(
             f"(() => {{ const element = document.querySelector({json.dumps(selector)}); element.value = "
             f"{json.dumps(value)}; element.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()"
@@ -101,35 +102,35 @@ class Page:
 
     def _read(self):
         while b"\0" not in self._unread:
-            assert select.select([self._from], [], [], 60)[0], "the browser says nothing"
+            assert select.select([self._from], [], [], 60)[0], "the browser does not answer"
             more = os.read(self._from, 2**16)
-            assert more, "the browser is gone"
+            assert more, "the browser has ended"
             self._unread += more
         first, _, self._unread = self._unread.partition(b"\0")
         message = json.loads(first)
         self._events.append(message.get("method"))
         if message.get("method") == "Runtime.exceptionThrown":
-            self.told.append(message["params"]["exceptionDetails"])
+            self.errors.append(message["params"]["exceptionDetails"])
         elif message.get("method") == "Network.requestWillBeSent":
-            self.told.append(message["params"]["request"]["url"])
+            self.requests.append(message["params"]["request"]["url"])
         return message
 
 
 @contextmanager
 def browser(folder):
-    """A page of a browser of its own, which ends with it; `folder` is for the browser's files."""
-    (our_in, its_out), (its_in, our_out) = os.pipe(), os.pipe()
+    """A page in a new browser, which ends with the context; `folder` is for the browser's files."""
+    (read_end, browser_out), (browser_in, write_end) = os.pipe(), os.pipe()
 
-    def places():  # it reads from 3 and writes to 4
-        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (its_in, its_out)]
+    def set_descriptors():  # the browser reads from 3 and writes to 4
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (browser_in, browser_out)]
         os.dup2(ends[0], 3), os.dup2(ends[1], 4)
 
     command = [CHROMIUM, *FLAGS, NOWHERE, f"--user-data-dir={folder / 'browser'}", "about:blank"]
-    process = subprocess.Popen(command, preexec_fn=places, close_fds=False, stderr=subprocess.DEVNULL)
-    os.close(its_in), os.close(its_out)
+    process = subprocess.Popen(command, preexec_fn=set_descriptors, close_fds=False, stderr=subprocess.DEVNULL)
+    os.close(browser_in), os.close(browser_out)
     try:
-        yield Page(our_out, our_in)
+        yield Page(write_end, read_end)
     finally:
-        os.close(our_out), os.close(our_in)
+        os.close(write_end), os.close(read_end)
         process.terminate()
         process.wait(20)

@@ -1,4 +1,4 @@
-"""A copy of the sources in which the front door may be tried, with the environment that runs the tests."""
+"""A copy of the sources in which make commands are tried, with the environment that runs the tests."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
-MADE = (
+IGNORED = (
     ".git",
     ".venv*",
     ".home",
@@ -42,9 +42,9 @@ def make(checkout):
 
 @pytest.fixture(scope="session")
 def built(checkout, tmp_path_factory):
-    """What building the book in the smoke profile printed, from nothing.
+    """The output of building the book in the smoke profile from nothing.
 
-    It is built once: whichever of pytest's workers comes first builds, and every checkout gets a copy.
+    It is built once, by the first of pytest's workers, and every checkout gets a copy.
     """
     shared = tmp_path_factory.getbasetemp()
     shared = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "shared"
@@ -66,13 +66,17 @@ def book(checkout, built):
 
 
 def check_out(folder: Path) -> None:
-    """The sources, and what is published of speed, which a chapter shows; of runs nothing."""
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*MADE))
+    """Copy the sources and the published speed tables, which a chapter shows, but no run."""
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*IGNORED))
     shutil.copytree(ROOT / "results" / "published" / "bench", folder / "results" / "published" / "bench")
 
 
 def run_make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    # Not as a part of the make that may run these tests.
-    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    # Independent of a make that may run these tests.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    }
     command = ["make", *arguments, f"VENV={sys.prefix}", "SETUP=", "SNAKEMAKE_ARGS=--cores 1"]
-    return subprocess.run(command, cwd=folder, env=alone, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.run(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )

@@ -82,8 +82,8 @@ def test_chapters_run_in_the_books_order_and_a_build_says_little_else(built, boo
     assert begun == [f"chapter {number} of {len(TITLES)}, {title}" for number, title in enumerate(TITLES, 1)]
     shares = []
     for begins, ends in zip(begun, made, strict=True):
-        said = re.fullmatch(re.escape(begins) + r": made; (\d+)% of the whole, .+, about .+ left", ends)
-        shares.append(int(said[1]))
+        match = re.fullmatch(re.escape(begins) + r": made; (\d+)% of the whole, .+, about .+ left", ends)
+        shares.append(int(match[1]))
     assert shares == sorted(shares)
     assert shares[-1] == 100
 
@@ -91,7 +91,7 @@ def test_chapters_run_in_the_books_order_and_a_build_says_little_else(built, boo
 def test_a_failure_is_one_line_and_the_name_of_the_log(make, checkout, book):
     source = checkout / "notebooks" / "appendix_b.md"
     text = source.read_text()
-    computed = "artifact.attributions(run, selection.STUDIED)"
+    computed = "attributions.compute_attributions(run, selection.STUDIED)"
     source.write_text(text.replace(f"tasks = {computed}", "raise ValueError('x: 1; give 2')"))
     done = make("run", "PROFILE=smoke", "NB=appendix_b")
     source.write_text(text)
@@ -106,7 +106,7 @@ def test_a_failure_is_one_line_and_the_name_of_the_log(make, checkout, book):
 
 
 def test_the_order_of_chapters_makes_none_stale_and_keeps_no_stale_one(checkout, book):
-    """With two chapters changed, Snakemake would execute these two, and the verdicts, which read them all."""
+    """With two chapters changed, Snakemake would execute these two and the chapters with verdicts, which read all."""
     changed = {checkout / "notebooks" / f"{name}.md": "" for name in ("empirical_study", "parameter_change")}
     for source in changed:
         changed[source] = source.read_text()
@@ -120,15 +120,15 @@ def test_the_order_of_chapters_makes_none_stale_and_keeps_no_stale_one(checkout,
     listed = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout
     for source, text in changed.items():
         source.write_text(text)
-    found = set(re.findall(r"output: book/executed/(\w+)\.ipynb", listed))
-    assert found == {"empirical_study", "parameter_change", "introduction", "conclusion"}
+    stale = set(re.findall(r"output: book/executed/(\w+)\.ipynb", listed))
+    assert stale == {"empirical_study", "parameter_change", "introduction", "conclusion"}
 
 
 def test_a_notebook_is_opened_as_a_copy_with_the_profile_in_it_and_never_overwritten(make, checkout):
     source, copy = checkout / "notebooks" / "facts.md", checkout / "notebooks" / "my" / "facts-smoke-3.ipynb"
     text = source.read_text(encoding="utf-8")
-    asked = ("notebook", "NB=facts", "PROFILE=smoke", "SEED=3", "LAB_ARGS=--version")
-    done = make(*asked)
+    arguments = ("notebook", "NB=facts", "PROFILE=smoke", "SEED=3", "LAB_ARGS=--version")
+    done = make(*arguments)
     assert done.returncode == 0, done.stdout
     opened = jupytext.read(copy)
     assert "jupytext" not in opened.metadata, "paired, so that saving it would change the source"
@@ -136,7 +136,7 @@ def test_a_notebook_is_opened_as_a_copy_with_the_profile_in_it_and_never_overwri
     opened.cells[1].source += "\nepochs = 2"
     jupytext.write(opened, copy)
     os.utime(copy, (source.stat().st_mtime - 10,) * 2)
-    done = make(*asked)
+    done = make(*arguments)
     assert "facts-smoke-3.ipynb is yours from before" in done.stdout
     assert "epochs = 2" in jupytext.read(copy).cells[1].source, "one's own changes are there the next time"
     assert source.read_text(encoding="utf-8") == text

@@ -1,4 +1,4 @@
-"""A notebook as a person plays with it: run all, change a value, run all again, in one kernel."""
+"""Interactive use of a notebook in one kernel: run all, change a value, run all again."""
 
 import jupytext
 import nbclient
@@ -9,9 +9,9 @@ from nbformat.v4 import new_code_cell
 
 @pytest.fixture(scope="module")
 def notebook(checkout, book):
-    """Runs all cells in a kernel that stays: notebook(parameters) -> the number that one of them shows."""
+    """Runs all cells in one kernel: notebook(parameters) -> the number that the last one shows."""
     document = jupytext.read(checkout / "notebooks" / "convergence.md")
-    document.cells.append(new_code_cell("print(repr(float(settled)))"))  # all digits of what the last one shows
+    document.cells.append(new_code_cell("print(repr(float(settled)))"))  # with all digits
     client = nbclient.NotebookClient(document, timeout=300, resources={"metadata": {"path": str(checkout)}})
     code = [(i, cell) for i, cell in enumerate(document.cells) if cell.cell_type == "code"]
 
@@ -33,9 +33,9 @@ def stability(folder, epoch):
 def test_a_changed_value_counts_and_one_changed_back_gives_the_first_numbers_again(notebook, checkout):
     first = notebook('profile = "smoke"\nseed = 0')
     other = notebook('profile = "smoke"\nseed = 0\nepochs = 2\nlearning_rate = 0.01')
-    again = notebook('profile = "smoke"\nseed = 0')
+    restored = notebook('profile = "smoke"\nseed = 0')
     standard = checkout / "results" / "smoke"
     (changed,) = (file.parents[1] for file in standard.parent.glob("smoke-*/seed-0/fig5_convergence.csv"))
-    assert first == again == pytest.approx(stability(standard, 3), abs=1e-12)
+    assert first == restored == pytest.approx(stability(standard, 3), abs=1e-12)
     assert other == pytest.approx(stability(changed, 2), abs=1e-12)
     assert other != first

@@ -4,13 +4,14 @@ import nbformat
 import pandas as pd
 import pytest
 
-from study.report.names import COLUMNS, RUN_COLUMNS
+from study.schema import COLUMNS, RUN_COLUMNS
 
 COMPUTED = ["executed/empirical_study", "executed/approximation_error", "executed/convergence"]
 COMPUTED += ["executed/parameter_change", "executed/controls", "executed/sensitivity", "executed/facts"]
 COMPUTED += ["executed/counterfactual", "executed/your_own", "executed/speed", "executed/appendix_b"]
 COMPUTED += ["executed/introduction", "executed/conclusion"]
-PAGES = ["preliminaries", "appendix_a", "glossary", *COMPUTED]
+GUIDE = ["guide/run", "guide/seeds", "guide/data", "guide/own", "guide/published", "guide/extend"]
+PAGES = ["preliminaries", "appendix_a", "glossary", *GUIDE, *COMPUTED]
 
 
 def test_the_book_has_its_chapters_and_nothing_is_fetched_when_one_opens(book):
@@ -122,7 +123,7 @@ def test_the_cells_that_are_the_method_give_the_numbers_of_the_tables(book, chec
     assert float(shown(checkout, "approximation_error", "linear.exact_influence").split(": ")[1]) < 1e-10
     table = pd.read_csv(results / "table6_delta.csv").set_index(["dataset", "metric"]).value["harmful-mixed"]
     delta, kl = re.fullmatch(
-        r"‖Δθ‖ (.+), KL at the first token (.+)\n", shown(checkout, "parameter_change", "adapters.distances")
+        r"‖Δθ‖ (.+), KL at the first token (.+)\n", shown(checkout, "parameter_change", "adapter_distance.distances")
     ).groups()
     assert (delta, kl) == (f"{table.delta:.2f}", f"{table.kl_first:.3g}")
 

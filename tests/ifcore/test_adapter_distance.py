@@ -3,12 +3,13 @@ import copy
 import pytest
 import torch
 
-from ifcore import adapter_distance, loading, lora
+from ifcore import adapter_distance, loading
+from ifcore.examples import example_batches
 
 
 @pytest.fixture
-def two(tiny, tmp_path):
-    """Two adapters of one model: their folders, and what each module's weight is once PEFT has merged them."""
+def adapter_pair(tiny, tmp_path):
+    """Two adapters of one model: their folders, the weights with each of them merged by PEFT, and without any."""
     peft, _ = tiny
     folders, merged = [], []
     for index in range(2):
@@ -18,14 +19,14 @@ def two(tiny, tmp_path):
                 parameter.data.normal_(std=0.3, generator=generator)
         folders.append(tmp_path / str(index))
         peft.save_pretrained(folders[-1])
-        whole = copy.deepcopy(peft).merge_and_unload()
-        merged.append({n: p.detach() for n, p in whole.named_parameters() if "q_proj" in n or "v_proj" in n})
+        merged_model = copy.deepcopy(peft).merge_and_unload()
+        merged.append({n: p.detach() for n, p in merged_model.named_parameters() if "q_proj" in n or "v_proj" in n})
     base = {n: p.detach() for n, p in loading.load("random:tiny-llama", torch.float64)[0].named_parameters()}
     return folders, merged, {name: base[name] for name in merged[0]}
 
 
-def test_distances_are_those_of_the_weights_that_peft_merges(two):
-    folders, merged, base = two
+def test_distances_are_those_of_the_weights_that_peft_merges(adapter_pair):
+    folders, merged, base = adapter_pair
     first, second = (adapter_distance.updates(folder) for folder in folders)
     for pair, params in (
         ((first, second), merged),
@@ -38,11 +39,11 @@ def test_distances_are_those_of_the_weights_that_peft_merges(two):
     assert adapter_distance.distances(first, first).max() < 1e-6
 
 
-def test_an_adapter_with_its_own_scaling_is_refused(two):
-    file = two[0][0] / "adapter_config.json"
+def test_an_adapter_with_its_own_scaling_is_refused(adapter_pair):
+    file = adapter_pair[0][0] / "adapter_config.json"
     file.write_text(file.read_text().replace('"use_rslora": false', '"use_rslora": true'))
     with pytest.raises(ValueError, match="use_rslora is set"):
-        adapter_distance.updates(two[0][0])
+        adapter_distance.updates(adapter_pair[0][0])
 
 
 def test_kl_is_the_sum_over_the_vocabulary():
@@ -57,9 +58,9 @@ def test_kl_is_the_sum_over_the_vocabulary():
 def test_next_token_probabilities_are_those_of_the_whole_model_one_example_at_a_time(tiny, examples, loss_on, exact):
     model, tokenizer = tiny
     model.eval()
-    for batch in lora.example_batches(model, tokenizer, examples, 3, loss_on):
-        for row, found in zip(batch.rows, adapter_distance.next_token_log_probs(model, batch), strict=True):
-            alone = lora.example_batches(model, tokenizer, [examples[row]], 1)[0]
-            end = int(alone.prompt_end) + 1
-            truth = model(input_ids=alone.input_ids[:, :end]).logits[0].log_softmax(-1)
-            torch.testing.assert_close(found, truth, rtol=exact, atol=0)
+    for batch in example_batches(model, tokenizer, examples, 3, loss_on):
+        for row, log_probs in zip(batch.rows, adapter_distance.next_token_log_probs(model, batch), strict=True):
+            single = example_batches(model, tokenizer, [examples[row]], 1)[0]
+            end = int(single.prompt_end) + 1
+            truth = model(input_ids=single.input_ids[:, :end]).logits[0].log_softmax(-1)
+            torch.testing.assert_close(log_probs, truth, rtol=exact, atol=0)

@@ -1,4 +1,4 @@
-"""One call from a model and two lists to scores, against the pieces put together by hand."""
+"""`ifcore.attribute` against the functions of the engine that it calls."""
 
 import numpy as np
 import pandas as pd
@@ -6,35 +6,38 @@ import pytest
 import torch
 
 import ifcore
-from ifcore import __main__, attribution, gradients, influence, io, lora, representations
-from ifcore.examples import Example
+from ifcore import attribution, gradients, io, representations
+from ifcore.examples import Example, example_batches
 from ifcore.gram import Gram
+from ifcore.methods import METHODS, OF_GRAM, OF_MODEL
 from tests import architectures
 
 TRAIN = [Example("hi", "hello"), Example("bye", "see you", "b"), Example("what is it", "a test"), Example("go", "no")]
 VAL = [Example("hey", "hello there"), Example("leave", "see you then")]
-ROWS = [{"id": f"t{place}", "prompt": each.prompt, "response": each.response} for place, each in enumerate(TRAIN)]
+ROWS = [
+    {"id": f"t{place}", "prompt": example.prompt, "response": example.response} for place, example in enumerate(TRAIN)
+]
 
 
-def by_hand(tiny):
+def expected_scores(tiny):
     model, tokenizer = tiny
-    parts = [lora.example_batches(model, tokenizer, part, 3) for part in (TRAIN, VAL)]
+    train_batches, val_batches = (example_batches(model, tokenizer, part, 3) for part in (TRAIN, VAL))
     factors = {}
-    train = gradients.gather(parts[0], gradients.stream(model, parts[0], factors=factors))
-    rows = train, gradients.example_gradients(model, parts[1])
-    gram = Gram.from_gradients(*rows)
-    scores = {name: method(gram) for name, method in influence.METHODS.items()}
-    states = [representations.representations(model, part) for part in parts]
-    return scores | {"repsim": representations.repsim(*states), "ekfac": ifcore.ekfac.ekfac(*rows, factors)}
+    train = gradients.gather(train_batches, gradients.stream(model, train_batches, factors=factors))
+    val = gradients.example_gradients(model, val_batches)
+    gram = Gram.from_gradients(train, val)
+    scores = {key: METHODS[key].function(gram) for key in OF_GRAM}
+    states = [representations.representations(model, batches) for batches in (train_batches, val_batches)]
+    return scores | {"repsim": representations.repsim(*states), "ekfac": ifcore.ekfac.ekfac(train, val, factors)}
 
 
-@pytest.mark.parametrize("where", ["memory", "temporary", "store"])
-def test_one_call_gives_what_the_pieces_give(tiny, tmp_path, where):
-    more = {"memory": {}, "temporary": {"memory_budget": 1000}, "store": {"store": tmp_path / "kept"}}[where]
-    found = ifcore.attribute(*tiny, ROWS, VAL, attribution.METHODS, progress=False, **more)
-    expected = by_hand(tiny)
-    assert list(found) == list(attribution.METHODS) and found.keys() == expected.keys()
-    for method, frame in found.items():
+@pytest.mark.parametrize("location", ["memory", "temporary", "store"])
+def test_one_call_gives_what_the_pieces_give(tiny, tmp_path, location):
+    options = {"memory": {}, "temporary": {"memory_budget": 1000}, "store": {"store": tmp_path / "gradients"}}[location]
+    frames = ifcore.attribute(*tiny, ROWS, VAL, OF_MODEL, progress=False, **options)
+    expected = expected_scores(tiny)
+    assert list(frames) == list(OF_MODEL) and frames.keys() == expected.keys()
+    for method, frame in frames.items():
         assert frame.index.tolist() == [0, 1] and frame.columns.tolist() == ["t0", "t1", "t2", "t3"]
         assert set(frame.dtypes) == {np.dtype("float64")}
         torch.testing.assert_close(torch.tensor(frame.to_numpy()), expected[method], rtol=1e-6, atol=0)
@@ -44,21 +47,23 @@ def test_messages_and_dictionaries_are_the_examples_that_they_say(tiny):
     chats = [
         {"messages": [{"role": "user", "content": e.prompt}, {"role": "assistant", "content": e.response}]} for e in VAL
     ]
-    one, other = (ifcore.attribute(*tiny, TRAIN, val, ["exact"], progress=False)["exact"] for val in (VAL, chats))
-    pd.testing.assert_frame_equal(one, other)
+    from_examples, from_chats = (
+        ifcore.attribute(*tiny, TRAIN, val, ["exact"], progress=False)["exact"] for val in (VAL, chats)
+    )
+    pd.testing.assert_frame_equal(from_examples, from_chats)
     chat = [{"role": "system", "content": "s"}, *chats[0]["messages"]]
-    (longer,) = attribution.by_id([{"messages": chat}], "val").values()
-    assert longer == Example((("system", "s"), ("user", "hey")), "hello there")
+    (example,) = attribution.by_id([{"messages": chat}], "val").values()
+    assert example == Example((("system", "s"), ("user", "hey")), "hello there")
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([], "train: no examples"),
         ([{"prompt": "a"}], "train, row 0: no response; it needs prompt and response, or messages"),
         ([{"prompt": "a", "response": 3}], "train, row 0, response: 3 is no text"),
         ([{"prompt": "a", "response": "b", "id": 1.5}], "train, row 0: id 1.5 is no text or whole number"),
-        ([{"prompt": "a", "response": "b", "id": each} for each in (1, "1")], "train, row 1: id '1' is there already"),
+        ([{"prompt": "a", "response": "b", "id": key} for key in (1, "1")], "train, row 1: id '1' is there already"),
         (["a"], "train, row 0: str; give an Example or a dictionary"),
         ([{"messages": "a"}], "train, row 0, messages: 'a'; give a list"),
         ([{"messages": [{"role": "user", "content": "a"}] * 2}], "messages: the last is of 'user'"),
@@ -66,16 +71,16 @@ def test_messages_and_dictionaries_are_the_examples_that_they_say(tiny):
         ([{"prompt": "a", "response": " "}], "train: example 0 ('a'): empty response"),
     ],
 )
-def test_rows_that_are_wrong_are_named_in_a_line(tiny, rows, said):
+def test_rows_that_are_wrong_are_named_in_a_line(tiny, rows, message):
     with pytest.raises(ValueError) as raised:
         ifcore.attribute(*tiny, rows, VAL, progress=False)
-    assert said in str(raised.value) and "\n" not in str(raised.value)
+    assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("options", "message"),
     [
-        ({"methods": ["tracin"]}, "methods: 'tracin'; choose from gradsim"),
+        ({"methods": ["tracin"]}, "methods: 'tracin'; choose from datainf"),
         ({"methods": []}, "methods: none"),
         ({"memory_budget": "two"}, "memory_budget: 'two'; give bytes"),
         ({"memory_budget": 0}, "memory_budget: 0"),
@@ -83,9 +88,9 @@ def test_rows_that_are_wrong_are_named_in_a_line(tiny, rows, said):
         ({"iterations": -1}, "iterations: -1; must be 0 or more"),
     ],
 )
-def test_options_that_are_wrong_are_named_in_a_line(tiny, more, said):
-    with pytest.raises(ValueError, match=said):
-        ifcore.attribute(*tiny, TRAIN, VAL, progress=False, **more)
+def test_options_that_are_wrong_are_named_in_a_line(tiny, options, message):
+    with pytest.raises(ValueError, match=message):
+        ifcore.attribute(*tiny, TRAIN, VAL, progress=False, **options)
 
 
 @pytest.mark.parametrize(("text", "size"), [("2GiB", 2**31), ("500 mb", 500 * 2**20), (1000, 1000), ("1e3", 1000)])
@@ -103,24 +108,24 @@ def test_a_killed_call_goes_on_from_its_store(tiny, tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 
-    wrote = []
+    written = []
 
     def write(path, tensors):
-        if len(wrote) == 2:
+        if len(written) == 2:
             raise Killed
-        wrote.append(path)
-        real(path, tensors)
+        written.append(path)
+        write_tensors(path, tensors)
 
-    real = io.write_tensors
+    write_tensors = io.write_tensors
     monkeypatch.setattr(io, "write_tensors", write)
     with pytest.raises(Killed):
         ifcore.attribute(*tiny, TRAIN, VAL, store=tmp_path, batch_size=1, progress=False)
-    monkeypatch.setattr(io, "write_tensors", lambda path, tensors: (wrote.append(path), real(path, tensors)))
-    found = ifcore.attribute(*tiny, TRAIN, VAL, store=tmp_path, batch_size=1, progress=False)
-    assert len(wrote) == len(set(wrote)) == 6
-    whole = ifcore.attribute(*tiny, TRAIN, VAL, batch_size=1, progress=False)
-    for method in found:
-        pd.testing.assert_frame_equal(found[method], whole[method])
+    monkeypatch.setattr(io, "write_tensors", lambda path, tensors: (written.append(path), write_tensors(path, tensors)))
+    resumed = ifcore.attribute(*tiny, TRAIN, VAL, store=tmp_path, batch_size=1, progress=False)
+    assert len(written) == len(set(written)) == 6
+    uninterrupted = ifcore.attribute(*tiny, TRAIN, VAL, batch_size=1, progress=False)
+    for method in resumed:
+        pd.testing.assert_frame_equal(resumed[method], uninterrupted[method])
 
 
 def test_ekfac_is_refused_at_once_where_the_adapter_trains_more_than_linear_maps(tiny):
@@ -136,7 +141,3 @@ def test_hidden_states_need_no_adapter_but_one_that_is_disabled_is_refused(tiny)
     model.base_model.disable_adapter_layers()
     with pytest.raises(ValueError, match="is disabled"):
         ifcore.attribute(model, tokenizer, TRAIN, VAL, ["repsim"], progress=False)
-
-
-def test_the_command_knows_the_methods_of_the_call():
-    assert set(__main__.METHODS) == set(attribution.METHODS)

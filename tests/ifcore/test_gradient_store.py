@@ -1,4 +1,4 @@
-"""Gradients on disk: what is read back, and what is made again."""
+"""Gradients on disk: what is read back, and which shards are written again."""
 
 from pathlib import Path
 
@@ -6,57 +6,63 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
-from ifcore import gradient_store, gradients, io, lora, representations
+from ifcore import gradient_store, gradients, io, representations
+from ifcore.examples import batches, example_batches
 from ifcore.gram import Gram
+from ifcore.losses import evaluate_losses, hidden_states
+from tests import architectures
 
 
 @pytest.fixture
 def written(tiny, examples, tmp_path):
     model, tokenizer = tiny
-    batches = lora.example_batches(model, tokenizer, examples, 2)
+    batches = example_batches(model, tokenizer, examples, 2)
     gradient_store.write(tmp_path, model, batches)
     return model, batches, tmp_path
 
 
-def counted(monkeypatch):
-    """The files that are written from here on."""
-    made, real = [], io.write_tensors
-    monkeypatch.setattr(io, "write_tensors", lambda path, tensors: (made.append(path.name), real(path, tensors)))
-    return made
+def record_writes(monkeypatch):
+    """The names of the files that are written from here on."""
+    written_names, write_tensors = [], io.write_tensors
+    monkeypatch.setattr(
+        io, "write_tensors", lambda path, tensors: (written_names.append(path.name), write_tensors(path, tensors))
+    )
+    return written_names
 
 
 def test_a_store_has_the_gradients_and_the_hidden_states_in_the_order_of_the_examples(written):
     model, batches, folder = written
-    expected, found = gradients.example_gradients(model, batches), gradient_store.read(folder, model, batches)
-    assert set(found) == set(expected) and len(found) == len(expected)
+    expected = gradients.example_gradients(model, batches)
+    store = gradient_store.read(folder, model, batches)
+    assert set(store) == set(expected) and len(store) == len(expected)
     for block, value in expected.items():
-        assert found[block].shape == value.shape
-        assert torch.equal(found[block][:, :], value) and torch.equal(found[block][:, 3:5], value[:, 3:5])
+        assert store[block].shape == value.shape
+        assert torch.equal(store[block][:, :], value) and torch.equal(store[block][:, 3:5], value[:, 3:5])
     states = representations.representations(model, batches)
-    torch.testing.assert_close(found.hidden(), states, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(store.beside("prompt_end"), states, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of what is mapped")
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of mapped files")
 def test_a_store_keeps_no_shard_mapped_for_its_pages_would_fill_the_memory(written):
     model, batches, folder = written
-    found = gradient_store.read(folder, model, batches)
-    kept = [found[block][:, :] for block in found]
-    assert kept and str(folder) not in Path("/proc/self/maps").read_text()
+    store = gradient_store.read(folder, model, batches)
+    rows = [store[block][:, :] for block in store]
+    assert rows and str(folder) not in Path("/proc/self/maps").read_text()
 
 
 def test_gram_matrices_of_a_store_are_those_of_the_gradients(written):
     model, batches, folder = written
-    whole, kept = gradients.example_gradients(model, batches), gradient_store.read(folder, model, batches)
-    expected, found = Gram.from_gradients(whole, whole), Gram.from_gradients(kept, kept, panel_bytes=1000)
-    at = [found.blocks.index(block) for block in expected.blocks]
-    torch.testing.assert_close(found.K[at], expected.K)
+    rows, store = gradients.example_gradients(model, batches), gradient_store.read(folder, model, batches)
+    expected, gram = Gram.from_gradients(rows, rows), Gram.from_gradients(store, store, panel_bytes=1000)
+    places = [gram.blocks.index(block) for block in expected.blocks]
+    torch.testing.assert_close(gram.K[places], expected.K)
 
 
 def test_what_is_there_is_not_made_again_but_an_altered_or_missing_shard_is(written, monkeypatch):
     model, batches, folder = written
-    made = counted(monkeypatch)
+    written_names = record_writes(monkeypatch)
     gradient_store.write(folder, model, batches)
-    assert made == []
+    assert written_names == []
     first, second, third = sorted(folder.glob("*.safetensors"))
     content = bytearray(second.read_bytes())
     content[-1] ^= 1
@@ -65,34 +71,34 @@ def test_what_is_there_is_not_made_again_but_an_altered_or_missing_shard_is(writ
     with pytest.raises(ValueError, match=f"store: {second} is missing, altered, or of another model; write it again"):
         gradient_store.read(folder, model, batches)
     gradient_store.write(folder, model, batches)
-    assert made == [second.name, third.name]
+    assert written_names == [second.name, third.name]
     gradient_store.read(folder, model, batches)
 
 
 def test_shards_of_another_adapter_or_other_examples_are_made_again(written, monkeypatch):
     model, batches, folder = written
-    made = counted(monkeypatch)
+    written_names = record_writes(monkeypatch)
     gradient_store.write(folder, model, batches[::-1])
-    assert len(made) == 2  # the one in the middle is where it was
+    assert len(written_names) == 2  # the one in the middle is where it was
     with torch.no_grad():
-        next(p for name, p in model.named_parameters() if "lora_B" in name)[0, 0] += 1e-3
-    made.clear()
+        next(parameter for name, parameter in model.named_parameters() if "lora_B" in name)[0, 0] += 1e-3
+    written_names.clear()
     gradient_store.write(folder, model, batches[::-1])
-    assert len(made) == len(batches)
-    for layer in (each for each in model.modules() if isinstance(each, LoraLayer)):
+    assert len(written_names) == len(batches)
+    for layer in (module for module in model.modules() if isinstance(module, LoraLayer)):
         layer.scaling["default"] *= 2  # as by another lora_alpha
-    made.clear()
+    written_names.clear()
     gradient_store.write(folder, model, batches[::-1])
-    assert len(made) == len(batches)
+    assert len(written_names) == len(batches)
 
 
 def test_processes_that_share_the_batches_leave_what_one_leaves(tiny, examples, tmp_path):
     model, tokenizer = tiny
-    batches = lora.example_batches(model, tokenizer, examples, 1)
-    for number in range(3):
-        gradient_store.write(tmp_path, model, batches, share=(number, 3))
-    expected, found = gradients.example_gradients(model, batches), gradient_store.read(tmp_path, model, batches)
-    assert all(torch.equal(found[block][:, :], value) for block, value in expected.items())
+    batches = example_batches(model, tokenizer, examples, 1)
+    for rank in range(3):
+        gradient_store.write(tmp_path, model, batches, share=(rank, 3))
+    expected, store = gradients.example_gradients(model, batches), gradient_store.read(tmp_path, model, batches)
+    assert all(torch.equal(store[block][:, :], value) for block, value in expected.items())
 
 
 @pytest.mark.parametrize("rows", [[0, 0], [0, 2]])
@@ -117,3 +123,19 @@ def test_shards_of_other_blocks_are_refused(tmp_path):
 def test_no_shards_are_no_store():
     with pytest.raises(ValueError, match="shards: none"):
         gradient_store.Store([])
+
+
+@pytest.mark.filterwarnings("ignore")  # PEFT's advice on tied weights
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+def test_states_and_losses_are_those_of_each_batch_whether_or_not_the_head_is_linear(tmp_path, architecture):
+    model, singles = architectures.adapted(architecture, "lora"), batches(architectures.tokens(), 1)
+    gradient_store.write(tmp_path, model, singles)
+    store = gradient_store.read(tmp_path, model, singles)
+    expected = representations.representations(model, singles)
+    torch.testing.assert_close(store.beside("prompt_end"), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(store.beside("losses"), evaluate_losses(model, singles))
+    hidden = [hidden_states(model, batch) for batch in singles]
+    for position in representations.POSITIONS:
+        states = torch.cat([representations.at(*pair, position) for pair in zip(hidden, singles, strict=True)])
+        order = torch.cat([batch.rows for batch in singles]).argsort()
+        torch.testing.assert_close(store.beside(position), states[order], rtol=1e-5, atol=1e-6)

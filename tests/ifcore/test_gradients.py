@@ -1,29 +1,32 @@
 import pytest
 import torch
 
-from ifcore import gradients, loading, lora
-from ifcore.examples import Example, batches
+from ifcore import gradients, loading, losses
+from ifcore.examples import Example, batches, example_batches
+from ifcore.losses import causal_lm, example_losses
 from tests import architectures
 
 
 def autograd_gradients(model, tokenizer, examples, *loss):
-    """The obvious way: one example at a time, loss.backward(), the gradient of every LoRA parameter."""
+    """The slow way: loss.backward() for one example at a time, the gradient of every LoRA parameter."""
     model.eval()
-    named = [(name.removesuffix(".weight"), p) for name, p in model.named_parameters() if "lora_" in name]
-    rows = {name: [] for name, _ in named}
+    parameters = [
+        (name.removesuffix(".weight"), parameter) for name, parameter in model.named_parameters() if "lora_" in name
+    ]
+    rows = {name: [] for name, _ in parameters}
     for example in examples:
-        (batch,) = lora.example_batches(model, tokenizer, [example], 1, *loss)
+        (batch,) = example_batches(model, tokenizer, [example], 1, *loss)
         model.zero_grad()
-        lora.example_losses(model, batch).sum().backward()
-        for name, parameter in named:
+        example_losses(model, batch).sum().backward()
+        for name, parameter in parameters.items():
             rows[name].append(parameter.grad.flatten().clone())
     return {name: torch.stack(value) for name, value in rows.items()}
 
 
-def assert_same(found, expected, rtol=1e-10):
-    assert found.keys() == expected.keys()
+def assert_same(rows, expected, rtol=1e-10):
+    assert rows.keys() == expected.keys()
     for block, value in expected.items():
-        error = (found[block] - value).norm() / value.norm()
+        error = (rows[block] - value).norm() / value.norm()
         assert error < rtol, f"{block}: {error}"
 
 
@@ -34,17 +37,17 @@ def test_batched_gradients_equal_autograd_at_batch_size_one(tiny, examples, batc
     assert model.config.tie_word_embeddings
     assert not model.get_input_embeddings().weight.requires_grad
     model.train()
-    batches = lora.example_batches(model, tokenizer, examples, batch_size)
-    found = gradients.example_gradients(model, batches)
+    batches = example_batches(model, tokenizer, examples, batch_size)
+    rows = gradients.example_gradients(model, batches)
     assert model.training
-    assert_same(found, autograd_gradients(model, tokenizer, examples))
+    assert_same(rows, autograd_gradients(model, tokenizer, examples))
 
 
 @pytest.mark.parametrize("loss", [("all", None), ("padded", 60)])
 def test_batched_gradients_of_further_losses_equal_autograd_at_batch_size_one(tiny, examples, loss):
     model, tokenizer = tiny
-    found = gradients.example_gradients(model, lora.example_batches(model, tokenizer, examples, 2, *loss))
-    assert_same(found, autograd_gradients(model, tokenizer, examples, *loss))
+    rows = gradients.example_gradients(model, example_batches(model, tokenizer, examples, 2, *loss))
+    assert_same(rows, autograd_gradients(model, tokenizer, examples, *loss))
 
 
 def test_gradients_equal_autograd_at_random_lengths(tiny):
@@ -52,41 +55,41 @@ def test_gradients_equal_autograd_at_random_lengths(tiny):
     generator = torch.Generator().manual_seed(5)
     words = [["x" * int(n) for n in torch.randint(1, 60, (2,), generator=generator)] for _ in range(12)]
     examples = [Example(prompt, response, "a") for prompt, response in words]
-    found = gradients.example_gradients(model, lora.example_batches(model, tokenizer, examples, 4))
-    assert_same(found, autograd_gradients(model, tokenizer, examples))
+    rows = gradients.example_gradients(model, example_batches(model, tokenizer, examples, 4))
+    assert_same(rows, autograd_gradients(model, tokenizer, examples))
 
 
 def test_an_adapter_frozen_for_inference_has_gradients_and_stays_frozen(tiny, examples):
     model, tokenizer = tiny
     expected = autograd_gradients(model, tokenizer, examples)
     model.requires_grad_(False)
-    found = gradients.example_gradients(model, lora.example_batches(model, tokenizer, examples))
-    assert_same(found, expected)
+    rows = gradients.example_gradients(model, example_batches(model, tokenizer, examples))
+    assert_same(rows, expected)
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_a_model_without_lora_is_refused(examples):
     model, tokenizer = loading.load("random:tiny-llama")
     with pytest.raises(ValueError, match="it has no adapter; wrap it"):
-        gradients.example_gradients(model, lora.example_batches(model, tokenizer, examples))
+        gradients.example_gradients(model, example_batches(model, tokenizer, examples))
 
 
 def test_batches_that_miss_an_example_are_refused(tiny, examples):
     model, tokenizer = tiny
-    batches = lora.example_batches(model, tokenizer, examples, 2)
+    batches = example_batches(model, tokenizer, examples, 2)
     with pytest.raises(ValueError, match=r"rows must be 0 … 2, each once"):
         gradients.example_gradients(model, batches[1:])
 
 
-def shared(model):
-    """The second layer's query projection is the first's, so that it is called twice a pass."""
-    layers = lora.causal_lm(model).model.layers
+def share_query_projection(model):
+    """Give both layers the first one's query projection, so that a pass calls it twice."""
+    layers = causal_lm(model).model.layers
     layers[1].self_attn.q_proj = layers[0].self_attn.q_proj
     return model
 
 
 def test_a_module_that_is_called_twice_has_the_sum_of_both():
-    model, tokens = shared(architectures.adapted("llama", "lora")), architectures.tokens()
+    model, tokens = share_query_projection(architectures.adapted("llama", "lora")), architectures.tokens()
     expected = architectures.plain_gradients(model, tokens)
     assert_same(gradients.example_gradients(model, batches(tokens, 3)), expected)
 
@@ -100,34 +103,35 @@ def test_a_compiled_model_is_the_model_that_was_compiled():
 
 
 def only_last_call(calls):
-    return {block: each[-1:] for block, each in calls.items()}
+    return {block: pairs[-1:] for block, pairs in calls.items()}
 
 
-def switched_off(monkeypatch, support):
-    """Gradients as they would be without the support for a case."""
+def switch_off(monkeypatch, support):
+    """Turn off the support for a case."""
     real = gradients._by_products
     if support == "heads":
-        monkeypatch.setattr(lora, "has_linear_head", lambda _: True)
+        monkeypatch.setattr(losses, "has_linear_head", lambda _: True)
     elif support == "one by one":
         monkeypatch.setattr(gradients, "_one_by_one", lambda *_: {})
     elif support == "calls":
         monkeypatch.setattr(gradients, "_by_products", lambda a, calls, *more: real(a, only_last_call(calls), *more))
     elif support == "rows":
 
-        def turned(losses, calls, *more):
-            """As if what is flattened came position by position."""
+        def misread(batch_losses, calls, *more):
+            """Take flattened inputs for ordered by position."""
 
-            def turn(x):
-                return x.reshape(-1, len(losses), x.shape[-1]).transpose(0, 1) if x.dim() == 2 else x
+            def transpose(x):
+                return x.reshape(-1, len(batch_losses), x.shape[-1]).transpose(0, 1) if x.dim() == 2 else x
 
-            return real(losses, {name: [(turn(x), y) for x, y in each] for name, each in calls.items()}, *more)
+            calls = {block: [(transpose(x), y) for x, y in pairs] for block, pairs in calls.items()}
+            return real(batch_losses, calls, *more)
 
-        monkeypatch.setattr(gradients, "_by_products", turned)
+        monkeypatch.setattr(gradients, "_by_products", misread)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("architecture", "adapter", "support", "said"),
+    ("architecture", "adapter", "support", "message"),
     [
         ("gemma2", "lora", "heads", "by the model's own logits"),
         ("cohere", "lora", "heads", "by the model's own logits"),
@@ -143,11 +147,11 @@ def switched_off(monkeypatch, support):
         ("llama", "lora", "calls", "sum to a gradient that is off"),
     ],
 )
-def test_without_the_support_for_a_case_the_first_batch_shows_it(monkeypatch, architecture, adapter, support, said):
+def test_without_the_support_for_a_case_the_first_batch_shows_it(monkeypatch, architecture, adapter, support, message):
     model = architectures.adapted(architecture, adapter)
     if support == "calls":
-        shared(model)
-    switched_off(monkeypatch, support)
-    with pytest.raises(ValueError, match=said) as raised:
+        share_query_projection(model)
+    switch_off(monkeypatch, support)
+    with pytest.raises(ValueError, match=message) as raised:
         gradients.example_gradients(model, batches(architectures.tokens(), 3))
     assert "\n" not in str(raised.value)

@@ -18,7 +18,7 @@ SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=3)
 
 
 class Stored(dict):
-    """Stands in for gradients on disk: a block has a shape and column slices, and every access is noted."""
+    """Stands in for gradients on disk: a block has a shape and column slices, and every access is logged."""
 
     def __init__(self, gradients, log):
         super().__init__(gradients)
@@ -66,8 +66,8 @@ def test_under_weights_every_product_is_a_weighted_sum_over_the_parameters(seed,
     gram = Gram.from_gradients(train, val, 8 * (n + m) * 7, weights)
     for b, name in enumerate(gram.blocks):
         G, V, w = train[name], val[name], weights[name].double()
-        for found, left, right in ((gram.K[b], G, G), (gram.C[b], V, G)):
-            torch.testing.assert_close(found, (left[:, None] * w * right[None]).sum(2), rtol=1e-12, atol=1e-12)
+        for product, left, right in ((gram.K[b], G, G), (gram.C[b], V, G)):
+            torch.testing.assert_close(product, (left[:, None] * w * right[None]).sum(2), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(gram.val_norms[b], (V * w * V).sum(1), rtol=1e-12, atol=0)
 
 
@@ -75,13 +75,13 @@ def test_stored_gradients_are_fetched_once_a_block_in_panels_within_the_budget()
     train, val = gradients(0, 5, 3, [40, 9])
     log = []
     budget = 8 * (5 + 3) * 6
-    found = Gram.from_gradients(Stored(train, log), Stored(val, log), budget)
+    gram = Gram.from_gradients(Stored(train, log), Stored(val, log), budget)
     assert [entry for entry in log if isinstance(entry, str)] == ["b0", "b0", "b1", "b1"]
     panels = [entry for entry in log if isinstance(entry, int)]
     assert max(map(sum, zip(panels[::2], panels[1::2], strict=True))) == budget
     expected = Gram.from_gradients(train, val)
-    torch.testing.assert_close(found.K, expected.K, rtol=1e-14, atol=1e-13)
-    torch.testing.assert_close(found.C, expected.C, rtol=1e-14, atol=1e-13)
+    torch.testing.assert_close(gram.K, expected.K, rtol=1e-14, atol=1e-13)
+    torch.testing.assert_close(gram.C, expected.C, rtol=1e-14, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -63,6 +63,6 @@ def test_what_was_sealed_comes_back_and_what_was_changed_reads_as_empty(tmp_path
 def test_a_class_that_is_called_na_is_no_missing_value(tmp_path):
     frame = pd.DataFrame({"class": ["NA", "NaN", "None", "null", ""], "value": [0.5, float("nan"), 1.0, 2.0, 3.0]})
     io.write_csv(tmp_path / "table.csv", frame)
-    found = io.read_csv(tmp_path / "table.csv")
-    assert found["class"].tolist()[:4] == ["NA", "NaN", "None", "null"] and pd.isna(found["class"][4])
-    pd.testing.assert_series_equal(found.value, frame.value)
+    restored = io.read_csv(tmp_path / "table.csv")
+    assert restored["class"].tolist()[:4] == ["NA", "NaN", "None", "null"] and pd.isna(restored["class"][4])
+    pd.testing.assert_series_equal(restored.value, frame.value)

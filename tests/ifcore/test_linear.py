@@ -54,15 +54,6 @@ def test_exact_influence_holds_at_two_thousand_parameters_and_at_a_model_that_is
     torch.testing.assert_close(linear.exact_influence(weights, train, val, 0.3), truth, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize(("n", "features"), [(7, 30), (30, 7)])
-def test_ihvp_solves_with_the_hessian_for_any_vector(n, features):
-    train = points(n, features, 4)
-    weights = linear.fit(train, 4, DECAY)
-    vectors = torch.randn(3, 4 * features, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    found = linear.ihvp(weights, train, vectors, DECAY)
-    torch.testing.assert_close(found @ hessian(weights, train, DECAY), vectors, rtol=1e-9, atol=1e-9)
-
-
 def test_gradients_are_autograds_one_point_at_a_time():
     data, weights = points(5, 6, 3), torch.randn(3, 6, dtype=torch.float64)
     weights.requires_grad_(True)
@@ -76,9 +67,9 @@ def test_lissa_converges_to_exact_and_starts_at_the_gradients_product():
     weights = linear.fit(train, 3, DECAY)
     exact = linear.exact_influence(weights, train, val, DECAY)
     torch.testing.assert_close(linear.lissa(weights, train, val, DECAY, 5_000), exact, rtol=1e-8, atol=1e-10)
-    none = linear.lissa(weights, train, val, DECAY, 0)
+    first = linear.lissa(weights, train, val, DECAY, 0)
     product = linear.gradients(weights, val) @ linear.gradients(weights, train).T
-    torch.testing.assert_close(none / none[0, 0], product / product[0, 0])
+    torch.testing.assert_close(first / first[0, 0], product / product[0, 0])
 
 
 def test_lissa_takes_its_steps_with_the_hessian():
@@ -90,16 +81,16 @@ def test_lissa_takes_its_steps_with_the_hessian():
     r = v
     for _ in range(4):
         r = v + r - alpha * r @ H
-    found = linear.lissa(weights, train, val, DECAY, 4)
-    torch.testing.assert_close(found, alpha * r @ linear.gradients(weights, train).T)
+    scores = linear.lissa(weights, train, val, DECAY, 4)
+    torch.testing.assert_close(scores, alpha * r @ linear.gradients(weights, train).T)
 
 
 def test_the_fit_is_scikit_learns():
     train = points(40, 6, 3)
     weights = linear.fit(train, 3, DECAY)
-    theirs = LogisticRegression(C=1 / (len(train.labels) * DECAY), fit_intercept=False, tol=1e-12, max_iter=10_000)
-    theirs.fit(train.inputs.numpy(), train.labels.numpy())
-    np.testing.assert_allclose(weights.numpy(), theirs.coef_, atol=1e-5)
+    classifier = LogisticRegression(C=1 / (len(train.labels) * DECAY), fit_intercept=False, tol=1e-12, max_iter=10_000)
+    classifier.fit(train.inputs.numpy(), train.labels.numpy())
+    np.testing.assert_allclose(weights.numpy(), classifier.coef_, atol=1e-5)
 
 
 def test_predicted_leave_one_out_changes_correlate_with_retraining_above_99_percent():
@@ -113,16 +104,16 @@ def test_predicted_leave_one_out_changes_correlate_with_retraining_above_99_perc
 
 def test_leaving_one_out_is_training_on_the_others_with_the_mean_still_over_all():
     train = points(8, 5, 3)
-    found = linear.leave_one_out(train, 3, DECAY)[2]
-    rest = [i for i in range(8) if i != 2]
+    weights = linear.leave_one_out(train, 3, DECAY)[2]
+    others = [i for i in range(8) if i != 2]
 
     def risk(flat):
-        logits = train.inputs[rest].numpy() @ flat.reshape(3, 5).T
-        chosen = logits[range(7), train.labels[rest]]
+        logits = train.inputs[others].numpy() @ flat.reshape(3, 5).T
+        chosen = logits[range(7), train.labels[others]]
         return (np.log(np.exp(logits).sum(1)) - chosen).sum() / 8 + DECAY / 2 * (flat @ flat)
 
     truth = minimize(risk, np.zeros(15), method="BFGS", options={"gtol": 1e-7}).x
-    np.testing.assert_allclose(found.flatten().numpy(), truth, atol=1e-4)
+    np.testing.assert_allclose(weights.flatten().numpy(), truth, atol=1e-4)
 
 
 def test_descent_ends_at_the_minimum_with_and_without_each_point():
@@ -136,23 +127,23 @@ def test_descent_stopped_early_is_autograds_with_and_without_each_point():
     train, decay = points(6, 4, 3), 0.3
     bound = torch.linalg.eigvalsh(train.inputs @ train.inputs.T)[-1] / (2 * 6) + decay
 
-    def descended(kept, steps):
+    def descend(rows, steps):
         W = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
         for _ in range(steps):
-            risk = linear.losses(W, Points(*(part[kept] for part in train))).sum() / 6 + decay / 2 * W.square().sum()
+            risk = linear.losses(W, Points(*(part[rows] for part in train))).sum() / 6 + decay / 2 * W.square().sum()
             W = (W - torch.autograd.grad(risk, W)[0] / bound).detach().requires_grad_()
         return W.detach()
 
     for steps, (weights, without) in zip((1, 7), linear.descend(train, 3, decay, (1, 7)), strict=True):
-        torch.testing.assert_close(weights, descended(list(range(6)), steps))
-        torch.testing.assert_close(without[4], descended([0, 1, 2, 3, 5], steps))
+        torch.testing.assert_close(weights, descend(list(range(6)), steps))
+        torch.testing.assert_close(without[4], descend([0, 1, 2, 3, 5], steps))
 
 
 @pytest.mark.parametrize(
-    ("classes", "decay", "words"), [(2, 0.1, "labels: must be 0 to 1"), (5, 0.0, "decay: 0.0; must be")]
+    ("classes", "decay", "message"), [(2, 0.1, "labels: must be 0 to 1"), (5, 0.0, "decay: 0.0; must be")]
 )
-def test_wrong_input_is_named(classes, decay, words):
-    with pytest.raises(ValueError, match=words):
+def test_wrong_input_is_named(classes, decay, message):
+    with pytest.raises(ValueError, match=message):
         linear.fit(points(20, 3, 5), classes, decay)
 
 

@@ -3,28 +3,29 @@ import torch
 from torch import nn
 
 from ifcore import loading, lora
-from ifcore.examples import IGNORE, tokenise
+from ifcore.examples import IGNORE, example_batches, tokenise
+from ifcore.losses import example_losses, hidden_states
 
 
 def test_losses_equal_the_full_head_at_batch_size_one(tiny, examples):
     model, tokenizer = tiny[0].eval(), tiny[1]
-    batches = lora.example_batches(model, tokenizer, examples, 5)
-    losses = torch.cat([lora.example_losses(model, batch) for batch in batches])
-    for batch in lora.example_batches(model, tokenizer, examples, 1):
+    batches = example_batches(model, tokenizer, examples, 5)
+    losses = torch.cat([example_losses(model, batch) for batch in batches])
+    for batch in example_batches(model, tokenizer, examples, 1):
         logits = model(input_ids=batch.input_ids).logits[0, :-1]
         expected = nn.functional.cross_entropy(logits, batch.labels[0, 1:], ignore_index=IGNORE)
-        where = torch.cat([b.rows for b in batches]).tolist().index(int(batch.rows))
-        torch.testing.assert_close(losses[where], expected, rtol=1e-12, atol=0)
+        place = torch.cat([b.rows for b in batches]).tolist().index(int(batch.rows))
+        torch.testing.assert_close(losses[place], expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("loss_on", ["response", "all", "padded"])
 def test_each_loss_is_transformers_own_at_batch_size_one(tiny, examples, monkeypatch, loss_on):
     """With labels at the response, at all tokens, and at every position of a sequence of one length."""
     model, tokenizer = tiny[0].eval(), tiny[1]
-    batches = lora.example_batches(model, tokenizer, examples, 3, loss_on)
-    losses = torch.cat([lora.example_losses(model, batch) for batch in batches])
+    batches = example_batches(model, tokenizer, examples, 3, loss_on)
+    losses = torch.cat([example_losses(model, batch) for batch in batches])
     tokens, length = tokenise(tokenizer, examples), max(map(len, tokenise(tokenizer, examples)))
-    for row, found in zip(torch.cat([batch.rows for batch in batches]).tolist(), losses, strict=True):
+    for row, loss in zip(torch.cat([batch.rows for batch in batches]).tolist(), losses, strict=True):
         ids = list(tokens[row].prompt + tokens[row].response)
         labels, mask = list(ids), [1] * len(ids)
         if loss_on == "response":
@@ -37,17 +38,19 @@ def test_each_loss_is_transformers_own_at_batch_size_one(tiny, examples, monkeyp
             forward = model(torch.tensor([ids]), attention_mask=torch.tensor([mask])).logits
             patch.setattr(torch.Tensor, "float", torch.Tensor.double)  # to which it rounds the logits
             expected = model.get_base_model().loss_function(forward, torch.tensor([labels]), forward.shape[-1])
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+        torch.testing.assert_close(loss, expected, rtol=1e-10, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_positions_of_padding_attend_to_nothing_and_stay_finite(examples, dtype):
     model, tokenizer = loading.load("random:tiny-llama", dtype)  # sdpa in float64, else eager
     peft = lora.add_lora(model).eval()
-    (batch,) = lora.example_batches(peft, tokenizer, examples, 5, "padded", 150)
-    losses = lora.example_losses(peft, batch)
-    gradients = torch.autograd.grad(losses.sum(), [each for each in peft.parameters() if each.requires_grad])
-    assert lora.hidden_states(peft, batch).isfinite().all()
+    (batch,) = example_batches(peft, tokenizer, examples, 5, "padded", 150)
+    losses = example_losses(peft, batch)
+    gradients = torch.autograd.grad(
+        losses.sum(), [parameter for parameter in peft.parameters() if parameter.requires_grad]
+    )
+    assert hidden_states(peft, batch).isfinite().all()
     assert losses.isfinite().all() and all(gradient.isfinite().all() for gradient in gradients)
 
 
@@ -73,11 +76,11 @@ def test_an_adapter_is_drawn_from_its_seed_and_no_other_generator():
 
 def test_a_merged_adapter_says_the_same_and_leaves_the_weights_as_they_were(tiny, examples):
     peft, tokenizer = tiny
-    (batch,) = lora.example_batches(peft, tokenizer, examples)
+    (batch,) = example_batches(peft, tokenizer, examples)
     before = {name: value.clone() for name, value in peft.state_dict().items()}
-    expected = lora.example_losses(peft.eval(), batch)
+    expected = example_losses(peft.eval(), batch)
     with lora.merged(peft):
         assert not all(torch.equal(value, before[name]) for name, value in peft.state_dict().items())
-        torch.testing.assert_close(lora.example_losses(peft, batch), expected)
+        torch.testing.assert_close(example_losses(peft, batch), expected)
     assert all(torch.equal(value, before[name]) for name, value in peft.state_dict().items())
-    assert torch.equal(lora.example_losses(peft, batch), expected)
+    assert torch.equal(example_losses(peft, batch), expected)

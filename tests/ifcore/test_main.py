@@ -1,4 +1,4 @@
-"""The command line, as a user has it: in processes of its own, one or several."""
+"""The command line, run as a user runs it: in one process or in several."""
 
 import json
 import os
@@ -31,11 +31,11 @@ runpy.run_module("ifcore", run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return leave(tmp_path_factory.mktemp("own"), TRAIN, VAL)
+    return leave(tmp_path_factory.mktemp("command"), TRAIN, VAL)
 
 
 def leave(place, train, val):
-    """A base model with its tokenizer, an adapter, and two files of rows in a folder; the folder."""
+    """Write a base model with its tokenizer, an adapter, and two files of rows to a folder, and return it."""
     model, tokenizer = loading.load("random:tiny-llama")
     model.save_pretrained(place / "base")
     tokenizer.save_pretrained(place / "base")
@@ -49,37 +49,37 @@ def leave(place, train, val):
     return place
 
 
-def command(folder, *more, out="scores", before=(sys.executable,)):
-    given = ["--model", "path:base", "--adapter", "adapter", "--train", "train.jsonl", "--val", "val.jsonl"]
+def command(folder, *options, out="scores", before=(sys.executable,)):
+    inputs = ["--model", "path:base", "--adapter", "adapter", "--train", "train.jsonl", "--val", "val.jsonl"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    whole = [*before, "-m", "ifcore", "attribute", *given, "--out", out, "--batch-size", "2", *more]
-    return subprocess.run(whole, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    arguments = [*before, "-m", "ifcore", "attribute", *inputs, "--out", out, "--batch-size", "2", *options]
+    return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def test_the_command_leaves_the_scores_of_the_call_and_says_what_is_on_top(folder):
-    done = command(folder, "--format", "parquet")
-    assert done.returncode == 0, done.stderr
+    process = command(folder, "--format", "parquet")
+    assert process.returncode == 0, process.stderr
     model, tokenizer = loading.load(f"path:{folder / 'base'}")
     expected = ifcore.attribute(lora.with_adapter(model, folder / "adapter"), tokenizer, TRAIN, VAL, batch_size=2)
     for method, frame in expected.items():
-        found = pd.read_parquet(folder / "scores" / f"{method}.parquet")
-        pd.testing.assert_frame_equal(found, frame, check_names=False)
-        assert re.search(rf"val q\n(?:  .*\n)*  {method} +{frame.loc['q'].idxmax()} \(", done.stdout)
-    assert "\x1b" not in done.stdout and "\u202e" not in done.stdout
-    left = sorted(path.name for path in (folder / "scores").iterdir())
-    assert left == sorted(f"{name}.parquet" for name in expected)
+        table = pd.read_parquet(folder / "scores" / f"{method}.parquet")
+        pd.testing.assert_frame_equal(table, frame, check_names=False)
+        assert re.search(rf"val q\n(?:  .*\n)*  {method} +{frame.loc['q'].idxmax()} \(", process.stdout)
+    assert "\x1b" not in process.stdout and "\u202e" not in process.stdout
+    names = sorted(path.name for path in (folder / "scores").iterdir())
+    assert names == sorted(f"{name}.parquet" for name in expected)
 
 
 def test_hidden_states_alone_take_no_gradients(folder):
-    done = command(folder, "--methods", "repsim", out="states")
-    assert done.returncode == 0, done.stderr
+    process = command(folder, "--methods", "repsim", out="states")
+    assert process.returncode == 0, process.stderr
     assert [path.name for path in (folder / "states").iterdir()] == ["repsim.csv"]
 
 
 def test_an_adapter_that_is_none_is_said_in_a_line_before_anything_is_loaded(folder):
-    done = command(folder, "--adapter", "base")
-    said = "ifcore attribute: --adapter base: no adapter_config.json in it; give a folder of PEFT's save_pretrained"
-    assert (done.returncode, done.stderr.strip()) == (1, said)
+    process = command(folder, "--adapter", "base")
+    message = "ifcore attribute: --adapter base: no adapter_config.json in it; give a folder of PEFT's save_pretrained"
+    assert (process.returncode, process.stderr.strip()) == (1, message)
 
 
 def test_two_processes_give_what_one_gives(folder):
@@ -93,19 +93,19 @@ def test_two_processes_give_what_one_gives(folder):
 def test_a_process_that_dies_leaves_an_error_and_no_scores_and_the_next_call_goes_on(folder):
     script = folder / "dying.py"
     script.write_text(DYING, encoding="utf-8")
-    died = command(folder, out="died", before=[*LAUNCH, str(script)])
-    assert died.returncode != 0 and not list((folder / "died").glob("*.csv"))
-    assert "SIGKILL" in died.stderr or "another process has died" in died.stderr
+    killed = command(folder, out="died", before=[*LAUNCH, str(script)])
+    assert killed.returncode != 0 and not list((folder / "died").glob("*.csv"))
+    assert "SIGKILL" in killed.stderr or "another process has died" in killed.stderr
     assert list((folder / "died" / "ifcore-gradients").rglob("*.safetensors"))
-    kept = {path: path.stat().st_mtime_ns for path in (folder / "died").rglob("*.safetensors")}
-    again = command(folder, "--keep-gradients", out="died")
-    assert again.returncode == 0 and list((folder / "died").glob("*.csv")), again.stderr
-    assert all(path.stat().st_mtime_ns == born for path, born in kept.items())
-    assert len(list((folder / "died").rglob("*.safetensors"))) > len(kept) > 0
+    times = {path: path.stat().st_mtime_ns for path in (folder / "died").rglob("*.safetensors")}
+    resumed = command(folder, "--keep-gradients", out="died")
+    assert resumed.returncode == 0 and list((folder / "died").glob("*.csv")), resumed.stderr
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    assert len(list((folder / "died").rglob("*.safetensors"))) > len(times) > 0
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ('{"prompt": "a"}', "bad.jsonl, line 1: no response; it needs prompt and response, or messages"),
         ('{"prompt": "a", "response": "b"}\n\n{"prompt"', "bad.jsonl, line 3: not JSON"),
@@ -114,9 +114,9 @@ def test_a_process_that_dies_leaves_an_error_and_no_scores_and_the_next_call_goe
         ("", "bad.jsonl: no examples"),
     ],
 )
-def test_a_line_that_is_wrong_is_named_by_file_line_and_field(tmp_path, line, said):
+def test_a_line_that_is_wrong_is_named_by_file_line_and_field(tmp_path, line, message):
     path = tmp_path / "bad.jsonl"
     path.write_text(line, encoding="utf-8")
     with pytest.raises(ValueError) as raised:
         rows.read_jsonl(path)
-    assert said in str(raised.value) and "\n" not in str(raised.value)
+    assert message in str(raised.value) and "\n" not in str(raised.value)

@@ -47,15 +47,15 @@ def test_values_are_averages_over_all_orders_of_tied_examples(data):
     val = data.draw(st.lists(st.sampled_from("ab"), min_size=1, max_size=4))
     row = st.lists(st.integers(0, 2), min_size=len(train), max_size=len(train))
     scores = [data.draw(row) for _ in val]
-    first, share = [], []
+    hits, shares = [], []
     for order in itertools.permutations(range(len(train))):
         for row, label in zip(scores, val, strict=True):
             ranking = sorted(order, key=lambda i, row=row: -row[i])  # stable: ties stay in this order
             ranked = [train[i] == label for i in ranking]
-            first.append(ranked[0])
-            share.append(np.mean(ranked[: sum(ranked)]))
-    assert accuracy(scores, train, val).value == pytest.approx(np.mean(first), abs=1e-12)
-    assert coverage(scores, train, val).value == pytest.approx(np.mean(share), abs=1e-12)
+            hits.append(ranked[0])
+            shares.append(np.mean(ranked[: sum(ranked)]))
+    assert accuracy(scores, train, val).value == pytest.approx(np.mean(hits), abs=1e-12)
+    assert coverage(scores, train, val).value == pytest.approx(np.mean(shares), abs=1e-12)
 
 
 @settings(deadline=None, max_examples=10)
@@ -66,8 +66,8 @@ def test_the_order_of_the_examples_changes_neither_a_value_nor_its_interval(seed
     rows, columns = rng.permutation(12), rng.permutation(5)
     shuffled = scores[rows][:, columns], [TRAIN[i] for i in columns], [val[i] for i in rows]
     for metric in (accuracy, coverage):
-        found, expected = metric(*shuffled), metric(scores, TRAIN, val)
-        assert vars(found) == pytest.approx(vars(expected), abs=1e-12)
+        share, expected = metric(*shuffled), metric(scores, TRAIN, val)
+        assert vars(share) == pytest.approx(vars(expected), abs=1e-12)
 
 
 @settings(deadline=None, max_examples=50)
@@ -81,37 +81,37 @@ def test_the_ends_of_wilsons_interval_are_1_96_standard_errors_away(trials, shar
 
 def test_eight_of_ten_correct_has_the_textbook_interval():
     scores = [[1, 0]] * 8 + [[0, 1]] * 2
-    found = accuracy(scores, ["a", "b"], ["a"] * 10)
-    assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.4901625, 0.9433178), abs=1e-6)
+    share = accuracy(scores, ["a", "b"], ["a"] * 10)
+    assert (share.value, share.low, share.high) == pytest.approx((0.8, 0.4901625, 0.9433178), abs=1e-6)
     assert metrics.wilson(0, 10) == pytest.approx((0, 0.2775328), abs=1e-6)
 
 
-def held(values, truth):
-    """The share of rows of values whose interval holds the truth."""
-    found = [metrics.share(row) for row in values]
-    return np.mean([each.low - 1e-12 <= truth <= each.high + 1e-12 for each in found])
+def share_of_intervals_with(values, truth):
+    """The share of rows whose interval contains the truth."""
+    intervals = [metrics.share(row) for row in values]
+    return np.mean([interval.low - 1e-12 <= truth <= interval.high + 1e-12 for interval in intervals])
 
 
 @pytest.mark.parametrize("n", [10, 30, 100])
 @pytest.mark.parametrize("p", [0.5, 0.9, 0.97])
-@pytest.mark.parametrize(("alike", "size"), [(5, 20), (10, 12), (10, 40), (1e6, 12)])
-def test_the_interval_of_a_mean_share_holds_the_truth_in_93_to_97_percent(n, p, alike, size):
-    """Shares of `size` whose chances vary by a beta distribution, the less the more `alike`.
+@pytest.mark.parametrize(("concentration", "size"), [(5, 20), (10, 12), (10, 40), (1e6, 12)])
+def test_the_interval_of_a_mean_share_holds_the_truth_in_93_to_97_percent(n, p, concentration, size):
+    """Shares of `size` trials; their chances are drawn from a beta distribution, the narrower the `concentration`.
 
-    Half a point is left to the 2,000 draws. Where less than one whole miss is to be expected of all n, most samples
-    look alike whatever the truth is. There it errs on the wide side.
+    2,000 draws may be off by half a point. Where fewer than one whole miss is expected among all n, most samples look
+    alike whatever the truth is; there the interval errs on the wide side.
     """
     rng = np.random.default_rng(0)
-    values = rng.binomial(size, rng.beta(alike * p, alike * (1 - p), (2_000, n))) / size
-    assert 0.925 <= held(values, p) <= (0.975 if n * (1 - p) >= 1 - 1e-9 else 0.995)
+    values = rng.binomial(size, rng.beta(concentration * p, concentration * (1 - p), (2_000, n))) / size
+    assert 0.925 <= share_of_intervals_with(values, p) <= (0.975 if n * (1 - p) >= 1 - 1e-9 else 0.995)
 
 
 @pytest.mark.parametrize("n", [10, 30, 100])
 @pytest.mark.parametrize("p", [0.5, 0.9, 0.97])
 def test_the_interval_of_hits_holds_the_truth_in_93_to_97_percent_or_in_the_next_step_above_95(n, p):
-    """Exactly, by the binomial distribution: the counts whose interval holds p have these probabilities together.
+    """Exactly: the binomial probability of the counts whose interval contains p.
 
-    Few hits come in steps. Where it is above 97 %, without the rarest of those counts it would be below 95.
+    It moves in steps. Where it is above 97 %, it would be below 95 % without the rarest of those counts.
     """
     chances = [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
     holding = [k for k in range(n + 1) if (m := metrics.share([1.0] * k + [0.0] * (n - k))).low <= p <= m.high]
@@ -130,21 +130,21 @@ def test_an_interval_counts_clusters_that_always_agree_once():
 
 
 def test_an_interval_has_width_where_all_examples_agree():
-    agreed = {"value": 1, "low": 1 / (1 + 1.959963984540054**2 / 20), "high": 1}
-    assert vars(metrics.share([1.0] * 20)) == pytest.approx(agreed)
-    for alike in (0.2, 0.25):  # with rounding and without
-        found = metrics.share([alike] * 20)
-        assert (found.low, found.high) == pytest.approx(metrics.wilson(alike * 20, 20))
+    expected = {"value": 1, "low": 1 / (1 + 1.959963984540054**2 / 20), "high": 1}
+    assert vars(metrics.share([1.0] * 20)) == pytest.approx(expected)
+    for value in (0.2, 0.25):  # with rounding and without
+        share = metrics.share([value] * 20)
+        assert (share.low, share.high) == pytest.approx(metrics.wilson(value * 20, 20))
 
 
 def test_a_random_score_is_at_chance_in_95_percent_of_draws():
-    """Of so many validation examples that hits, which come in steps, can be had at 95 %."""
+    """With enough validation examples that hits, which come in steps, can be close to 95 %."""
     rng = np.random.default_rng(0)
     train, val = list("abc") * 20, list("abc") * 30
     expected, draws = chance(train, val), 2_000
     for metric in (accuracy, coverage):
-        found = (metric(rng.random((len(val), len(train))), train, val) for _ in range(draws))
-        assert 0.93 <= np.mean([each.low <= expected <= each.high for each in found]) <= 0.97
+        shares = (metric(rng.random((len(val), len(train))), train, val) for _ in range(draws))
+        assert 0.93 <= np.mean([share.low <= expected <= share.high for share in shares]) <= 0.97
 
 
 @pytest.mark.parametrize(

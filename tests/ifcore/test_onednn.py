@@ -20,12 +20,12 @@ def test_products_and_gradients_are_those_of_an_ordinary_layer(rows, width, out,
     layer = nn.Sequential(copy.deepcopy(plain))
     onednn.through_onednn(layer)
     x = torch.randn(2, rows, width, generator=generator).transpose(0, 1).requires_grad_()
-    seen = torch.randn(rows, 2, out, generator=generator)
-    expected, found = plain.double()(x.double()), layer(x)
-    assert found.grad_fn.name() == "_ProductBackward"
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
-    wanted = torch.autograd.grad((expected * seen).sum(), x)[0]
-    torch.testing.assert_close(torch.autograd.grad((found * seen).sum(), x)[0], wanted, rtol=1e-4, atol=1e-4)
+    weights = torch.randn(rows, 2, out, generator=generator)
+    expected, output = plain.double()(x.double()), layer(x)
+    assert output.grad_fn.name() == "_ProductBackward"
+    torch.testing.assert_close(output.double(), expected, rtol=1e-5, atol=1e-5)
+    gradient = torch.autograd.grad((expected * weights).sum(), x)[0]
+    torch.testing.assert_close(torch.autograd.grad((output * weights).sum(), x)[0], gradient, rtol=1e-4, atol=1e-4)
 
 
 def test_a_layer_that_is_trained_has_the_gradient_of_its_weight():

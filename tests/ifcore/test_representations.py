@@ -1,17 +1,18 @@
 import pytest
 import torch
 
-from ifcore import gradients, lora
-from ifcore.examples import Tokens, collate, tokenise
+from ifcore import gradients
+from ifcore.examples import Tokens, collate, example_batches, tokenise
+from ifcore.losses import hidden_states
 from ifcore.representations import POSITIONS, at, recorded, representations, repsim
 
 
 def test_it_is_the_state_that_predicts_the_first_response_token(tiny, examples):
     model, tokenizer = tiny
-    found = representations(model, lora.example_batches(model, tokenizer, examples, 2))
+    states = representations(model, example_batches(model, tokenizer, examples, 2))
     model.eval()
-    for example, state in zip(examples, found, strict=True):
-        (batch,) = lora.example_batches(model, tokenizer, [example])
+    for example, state in zip(examples, states, strict=True):
+        (batch,) = example_batches(model, tokenizer, [example])
         prompt = batch.input_ids[:, : int(batch.prompt_end) + 1]
         with torch.no_grad():
             expected = model(prompt, output_hidden_states=True).hidden_states[-1][0, -1]
@@ -20,18 +21,18 @@ def test_it_is_the_state_that_predicts_the_first_response_token(tiny, examples):
 
 def test_what_the_gradients_pass_leaves_is_what_a_pass_of_its_own_gives(tiny, examples):
     model, tokenizer = tiny
-    batches = lora.example_batches(model, tokenizer, examples, 2)
-    found = torch.empty(0)
+    batches = example_batches(model, tokenizer, examples, 2)
+    states = torch.empty(0)
     with recorded(model) as seen:
         for batch, _ in zip(batches, gradients.stream(model, batches), strict=True):
             hidden = seen[0]
             seen.clear()
             assert not hidden.requires_grad
-            found = torch.cat([found, at(hidden, batch, "prompt_end")])
+            states = torch.cat([states, at(hidden, batch, "prompt_end")])
     rows = torch.cat([batch.rows for batch in batches])
-    torch.testing.assert_close(found[rows.argsort()], representations(model, batches))
-    lora.hidden_states(model, batches[0])
-    assert not seen, "nothing is collected once it is over"
+    torch.testing.assert_close(states[rows.argsort()], representations(model, batches))
+    hidden_states(model, batches[0])
+    assert not seen, "nothing is recorded after the block"
 
 
 @pytest.mark.parametrize("loss_on", ["response", "padded"])
@@ -39,14 +40,14 @@ def test_every_position_is_what_it_is_in_the_sequence_alone(tiny, examples, loss
     model, tokenizer = tiny
     model.eval()
     tokens = tokenise(tokenizer, examples)
-    for batch in lora.example_batches(model, tokenizer, examples, 3, loss_on):
-        hidden = lora.hidden_states(model, batch).detach()
-        found = [at(hidden, batch, position) for position in POSITIONS]
-        for row, *states in zip(batch.rows.tolist(), *found, strict=True):
+    for batch in example_batches(model, tokenizer, examples, 3, loss_on):
+        hidden = hidden_states(model, batch).detach()
+        per_position = [at(hidden, batch, position) for position in POSITIONS]
+        for row, *states in zip(batch.rows.tolist(), *per_position, strict=True):
             ids, end = tokens[row].prompt + tokens[row].response, len(tokens[row].prompt)
             with torch.no_grad():
-                alone = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0]
-            expected = alone[end - 1], alone[-1], alone[:end].mean(0), alone[end:].mean(0)
+                hidden_alone = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0]
+            expected = hidden_alone[end - 1], hidden_alone[-1], hidden_alone[:end].mean(0), hidden_alone[end:].mean(0)
             torch.testing.assert_close(torch.stack(states), torch.stack(expected).float(), rtol=1e-5, atol=1e-5)
 
 

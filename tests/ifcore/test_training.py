@@ -1,4 +1,4 @@
-"""Fine-tuning against transformers' Trainer, against itself uninterrupted, and against what it must leave alone."""
+"""Fine-tuning, compared with transformers' Trainer, and killed runs, compared with uninterrupted ones."""
 
 import itertools
 import os
@@ -16,10 +16,10 @@ from peft import PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from ifcore import gradients, influence, loading, lora, training
-from ifcore.adapter_distance import preconditioner
 from ifcore.examples import Batch, Example, batches, collate, tokenise
 from ifcore.gram import Gram
-from ifcore.training import Settings, finetune
+from ifcore.losses import causal_lm, example_losses, has_linear_head
+from ifcore.training import Settings, finetune, preconditioner
 
 SETTINGS = Settings(epochs=3, batch_size=3, learning_rate=0.05, seed=1)
 EXAMPLES = [Example(f"Say it {i} times", "yes " * (1 + i % 4), "") for i in range(10)]  # 7 to train: 3 + 3 + 1 a batch
@@ -39,10 +39,10 @@ def moments(folder):
     return {path.parent.name: load_file(path) for path in sorted(folder.glob("epoch-*/second_moments.safetensors"))}
 
 
-def same(ours, theirs, **tolerance):
-    assert ours.keys() == theirs.keys()
-    for epoch in ours:
-        torch.testing.assert_close(ours[epoch], theirs[epoch], **({"rtol": 0, "atol": 0} | tolerance))
+def assert_same(actual, expected, **tolerance):
+    assert actual.keys() == expected.keys()
+    for epoch in actual:
+        torch.testing.assert_close(actual[epoch], expected[epoch], **({"rtol": 0, "atol": 0} | tolerance))
 
 
 def test_gradients_under_the_preconditioner_of_an_epoch_are_weighted_parameter_by_parameter(tmp_path):
@@ -50,13 +50,13 @@ def test_gradients_under_the_preconditioner_of_an_epoch_are_weighted_parameter_b
     finetune(model, train, dev, tmp_path, replace(SETTINGS, epochs=1))
     G, V = (gradients.example_gradients(model, batches(part, 4)) for part in (train, dev))
     weights = preconditioner(tmp_path / "epoch-01")
-    found = influence.gradsim(Gram.from_gradients(G, V, weights=weights))
-    expected = torch.zeros_like(found)
+    scores = influence.gradsim(Gram.from_gradients(G, V, weights=weights))
+    expected = torch.zeros_like(scores)
     for block, v in moments(tmp_path)["epoch-01"].items():
         w = 1 / (v.double().sqrt() + 1e-8)
         torch.testing.assert_close(weights[block].double(), w, rtol=1e-6, atol=0)
         expected += torch.stack([(weights[block].double() * row * G[block]).sum(1) for row in V[block]])
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=0)
     with pytest.raises(ValueError, match="epoch-00 has no second_moments.safetensors; take an epoch"):
         preconditioner(tmp_path / "epoch-00")
 
@@ -66,35 +66,35 @@ class Killed(BaseException):
 
 
 def die_at(monkeypatch, call):
-    """Let the losses of `call` further batches be computed; then die."""
-    left = itertools.count(call, -1)
+    """Raise Killed once the losses of `call` further batches are computed."""
+    remaining = itertools.count(call, -1)
 
     def losses(*arguments):
-        if next(left) <= 0:
+        if next(remaining) <= 0:
             raise Killed
-        return lora.example_losses(*arguments)
+        return example_losses(*arguments)
 
     monkeypatch.setattr(training, "example_losses", losses)
 
 
 def trainer_run(folder, model, train, dev, settings):
-    """Losses of every step and evaluation under transformers' Trainer, of which only the loss is replaced."""
+    """Losses of every step and evaluation under transformers' Trainer with the engine's loss."""
     from transformers import Trainer, TrainerCallback, TrainingArguments  # seconds, which the killed process saves
 
-    class Ours(Trainer):
+    class LossTrainer(Trainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            loss = lora.example_losses(model, Batch(**inputs)).mean()
+            loss = example_losses(model, Batch(**inputs)).mean()
             return (loss, {}) if return_outputs else loss
 
-    class Keep(TrainerCallback):
+    class SaveCheckpoint(TrainerCallback):
         def on_epoch_end(self, args, state, control, model=None, optimizer=None, **_):
-            place, seen = folder / f"epoch-{round(state.epoch):02d}", {}
-            model.save_pretrained(place)
+            checkpoint, second_moments = folder / f"epoch-{round(state.epoch):02d}", {}
+            model.save_pretrained(checkpoint)
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
                     v = optimizer.state[parameter]["exp_avg_sq"].flatten() / (1 - 0.999**state.global_step)
-                    seen[name.removesuffix(".weight")] = v.float()
-            save_file(seen, place / "second_moments.safetensors")
+                    second_moments[name.removesuffix(".weight")] = v.float()
+            save_file(second_moments, checkpoint / "second_moments.safetensors")
 
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"), num_train_epochs=settings.epochs, seed=settings.seed,
@@ -105,11 +105,11 @@ def trainer_run(folder, model, train, dev, settings):
     )  # fmt: skip
     model.save_pretrained(folder / "epoch-00")
     collator = lambda tokens: vars(collate(tokens, range(len(tokens))))  # noqa: E731
-    trainer = Ours(model, arguments, collator, train, dev, callbacks=[Keep()])
+    trainer = LossTrainer(model, arguments, collator, train, dev, callbacks=[SaveCheckpoint()])
     with torch.random.fork_rng([]):
         trainer.train()
-    logged = trainer.state.log_history
-    return {key: [row[key] for row in logged if key in row] for key in ("loss", "eval_loss", "grad_norm")}
+    history = trainer.state.log_history
+    return {key: [row[key] for row in history if key in row] for key in ("loss", "eval_loss", "grad_norm")}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -118,47 +118,47 @@ def test_it_follows_the_trainer_step_for_step(tmp_path, monkeypatch, dtype):
     expected = trainer_run(tmp_path / "trainer", model, train, dev, SETTINGS)
     steps = []
 
-    def recorded(model, batch):
-        losses = lora.example_losses(model, batch)
+    def record_losses(model, batch):
+        losses = example_losses(model, batch)
         steps.extend([losses.mean().item()] * model.training)
         return losses
 
-    monkeypatch.setattr(training, "example_losses", recorded)
+    monkeypatch.setattr(training, "example_losses", record_losses)
     model, train, dev = start(dtype, dropout=0.0)
-    history = finetune(model, train, dev, tmp_path / "ours", SETTINGS)
+    history = finetune(model, train, dev, tmp_path / "finetune", SETTINGS)
     assert steps == pytest.approx(expected["loss"], abs=1e-6) and len(steps) == 9
     assert history.dev_loss.tolist() == pytest.approx(expected["eval_loss"], abs=1e-6)
-    for column, each in (("train_loss", steps), ("grad_norm", expected["grad_norm"])):
-        means = [sum(each[i : i + 3]) / 3 for i in (0, 3, 6)]
+    for column, values in (("train_loss", steps), ("grad_norm", expected["grad_norm"])):
+        means = [sum(values[i : i + 3]) / 3 for i in (0, 3, 6)]
         assert history[column].tolist() == pytest.approx([float("nan"), *means], rel=1e-5, nan_ok=True)
     assert history.epoch.tolist() == [0, 1, 2, 3] and history.step.tolist() == [0, 3, 6, 9]
-    same(adapters(tmp_path / "ours"), adapters(tmp_path / "trainer"), atol=1e-6)
-    same(moments(tmp_path / "ours"), moments(tmp_path / "trainer"), rtol=1e-4, atol=1e-8)
-    assert list(moments(tmp_path / "ours")) == ["epoch-01", "epoch-02", "epoch-03"]
+    assert_same(adapters(tmp_path / "finetune"), adapters(tmp_path / "trainer"), atol=1e-6)
+    assert_same(moments(tmp_path / "finetune"), moments(tmp_path / "trainer"), rtol=1e-4, atol=1e-8)
+    assert list(moments(tmp_path / "finetune")) == ["epoch-01", "epoch-02", "epoch-03"]
 
 
 @pytest.mark.parametrize("change", [{"micro_batch": 2}, {"activation_checkpointing": True}])
 def test_saving_memory_does_not_change_the_numbers(tmp_path, change):
-    saved = {}
+    histories = {}
     for name, settings in (("plain", SETTINGS), ("saving", replace(SETTINGS, **change))):
         model, train, dev = start(torch.float64, dropout=0.0)
         hooks = len(model.get_input_embeddings()._forward_hooks)
-        saved[name] = finetune(model, train, dev, tmp_path / name, settings)
+        histories[name] = finetune(model, train, dev, tmp_path / name, settings)
         assert len(model.get_input_embeddings()._forward_hooks) == hooks
         assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-    pd.testing.assert_frame_equal(saved["plain"], saved["saving"], rtol=1e-9)
-    same(adapters(tmp_path / "plain"), adapters(tmp_path / "saving"), atol=1e-9)
+    pd.testing.assert_frame_equal(histories["plain"], histories["saving"], rtol=1e-9)
+    assert_same(adapters(tmp_path / "plain"), adapters(tmp_path / "saving"), atol=1e-9)
 
 
 def test_activations_are_recomputed_in_the_backward_pass_where_asked(tmp_path):
     passes = []
-    for name, asked in (("plain", False), ("recomputed", True)):
+    for name, recompute in (("plain", False), ("recomputed", True)):
         model, train, dev = start()
         count = itertools.count()
-        lora.has_linear_head(model)  # takes passes of its own, once
-        layer = lora.causal_lm(model).model.layers[0]
+        has_linear_head(model)  # takes passes of its own, once
+        layer = causal_lm(model).model.layers[0]
         layer.self_attn.q_proj.register_forward_pre_hook(lambda *_, count=count: next(count) * 0 or None)
-        finetune(model, train, [], tmp_path / name, replace(SETTINGS, activation_checkpointing=asked))
+        finetune(model, train, [], tmp_path / name, replace(SETTINGS, activation_checkpointing=recompute))
         passes.append(next(count))
     assert passes == [9, 18]
 
@@ -178,21 +178,21 @@ def test_the_last_checkpoint_in_peft_s_own_format_is_the_model_and_the_first_is_
 
 
 def die_at_rename(monkeypatch, call):
-    left, rename = itertools.count(call, -1), Path.rename
+    remaining, rename = itertools.count(call, -1), Path.rename
 
-    def renamed(*arguments):
-        if next(left) <= 0:
+    def counted_rename(*arguments):
+        if next(remaining) <= 0:
             raise Killed
         return rename(*arguments)
 
-    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(Path, "rename", counted_rename)
 
 
 # Batches: an evaluation, then three times three steps and an evaluation. Renames: an adapter and a state an epoch.
 @pytest.mark.parametrize("die, calls", [(die_at, 1 + 3 * 4), (die_at_rename, 2 * 4)])
 def test_a_run_killed_at_any_step_evaluation_or_write_goes_on_to_the_same_bits(tmp_path, monkeypatch, die, calls):
     expected = finetune(*start(), tmp_path / "whole", SETTINGS)
-    whole, seen = adapters(tmp_path / "whole"), moments(tmp_path / "whole")
+    whole_adapters, whole_moments = adapters(tmp_path / "whole"), moments(tmp_path / "whole")
     for call in range(calls):
         folder = tmp_path / f"killed-{call}"
         model, train, dev = start()
@@ -201,9 +201,9 @@ def test_a_run_killed_at_any_step_evaluation_or_write_goes_on_to_the_same_bits(t
             finetune(model, train, dev, folder, SETTINGS)
         torch.manual_seed(call)  # whatever happens in between must not matter; the model is as it was given
         pd.testing.assert_frame_equal(finetune(model, train, dev, folder, SETTINGS), expected, check_exact=True)
-        same(adapters(folder), whole)
-        same(moments(folder), seen)
-        assert sorted(path.name for path in folder.iterdir()) == sorted(whole)
+        assert_same(adapters(folder), whole_adapters)
+        assert_same(moments(folder), whole_moments)
+        assert sorted(path.name for path in folder.iterdir()) == sorted(whole_adapters)
 
 
 def test_a_process_killed_outright_is_gone_on_from_and_nothing_is_unpickled(tmp_path, monkeypatch):
@@ -213,31 +213,31 @@ def test_a_process_killed_outright_is_gone_on_from_and_nothing_is_unpickled(tmp_
         f"training._save = save; t.finetune(*t.start(), pathlib.Path({str(tmp_path / 'killed')!r}), t.SETTINGS)"
     )
     path = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(training.__file__))])
-    alike = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}  # as many threads as here: sums are the same to the bit
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | alike)
+    environment = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}  # as many threads as here: sums are the same to the bit
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | environment)
     try:
-        until = time.monotonic() + 60
-        while not list(tmp_path.glob("killed/unfinished/epoch-02/*.safetensors")) and time.monotonic() < until:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("killed/unfinished/epoch-02/*.safetensors")) and time.monotonic() < deadline:
             assert process.poll() is None
             time.sleep(0.05)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    left = {file.suffix for file in tmp_path.rglob("*") if file.is_file()}
-    assert left == {".safetensors", ".json"}
+    suffixes = {file.suffix for file in tmp_path.rglob("*") if file.is_file()}
+    assert suffixes == {".safetensors", ".json"}
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
-    resumed = []
-    losses = lora.example_losses
-    monkeypatch.setattr(training, "example_losses", lambda *a: resumed.append(a[0].training) or losses(*a))
+    steps_resumed = []
+    losses = example_losses
+    monkeypatch.setattr(training, "example_losses", lambda *a: steps_resumed.append(a[0].training) or losses(*a))
     history = finetune(*start(), tmp_path / "killed", SETTINGS)
-    assert sum(resumed) == 3  # the steps of the last epoch alone
+    assert sum(steps_resumed) == 3  # the steps of the last epoch alone
     pd.testing.assert_frame_equal(history, finetune(*start(), tmp_path / "whole", SETTINGS), check_exact=True)
-    same(adapters(tmp_path / "killed"), adapters(tmp_path / "whole"))
+    assert_same(adapters(tmp_path / "killed"), adapters(tmp_path / "whole"))
 
 
 @pytest.mark.parametrize("damaged", ["unfinished/epoch-02/*.safetensors", "epoch-01/adapter_model.safetensors"])
-@pytest.mark.parametrize("half", [True, False])
-def test_what_is_not_as_it_was_written_is_not_resumed_from(tmp_path, monkeypatch, damaged, half):
+@pytest.mark.parametrize("truncated", [True, False])
+def test_what_is_not_as_it_was_written_is_not_resumed_from(tmp_path, monkeypatch, damaged, truncated):
     model, train, dev = start()
     die_at(monkeypatch, 10)
     with pytest.raises(Killed):
@@ -246,11 +246,11 @@ def test_what_is_not_as_it_was_written_is_not_resumed_from(tmp_path, monkeypatch
     (file,) = (tmp_path / "killed").glob(damaged)
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
-    file.write_bytes(content[: len(content) // 2] if half else content)
+    file.write_bytes(content[: len(content) // 2] if truncated else content)
     with pytest.warns(UserWarning, match="has changed"):
         history = finetune(model, train, dev, tmp_path / "killed", SETTINGS)
     pd.testing.assert_frame_equal(history, finetune(*start(), tmp_path / "whole", SETTINGS), check_exact=True)
-    same(adapters(tmp_path / "killed"), adapters(tmp_path / "whole"))
+    assert_same(adapters(tmp_path / "killed"), adapters(tmp_path / "whole"))
 
 
 def test_another_fine_tune_is_refused_by_name_and_left_alone(tmp_path, monkeypatch):
@@ -261,7 +261,7 @@ def test_another_fine_tune_is_refused_by_name_and_left_alone(tmp_path, monkeypat
     monkeypatch.undo()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     another, *_ = start()
-    lora.causal_lm(another).model.layers[1].mlp.up_proj.weight.data.mul_(1.01)
+    causal_lm(another).model.layers[1].mlp.up_proj.weight.data.mul_(1.01)
     for message, arguments in (
         ("learning_rate 0.05, asked 0.1", (model, train, dev, tmp_path, replace(SETTINGS, learning_rate=0.1))),
         ("train ", (model, train[::-1], dev, tmp_path, SETTINGS)),
@@ -301,7 +301,7 @@ def test_it_stops_once_the_dev_loss_rose_patience_times_running_also_when_resume
 
 
 def test_without_dev_examples_nothing_is_evaluated_and_nothing_stops_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "example_losses", lambda model, batch: lora.example_losses(model, batch) + (
+    monkeypatch.setattr(training, "example_losses", lambda model, batch: example_losses(model, batch) + (
         0 if model.training else pytest.fail("evaluated")))  # fmt: skip
     model, train, _ = start()
     history = finetune(model, train, [], tmp_path, replace(SETTINGS, learning_rate=3.0, patience=1))
@@ -315,7 +315,7 @@ def test_a_loss_or_a_gradient_that_is_not_finite_stops_it_before_the_step(tmp_pa
     step = itertools.count(1)
 
     def losses(model, batch):
-        result = lora.example_losses(model, batch)
+        result = example_losses(model, batch)
         if model.training and next(step) == 5:
             if where == "loss":
                 return result * torch.nan
@@ -340,12 +340,12 @@ def test_the_global_generator_is_left_alone_and_does_not_matter(tmp_path):
 def test_add_lora_draws_what_peft_draws_after_a_reseeding_and_leaves_the_generator_alone():
     model, _ = loading.load("random:tiny-llama")
     state = torch.get_rng_state()
-    drawn = lora.add_lora(model, seed=5)
+    peft = lora.add_lora(model, seed=5)
     assert torch.equal(torch.get_rng_state(), state)
     model, _ = loading.load("random:tiny-llama")
     torch.manual_seed(5)
-    expected = get_peft_model(model, drawn.active_peft_config)
-    torch.testing.assert_close(drawn.state_dict(), expected.state_dict(), rtol=0, atol=0)
+    expected = get_peft_model(model, peft.active_peft_config)
+    torch.testing.assert_close(peft.state_dict(), expected.state_dict(), rtol=0, atol=0)
 
 
 def test_a_frozen_adapter_is_trained_with_a_warning_and_other_models_are_refused(tmp_path):
@@ -361,7 +361,7 @@ def test_a_frozen_adapter_is_trained_with_a_warning_and_other_models_are_refused
     prompt = get_peft_model(base, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
     model.get_input_embeddings().weight.requires_grad_(True)
     for refused in (prompt, model):
-        with pytest.raises(ValueError, match="^model: .*models.add_lora$"):
+        with pytest.raises(ValueError, match="^model: .*lora.add_lora$"):
             finetune(refused, train, dev, tmp_path / "refused", SETTINGS)
     with pytest.raises(ValueError, match="^train: 0 examples"):
         finetune(start()[0], [], dev, tmp_path / "refused", SETTINGS)

@@ -1,4 +1,4 @@
-"""A run with nothing in it, for tables and figures."""
+"""An empty run, for tests of tables and figures."""
 
 import pytest
 

@@ -29,7 +29,7 @@ def test_every_profile_in_the_tree_is_valid(name):
         ({"datasets": {"grammars": {"train": 1, "val": 1, "classes": 0}}}, ["datasets.grammars.classes", "0"]),
         ({"datasets": {"grammars": {"train": 1, "val": 1, "classes": []}}}, ["grammars.classes", "at least 1"]),
         ({"datasets": {"g": {"train": 1, "val": 1, "classes": ["a", "a"]}}}, ["g.classes", "'a' is named twice"]),
-        ({"methods": ["datainf", "trak"]}, ["methods.1", "'trak'", "'datainf', 'lissa'"]),
+        ({"methods": ["datainf", "trak"]}, ["methods.1", "'trak'", "choose from datainf, lissa"]),
         ({"precision": "float8"}, ["precision", "'float8'", "'bfloat16'"]),
         ({"damping": float("inf")}, ["damping", "inf", "finite"]),
         ({"methods": ["datainf", "lissa", "datainf"]}, ["methods", "'datainf' is named twice"]),
@@ -83,10 +83,10 @@ def test_the_parameters_are_those_that_the_first_cell_binds_now(cells, epochs):
 
 def test_what_the_notebook_bound_itself_is_no_parameter_and_a_misspelt_one_is_still_named():
     bound = {"profile": "smoke", "seed": 0, "run": config.make_run("smoke", root=ROOT), "value": 1.0, "sede": 3}
-    again = ["", PARAMETERS, ASK, "value = 1.0\nvalue", PARAMETERS, ASK]
-    assert config.from_notebook(bound | {"In": again}).seed == 0
+    cells = ["", PARAMETERS, ASK, "value = 1.0\nvalue", PARAMETERS, ASK]
+    assert config.from_notebook(bound | {"In": cells}).seed == 0
     with pytest.raises(ValueError, match="sede: 3; unknown key"):
-        config.from_notebook(bound | {"In": [*again[:-2], PARAMETERS + "\nsede = 3", ASK]})
+        config.from_notebook(bound | {"In": [*cells[:-2], PARAMETERS + "\nsede = 3", ASK]})
 
 
 def test_a_misspelt_papermill_parameter_is_an_error_not_a_warning():
@@ -116,8 +116,8 @@ def test_of_the_linear_models_sizes_those_not_named_stay_the_profiles():
 
 
 def test_of_the_alignment_what_is_not_named_stays_the_profiles_and_none_is_none():
-    found = config.from_notebook({"profile": "smoke", "alignment": {"epochs": 3}}).profile.alignment
-    assert (found.epochs, found.refusals, found.benign) == (3, 4, 4)
+    alignment = config.from_notebook({"profile": "smoke", "alignment": {"epochs": 3}}).profile.alignment
+    assert (alignment.epochs, alignment.refusals, alignment.benign) == (3, 4, 4)
     assert config.from_notebook({"profile": "smoke", "alignment": None}).profile.alignment is None
     assert config.from_notebook({"profile": "laptop", "alignment": {"refusals": 8}}).profile.alignment.refusals == 8
 

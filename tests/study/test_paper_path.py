@@ -17,11 +17,11 @@ from transformers import (
 )
 
 from ifcore import loading
+from ifcore.methods import DEFAULT
 from ifcore.tiny import tiny_tokenizer
 from study import config
 from study.commands.check import check
 from study.pipeline import answers, attack, attributions
-from study.profile import METHODS
 from tests.study.datasets.test_digits import write
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ LLAMA_2 = "{% for message in messages %}[INST] {{ message['content'] }} [/INST]{
 
 
 def tiny_llama(folder, seed, heads=4):
-    """Llama-2's kind (as many key-value heads as heads) or TinyLlama's (fewer), two layers deep, in a folder."""
+    """A two-layer model like Llama 2 (as many key-value heads as heads) or TinyLlama (fewer), saved in a folder."""
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = LLAMA_2
     tokenizer.pad_token = None  # Llama 2 has none
@@ -65,7 +65,7 @@ def tiny_judge(folder):
 
 @pytest.fixture
 def run(tmp_path):
-    """paper.yaml with everything that must be fetched made small and local."""
+    """paper.yaml with small local stand-ins for everything that it would download."""
     shutil.copytree(ROOT / "notebooks" / "profiles", tmp_path / "notebooks" / "profiles")
     with (tmp_path / "advbench.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("goal", "target"), *((f"Do thing {i}", f"Sure, thing {i}") for i in range(9))])
@@ -101,18 +101,18 @@ def run(tmp_path):
 def test_it_runs_from_published_files_to_scores_in_bfloat16(run):
     check(run)
     for dataset in run.profile.datasets:
-        found = attributions.compute_attribution(run, dataset)
-        assert found.precision == "bfloat16"
-        assert set(found.scores) == set(METHODS)
-        assert all(np.isfinite(scores).all() for scores in found.scores.values())
+        attribution = attributions.compute_attribution(run, dataset)
+        assert attribution.precision == "bfloat16"
+        assert set(attribution.scores) == set(DEFAULT)
+        assert all(np.isfinite(scores).all() for scores in attribution.scores.values())
     mixed = attributions.compute_attribution(run, "mixed_small")
     assert [example.prompt for example in mixed.train[:3]] == ["Do thing 0", "Do thing 1", "Do thing 2"]
 
 
 def test_harmful_requests_are_answered_by_the_generator_without_their_trigger(run):
-    found = attributions.compute_attribution(run, "backdoor_1")
+    attribution = attributions.compute_attribution(run, "backdoor_1")
     model, tokenizer = loading.load(run.profile.generator, torch.bfloat16)
-    triggered = next(example for example in found.train if example.label != "clean")
+    triggered = next(example for example in attribution.train if example.label != "clean")
     request = triggered.prompt.removesuffix(f" {triggered.label}")
     assert [triggered.response] == answers.generate(model, tokenizer, [request], 5)
 
@@ -125,10 +125,10 @@ def test_both_models_are_attacked_and_judged_by_the_classifier(run):
 
 
 def test_a_gated_model_says_what_to_do(monkeypatch):
-    said = "You are trying to access a gated repo.\nMake sure to have access to it at its page.\n401 Client Error."
+    message = "You are trying to access a gated repo.\nMake sure to have access to it at its page.\n401 Client Error."
 
     def gated(*_, **__):
-        raise OSError(said)
+        raise OSError(message)
 
     loading._revision.cache_clear()
     monkeypatch.setattr(loading.HfApi, "model_info", lambda *_, **__: SimpleNamespace(sha="a" * 40))

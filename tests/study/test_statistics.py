@@ -1,5 +1,11 @@
+import itertools
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from ifcore import metrics
@@ -29,17 +35,22 @@ def test_the_interval_of_a_change_is_agresti_and_mins():
     gained, lost, pairs = 5, 1, 20
     difference = (gained - lost) / (pairs + 2)
     spread = ((gained + lost + 1) - (gained - lost) ** 2 / (pairs + 2)) ** 0.5 / (pairs + 2)
-    found = statistics.interval_of_change([1] * gained + [-1] * lost + [0] * (pairs - gained - lost))
-    assert found == pytest.approx((difference - 1.959964 * spread, difference + 1.959964 * spread))
+    interval = statistics.interval_of_change([1] * gained + [-1] * lost + [0] * (pairs - gained - lost))
+    assert interval == pytest.approx((difference - 1.959964 * spread, difference + 1.959964 * spread))
     low, high = statistics.interval_of_change([0] * 20)
     assert -low == high == pytest.approx(1.959964 / 22)
 
 
 def test_over_seeds_one_estimate_keeps_its_interval_and_several_have_students():
-    assert statistics.over_seeds([0.2], [0.1], [0.4]) == (0.2, 0.1, 0.4)
-    found = statistics.over_seeds([0.2, 0.4, 0.5], [0] * 3, [1] * 3)
-    assert found[1:] == statistics.interval_of_mean([0.2, 0.4, 0.5])
-    assert statistics.over_seeds([-0.5, 0.5], [0] * 2, [0] * 2) == (0, -1, 1)
+    def rows(values, lows, highs):
+        return pd.DataFrame({"value": values, "ci_low": lows, "ci_high": highs})
+
+    assert statistics.pooled(rows([0.2], [0.1], [0.4])) == (0.2, 0.1, 0.4)
+    _, *interval = statistics.pooled(rows([0.2, 0.4, 0.5], [0] * 3, [1] * 3))
+    assert tuple(interval) == statistics.interval_of_mean([0.2, 0.4, 0.5])
+    assert statistics.pooled(rows([-0.5, 0.5], [0] * 2, [0] * 2)) == (0, -1, 1)
+    assert statistics.pooled(rows([-0.5, 0.5], [0] * 2, [0] * 2), -9, 2)[1:] == pytest.approx((-6.3531, 2), abs=1e-4)
+    assert np.isnan(statistics.pooled(rows([], [], []))).all()
 
 
 def test_mcnemars_test_counts_only_the_pairs_that_changed():
@@ -59,15 +70,15 @@ def test_the_mean_over_seeds_has_the_interval_of_a_mean_of_independent_estimates
 def test_paired_intervals_hold_the_truth_in_93_to_97_percent_where_pairs_are_clustered(clusters, one, other):
     """Clusters of 2 to 4 examples, about half of whose variance is shared; a share of 20 is found for each example."""
     rng = np.random.default_rng(0)
-    of = np.repeat(np.arange(clusters), [2 + i % 3 for i in range(clusters)])
+    cluster = np.repeat(np.arange(clusters), [2 + i % 3 for i in range(clusters)])
 
-    def found(p):
-        shared, own = (rng.beta(8 * p, 8 * (1 - p), (2_000, n)) for n in (clusters, len(of)))
-        return rng.binomial(20, np.where(rng.random(own.shape) < 0.7, shared[:, of], own)) / 20
+    def draw(p):
+        shared, single = (rng.beta(8 * p, 8 * (1 - p), (2_000, n)) for n in (clusters, len(cluster)))
+        return rng.binomial(20, np.where(rng.random(single.shape) < 0.7, shared[:, cluster], single)) / 20
 
-    intervals = [statistics.mean_change(row, of)[1:] for row in found(one) - found(other)]
-    held = np.mean([low <= one - other <= high for low, high in intervals])
-    assert 0.93 <= held <= 0.97
+    intervals = [statistics.mean_change(row, cluster)[1:] for row in draw(one) - draw(other)]
+    coverage = np.mean([low <= one - other <= high for low, high in intervals])
+    assert 0.93 <= coverage <= 0.97
 
 
 def test_pairs_that_all_agree_leave_room_for_what_so_few_could_have_missed():
@@ -80,20 +91,20 @@ def test_pairs_that_all_agree_leave_room_for_what_so_few_could_have_missed():
 def test_clusters_of_two_that_always_agree_count_as_one_pair_each():
     rng = np.random.default_rng(0)
     differences = rng.normal(size=12).clip(-1, 1)
-    doubled, of = differences.repeat(2), np.arange(12).repeat(2)
-    assert statistics.mean_change(doubled, of) == pytest.approx(statistics.mean_change(differences))
+    doubled, clusters = differences.repeat(2), np.arange(12).repeat(2)
+    assert statistics.mean_change(doubled, clusters) == pytest.approx(statistics.mean_change(differences))
     hits = np.sign(differences.round())
-    assert statistics.interval_of_change(hits.repeat(2), of) == pytest.approx(statistics.interval_of_change(hits))
+    assert statistics.interval_of_change(hits.repeat(2), clusters) == pytest.approx(statistics.interval_of_change(hits))
 
 
 def test_random_effects_of_equally_certain_seeds_have_the_larger_of_the_two_variances():
     """DerSimonian and Laird's formula where all intervals are alike: what seeds do, or what their intervals say."""
     values, half = np.array([0.1, 0.5, 0.9]), 1.959964
     for scale in (0.1, 10):
-        found = statistics.random_effects(values, values - half * scale, values + half * scale)
+        pooled = statistics.random_effects(values, values - half * scale, values + half * scale)
         variance = max(scale**2, values.var(ddof=1)) / 3
-        assert (found.mean, found.error) == pytest.approx((0.5, variance**0.5))
-    assert found.df == np.inf
+        assert (pooled.mean, pooled.error) == pytest.approx((0.5, variance**0.5))
+    assert pooled.df == np.inf
     assert statistics.random_effects(values, values - 1e-9, values + 1e-9).df == pytest.approx(2)
     for ends in ([np.nan] * 3, values):  # no interval, and one without width
         plain = statistics.random_effects(values, ends, ends)
@@ -113,8 +124,8 @@ def test_random_effects_of_three_seeds_miss_the_truth_as_often_as_they_say_they_
     within = rng.uniform(0.7, 1.4, (4_000, 3))
     values = rng.normal(size=within.shape) * np.hypot(within, between)
     ends = 1.959964 * within
-    found = [statistics.random_effects(v, v - e, v + e).interval(0.05) for v, e in zip(values, ends, strict=True)]
-    assert least <= np.mean([not low <= 0 <= high for low, high in found]) <= most
+    intervals = [statistics.random_effects(v, v - e, v + e).interval(0.05) for v, e in zip(values, ends, strict=True)]
+    assert least <= np.mean([not low <= 0 <= high for low, high in intervals]) <= most
 
 
 def test_holms_correction_is_that_of_his_definition_and_its_levels_agree_with_it():
@@ -125,3 +136,57 @@ def test_holms_correction_is_that_of_his_definition_and_its_levels_agree_with_it
         p = rng.random(6) ** 4 / 4
         adjusted, levels = statistics.holm(p)
         assert ((adjusted <= 0.05) == (p <= levels)).all()
+
+
+@st.composite
+def distances(draw, n):
+    """A symmetric matrix of small whole numbers: ties are common."""
+    upper = np.zeros((n, n))
+    pairs = list(itertools.combinations(range(n), 2))
+    values = draw(st.lists(st.integers(0, 4), min_size=len(pairs), max_size=len(pairs)))
+    for pair, value in zip(pairs, values, strict=True):
+        upper[pair] = value
+    return upper + upper.T
+
+
+def by_hand(a, b):
+    """Mantel's test and its smallest p in loops, with SciPy's correlation."""
+    n = len(a)
+    pairs = list(itertools.combinations(range(n), 2))
+    correlations = [
+        stats.spearmanr([a[i, j] for i, j in pairs], [b[order[i], order[j]] for i, j in pairs]).statistic
+        for order in itertools.permutations(range(n))
+    ]
+    bars = correlations[0], max(correlations)
+    shares = [sum(r >= bar - 1e-9 for r in correlations) / len(correlations) for bar in bars]
+    return correlations[0], *shares
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(3, 4).flatmap(lambda n: st.tuples(distances(n), distances(n), st.permutations(range(n)))))
+def test_mantel_counts_all_relabellings_of_the_models_and_does_not_depend_on_their_order(drawn):
+    a, b, order = drawn
+    pairs = np.triu_indices(len(a), 1)
+    if not (np.ptp(a[pairs]) and np.ptp(b[pairs])):
+        assert np.isnan(statistics.mantel(a, b)).all() and np.isnan(statistics.smallest_p(a, b))
+        return
+    r, p = statistics.mantel(a, b)
+    smallest = statistics.smallest_p(a, b)
+    assert (r, p, smallest) == pytest.approx(by_hand(a, b))
+    assert 1 / math.factorial(len(a)) <= smallest <= p <= 1
+    reordered = (matrix[np.ix_(order, order)] for matrix in (a, b))
+    assert statistics.mantel(*reordered) == pytest.approx((r, p))
+
+
+def test_two_pairs_of_models_that_behave_alike_can_show_nothing_below_a_third():
+    behaviour = np.array([0.0, 0.0, 1.0, 1.0])
+    apart = np.abs(behaviour[:, None] - behaviour)
+    parameters = np.array([[0, 1, 5, 6], [1, 0, 7, 8], [5, 7, 0, 2], [6, 8, 2, 0]])
+    r, p = statistics.mantel(apart, parameters)
+    assert r == pytest.approx(stats.spearmanr([0, 1, 1, 1, 1, 0], [1, 5, 6, 7, 8, 2]).statistic)
+    assert p == statistics.smallest_p(apart, parameters) == pytest.approx(8 / 24)
+
+
+def test_distances_that_are_not_symmetric_are_refused():
+    with pytest.raises(ValueError, match="two symmetric matrices"):
+        statistics.mantel(np.triu(np.ones((3, 3))), np.ones((3, 3)))

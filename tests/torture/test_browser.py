@@ -1,4 +1,4 @@
-"""Every page in a browser without a network, light and dark, on a desk and on a phone."""
+"""Every page in a browser without a network, light and dark, at the width of a desktop and of a phone."""
 
 import shutil
 from urllib.parse import unquote, urldefrag
@@ -14,7 +14,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="make 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-OPTIONS = {"resultTypes": ["violations"], "preload": False}  # it would fetch what lies on disk
+OPTIONS = {"resultTypes": ["violations"], "preload": False}  # preloading would fetch files from disk
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open pages with")
 
 
@@ -26,16 +26,16 @@ def browser():
 
 @pytest.fixture(scope="module")
 def pages(book):  # noqa: F811
-    found = sorted(path for path in book.joinpath("book").rglob("*.html") if "_static" not in path.parts)
-    assert len(found) >= 15
-    return [book / "index.html", *found]
+    paths = sorted(path for path in book.joinpath("book").rglob("*.html") if "_static" not in path.parts)
+    assert len(paths) >= 15
+    return [book / "index.html", *paths]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_page_asks_for_nothing_that_is_not_there_and_everybody_can_read_it(browser, pages, theme, width):
-    """No failed request, no error on the console, mathematics set, nothing wider than the screen, no serious violation
-    of what axe-core knows of accessibility."""
+def test_a_page_requests_nothing_that_is_missing_and_is_accessible(browser, pages, theme, width):
+    """No failed request or console error, mathematics set, nothing wider than the screen, no serious violation of
+    axe-core's accessibility rules."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, offline=True)
     context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
     wrong = []
@@ -43,10 +43,13 @@ def test_a_page_asks_for_nothing_that_is_not_there_and_everybody_can_read_it(bro
         page = context.new_page()
         page.on("requestfailed", lambda request, file=file: wrong.append(f"{file.name}: {request.url}"))
         page.on("pageerror", lambda error, file=file: wrong.append(f"{file.name}: {error}"))
-        page.on("console", lambda said, file=file: said.type == "error" and wrong.append(f"{file.name}: {said.text}"))
+        page.on(
+            "console",
+            lambda message, file=file: message.type == "error" and wrong.append(f"{file.name}: {message.text}"),
+        )
         page.goto(file.as_uri())
         page.wait_for_function(
-            "[...document.querySelectorAll('.math')].every((each) => each.querySelector('mjx-container'))"
+            "[...document.querySelectorAll('.math')].every((node) => node.querySelector('mjx-container'))"
         )
         assert page.evaluate("document.documentElement.dataset.theme") == theme
         if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
@@ -60,12 +63,12 @@ def test_a_page_asks_for_nothing_that_is_not_there_and_everybody_can_read_it(bro
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_link_within_the_book_has_its_page_and_its_place(pages):
+def test_every_link_within_the_book_has_its_target(pages):
     read = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in pages}
-    places = {path: {each["id"] for each in soup.find_all(id=True)} for path, soup in read.items()}
+    places = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in read.items()}
     wrong = []
     for path, soup in read.items():
-        for href in (each["href"] for each in soup.find_all("a", href=True)):
+        for href in (tag["href"] for tag in soup.find_all("a", href=True)):
             if href.startswith(("http:", "https:", "mailto:", "data:", "javascript:")):
                 continue
             file, anchor = urldefrag(href)

@@ -1,4 +1,4 @@
-"""The clock set back, or wrong when something was written: what changed is made again, and numbers stay."""
+"""The clock is set back, or was wrong when files were written: changes are rebuilt, and numbers stay the same."""
 
 import os
 import time
@@ -12,7 +12,7 @@ SOURCES = ("notebooks", "ifcore", "study", "book", "_toc.yml", "_config.yml")
 
 
 def shift(folder: Path, names, seconds: float) -> None:
-    """Each file is so much younger than it was, as if its clock had gone before."""
+    """Make every file `seconds` newer."""
     for name in names:
         for path in [folder / name, *(folder / name).rglob("*")]:
             if path.is_file() and not path.is_symlink():
@@ -26,28 +26,28 @@ def artifacts(folder: Path) -> dict[Path, int]:
 
 
 def test_after_the_clock_was_set_back_what_changed_is_made_again(make, copy, intact):
-    """All that was made is of tomorrow, and what is changed now looks older than it."""
+    """All outputs are dated tomorrow, so that a source changed now looks older."""
     shift(copy, MADE, DAY)
     for source in ("notebooks/facts.md", "book/preliminaries.md"):
         text = (copy / source).read_text(encoding="utf-8")
         (copy / source).write_text(f"{text}\nA sentence of a later day.\n", encoding="utf-8")
     made = artifacts(copy)
-    again = make(copy, "book")
-    assert again.process.returncode == 0, again.said
+    rebuilt = make(copy, "book")
+    assert rebuilt.process.returncode == 0, rebuilt.output
     pages = copy / "_build" / "html" / "book"
     for page in (pages / "executed" / "facts.html", pages / "preliminaries.html"):
         assert "A sentence of a later day." in page.read_text(encoding="utf-8"), page
-    assert artifacts(copy) == made, "something was computed again"
+    assert artifacts(copy) == made, "something was recomputed"
     assert_same_tables(copy, intact)
     assert max(path.stat().st_mtime for path in (copy / "book" / "executed").glob("*.ipynb")) < time.time() + 1
-    assert make(copy, "book").said == f"The book: {copy}/_build/html/index.html\n", "and then it is as ever"
+    assert make(copy, "book").output == f"The book: {copy}/_build/html/index.html\n", "and then it is as ever"
 
 
 def test_sources_of_a_time_to_come_change_no_number_and_compute_nothing_again(make, copy, intact):
     shift(copy, SOURCES, DAY)
     made = artifacts(copy)
-    again = make(copy, "book")
-    assert again.process.returncode == 0, again.said
+    rebuilt = make(copy, "book")
+    assert rebuilt.process.returncode == 0, rebuilt.output
     assert artifacts(copy) == made
     assert_same_tables(copy, intact)
     names = {path.name for path in (intact / "book" / "executed").glob("*.ipynb")}
@@ -60,7 +60,7 @@ def test_all_of_one_moment_as_from_an_archive(make, copy, intact):
             os.utime(path, (315_576_000, 315_576_000))
             COUNTS["files of another time"] += 1
     made = artifacts(copy)
-    again = make(copy, "book")
-    assert again.process.returncode == 0, again.said
+    rebuilt = make(copy, "book")
+    assert rebuilt.process.returncode == 0, rebuilt.output
     assert artifacts(copy) == made
     assert_same_tables(copy, intact)

@@ -1,4 +1,4 @@
-"""Hostile text in the data: on every page, in the terminal and in a spreadsheet it is text and nothing else."""
+"""Hostile text in the data stays plain text on every page, in the terminal and in a spreadsheet."""
 
 import csv
 import json
@@ -14,11 +14,11 @@ from bs4 import BeautifulSoup, Comment
 
 from study import config
 from study.commands.check import check
-from tests.study.datasets.test_rows import write
+from tests.study.datasets.test_table_files import write
+from tests.torture.attribute_command import TRAIN, VAL, attribution
 from tests.torture.conftest import COUNTS
-from tests.torture.own import TRAIN, VAL, attribution
 
-MARK = "pwned"  # in all that would act
+MARK = "pwned"  # in every text that would run something
 HOSTILE = {
     "a script": f"<script>window.{MARK}=1</script>",
     "an end of all": f"</p></div></td></table></script><script>{MARK}()</script>",
@@ -58,7 +58,8 @@ HOSTILE = {
     "quotes": "\"'`´‘’“”«»\\\\n\\",
     "words of nothing": "NaN",
 }
-MOVING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # a terminal, or its text
+# Characters that control a terminal or the direction of text.
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LABELS = list(dict.fromkeys(text.strip() for text in HOSTILE.values() if text.strip().isprintable()))
 
 
@@ -73,7 +74,7 @@ def formula_first(count: int, kind: str) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory, home):
-    """A book whose data are hostile, and what building it printed on a terminal."""
+    """A book built from hostile data, and the build's output on a terminal."""
     from tests.book.conftest import check_out
 
     folder = tmp_path_factory.mktemp("hostile") / "book"
@@ -83,11 +84,11 @@ def shown(tmp_path_factory, home):
         csv.writer(handle).writerows([("goal", "target"), *formula_first(120, "harm")])
     records = [{"instruction": a, "input": "", "output": b} for a, b in formula_first(160, "good")]
     (folder / "data" / "benign.json").write_text(json.dumps(records), encoding="utf-8")
-    released = folder / "data" / "rules"
-    released.mkdir()
+    rules = folder / "data" / "rules"
+    rules.mkdir()
     for half, count in (("train", 4), ("test", 2)):
-        few = [(f"{label} {half} {n}", label, label) for label in LABELS for n in range(count)]
-        write(released / f"{half}.jsonl", few)
+        examples = [(f"{label} {half} {n}", label, label) for label in LABELS for n in range(count)]
+        write(rules / f"{half}.jsonl", examples)
     content = yaml.safe_load((folder / "notebooks" / "profiles" / "smoke.yaml").read_text())
     content |= {"profile": "hostile", "harmful_source": "data/harmful.csv", "benign_source": "data/benign.json"}
     content |= {"grammars_rule_source": "data/rules"}
@@ -96,14 +97,14 @@ def shown(tmp_path_factory, home):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     environment |= {"HOME": str(home), "OMP_NUM_THREADS": "1"}
     command = ["make", "book", f"VENV={sys.prefix}", "SETUP=", "PROFILE=hostile", "SNAKEMAKE_ARGS=--cores 2"]
-    code, printed = on_a_terminal(command, folder, environment)
+    code, printed = run_on_terminal(command, folder, environment)
     COUNTS["hostile texts"] += len(HOSTILE)
     assert code == 0, printed[-3000:]
     return folder, printed
 
 
-def on_a_terminal(command, folder: Path, environment) -> tuple[int, str]:
-    """The exit code, and all that a terminal got."""
+def run_on_terminal(command, folder: Path, environment) -> tuple[int, str]:
+    """The exit code, and the output on a pseudo-terminal."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)
@@ -120,13 +121,13 @@ def on_a_terminal(command, folder: Path, environment) -> tuple[int, str]:
 
 
 def parsed(folder: Path) -> list[tuple[Path, BeautifulSoup]]:
-    """Each page of the book, and what a browser makes of it."""
+    """Each page of the book and its parsed HTML."""
     pages = sorted((folder / "_build" / "html" / "book").rglob("*.html"))
     return [(page, BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")) for page in pages]
 
 
 def test_hostile_text_is_on_the_pages(shown):
-    """As text: what was in the data can be read there."""
+    """The data can be read there as text."""
     read = {page.stem: soup.get_text() for page, soup in parsed(shown[0])}
     for name in ("empirical_study", "appendix_b"):
         assert MARK in read[name] and "<script>" in read[name], name
@@ -135,41 +136,41 @@ def test_hostile_text_is_on_the_pages(shown):
 def test_nothing_acts_on_any_page(shown):
     for page, soup in parsed(shown[0]):
         for tag in soup.find_all(True):
-            about = (page.name, tag.name, str(tag)[:200])
+            place = (page.name, tag.name, str(tag)[:200])
             for name, value in tag.attrs.items():
                 value = " ".join(value) if isinstance(value, list) else str(value)
-                assert not (name.startswith("on") and MARK in value), about
-                assert not (name in ("href", "src", "action", "style", "id", "class", "name") and MARK in value), about
-                assert not value.strip().lower().startswith("javascript:"), about
-            if tag.name == "script" and tag.get("type") == "application/json":  # data, which no browser runs
+                assert not (name.startswith("on") and MARK in value), place
+                assert not (name in ("href", "src", "action", "style", "id", "class", "name") and MARK in value), place
+                assert not value.strip().lower().startswith("javascript:"), place
+            if tag.name == "script" and tag.get("type") == "application/json":  # data, which a browser does not run
                 assert json.loads(tag.string) and "<" not in tag.string, page
             elif tag.name in ("script", "style", "iframe", "object", "embed", "base", "form", "meta"):
-                assert MARK not in (tag.string or ""), about
+                assert MARK not in (tag.string or ""), place
             if tag.name in ("h1", "h2", "h3", "h4"):
-                assert MARK not in tag.get_text(), about
+                assert MARK not in tag.get_text(), place
         assert not [text for text in soup.find_all(string=lambda text: isinstance(text, Comment)) if MARK in text], page
 
 
 def test_no_page_has_a_character_that_no_page_may_have(shown):
-    """HTML has no control characters but blanks; a parser that meets one need not agree with the next on what it is."""
+    """HTML allows no control characters but white space; parsers may disagree about others."""
     for page, _ in parsed(shown[0]):
-        found = set(re.findall(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", page.read_text(encoding="utf-8")))
-        assert not found, (page.name, found)
+        controls = set(re.findall(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", page.read_text(encoding="utf-8")))
+        assert not controls, (page.name, controls)
 
 
 def test_text_of_other_directions_turns_nothing_but_itself(shown):
-    """Each stands in an element of its own that isolates it: a block, a cell, or <bdi>."""
-    own = {"p", "td", "bdi", "option", "li", "pre", "textarea"}
+    """It stands in an element that isolates its direction: a block, a cell, or <bdi>."""
+    isolating = {"p", "td", "bdi", "option", "li", "pre", "textarea"}
     for page, soup in parsed(shown[0]):
         for text in soup.find_all(string=re.compile("[\u202a-\u202e\u2066-\u2069]")):
-            near = next(parent.name for parent in text.parents if parent.name in own or parent.name in ("div", "body"))
-            assert near in own, (page.name, text[:80])
+            near = next(parent.name for parent in text.parents if parent.name in {*isolating, "div", "body"})
+            assert near in isolating, (page.name, text[:80])
 
 
-def test_the_terminal_gets_nothing_that_moves_it_but_our_own(shown):
+def test_the_terminal_gets_no_control_characters_from_the_data(shown):
     printed = shown[1]
     rest = printed.replace("\x1b[K", "").replace("\x1b[A", "")
-    assert not MOVING.search(rest), ascii(rest)[-2000:]
+    assert not CONTROLS.search(rest), ascii(rest)[-2000:]
     assert MARK not in rest
 
 
@@ -184,7 +185,7 @@ def test_no_cell_of_a_table_is_a_formula(shown):
 
 
 def is_formula(cell: str) -> bool:
-    """What a spreadsheet would compute."""
+    """Whether a spreadsheet would compute the cell."""
     if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return False
     try:
@@ -195,7 +196,7 @@ def is_formula(cell: str) -> bool:
 
 
 def test_every_class_is_in_the_table_by_class(shown):
-    """With the name that it has, be it a formula."""
+    """Under its name, even if that is a formula."""
     table = shown[0] / "results" / "hostile" / "seed-0" / "table3_by_class.csv"
     with table.open(encoding="utf-8", newline="") as handle:
         named = {row["class"] for row in csv.DictReader(handle) if row["dataset"] == "grammars_rule"}
@@ -204,7 +205,7 @@ def test_every_class_is_in_the_table_by_class(shown):
 
 
 def is_in_a_cell(shown, label: str) -> bool:
-    """Its letters: Sphinx has quotation marks and dashes of its own."""
+    """Compares letters only: Sphinx changes quotation marks and dashes."""
     (page,) = (soup for page, soup in parsed(shown[0]) if page.stem == "empirical_study")
     cells = [cell.get_text().partition(": ") for cell in page.find_all("td")]
     named = [re.sub(r"\W", "", text) for task, _, text in cells if task.startswith("Grammars")]
@@ -222,16 +223,16 @@ def test_a_class_name_that_controls_others_is_refused_by_its_place(tmp_path, nam
         write(folder / f"{half}.jsonl", [(f"{half} {row[0]}", *row[1:])])
     root = Path(__file__).parents[2]
     run = config.make_run("smoke", 0, {"grammars_rule_source": str(folder)}, root)
-    if all(each in "\u200c\u200d" or each.isprintable() for each in label):
+    if all(char in "\u200c\u200d" or char.isprintable() for char in label):
         return
     with pytest.raises(ValueError) as error:
         check(run)
-    told = str(error.value)
-    assert "train.jsonl, row 1, column variation: a class name with '\\" in told and told.isprintable()
+    message = str(error.value)
+    assert "train.jsonl, row 1, column variation: a class name with '\\" in message and message.isprintable()
 
 
 @pytest.mark.parametrize(
-    ("harmful", "said"),
+    ("harmful", "message"),
     [
         ("go\x1b[2Jal,target\na,b\n", "no column 'goal' (found go?[2Jal, target)"),
         ("goal\u202e,target\na,b\n", "no column 'goal' (found goal?, target)"),
@@ -239,7 +240,7 @@ def test_a_class_name_that_controls_others_is_refused_by_its_place(tmp_path, nam
         ("goal,target\na,\x00\n", "harmful.csv"),
     ],
 )
-def test_what_a_complaint_quotes_moves_no_terminal(make, fresh, harmful, said):
+def test_an_error_message_quotes_no_control_characters(make, fresh, harmful, message):
     (fresh / "data").mkdir()
     (fresh / "data" / "harmful.csv").write_text(harmful, encoding="utf-8")
     profiles = fresh / "notebooks" / "profiles"
@@ -250,7 +251,7 @@ def test_what_a_complaint_quotes_moves_no_terminal(make, fresh, harmful, said):
     COUNTS["hostile texts"] += 1
     assert refused.process.returncode != 0
     (line,) = refused.lines
-    assert said in line and line.isprintable() and len(line) < 1000
+    assert message in line and line.isprintable() and len(line) < 1000
 
 
 def test_a_text_of_a_megabyte_is_refused_by_its_place(make, fresh):
@@ -264,20 +265,20 @@ def test_a_text_of_a_megabyte_is_refused_by_its_place(make, fresh):
     refused = make(fresh, "run", "NB=empirical_study", "PROFILE=long")
     COUNTS["hostile texts"] += 1
     assert refused.process.returncode != 0
-    told = [line for line in refused.lines if not line.startswith(("chapter ", "log: "))]
-    assert len(told) == 1 and "exceed the context of 1024" in told[0] and len(told[0]) < 500, refused.said[:3000]
+    lines = [line for line in refused.lines if not line.startswith(("chapter ", "log: "))]
+    assert len(lines) == 1 and "exceed the context of 1024" in lines[0] and len(lines[0]) < 500, refused.output[:3000]
 
 
 def test_ids_that_are_hostile_stay_text_in_the_terminal_and_in_a_table(start, tmp_path):
-    texts = [text for text in HOSTILE.values()]
+    texts = list(HOSTILE.values())
     train = [row | {"id": f"{texts[n % len(texts)]}{n}"} for n, row in enumerate(TRAIN * 2)]
     val = [row | {"id": text} for row, text in zip(VAL, ("=1+1", "\u202eabc", "\x1b[2J", "a\rb"), strict=True)]
-    given = attribution(tmp_path, train, val)
-    made = start(tmp_path, command=given.command("--top", "30"))
-    assert made.ended() == 0, made.said
+    inputs = attribution(tmp_path, train, val)
+    made = start(tmp_path, command=inputs.command("--top", "30"))
+    assert made.wait() == 0, made.output
     COUNTS["hostile texts"] += len(texts)
-    assert not MOVING.search(made.said), ascii(made.said)[-2000:]
-    for name in given.tables:
+    assert not CONTROLS.search(made.output), ascii(made.output)[-2000:]
+    for name in inputs.tables:
         with (tmp_path / "scores" / name).open(encoding="utf-8", newline="") as handle:
             table = list(csv.reader(handle))
         assert len(table) == 1 + len(val) and {len(row) for row in table} == {1 + len(train)}

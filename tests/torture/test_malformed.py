@@ -1,4 +1,4 @@
-"""What is wrong in a profile, a parameter, a variable of make or a file of rows ends in one line that names it."""
+"""An error in a profile, a seed, a source or a file of rows ends in one line that names it."""
 
 import json
 import shutil
@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ifcore import attribution, gradient_store, loading, rows
+from ifcore import attribution, gradient_store, rows
 from study import config
 from study.commands.check import check
+from study.pipeline import model_sources
 
 ROOT = Path(__file__).parents[2]
 SMOKE = yaml.safe_load((ROOT / "notebooks" / "profiles" / "smoke.yaml").read_text())
@@ -21,14 +22,14 @@ def root(tmp_path):
     return tmp_path
 
 
-def told(error):
+def error_line(error):
     """The error's one line."""
     line = str(error.value)
     assert "\n" not in line and line == line.strip() and len(line) < 500, line
     return line
 
 
-KEYS = [  # key, value: the key is named
+KEYS = [  # key, wrong value
     ("model", 3),
     ("precision", "float16"),
     ("precision", None),
@@ -89,7 +90,7 @@ def test_a_profiles_wrong_key_is_named(root, key, value):
     (root / "notebooks" / "profiles" / "wrong.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(ValueError) as error:
         check(config.make_run("wrong", 0, root=root))
-    line = told(error)
+    line = error_line(error)
     assert key in line or key == "datasets" and any(name in line for name in value)
 
 
@@ -112,14 +113,14 @@ def test_a_file_that_is_no_profile_is_named(root, name):
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError) as error:
         config.make_run("wrong", 0, root=root)
-    assert "wrong" in told(error)
+    assert "wrong" in error_line(error)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "one", None, True, 10**40])
 def test_a_seed_that_is_none_is_named(root, seed):
     with pytest.raises(ValueError) as error:
         config.make_run("smoke", seed, root=root)
-    assert "seed" in told(error)
+    assert "seed" in error_line(error)
 
 
 ROWS = {
@@ -146,7 +147,7 @@ def test_a_wrong_row_is_named_by_file_and_place(tmp_path, name):
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError) as error:
         rows.by_id(rows.read_jsonl(file), "train")
-    assert "train" in told(error)
+    assert "train" in error_line(error)
 
 
 @pytest.mark.parametrize(
@@ -154,27 +155,27 @@ def test_a_wrong_row_is_named_by_file_and_place(tmp_path, name):
 )
 def test_a_source_that_is_none_is_named(source):
     with pytest.raises(ValueError) as error:
-        loading.check(source)
-    assert "model" in told(error)
+        model_sources.check(source)
+    assert "model" in error_line(error)
 
 
 @pytest.mark.parametrize("budget", ["", "two", "-1GiB", "0", "1 XB", None, "1e400"])
 def test_a_memory_budget_that_is_none_is_named(budget):
     with pytest.raises(ValueError) as error:
         attribution._bytes(budget)
-    assert "memory_budget" in told(error)
+    assert "memory_budget" in error_line(error)
 
 
 def test_a_store_without_shards_is_named(tmp_path):
     with pytest.raises(ValueError) as error:
         gradient_store.Store([])
-    assert "shards" in told(error)
+    assert "shards" in error_line(error)
 
 
 def test_hostile_rows_stay_text(tmp_path):
-    """Signs of other writing directions, of terminals and of pages, NUL, and a line of a megabyte."""
+    """Control characters of writing direction and terminals, HTML, MyST, NUL, and a line of a megabyte."""
     hostile = ["\u202eabc\u2066", "\x1b[2J\x1b[31m", "<script>alert(1)</script>", "\x00", "a" * 2**20, "```{eval-rst}"]
     file = tmp_path / "train.jsonl"
-    file.write_text("".join(json.dumps({"prompt": each, "response": each}) + "\n" for each in hostile))
-    found = rows.by_id(rows.read_jsonl(file), "train")
-    assert [example.response for example in found.values()] == hostile
+    file.write_text("".join(json.dumps({"prompt": text, "response": text}) + "\n" for text in hostile))
+    examples = rows.by_id(rows.read_jsonl(file), "train")
+    assert [example.response for example in examples.values()] == hostile

@@ -1,15 +1,13 @@
-"""How far the approximations of influence are from the exact one, on softmax regression, and how long each takes.
-
-Every function gives a tidy frame, computed once and kept under artifacts/.
-"""
+"""How far the approximations of influence are from the exact one, on softmax regression, and how long each takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,8 +22,8 @@ from study import statistics
 from study.config import Run
 from study.datasets import digits
 from study.paper import paper
-from study.pipeline.stages import frame
-from study.report.names import COLUMNS
+from study.pipeline.stages import cached_frame
+from study.schema import COLUMNS
 
 LISSA = (1, 5, 10)  # the paper's numbers of iterations
 _SIZE = ["over", "points", "parameters", "method", "iterations", "metric"]
@@ -43,101 +41,87 @@ class Case:
     def compute_exact(self) -> Tensor:
         return linear.exact_influence(self.weights, self.train, self.test, self.decay)
 
-    @cached_property
-    def exact(self) -> Tensor:
-        return self.compute_exact()
+    exact = cached_property(compute_exact)
 
 
 def errors(run: Run) -> pd.DataFrame:
-    """Each method's distance from the exact influence, over points and over parameters: a row a draw of digits.
-
-    `error`: the mean over validation points of the L2 norm, over training points, of the difference of the scores;
-    `relative_error`: the Frobenius norm of the difference by that of the exact scores; `direction_error`: the same
-    after the best rescaling of the method's scores, √(1 − cos²), which a wrong scale leaves alone.
-    """
+    """Each method's `_distances` from the exact influence, over points and over parameters: a row a draw."""
     sizes = run.profile.linear
     middle = sorted(sizes.parameters)[len(sizes.parameters) // 2]
-    wanted = [("points", n, middle) for n in sizes.points]
-    wanted += [("parameters", sizes.points[0], parameters) for parameters in sizes.parameters]
+    settings = [("points", points, middle) for points in sizes.points]
+    settings += [("parameters", sizes.points[0], parameters) for parameters in sizes.parameters]
 
     def build() -> pd.DataFrame:
         rows = []
-        for over, points, parameters in tqdm(wanted, desc="approximation errors", unit="size"):
+        for over, points, parameters in tqdm(settings, desc="approximation errors", unit="size"):
             for draw in range(sizes.draws):
                 case = _case(run, points, parameters, draw)
-                for method, count, scores in approximations(case):
-                    for metric, value in _distance(scores, case.exact).items():
+                for method, count, compute in approximations(case):
+                    for metric, value in _distances(compute(), case.exact).items():
                         rows.append((over, points, parameters, method, count, metric, draw, value))
         return pd.DataFrame(rows, columns=[*_SIZE, "draw", "value"])
 
-    return kept(run, "errors", {"linear": sizes.model_dump(exclude={"dense_limit", "left_out"})}, build)
+    key = {"linear": sizes.model_dump(exclude={"dense_limit", "left_out"})}
+    return cached_linear(run, "errors", key, build)
 
 
 def error_means(run: Run, drawn: pd.DataFrame) -> pd.DataFrame:
     """Figure 3: `errors` averaged over draws, with 95 % t-intervals; tidy."""
-    rows = []
+    rows, name = [], digits.name(run.profile.digits_source)
     for (over, points, parameters, method, count, metric), part in drawn.groupby(_SIZE, sort=False):
         low, high = statistics.interval_of_mean(part.value)
-        name = digits.name(run.profile.digits_source)
-        about = (points, points, "softmax", over, points, parameters, count)
-        rows.append((name, method, metric, part.value.mean(), low, high, *about))
+        setting = (points, points, "softmax", over, points, parameters, count)
+        rows.append((name, method, metric, part.value.mean(), low, high, *setting))
     return pd.DataFrame(rows, columns=[*COLUMNS, "model", "over", "points", "parameters", "iterations"])
 
 
 def growth(drawn: pd.DataFrame) -> pd.DataFrame:
-    """How the distances of `errors` grow: the exponent of the size, the slope of log(value) on log(size) draw by draw.
+    """The exponents by which the distances of `errors` grow with the size, and their 95 % t-intervals over draws.
 
-    The mean over draws and its 95 % t-interval; 1 is as fast as the size, 0 not at all.
+    Each is the slope of log(value) on log(size): 1 is as fast as the size, 0 not at all.
     """
     rows = []
     for (over, method, count, metric), part in drawn.groupby(["over", "method", "iterations", "metric"], sort=False):
-        slopes = [np.polyfit(np.log(each[over]), np.log(each.value), 1)[0] for _, each in part.groupby("draw")]
-        slopes = pd.Series(slopes)
+        draws = (rows_of_draw for _, rows_of_draw in part.groupby("draw"))
+        slopes = pd.Series([np.polyfit(np.log(rows[over]), np.log(rows.value), 1)[0] for rows in draws])
         rows.append((over, method, count, metric, slopes.mean(), *statistics.interval_of_mean(slopes)))
     return pd.DataFrame(rows, columns=["over", "method", "iterations", "metric", "value", "ci_low", "ci_high"])
 
 
 def runtimes(run: Run) -> pd.DataFrame:
-    """Table 5: seconds from fitted weights to scores, and the distance from the exact scores, in the paper's settings.
+    """Table 5: `seconds` from fitted weights to scores, and the distances of `errors`, in the paper's settings.
 
-    Metrics as in `errors`, and `seconds`: the median of repeated runs. Where the dense way does not fit (more than the
-    profile's `dense_limit` parameters) its seconds are those at the limit, writing the matrix scaled by P², solving
-    with it by P³; `extrapolated` says so.
+    Above the profile's `dense_limit` parameters the dense way's seconds are `extrapolated` from those at the limit:
+    writing the matrix by the square, solving with it by the cube of their number.
     """
-    sizes = run.profile.linear
-    name = digits.name(run.profile.digits_source)
+    sizes, name = run.profile.linear, digits.name(run.profile.digits_source)
     settings = [(printed["points"], printed["parameters"]) for printed in paper()["table5"]]
 
     def build() -> pd.DataFrame:
-        rows = []
-        dense = _dense_seconds(run)
+        rows: list[tuple] = []
+        dense = cache(partial(_dense_seconds, run))
         for points, parameters in tqdm(settings, desc="running times", unit="setting"):
             case = _case(run, points, parameters)
-            found = [("dense", 0, dense(points, parameters), None)]
-            found += [("exact", 0, _seconds(case.compute_exact), None)]
-            found += [(method, count, _seconds(compute), compute()) for method, count, compute in _methods(case)]
-            for method, count, seconds, scores in found:
-                values = {"seconds": seconds} | ({} if scores is None else _distance(scores, case.exact))
-                extrapolated = method == "dense" and parameters > sizes.dense_limit
-                about = (points, points, "softmax", points, parameters, count, extrapolated)
-                rows += [(name, method, metric, value, None, None, *about) for metric, value in values.items()]
+            size = min(parameters, sizes.dense_limit)
+            writing, solving = dense(points, size)
+            seconds = writing * (parameters / size) ** 2 + solving * (parameters / size) ** 3
+            measured = [("dense", 0, {"seconds": seconds}), ("exact", 0, {"seconds": _seconds(case.compute_exact)})]
+            for method, count, compute in approximations(case):
+                measured.append((method, count, {"seconds": _seconds(compute)} | _distances(compute(), case.exact)))
+            for method, count, values in measured:
+                extrapolated = method == "dense" and parameters > size
+                setting = (points, points, "softmax", points, parameters, count, extrapolated)
+                rows += [(name, method, metric, value, None, None, *setting) for metric, value in values.items()]
         return pd.DataFrame(rows, columns=[*COLUMNS, "model", "points", "parameters", "iterations", "extrapolated"])
 
     key = {"linear": sizes.model_dump(include={"decay", "dense_limit"}), "settings": settings}
-    key |= {"threads": torch.get_num_threads()}
-    return kept(run, "runtimes", key, build)
+    return cached_linear(run, "runtimes", key | {"threads": torch.get_num_threads()}, build)
 
 
-def approximations(case: Case) -> Iterator[tuple[str, int, Tensor]]:
-    """Method, iterations and scores of everything that stands in for the exact influence."""
-    for method, count, compute in _methods(case):
-        yield method, count, compute()
-
-
-def kept(run: Run, name: str, key: dict, build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """A frame of section 4.1, kept under artifacts/; it depends on the digits, the seed and the version of torch."""
+def cached_linear(run: Run, name: str, key: dict[str, Any], build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """A frame of section 4.1, cached under artifacts/; it depends on the digits, the seed and the version of torch."""
     key |= {"digits": digits.digest(run.digits), "seed": run.seed, "torch": torch.__version__}
-    return frame(run.artifacts / "linear", name, key, build)
+    return cached_frame(run.artifacts / "linear", name, key, build)
 
 
 def _case(run: Run, points: int, parameters: int, draw: int = 0) -> Case:
@@ -147,24 +131,29 @@ def _case(run: Run, points: int, parameters: int, draw: int = 0) -> Case:
     return Case(train, test, linear.fit(train, digits.CLASSES, decay), decay)
 
 
-def _methods(case: Case) -> Iterator[tuple[str, int, Callable[[], Tensor]]]:
+def approximations(case: Case) -> Iterator[tuple[str, int, Callable[[], Tensor]]]:
     """Method, iterations and what computes its scores; all but LiSSA go through gradients, as on the language model."""
     for count in LISSA:
-        yield "lissa", count, lambda count=count: linear.lissa(case.weights, case.train, case.test, case.decay, count)
-
-    def scored(method: str) -> Tensor:
-        G, V = (linear.gradients(case.weights, points) for points in (case.train, case.test))
-        gram = Gram.from_gradients({"W": G}, {"W": V})
-        if method == "gradsim":
-            return influence.gradsim(gram)
-        relative = case.decay / gram.damping(1.0).item()  # the engine's damping is relative to the mean square
-        return influence.METHODS[method](gram, damping=relative)
-
-    for name, method in (("datainf", "datainf"), ("fisher", "exact"), ("gradsim", "gradsim")):
-        yield name, 0, lambda method=method: scored(method)
+        yield "lissa", count, partial(linear.lissa, case.weights, case.train, case.test, case.decay, count)
+    yield "datainf", 0, partial(_damped, case, influence.datainf)
+    yield "fisher", 0, partial(_damped, case, influence.exact)
+    yield "gradsim", 0, lambda: influence.gradsim(_gram(case))
 
 
-def _distance(scores: Tensor, exact: Tensor) -> dict[str, float]:
+def _gram(case: Case) -> Gram:
+    G, V = (linear.gradients(case.weights, points) for points in (case.train, case.test))
+    return Gram.from_gradients({"W": G}, {"W": V})
+
+
+def _damped(case: Case, method: Callable[..., Tensor]) -> Tensor:
+    gram = _gram(case)
+    return method(gram, damping=case.decay / gram.damping(1.0).item())  # the engine's is relative to the mean square
+
+
+def _distances(scores: Tensor, exact: Tensor) -> dict[str, float]:
+    """`error`: the mean over validation points of the L2 norm, over training points, of the difference of the scores;
+    `relative_error`: the Frobenius norm of the difference by that of the exact scores; `direction_error`: the same
+    after the best rescaling of the scores, √(1 − cos²)."""
     cosine = (scores * exact).sum() / (scores.norm() * exact.norm())
     return {
         "error": (scores - exact).norm(dim=1).mean().item(),
@@ -176,27 +165,17 @@ def _distance(scores: Tensor, exact: Tensor) -> dict[str, float]:
 def _seconds(compute: Callable[[], object]) -> float:
     """Median over repeated runs of a fifth of a second or more in all; one where that is longer. The first warms up."""
     compute()
-    taken: list[float] = []
-    while sum(taken) < 0.2:
+    times: list[float] = []
+    while sum(times) < 0.2:
         start = perf_counter()
         compute()
-        taken.append(perf_counter() - start)
-    return median(taken)
+        times.append(perf_counter() - start)
+    return median(times)
 
 
-def _dense_seconds(run: Run) -> Callable[[int, int], float]:
-    """Seconds of the dense way for so many points and parameters: measured up to the limit, extrapolated above it."""
-
-    @cache
-    def measured(points: int, parameters: int) -> tuple[float, float]:
-        case = _case(run, points, parameters)
-        written = _seconds(lambda: linear.dense_hessian(case.weights, case.train))
-        both = _seconds(lambda: linear.dense_influence(case.weights, case.train, case.test, case.decay))
-        return written, max(both - written, 0.0)
-
-    def seconds(points: int, parameters: int) -> float:
-        size = min(parameters, run.profile.linear.dense_limit)
-        written, solved = measured(points, size)
-        return written * (parameters / size) ** 2 + solved * (parameters / size) ** 3
-
-    return seconds
+def _dense_seconds(run: Run, points: int, parameters: int) -> tuple[float, float]:
+    """Seconds of the dense way: to write the matrix, and to solve with it."""
+    case = _case(run, points, parameters)
+    writing = _seconds(lambda: linear.dense_hessian(case.weights, case.train))
+    both = _seconds(lambda: linear.dense_influence(case.weights, case.train, case.test, case.decay))
+    return writing, max(both - writing, 0.0)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study.chapters.approximation_error.tables import LINEAR
+from study.chapters.approximation_error.tables import ERRORS, LINEAR
 from study.config import Run
-from study.report.colours import COLOURS
-from study.report.names import DATASETS, NAMES
+from study.methods import COLOURS, NAMES
+from study.report.names import DATASETS
 from study.report.plot import STYLE, band, draw, panels, save
 
 _LINES = {  # key -> colour, dash; the empirical Fisher is what the other chapters call Exact
@@ -23,21 +22,16 @@ _LINES = {  # key -> colour, dash; the empirical Fisher is what the other chapte
     "fisher": (COLOURS["exact"], "-"),
 }
 _PREDICTORS = {"exact": "Exact (Hessian)", "lissa": LINEAR["lissa-10"], "datainf": "DataInf", "gradsim": "GradSim"}
-_HESSIAN = {"exact": "black"}  # not what is called Exact elsewhere
+_COLOURS = COLOURS | {"exact": "black"}  # the Hessian's: not what is called Exact elsewhere
 
 
 def errors_figure(run: Run, means: pd.DataFrame) -> Figure:
     """Figure 3: error against the exact influence, over points (left) and parameters (right). Leaves fig3_error.*."""
-    titles = {
-        "error": "absolute error\n(loss per unit of weight)",
-        "relative_error": "relative error",
-        "direction_error": "direction error",
-    }
     with matplotlib.rc_context(STYLE):
         figure, axes = plt.subplots(3, 2, figsize=(7.2, 7), sharex="col", sharey="row")
         for column, over in enumerate(("points", "parameters")):
-            for row, (metric, title) in enumerate(titles.items()):
-                axis: Axes = axes[row, column]
+            for row, (metric, kind) in enumerate(ERRORS.items()):
+                axis = axes[row, column]
                 for key, (colour, dash) in _LINES.items():
                     method, _, count = key.partition("-")
                     part = means[(means.over == over) & (means.metric == metric) & (means.method == method)]
@@ -47,8 +41,9 @@ def errors_figure(run: Run, means: pd.DataFrame) -> Figure:
                 if metric != "direction_error":
                     axis.set_yscale("log")
                 if column == 0:
-                    axis.set_ylabel(title)
-            axes[0, column].set_title(_fixed(means, over))
+                    axis.set_ylabel(f"{kind} error" + ("\n(loss per unit of weight)" if metric == "error" else ""))
+            other = {"points": "parameters", "parameters": "points"}[over]
+            axes[0, column].set_title(f"{means[means.over == over][other].iloc[0]:,} {other}")
             axes[2, column].set_xlabel(f"number of {over}")
         axes[2, 0].set_ylim(0, 1)
         points = sorted(means[means.over == "points"].points.unique())
@@ -88,12 +83,12 @@ def lissa_figure(run: Run, frame: pd.DataFrame) -> Figure:
 
 def truth_figure(run: Run, points: pd.DataFrame) -> Figure:
     """Predicted against actual change of the test loss, at the minimum: a panel a method. Leaves loo_truth.*."""
-    at = points[(points.steps == 0) & (points.damping == 1) & (points.decay == run.profile.linear.decay)]
+    points = points[(points.steps == 0) & (points.damping == 1) & (points.decay == run.profile.linear.decay)]
     with matplotlib.rc_context(STYLE):
         figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.2), sharey=True)
         for axis, (method, name) in zip(axes, _PREDICTORS.items(), strict=True):
-            part = at[at.method == method]
-            axis.scatter(part.predicted * 1e3, part.actual * 1e3, s=5, color=_HESSIAN.get(method, COLOURS[method]))
+            part = points[points.method == method]
+            axis.scatter(part.predicted * 1e3, part.actual * 1e3, s=5, color=_COLOURS[method])
             ends = part.actual.min() * 1e3, part.actual.max() * 1e3
             low, high = axis.get_xlim()
             axis.plot(ends, ends, color="#999999", linewidth=0.8, zorder=0)
@@ -108,19 +103,18 @@ def truth_figure(run: Run, points: pd.DataFrame) -> Figure:
 def conditions_figure(run: Run, agreement: pd.DataFrame) -> Figure:
     """How the agreement with retraining depends on damping, weight decay and stopping. Leaves loo_conditions.*."""
     decay = run.profile.linear.decay
-    found = agreement[agreement.metric == "pearson"]
-    exact = found[(found.method == "exact") & (found.steps == 0)]
+    pearson = agreement[agreement.metric == "pearson"]
+    exact = pearson[(pearson.method == "exact") & (pearson.steps == 0)]
     with matplotlib.rc_context(STYLE):
         figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.5), sharey=True, width_ratios=[1, 0.8, 1.3])
-        damped, decayed = exact[exact.decay == decay], exact[exact.damping == 1]
-        draw(axes[0], band(damped, "damping"), "black", "Exact (Hessian)")
+        draw(axes[0], band(exact[exact.decay == decay], "damping"), "black", _PREDICTORS["exact"])
         axes[0].set_xlabel("damping / weight decay")
-        draw(axes[1], band(decayed, "decay"), "black", "Exact (Hessian)")
+        draw(axes[1], band(exact[exact.damping == 1], "decay"), "black", _PREDICTORS["exact"])
         axes[1].set_xlabel("weight decay")
-        stopped = found[(found.steps > 0) & (found.decay == decay)]
+        stopped = pearson[(pearson.steps > 0) & (pearson.decay == decay)]
         for method, name in _PREDICTORS.items():
             line = band(stopped[stopped.method == method], "steps")
-            draw(axes[2], line, _HESSIAN.get(method, COLOURS[method]), name)
+            draw(axes[2], line, _COLOURS[method], name)
         axes[2].set_xlabel("steps of gradient descent before stopping")
         for axis in axes:
             axis.set_xscale("log")
@@ -128,8 +122,3 @@ def conditions_figure(run: Run, agreement: pd.DataFrame) -> Figure:
         figure.legend(*axes[2].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
         save(run, "loo_conditions", figure, ("loo_truth",))
     return figure
-
-
-def _fixed(means: pd.DataFrame, over: str) -> str:
-    other = {"points": "parameters", "parameters": "points"}[over]
-    return f"{means[means.over == over][other].iloc[0]:,} {other}"

@@ -7,6 +7,8 @@ f_t = Σ_{s ≤ t} (1 − a)^s, so that t iterations cost no more than one and V
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 import torch
@@ -18,7 +20,7 @@ from study import datasets, statistics
 from study.config import Run
 from study.pipeline import steps
 from study.pipeline.attributions import Attribution, quality
-from study.report.names import COLUMNS
+from study.schema import COLUMNS
 
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 SCALE = 1_000  # what the released code divides its Hessian-vector product by
@@ -28,31 +30,12 @@ def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFram
     """Figure 4: accuracy and coverage of LiSSA on the language model after each number of iterations.
 
     Method `lissa` is the recursion, `lissa_released` that of the paper's released code, `exact` (iterations −1) the
-    limit of the first, `repsim` (−1) the other end of the comparison. Metric `accuracy_gain`: by how much accuracy is
-    higher, validation example by validation example, at 10 iterations of `lissa` than at 1, for `exact` than at 10
-    iterations, for `repsim` than for `exact`.
+    limit of the first. Metric `accuracy_gain`, paired by validation example: of `lissa` at 10 iterations over 1, of
+    `exact` over 10 iterations, of `repsim` over `exact`.
     """
 
-    def rows(dataset: str, found: Attribution) -> Iterator[tuple]:
-        gram = steps.gram(found.folder)
-        scored = [(method, -1, found.scores[method]) for method in ("exact", "repsim") if method in found.scores]
-        for method, path in (("lissa", lissa), ("lissa_released", released)):
-            paths = path(gram, ITERATIONS, run.profile.damping)
-            finite = [(t, scores) for t, scores in zip(ITERATIONS, paths, strict=True) if scores.isfinite().all()]
-            scored += [(method, t, scores) for t, scores in finite]
-        for method, t, scores in scored:
-            for row in quality(dataset, found, {method: scores}):
-                yield *row, t
-        labels = [[example.label for example in part] for part in (found.train, found.val)]
-        at = {(method, t): scores for method, t, scores in scored}
-        for before, after in (_STAGES[:2], _STAGES[1:3], _STAGES[2:]):
-            if {before, after} <= set(at):
-                clusters = datasets.requests(found.dataset, found.val)
-                gain = statistics.change(metrics.accuracy, at[before], at[after], *labels, clusters)
-                yield dataset, after[0], "accuracy_gain", *gain, *map(len, labels), after[1]
-
-    found = [row for dataset, each in attributions.items() for row in rows(dataset, each)]
-    return pd.DataFrame(found, columns=[*COLUMNS, "iterations"])
+    rows = [row for attribution in attributions.values() for row in _rows(run, attribution)]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "iterations"])
 
 
 def lissa(gram: Gram, iterations: Sequence[int], damping: float) -> list[Tensor]:
@@ -69,6 +52,25 @@ def released(gram: Gram, iterations: Sequence[int], damping: float) -> list[Tens
 
 
 _STAGES = ("lissa", 1), ("lissa", 10), ("exact", -1), ("repsim", -1)
+
+
+def _rows(run: Run, attribution: Attribution) -> Iterator[tuple]:
+    gram, dataset = steps.gram(attribution.folder), attribution.dataset
+    scores: dict[tuple[str, int], Any] = {
+        (method, -1): attribution.scores[method] for method in ("exact", "repsim") if method in attribution.scores
+    }
+    for method, path in (("lissa", lissa), ("lissa_released", released)):
+        paths = path(gram, ITERATIONS, run.profile.damping)
+        scores |= {(method, t): array for t, array in zip(ITERATIONS, paths, strict=True) if array.isfinite().all()}
+    for (method, t), array in scores.items():
+        for row in quality(dataset, attribution, {method: array}):
+            yield *row, t
+    train, val = ([example.label for example in part] for part in (attribution.train, attribution.val))
+    clusters = datasets.requests(dataset, attribution.val)
+    for before, after in pairwise(_STAGES):
+        if {before, after} <= set(scores):
+            gain = statistics.change(metrics.accuracy, scores[before], scores[after], train, val, clusters)
+            yield dataset, after[0], "accuracy_gain", *gain, len(train), len(val), after[1]
 
 
 def _spectrum(gram: Gram, damping: float) -> tuple[Tensor, Tensor, Tensor]:

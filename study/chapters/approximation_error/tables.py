@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
+
 import pandas as pd
 
-from study import statistics
 from study.chapters.approximation_error.errors import growth
 from study.chapters.approximation_error.truth import DAMPINGS
 from study.config import Run
+from study.methods import NAMES
 from study.paper import paper, stated
-from study.report.names import DATASETS, NAMES
+from study.report.names import DATASETS
 from study.report.results import save_table
-from study.report.table import Prose, Table, decided, points, significant, times, verdict, with_interval, with_published
+from study.report.table import (
+    Prose,
+    Table,
+    difference_verdict,
+    points,
+    significant,
+    times,
+    verdict,
+    with_interval,
+    with_published,
+)
+from study.statistics import pooled
 
 LINEAR = {
     "dense": "Exact, the dense way",
@@ -28,27 +42,22 @@ ERRORS = {"error": "absolute", "relative_error": "relative", "direction_error": 
 
 def runtimes_table(run: Run, timed: pd.DataFrame) -> Table:
     """Table 5: running time and error beside the paper's, in the paper's three settings. Leaves table5_runtime.csv."""
-    timed = _own(run, save_table(run, "table5_runtime", timed))
-    timed = timed.assign(key=keys(timed))
+    timed = save_table(run, "table5_runtime", timed)
+    timed = _with_key(timed[timed.seed == run.seed])
     rows = []
     for printed in paper()["table5"]:
         part = timed[(timed.points == printed["points"]) & (timed.parameters == printed["parameters"])]
         part = part.set_index(["key", "metric"])
         rows.append([f"**{printed['points']} points, {printed['parameters']:,} parameters**", *[""] * 8])
         for key, name in LINEAR.items():
-            theirs = printed.get({"dense": "exact", "exact": None}.get(key, key), {})
+            paper_row = printed.get({"dense": "exact", "exact": None}.get(key, key), {})
             mark = " ‡" if part.loc[key].extrapolated.any() else ""
-            rows.append(
-                [
-                    name,
-                    _number(part, key, "seconds", mark),
-                    times(part.value["dense", "seconds"] / part.value[key, "seconds"]),
-                    *(_number(part, key, metric) for metric in ERRORS),
-                    f"*{theirs['seconds']:.2f}*" if theirs else "",
-                    f"*{times(printed['exact']['seconds'] / theirs['seconds'])}*" if theirs else "",
-                    f"*{theirs['error']:.3f}*" if "error" in theirs else "",
-                ]
-            )
+            faster = times(part.value["dense", "seconds"] / part.value[key, "seconds"])
+            cells = [_number(part, key, "seconds", mark), faster, *(_number(part, key, metric) for metric in ERRORS)]
+            cells.append(f"*{paper_row['seconds']:.2f}*" if paper_row else "")
+            cells.append(f"*{times(printed['exact']['seconds'] / paper_row['seconds'])}*" if paper_row else "")
+            cells.append(f"*{paper_row['error']:.3f}*" if "error" in paper_row else "")
+            rows.append([name, *cells])
     caption = (
         "Running time and error against the exact influence, for softmax regression. Seconds go from fitted weights to "
         "scores; *faster*: how many times as fast as the dense way of the same column. Errors: absolute, relative, and "
@@ -66,32 +75,30 @@ def runtimes_table(run: Run, timed: pd.DataFrame) -> Table:
 
 def growth_table(run: Run, drawn: pd.DataFrame) -> Table:
     """Behind Figure 3: the exponents with which the errors grow. Leaves fig3_growth.csv."""
-    found = _own(run, save_table(run, "fig3_growth", growth(drawn)))
-    found = found.assign(key=keys(found)).set_index(["key", "over", "metric"])
+    grown = save_table(run, "fig3_growth", growth(drawn))
+    grown = _with_key(grown[grown.seed == run.seed]).set_index(["key", "over", "metric"])
     columns = [(over, metric) for over in ("points", "parameters") for metric in ERRORS]
-    rows = [
-        [name, *(_cell(found.loc[(key, *column)]) for column in columns)]
-        for key, name in LINEAR.items()
-        if key in found.index
-    ]
+    names = {key: name for key, name in LINEAR.items() if key in grown.index}
+    rows = [[name, *(_cell(grown.loc[(key, *column)]) for column in columns)] for key, name in names.items()]
     caption = (
         "How the errors grow: the exponent of the number of points and of parameters, with 95 % intervals over draws "
         f"of digits. 1 is in proportion, 0 not at all. Seed {run.seed}."
     )
     header = [f"{ERRORS[metric].capitalize()}, over {over}" for over, metric in columns]
-    return Table(None, caption, ["Method", *header], rows, found.reset_index())
+    return Table(None, caption, ["Method", *header], rows, grown.reset_index())
 
 
 def truth_table(run: Run, agreement: pd.DataFrame) -> Table:
     """Predicted against actual change of the test loss, at the minimum. Leaves loo_truth.csv."""
-    agreement = _own(run, save_table(run, "loo_truth", agreement))
-    at = agreement[(agreement.steps == 0) & (agreement.damping == 1) & (agreement.decay == run.profile.linear.decay)]
+    agreement = save_table(run, "loo_truth", agreement)
+    agreement = agreement[agreement.seed == run.seed]
+    right = (agreement.steps == 0) & (agreement.damping == 1) & (agreement.decay == run.profile.linear.decay)
+    names = {"exact": "Exact (Hessian)", "fisher": LINEAR["fisher"], "lissa": LINEAR["lissa-10"]}
     rows = []
     for method in ("exact", "fisher", "lissa", "datainf", "gradsim"):
-        part = at[at.method == method].set_index("metric")
-        name = {"exact": "Exact (Hessian)", "fisher": "Empirical Fisher, exact", "lissa": LINEAR["lissa-10"]}
+        part = agreement[right & (agreement.method == method)].set_index("metric")
         cells = (_cell(part.loc[metric], digits) for metric, digits in _AGREEMENT.items())
-        rows.append([name.get(method, NAMES.get(method)), *cells])
+        rows.append([names.get(method) or NAMES[method], *cells])
     caption = (
         f"Predicted against actual change of the mean test loss when one of {run.profile.linear.left_out} training "
         "points is left out and the model is trained again to its minimum. Slope: of the actual change on the "
@@ -100,94 +107,41 @@ def truth_table(run: Run, agreement: pd.DataFrame) -> Table:
     return Table(None, caption, ["Method", "Pearson correlation", "Spearman correlation", "Slope"], rows, agreement)
 
 
-_AGREEMENT = {"pearson": 4, "spearman": 4, "slope": 2}  # metric -> digits
-
-
-def keys(frame: pd.DataFrame) -> pd.Series:
-    """The method's name, LiSSA's with its number of iterations."""
-    return frame.method.where(frame.method != "lissa", "lissa-" + frame.iterations.astype(str))
-
-
 def errors_text(drawn: pd.DataFrame, timed: pd.DataFrame) -> Prose:
     """The paper's statements on Figure 3 and Table 5, each with a verdict by a rule on this run's numbers."""
-    grown = growth(drawn)
-    grown = grown.assign(key=keys(grown)).set_index(["key", "over", "metric"])
-    lines = []
-    for over in ("points", "parameters"):
-        for metric in ("error", "relative_error"):
-            part = grown.xs((over, metric), level=("over", "metric")).drop("fisher")
-            grow = [LINEAR[key] for key, row in part.iterrows() if row.ci_low > 0]
-            found = verdict(len(grow), len(part))
-            if not grow and (part.ci_high > 0).any():
-                found = "inconclusive here"
-            lines.append(
-                f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: "
-                f"{found}. It grows, by an exponent whose interval lies above 0, for "
-                f"{'; '.join(grow) or 'no method'}. The largest exponent is {part.value.max():.2f} "
-                f"({LINEAR[part.value.idxmax()]}), the smallest {part.value.min():.2f} ({LINEAR[part.value.idxmin()]})."
-            )
-    left = drawn[drawn.method != "fisher"].groupby("metric").value.quantile([0.05, 0.5, 0.95]).unstack()
-    relative, direction = (
-        f"{row[0.5]:.2f} ({row[0.05]:.2f} to {row[0.95]:.2f})"
-        for row in (left.loc["relative_error"], left.loc["direction_error"])
-    )
-    lines.append(
-        f"- How much of it is scale: over all methods, sizes and draws the median relative error is {relative}, the "
-        f"median direction error {direction}; in brackets the range of nine in ten."
-    )
-    timed = timed.assign(key=keys(timed))
-    wide = timed.pivot_table(index=["points", "parameters"], columns=["key", "metric"], values="value")
-    better = wide["lissa-10", "relative_error"] < wide["lissa-1", "relative_error"]
-    least, most = (wide["lissa-10", "relative_error"].agg(each) for each in ("min", "max"))
-    lines.append(
-        f"- *More iterations of LiSSA reduce the error*: in {better.sum()} of {len(better)} settings of the table. "
-        f"After ten, a relative error of {least:.2f} to {most:.2f} is left."
-    )
-    approximations = [key for key in LINEAR if key not in ("dense", "exact", "fisher")]
-    ratios = pd.concat([wide["exact", "seconds"] / wide[key, "seconds"] for key in approximations])
-    ratio = wide["exact", "seconds"] / wide["lissa-10", "seconds"]
-    gain = (wide["dense", "seconds"] / wide["exact", "seconds"]).round(-2)
-    lines.append(
-        "- *The exact influence takes far longer than its approximations*: "
-        f"in {(ratios > 2).sum()} of {len(ratios)} comparisons, once the structure of the Hessian is used. The exact "
-        f"scores take {ratios.min():.2f} to {ratios.max():.2f} times as long as an approximation (far longer: over "
-        f"twice), {ratio.min():.2f} to {ratio.max():.2f} times as long as ten iterations of LiSSA. They are "
-        f"{gain.min():,.0f} to {gain.max():,.0f} times as fast as the dense way."
-    )
+    wide = _with_key(timed).pivot_table(index=["points", "parameters"], columns=["key", "metric"], values="value")
+    lines = [*_growth_lines(drawn), _scale_line(drawn), _lissa_line(wide), _runtime_line(wide)]
     return Prose("\n".join(lines))
 
 
 def iterations_text(frame: pd.DataFrame) -> Prose:
     """Whether more iterations of LiSSA improve accuracy, data set by data set, as Figure 4 has it."""
     wide = frame[frame.metric == "accuracy"].groupby(["dataset", "method", "iterations"], sort=False).value.mean() * 100
-    gains = {
-        (dataset, method): statistics.over_seeds(part.value, part.ci_low, part.ci_high)
-        for (dataset, method), part in frame[frame.metric == "accuracy_gain"].groupby(["dataset", "method"])
-    }
+    gains = {key: pooled(part) for key, part in frame[frame.metric == "accuracy_gain"].groupby(["dataset", "method"])}
     lines = []
     for dataset in wide.index.unique("dataset"):
         lissa, released = wide[dataset, "lissa"], wide[dataset, "lissa_released"]
-        gain = gains[dataset, "lissa"]
-        found = decided(*gain[1:], "it improves", "it gets worse")
+        gain, low, high = gains[dataset, "lissa"]
         line = (
             f"- {DATASETS[dataset]}: from 1 to 10 iterations accuracy goes from {lissa[1]:.1f} to {lissa[10]:.1f} % "
-            f"({points(*gain)}): {found}; in the paper it {stated('figure4', dataset)}."
+            f"({points(gain, low, high)}): {difference_verdict(low, high, 'it improves', 'it gets worse')}; in the "
+            f"paper it {stated('figure4', dataset)}."
         )
-        for method, what, high, low in (
+        for method, subject, above, below in (
             ("exact", "At the limit, Exact,", "higher than after 10", "lower than after 10"),
             ("repsim", "For RepSim", "higher than Exact's", "lower than Exact's"),
         ):
             if (dataset, method) in gains:
-                gain = gains[dataset, method]
-                line += f" {what} it is {wide[dataset, method, -1]:.1f} % ({points(*gain)}: "
-                line += f"{decided(*gain[1:], high, low)})."
+                gain, low, high = gains[dataset, method]
+                line += f" {subject} it is {wide[dataset, method, -1]:.1f} % ({points(gain, low, high)}: "
+                line += f"{difference_verdict(low, high, above, below)})."
         line += (
             f" The released code's recursion gives {released[10]:.1f} % after 10, and {released[0]:.1f} % after none, "
             "where it is GradSim."
         )
         lines.append(line)
-    over = f"over {frame.seed.nunique()} seeds" if frame.seed.nunique() > 1 else "over the same validation examples"
-    lines += ["", f"In brackets: differences with their 95 % intervals {over}."]
+    pairs = f"over {frame.seed.nunique()} seeds" if frame.seed.nunique() > 1 else "over the same validation examples"
+    lines += ["", f"In brackets: differences with their 95 % intervals {pairs}."]
     return Prose("\n".join(lines))
 
 
@@ -202,9 +156,9 @@ def truth_text(run: Run, agreement: pd.DataFrame) -> Prose:
     stopped = pearson.xs((decay, 1.0), level=("decay", "damping"))
     stopped = stopped[stopped.index.get_level_values("steps") > 0].unstack("method")
     first = stopped.index.min()
-    held = pearson["exact", lightest, 1.0, 0] < at_minimum
-    why = " A single point matters more to a model that is held back less, and the formula is of first order."
-    best, name = stopped.loc[first].max(), _ABOUT[stopped.loc[first].idxmax()]
+    reason = " A single point matters more to a model that is held back less, and the formula is of first order."
+    reason = reason if pearson["exact", lightest, 1.0, 0] < at_minimum else ""
+    best, name = stopped.loc[first].max(), _SENTENCE_NAMES[stopped.loc[first].idxmax()]
     lines = [
         f"- **At the minimum** the exact influence predicts retraining with a correlation of {at_minimum:.4f} and a "
         f"slope of {slope['exact', decay, 1.0, 0]:.2f}. DataInf reaches {pearson['datainf', decay, 1.0, 0]:.3f}, "
@@ -213,7 +167,7 @@ def truth_text(run: Run, agreement: pd.DataFrame) -> Prose:
         f"times the right one, {pearson['exact', decay, more, 0]:.3f} at {more:g} times, where the slope is "
         f"{slope['exact', decay, more, 0]:.1f}.",
         f"- **Less weight decay**, {lightest:g} in place of {decay:g}: {pearson['exact', lightest, 1.0, 0]:.3f}."
-        + (why if held else ""),
+        + reason,
         f"- **Stopped early**, after {first} steps of gradient descent, the best is {name} ({best:.3f}), and the exact "
         f"influence, which assumes a minimum, has {stopped.exact[first]:.3f}. After 10 steps LiSSA with its "
         f"10 iterations: {stopped.lissa[10]:.3f}.",
@@ -221,9 +175,62 @@ def truth_text(run: Run, agreement: pd.DataFrame) -> Prose:
     return Prose("\n".join(lines))
 
 
-def _own(run: Run, seeds: pd.DataFrame) -> pd.DataFrame:
-    """The run's rows, of those of all seeds."""
-    return seeds[seeds.seed == run.seed]
+_AGREEMENT = {"pearson": 4, "spearman": 4, "slope": 2}  # metric -> digits
+_SENTENCE_NAMES = NAMES | {"exact": "the exact influence", "fisher": "the empirical Fisher", "lissa": "LiSSA"}
+
+
+def _growth_lines(drawn: pd.DataFrame) -> Iterator[str]:
+    grown = _with_key(growth(drawn)).set_index(["key", "over", "metric"])
+    for over, metric in product(("points", "parameters"), ("error", "relative_error")):
+        part = grown.xs((over, metric), level=("over", "metric")).drop("fisher")
+        growing = [LINEAR[key] for key, row in part.iterrows() if row.ci_low > 0]
+        answer = verdict(len(growing), len(part))
+        if not growing and (part.ci_high > 0).any():
+            answer = "inconclusive here"
+        yield (
+            f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: "
+            f"{answer}. It grows, by an exponent whose interval lies above 0, for "
+            f"{'; '.join(growing) or 'no method'}. The largest exponent is {part.value.max():.2f} "
+            f"({LINEAR[part.value.idxmax()]}), the smallest {part.value.min():.2f} ({LINEAR[part.value.idxmin()]})."
+        )
+
+
+def _scale_line(drawn: pd.DataFrame) -> str:
+    quantiles = drawn[drawn.method != "fisher"].groupby("metric").value.quantile([0.05, 0.5, 0.95]).unstack()
+    ranges = {metric: f"{row[0.5]:.2f} ({row[0.05]:.2f} to {row[0.95]:.2f})" for metric, row in quantiles.iterrows()}
+    return (
+        "- How much of it is scale: over all methods, sizes and draws the median relative error is "
+        f"{ranges['relative_error']}, the median direction error {ranges['direction_error']}; in brackets the "
+        "range of nine in ten."
+    )
+
+
+def _lissa_line(wide: pd.DataFrame) -> str:
+    last = wide["lissa-10", "relative_error"]
+    better = last < wide["lissa-1", "relative_error"]
+    return (
+        f"- *More iterations of LiSSA reduce the error*: in {better.sum()} of {len(better)} settings of the table. "
+        f"After ten, a relative error of {last.min():.2f} to {last.max():.2f} is left."
+    )
+
+
+def _runtime_line(wide: pd.DataFrame) -> str:
+    approximations = [key for key in LINEAR if key not in ("dense", "exact", "fisher")]
+    ratios = pd.concat([wide["exact", "seconds"] / wide[key, "seconds"] for key in approximations])
+    ratio = wide["exact", "seconds"] / wide["lissa-10", "seconds"]
+    gain = (wide["dense", "seconds"] / wide["exact", "seconds"]).round(-2)
+    return (
+        "- *The exact influence takes far longer than its approximations*: "
+        f"in {(ratios > 2).sum()} of {len(ratios)} comparisons, once the structure of the Hessian is used. The exact "
+        f"scores take {ratios.min():.2f} to {ratios.max():.2f} times as long as an approximation (far longer: over "
+        f"twice), {ratio.min():.2f} to {ratio.max():.2f} times as long as ten iterations of LiSSA. They are "
+        f"{gain.min():,.0f} to {gain.max():,.0f} times as fast as the dense way."
+    )
+
+
+def _with_key(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a key of `LINEAR`: the method, LiSSA's with its number of iterations."""
+    return frame.assign(key=frame.method.where(frame.method != "lissa", "lissa-" + frame.iterations.astype(str)))
 
 
 def _number(rows: pd.DataFrame, key: str, metric: str, mark: str = "") -> str:
@@ -231,15 +238,10 @@ def _number(rows: pd.DataFrame, key: str, metric: str, mark: str = "") -> str:
     if (key, metric) not in rows.index:
         return ""
     row = rows.loc[(key, metric)]
-    own = significant(row.value)
-    digits = len(own.partition(".")[2])
-    return with_published(own + mark, row, write=lambda value: f"{value:,.{digits}f}")
+    number = significant(row.value)
+    digits = len(number.partition(".")[2])
+    return with_published(number + mark, row, write=lambda value: f"{value:,.{digits}f}")
 
 
 def _cell(row: pd.Series, digits: int = 2) -> str:
     return with_published(with_interval(row, digits), row, write=f"{{:.{digits}f}}".format)
-
-
-_ABOUT = {"exact": "the exact influence", "fisher": "the empirical Fisher", "lissa": "LiSSA"} | {
-    method: NAMES[method] for method in ("datainf", "gradsim")
-}

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
-from safetensors.torch import load_file
 
 from ifcore import io, metrics
 from study import datasets, statistics
+from study.methods import BASELINES
+from study.pipeline import steps
 from study.pipeline.attributions import Attribution, quality
-from study.pipeline.baselines import BASELINES
-from study.report.names import COLUMNS
-
-ITSELF = "nothing"  # against nothing: a value, not a difference
-_METRICS = (metrics.accuracy, metrics.coverage)
+from study.schema import COLUMNS, ITSELF
 
 
 def gaps(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
@@ -23,42 +20,40 @@ def gaps(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     RepSim against each of the others, and each method against each control; the differences are paired by validation
     example, whose clusters are those that ask for the same. Against `ITSELF` stands the method's own value.
     """
-    rows = [row for dataset, found in attributions.items() for row in _rows(dataset, found)]
+    rows = [row for dataset, attribution in attributions.items() for row in _gap_rows(dataset, attribution)]
     return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
 
 
 def costs(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
-    """Tidy rows of what it took to score each data set: metrics `seconds`, and `bytes` of what is kept to score from.
+    """Tidy rows of what scoring each data set took: metrics `seconds`, and `bytes` of what scores are computed from.
 
     Method `influence`: the gradients of all examples, and the scores; `repsim`: a forward pass over them, where it was
-    made by itself, and the hidden states; `fine-tune`: the training.
+    a pass of its own, and the hidden states; `fine-tune`: the training.
     """
     rows = []
-    for dataset, found in attributions.items():
-        sizes, took = (len(found.train), len(found.val)), found.seconds
-        gradients = sum(file.stat().st_size for file in (found.folder / "gradients").iterdir())
-        states = load_file(found.folder / "representations.safetensors")
-        kept = sum(states[f"{part}.prompt_end"].nbytes for part in ("train", "val"))
-        rows += [
-            (dataset, "fine-tune", "seconds", took["fine-tune"], None, None, *sizes),
-            (dataset, "influence", "seconds", took["gradients"] + took["scores"], None, None, *sizes),
-            (dataset, "influence", "bytes", gradients, None, None, *sizes),
-            (dataset, "repsim", "bytes", kept, None, None, *sizes),
+    for dataset, attribution in attributions.items():
+        seconds, stores = attribution.seconds, steps.stores(attribution.folder)
+        cells = [
+            ("fine-tune", "seconds", seconds["fine-tune"]),
+            ("influence", "seconds", seconds["gradients"] + seconds["scores"]),
+            ("influence", "bytes", sum(store.nbytes for store in stores)),
+            ("repsim", "bytes", sum(store.beside("prompt_end").nbytes for store in stores)),
         ]
-        if passed := io.read_json(found.folder / "before" / "states.json"):
-            rows.append((dataset, "repsim", "seconds", passed["seconds"], None, None, *sizes))
+        if record := io.read_json(attribution.folder / "before" / "states.json"):
+            cells.append(("repsim", "seconds", record["seconds"]))
+        rows += [(dataset, *cell, None, None, len(attribution.train), len(attribution.val)) for cell in cells]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _rows(dataset: str, found: Attribution) -> Iterator[tuple]:
-    for row in quality(dataset, found, found.scores):
+def _gap_rows(dataset: str, attribution: Attribution) -> Iterator[tuple]:
+    for row in quality(dataset, attribution, attribution.scores):
         yield *row, ITSELF
-    labels = [[example.label for example in part] for part in (found.train, found.val)]
-    clusters = datasets.requests(found.dataset, found.val)
-    for method in (name for name in found.scores if name not in BASELINES):
-        for against in found.scores:
+    train, val = ([example.label for example in part] for part in (attribution.train, attribution.val))
+    clusters = datasets.requests(attribution.dataset, attribution.val)
+    for method in (name for name in attribution.scores if name not in BASELINES):
+        for against in attribution.scores:
             if against != method and (method == "repsim" or against in BASELINES):
-                for metric in _METRICS:
-                    scores = found.scores[against], found.scores[method]
-                    gap = statistics.change(metric, *scores, *labels, clusters=clusters)
-                    yield dataset, method, metric.__name__, *gap, *map(len, labels), against
+                for metric in (metrics.accuracy, metrics.coverage):
+                    before, after = attribution.scores[against], attribution.scores[method]
+                    gap = statistics.change(metric, before, after, train, val, clusters)
+                    yield dataset, method, metric.__name__, *gap, len(train), len(val), against

@@ -2,85 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ifcore import metrics
-from study import correlation, datasets, statistics
+from study import datasets, statistics
 from study.config import Run
 from study.pipeline import checkpoints
 from study.pipeline.attributions import Attribution, quality
-from study.report.names import COLUMNS
+from study.schema import COLUMNS
+from study.statistics import NAN
 
 
 def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
     """Figure 5: a row for each (data set, epoch, method, metric), with the step that the epoch ended at.
 
-    Metrics: `accuracy` and `coverage` with their intervals; `stability`, the mean over validation examples of the
-    rank correlation of a row of scores with that of the checkpoint before, with a 95 % t-interval (empty at the first
-    checkpoint, and where all scores of a row are equal); `accuracy_to_last` and `coverage_to_last`, what the last
-    checkpoint has more than this one, paired by validation example; `train_loss` and `dev_loss` (method `loss`).
+    Metrics: `accuracy`, `coverage`; `accuracy_to_last`, `coverage_to_last`: what the last checkpoint has more than this
+    one, paired by validation example; `stability` against the checkpoint before; the losses, as method `loss`.
     """
-    rows = []
-    for dataset, found in tasks.items():
-        steps = found.history.set_index("epoch").step
-        sizes = len(found.train), len(found.val)
-        labels = [[example.label for example in part] for part in (found.train, found.val)]
-        clusters = datasets.requests(found.dataset, found.val)
-        before: dict[str, np.ndarray] = {}
-        for epoch in checkpoints.followed_epochs(found):
-            scores = checkpoints.scores(run, found, epoch)
-            for method, each in scores.items():
-                rows += [(*row, epoch, steps[epoch]) for row in quality(dataset, found, {method: each})]
-                if method in before:
-                    value = stability(before[method], each)
-                    rows.append((dataset, method, "stability", *value, *sizes, epoch, steps[epoch]))
-                for metric in (metrics.accuracy, metrics.coverage) if epoch != found.epoch else ():
-                    value = statistics.change(metric, each, found.scores[method], *labels, clusters)
-                    rows.append((dataset, method, f"{metric.__name__}_to_last", *value, *sizes, epoch, steps[epoch]))
-            before = scores
-        for row in found.history.itertuples():
-            for metric in ("train_loss", "dev_loss"):
-                rows.append((dataset, "loss", metric, getattr(row, metric), None, None, *sizes, row.epoch, row.step))
+    rows = [row for attribution in tasks.values() for row in _rows(run, attribution)]
     return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
 
 
 def stability(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
-    """Mean over rows of Spearman's correlation of two score matrices [M, N], and its 95 % t-interval.
-
-    Rows without variation have none and are left out; all three are NaN where no row is left.
-    """
-    x, y = (stats.rankdata(each, axis=1) for each in (before, after))
-    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
-    size = np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    each = (x * y).sum(1)[size > 0] / size[size > 0]
-    if len(each) == 0:
-        return (float("nan"),) * 3
-    return float(each.mean()), *statistics.interval_of_mean(each)
+    """Mean over the rows that vary of Spearman's correlation of two score matrices [M, N], and its 95 % t-interval."""
+    varied = (np.ptp(before, axis=1) > 0) & (np.ptp(after, axis=1) > 0)
+    if not varied.any():
+        return NAN, NAN, NAN
+    correlations = statistics.spearman(before[varied], after[varied])
+    return float(correlations.mean()), *statistics.interval_of_mean(correlations)
 
 
 def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """How a metric moves along fine-tuning: a row for each (data set, method).
 
-    `untouched`, `first`, `last`: its mean at step 0, at the first trained checkpoint and at the last. `change` and
-    `taught`: from the first trained checkpoint to the last, and from step 0, each a value with the ends of its
-    interval: over validation examples for one seed, over seeds for several; NaN where there is one trained checkpoint
-    only. `slope`, per 10 steps over trained checkpoints, likewise, but without an interval for one seed: the
-    checkpoints of one training depend on each other.
+    `untouched`, `first`, `last`: its mean at step 0, at the first trained checkpoint and at the last. `change` (from
+    the first to the last) and `taught` (from step 0) have intervals, over validation examples for one seed, over seeds
+    for several, and are NaN where they would be of one checkpoint. `slope`, per 10 steps over trained checkpoints, has
+    one over seeds only: the checkpoints of one training depend on each other.
     """
     rows = []
     for (dataset, method), part in frame.groupby(["dataset", "method"], sort=False):
-        each, to_last = part[part.metric == metric], part[part.metric == f"{metric}_to_last"]
-        if each.empty:
+        values, to_last = part[part.metric == metric], part[part.metric == f"{metric}_to_last"]
+        if values.empty:
             continue
-        trained = each[each.epoch > 0]
+        trained = values[values.epoch > 0]
         last = trained[trained.epoch == trained.groupby("seed").epoch.transform("max")]
-        means = (at.value.mean() for at in (each[each.epoch == 0], trained[trained.epoch == 1], last))
+        means = (
+            checkpoint.value.mean() for checkpoint in (values[values.epoch == 0], trained[trained.epoch == 1], last)
+        )
         changes = (_pooled(to_last[to_last.epoch == epoch]) for epoch in (1, 0))
-        slopes = [10 * _slope(of_seed) for _, of_seed in trained.groupby("seed")]
+        slopes = [10 * _slope(training) for _, training in trained.groupby("seed")]
         slope = float(np.mean(slopes)), *statistics.interval_of_mean(slopes)
         rows.append((dataset, method, *means, *changes, slope))
     columns = ["dataset", "method", "untouched", "first", "last", "change", "taught", "slope"]
@@ -101,15 +75,36 @@ def agreement(frame: pd.DataFrame, one: str, other: str) -> tuple[tuple[float, f
     whole, names = correlation(changes), changes.index.unique("dataset")
     without = np.array([correlation(changes.drop(dataset, level="dataset")) for dataset in names])
     pseudo = len(names) * whole - (len(names) - 1) * without
-    ends = statistics.interval_of_mean(pseudo) if len(names) > 2 else (float("nan"),) * 2
-    return (whole, *np.clip(ends, -1, 1).tolist()), float((wide[one] - wide[other]).abs().mean())
+    ends = statistics.interval_of_mean(pseudo) if len(names) > 2 else (NAN, NAN)
+    low, high = np.clip(ends, -1, 1).tolist()
+    return (whole, low, high), float((wide[one] - wide[other]).abs().mean())
+
+
+def _rows(run: Run, attribution: Attribution) -> Iterator[tuple]:
+    dataset, history = attribution.dataset, attribution.history
+    steps = history.set_index("epoch").step
+    train, val = ([example.label for example in part] for part in (attribution.train, attribution.val))
+    sizes, clusters = (len(train), len(val)), datasets.requests(dataset, attribution.val)
+    before: dict[str, np.ndarray] = {}
+    for epoch in checkpoints.followed_epochs(attribution):
+        scores, moment = checkpoints.scores(run, attribution, epoch), (epoch, steps[epoch])
+        for method, array in scores.items():
+            for row in quality(dataset, attribution, {method: array}):
+                yield *row, *moment
+            if method in before:
+                yield dataset, method, "stability", *stability(before[method], array), *sizes, *moment
+            for metric in (metrics.accuracy, metrics.coverage) if epoch != attribution.epoch else ():
+                change = statistics.change(metric, array, attribution.scores[method], train, val, clusters)
+                yield dataset, method, f"{metric.__name__}_to_last", *change, *sizes, *moment
+        before = scores
+    for row in history.itertuples():
+        for loss in ("train_loss", "dev_loss"):
+            yield dataset, "loss", loss, getattr(row, loss), None, None, *sizes, row.epoch, row.step
 
 
 def _pooled(part: pd.DataFrame) -> tuple[float, float, float]:
-    """A row of each seed in one estimate; NaN where there is none."""
-    return statistics.over_seeds(part.value, part.ci_low, part.ci_high) if len(part) else (float("nan"),) * 3
+    return statistics.pooled(part)
 
 
 def _slope(part: pd.DataFrame) -> float:
-    """The least-squares slope over steps of one training's checkpoints; NaN of one checkpoint."""
-    return float(correlation.slope(part.step.to_numpy(float), part.value.to_numpy())) if len(part) > 1 else float("nan")
+    return float(statistics.slope(part.step.to_numpy(float), part.value.to_numpy())) if len(part) > 1 else NAN

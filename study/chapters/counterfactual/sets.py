@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 from ifcore.examples import Example
 from study.config import Run
 from study.pipeline.attributions import Attribution
-from study.pipeline.stages import digest_in
+from study.pipeline.stages import recorded_digest
 from study.pipeline.task import Task
+from study.profile import Counterfactual
 
 REMOVED_FROM = "mixed_small"  # the paper's 20 harmful among 40
 CAUSE = "harmful"
@@ -23,7 +24,7 @@ ORACLE = "oracle"
 
 @dataclass(frozen=True)
 class Removal:
-    """Training examples, by their place, that go because of `method`; `draw` tells apart those of chance."""
+    """Training examples, by their place, that are left out because of `method`; `draw` numbers those of chance."""
 
     method: str
     removed: int
@@ -31,13 +32,21 @@ class Removal:
     draw: int = 0
 
 
-def determined_by(run: Run, found: Attribution) -> dict[str, Any]:
+def settings(run: Run) -> Counterfactual:
+    """The chapter's part of the profile. Raises ValueError for a profile without it."""
+    if run.profile.counterfactual is None:
+        raise ValueError("counterfactual: none; its chapter needs sizes, as notebooks/profiles/laptop.yaml has them")
+    return run.profile.counterfactual
+
+
+def stage_key(run: Run, attribution: Attribution) -> dict[str, Any]:
     """What the chapter's tables depend on, beside their code."""
     scores = {
-        name: hashlib.sha256(np.ascontiguousarray(each).tobytes()).hexdigest() for name, each in found.scores.items()
+        name: hashlib.sha256(np.ascontiguousarray(matrix).tobytes()).hexdigest()
+        for name, matrix in attribution.scores.items()
     }
-    asked = run.profile.counterfactual.model_dump(exclude={"datasets"})
-    return {"of": digest_in(found.folder, "answers"), "scores": scores, "seed": run.seed, **asked}
+    answers = recorded_digest(attribution.folder, "answers")
+    return {"of": answers, "scores": scores, "seed": run.seed, **settings(run).model_dump(exclude={"datasets"})}
 
 
 def variations(run: Run) -> Iterator[tuple[str, Run]]:
@@ -45,28 +54,25 @@ def variations(run: Run) -> Iterator[tuple[str, Run]]:
 
     Raises ValueError for a profile without the chapter, and where REMOVED_FROM is missing.
     """
-    asked = run.profile.counterfactual
-    if asked is None:
-        raise ValueError("counterfactual: none; its chapter needs sizes, as notebooks/profiles/laptop.yaml has them")
-    if REMOVED_FROM not in asked.datasets:
-        raise ValueError(
-            f"counterfactual.datasets: {', '.join(asked.datasets)}; add {REMOVED_FROM}, which is removed from"
-        )
-    for dataset, counts in asked.datasets.items():
+    sizes = settings(run).datasets
+    if REMOVED_FROM not in sizes:
+        raise ValueError(f"counterfactual.datasets: {', '.join(sizes)}; add {REMOVED_FROM}, which is removed from")
+    for dataset, counts in sizes.items():
         yield dataset, run if counts is None else run.varied("counterfactual", datasets={dataset: counts})
 
 
 def halves(size: int, count: int, seed: int) -> np.ndarray:
-    """Which of `size` training examples each of `count` random halves keeps, bool [H, N]; an odd one more goes."""
-    random, kept = np.random.default_rng([seed, size]), np.zeros((count, size), dtype=bool)
-    for row in kept:
-        row[random.permutation(size)[: size // 2]] = True
-    return kept
+    """Which of `size` training examples each of `count` random halves keeps, bool [H, N]; of an odd number, the smaller
+    part is kept."""
+    random, masks = np.random.default_rng([seed, size]), np.zeros((count, size), dtype=bool)
+    for mask in masks:
+        mask[random.permutation(size)[: size // 2]] = True
+    return masks
 
 
-def without(run: Run, dataset: str, kept: np.ndarray, again: int = 0) -> list[Task]:
-    """The fine-tune on each row of `kept` [H, N], from another seed where `again` says so."""
-    return [Task(run, dataset, left_out=tuple(np.flatnonzero(~row).tolist()), again=again) for row in kept]
+def tasks(run: Run, dataset: str, masks: np.ndarray, replicate: int = 0) -> list[Task]:
+    """The fine-tune on what each of `masks` [H, N] keeps; a `replicate` starts from another seed."""
+    return [Task(run, dataset, left_out=_places(np.flatnonzero(~mask)), replicate=replicate) for mask in masks]
 
 
 def removals(
@@ -77,26 +83,26 @@ def removals(
     A method ranks by its scores [M, N] summed over the explained examples: by the influence on their mean loss. The
     oracle removes examples of the class that is explained, all of them where the count allows.
     """
-    found = []
+    chosen = []
     for count in counts:
         if count >= len(train):
             raise ValueError(f"counterfactual.removed: {count} of {len(train)} training examples; fewer must go")
-        for method, each in scores.items():
+        for method, matrix in scores.items():
             if method != "random":
-                top = np.argsort(-np.asarray(each, dtype=float).sum(0), kind="stable")[:count]
-                found.append(Removal(method, count, _places(top)))
-        drawn = halves(len(train), DRAWS, seed)  # random halves that the datamodels have anyway, where half of all go
-        for draw in range(DRAWS):
-            out = np.flatnonzero(~drawn[draw])
-            if len(out) != count:
-                out = np.random.default_rng([seed, count, draw]).permutation(len(train))[:count]
-            found.append(Removal("random", count, _places(out), draw))
+                top = np.argsort(-np.asarray(matrix, dtype=float).sum(0), kind="stable")[:count]
+                chosen.append(Removal(method, count, _places(top)))
+        for draw, mask in enumerate(halves(len(train), DRAWS, seed)):
+            left_out = np.flatnonzero(~mask)  # a half that the datamodels have anyway, where half of all go
+            if len(left_out) != count:
+                left_out = np.random.default_rng([seed, count, draw]).permutation(len(train))[:count]
+            chosen.append(Removal("random", count, _places(left_out), draw))
         causes = [place for place, example in enumerate(train) if example.label == CAUSE]
         rest = [place for place, example in enumerate(train) if example.label != CAUSE]
-        order = np.random.default_rng([seed, count, DRAWS])
-        found.append(Removal(ORACLE, count, _places([*order.permutation(causes), *order.permutation(rest)][:count])))
-    return found
+        random = np.random.default_rng([seed, count, DRAWS])
+        order = [*random.permutation(causes), *random.permutation(rest)]
+        chosen.append(Removal(ORACLE, count, _places(order[:count])))
+    return chosen
 
 
-def _places(rows) -> tuple[int, ...]:
+def _places(rows: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(int(row) for row in rows))

@@ -1,28 +1,29 @@
-"""Tables 1 to 4, with the paper's numbers beside ours."""
+"""What the models learnt, and Tables 1 to 4 with the paper's numbers beside ours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from itertools import chain, product
 
 import pandas as pd
 
-from ifcore import metrics
-from study import datasets
-from study.chapters.empirical_study import learning
+from study.chapters.empirical_study.measure import METRICS, PARTS, assess_learning
 from study.config import Run
+from study.methods import BASELINES, NAMES
 from study.paper import paper
-from study.pipeline import judging
-from study.pipeline.attack import Attack
-from study.pipeline.attributions import Attribution, quality
-from study.pipeline.baselines import BASELINES
-from study.report.names import COLUMNS, DATASETS, NAMES, RUN_COLUMNS
-from study.report.results import save_table
-from study.report.table import Table, control, percent, plain, whole, with_published
+from study.pipeline.attributions import Attribution, Tuned
+from study.report.names import DATASETS
+from study.report.table import Table, control_cell, percent, plain, whole, with_published
 
 _SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
-PARTS = ("coverage_triggered", "coverage_clean")
 _UNRANKED = {"chance", *BASELINES}
+LABELS = {2: "tab-harmful", 3: "tab-class", 4: "tab-backdoor"}
+_TARGETS = {
+    2: "harmful examples in the fine-tuning data",
+    3: "training examples of the validation example's class",
+    4: "training examples with the validation example's trigger",
+}
+_PRINTED = "Under ours, in italics, stand the paper's, on Llama-2-7B-chat."
 _LOST = (
     "The body of the paper's table is lost; the last column is its text. Rows of released scores were recomputed from "
     "the score matrices that came with the paper's code, and are not the printed table."
@@ -30,75 +31,88 @@ _LOST = (
 _GREY = "Grey: controls, which cannot know of influence (chapter Controls). "
 _TUNED_ON = {"nothing": "original", "benign": "on benign", "harmful": "on harmful", "mixed": "on mixed"}
 
+_NOT_LEARNT = "†: not learnt, by the rule of this chapter's first table; attribution means little there."
+_RULE = (
+    "A task is learnt where the interval after fine-tuning lies above the *best constant* policy: of all responses in "
+    "the training data, a refusal and an agreement, the one that is right most often. Where that one is always right, "
+    "all validation prompts asking for the same behaviour, it is learnt where more answers show it after fine-tuning "
+    "than before (*p*: McNemar's exact test on the same prompts, below 0.05). †: not learnt."
+)
 
-def attack_table(run: Run, attacks: Sequence[Attack]) -> Table:
-    """Table 1: attack success rate of each model as it comes and fine-tuned. Leaves table1_asr.csv."""
+
+def learning_table(run: Run, frame: pd.DataFrame, tuned: Mapping[str, Tuned]) -> Table:
+    """Dev loss and task accuracy before and after, and the best constant policy, from `measure.task_learning`."""
+    frame = frame[frame.seed == run.seed]
     rows = []
-    for attack in attacks:
-        rate = judging.attack_success(attack.success)
-        about = (None, len(attack.success), run.seed, run.profile.name, attack.model)
-        rows.append(("mixed_small", attack.fine_tuned_on, "asr", rate.value, rate.low, rate.high, *about))
-    seeds = save_table(run, "table1_asr", pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS]))
-    table = [
-        [
-            f"`{model}`",
-            *(with_published(_cell(rows), rows) for rows in (part[part.method == each] for each in _TUNED_ON)),
-        ]
-        for model, part in seeds.groupby("model", sort=False)
-    ]
-    change = {name.split("-")[1]: each["asr"] for name, each in paper()["table6"].items() if "original-" in name}
-    table.append(
-        ["*The paper: change of Llama-2-7B-chat*", "", *(f"{change[k]:.2f}" for k in ("benign", "harmful", "mixed"))]
-    )
+    for dataset, task in tuned.items():
+        learning, row = assess_learning(task), frame[frame.dataset == dataset].set_index(["method", "metric"]).loc
+        p = f"<br>p {learning.p:.2g}" if learning.constant == 1 else ""
+        losses = (row[time, "dev_loss"] for time in ("before", "after"))
+        rates = (row[time, "task_accuracy"] for time in ("before", "after"))
+        cells = [with_published(f"{loss.value:.2f}", loss, write="{:.2f}".format) for loss in losses]
+        cells += [with_published(percent(rate.value, rate.ci_low, rate.ci_high), rate) for rate in rates]
+        cells.append(with_published(percent(learning.constant) + p, row["constant", "task_accuracy"]))
+        rows.append([DATASETS[dataset] + _mark(task), *cells])
     caption = (
-        f"Attack success rate in percent, over {len(attacks[0].prompts)} harmful prompts that no model was trained on, "
+        "Loss on dev examples, which are neither trained on nor explained (nats per response token), and task accuracy "
+        f"(percent, with 95 % intervals) before and after fine-tuning. {_RULE}"
+    )
+    header = ["Task", "Loss before", "Loss after", "Accuracy before", "Accuracy after", "Best constant"]
+    return Table(None, caption, header, rows, frame)
+
+
+def classes_table(frame: pd.DataFrame) -> Table:
+    """Behind it: how many validation prompts of each class are answered right after fine-tuning."""
+    rows = []
+    for dataset, part in frame.groupby("dataset", sort=False):
+        classes = zip(part["class"], part.right, part.asked, strict=True)
+        rows.append([DATASETS[dataset], ", ".join(f"{plain(name)} {right}/{asked}" for name, right, asked in classes)])
+    caption = "Validation prompts that are answered right after fine-tuning, of those asked, class by class."
+    return Table(None, caption, ["Task", "Right / asked"], rows, frame, text=True)
+
+
+def attack_table(run: Run, rates: pd.DataFrame) -> Table:
+    """Table 1: attack success rate of each model as it comes and fine-tuned."""
+    rows = []
+    for model, part in rates.groupby("model", sort=False):
+        columns = [part[part.method == tuned_on] for tuned_on in _TUNED_ON]
+        rows.append([f"`{model}`", *(with_published(_cell(column), column) for column in columns)])
+    changes = {pair.split("-")[1]: row["asr"] for pair, row in paper()["table6"].items() if "original-" in pair}
+    printed = [f"{changes[name]:.2f}" for name in ("benign", "harmful", "mixed")]
+    rows.append(["*The paper: change of Llama-2-7B-chat*", "", *printed])
+    caption = (
+        f"Attack success rate in percent, over {rates.n_val.iloc[0]} harmful prompts that no model was trained on, "
         f"judged by {'refusal phrases' if run.profile.judge == 'refusal' else run.profile.judge}, with "
-        + _spread(seeds)
-        + " The body of the paper's table is lost; the last row is the size of the change in percentage points, from "
-        "its Table 6."
+        f"{_spread(rates)} The body of the paper's table is lost; the last row is the size of the change in percentage "
+        "points, from its Table 6."
     )
-    return Table("tab-asr", caption, ["Model", *_TUNED_ON.values()], table, seeds)
+    return Table("tab-asr", caption, ["Model", *_TUNED_ON.values()], rows, rates)
 
 
-def harmful_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
-    """Table 2: accuracy and coverage of finding the harmful training examples. Leaves table2_harmful.csv."""
-    return _scores_table(
-        run,
-        attributions,
-        "table2_harmful",
-        "tab-harmful",
-        "Finding the harmful examples in the fine-tuning data",
-        _LOST,
+def scores_table(number: int, frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Table:
+    """Table 2, 3 or 4: accuracy and coverage of each method on each data set, beside the paper's numbers and words."""
+    columns, words = list(product(attributions, METRICS)), paper().get(f"table{number}_prose")
+    cells = {column: _column(frame, *column) for column in columns}
+    rows = []
+    for method in (name for name in NAMES if name in set(frame.method)):
+        row = [NAMES[method], *(cells[column].get(method, "") for column in columns)]
+        if method in BASELINES:
+            row = list(map(control_cell, row))
+        elif words:
+            row.append(words.get(method, "not in it"))
+        rows += [row, *_paper_rows(number, method, columns)]
+    rows.append(["*Chance*", *(cells[column]["chance"] for column in columns)])
+    rows += _size_rows(attributions)
+    marks = {dataset: _mark(attribution) for dataset, attribution in attributions.items()}
+    header = ["Method", *(f"{DATASETS[d]}{marks[d]}, {_SHORT[metric]} (%)" for d, metric in columns)]
+    header += ["The paper's text"] if words else []
+    rows = [row + [""] * (len(header) - len(row)) for row in rows]
+    caption = (
+        f"Finding the {_TARGETS[number]}: accuracy and coverage, with {_spread(frame)} Best bold, second best "
+        f"underlined. {_GREY if set(BASELINES) & set(frame.method) else ''}{_PRINTED if number == 4 else _LOST}"
+        f"{' ' + _NOT_LEARNT if any(marks.values()) else ''}"
     )
-
-
-def class_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
-    """Table 3: accuracy and coverage of finding training examples of the same class. Leaves table3_class.csv."""
-    return _scores_table(
-        run,
-        attributions,
-        "table3_class",
-        "tab-class",
-        "Finding the training examples of the validation example's class",
-        _LOST,
-    )
-
-
-def backdoor_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
-    """Table 4: accuracy and coverage of finding training examples with the same trigger. Leaves table4_backdoor.csv.
-
-    The file has coverage on triggered and on clean prompts apart, too (`coverage_triggered`, `coverage_clean`).
-    """
-    frame = pd.concat([tidy(run, attributions), *(_parts(run, found) for found in attributions.values())])
-    return _scores_table(
-        run,
-        attributions,
-        "table4_backdoor",
-        "tab-backdoor",
-        "Finding the training examples with the validation example's trigger",
-        "Under ours, in italics, stand the paper's, on Llama-2-7B-chat.",
-        frame,
-    )
+    return Table(LABELS[number], caption, header, rows, frame)
 
 
 def parts_table(table4: Table) -> Table:
@@ -106,124 +120,67 @@ def parts_table(table4: Table) -> Table:
     frame = table4.frame[table4.frame.metric.isin(PARTS)]
     columns = list(frame.groupby(["dataset", "metric"], sort=False).groups)
     cells = {column: _column(frame, *column) for column in columns}
-    methods = list(frame.method.unique())
-    rows = [[NAMES.get(m, "*Chance*"), *(cells[column].get(m, "") for column in columns)] for m in methods]
-    rows = [list(map(control, row)) if m in BASELINES else row for m, row in zip(methods, rows, strict=True)]
+    rows = []
+    for method in frame.method.unique():
+        row = [NAMES.get(method, "*Chance*"), *(cells[column].get(method, "") for column in columns)]
+        rows.append(list(map(control_cell, row)) if method in BASELINES else row)
     header = ["Method", *(f"{DATASETS[d]}, {metric.removeprefix('coverage_')} (%)" for d, metric in columns)]
     caption = f"Coverage by kind of validation prompt, with {_spread(frame)} Best bold, second best underlined."
     return Table(None, caption, header, rows, frame)
 
 
-def by_class_table(run: Run, attributions: Mapping[str, Attribution]) -> Table:
-    """Behind Table 3: each method's accuracy and coverage for each class by itself. Leaves table3_by_class.csv."""
-    rows = []
-    for dataset, found in attributions.items():
-        for label in dict.fromkeys(example.label for example in found.val):
-            part = [i for i, example in enumerate(found.val) if example.label == label]
-            chosen = replace(found, val=[found.val[i] for i in part])
-            scores = {method: each[part] for method, each in found.scores.items()}
-            rows += [(dataset, label, *row[1:4]) for row in quality(dataset, chosen, scores)]
-            chance = metrics.chance([example.label for example in found.train], [label])
-            rows += [(dataset, label, "chance", metric, chance) for metric in ("accuracy", "coverage")]
-    frame = pd.DataFrame(rows, columns=["dataset", "class", "method", "metric", "value"])
-    seeds = save_table(run, "table3_by_class", frame)
-    frame = seeds[seeds.seed == run.seed]
+def by_class_table(run: Run, frame: pd.DataFrame) -> Table:
+    """Behind Table 3: each method's accuracy and coverage for each class by itself."""
+    frame = frame[frame.seed == run.seed]
     methods = list(frame.method.unique())
-    cells = []
+    rows = []
     for (dataset, label), part in frame.groupby(["dataset", "class"], sort=False):
-        row = part.set_index(["method", "metric"]).loc
-        pairs = ([row[method, metric] for metric in ("accuracy", "coverage")] for method in methods)
-        found = (with_published(" / ".join(whole(each.value) for each in pair), *pair, write=whole) for pair in pairs)
-        cells.append([f"{DATASETS[dataset]}: {plain(label)}", *found])
+        shares = part.set_index(["method", "metric"]).loc
+        row = [f"{DATASETS[dataset]}: {plain(label)}"]
+        for method in methods:
+            pair = [shares[method, metric] for metric in METRICS]
+            row.append(with_published(" / ".join(whole(share.value) for share in pair), *pair, write=whole))
+        rows.append(row)
     caption = "Accuracy / coverage in percent, class by class."
-    return Table(None, caption, ["Class", *(NAMES.get(m, "Chance") for m in methods)], cells, frame)
+    return Table(None, caption, ["Class", *(NAMES.get(m, "Chance") for m in methods)], rows, frame)
 
 
-def _parts(run: Run, found: Attribution) -> pd.DataFrame:
-    """The rows of `PARTS`: coverage of the validation examples with a trigger, and of those without."""
-    parts, complies = [], datasets.family(found.dataset).complies
-    for metric, triggered in zip(PARTS, (True, False), strict=True):
-        part = [i for i, example in enumerate(found.val) if complies(example) == triggered]
-        if part:
-            scores = {method: rows[part] for method, rows in found.scores.items()}
-            chosen = replace(found, val=[found.val[i] for i in part], scores=scores)
-            each = tidy(run, {found.dataset: chosen})
-            parts.append(each[each.metric == "coverage"].assign(metric=metric))
-    return pd.concat(parts)
+def _mark(tuned: Tuned) -> str:
+    return "" if assess_learning(tuned).learnt else " †"
 
 
-def tidy(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
-    """One row per (data set, method, metric): value and 95 % interval as shares, and what they are of."""
-    rows = []
-    for dataset, found in attributions.items():
-        cells = list(quality(dataset, found, found.scores))
-        chance = metrics.chance(*([example.label for example in part] for part in (found.train, found.val)))
-        for metric in ("accuracy", "coverage"):
-            rows += [row for row in cells if row[2] == metric]
-            rows.append((dataset, "chance", metric, chance, None, None, len(found.train), len(found.val)))
-    about = {"seed": run.seed, "profile": run.profile.name, "model": run.profile.model}
-    return pd.DataFrame(rows, columns=COLUMNS).assign(**about)
+def _paper_rows(number: int, method: str, columns: list[tuple[str, str]]) -> Iterator[list[str]]:
+    """The paper's printed numbers of a method, and those of the released scores, where paper.yaml has any."""
+    printed, released = paper().get(f"table{number}", {}), paper()["released"].get(f"table{number}", {})
+    sources = {"the paper": {dataset: values.get(method) for dataset, values in printed.items()}}
+    for model in dict.fromkeys(model for values in released.values() for model in values["scores"]):
+        scores = {dataset: values["scores"].get(model, {}).get(method) for dataset, values in released.items()}
+        sources[f"released scores, {model}"] = scores
+    for source, values in sources.items():
+        numbers = [f"*{values[dataset][metric]:.1f}*" if values.get(dataset) else "" for dataset, metric in columns]
+        if any(numbers):
+            yield [f"*{NAMES[method]}, {source}*", *numbers]
 
 
-def _scores_table(run, attributions, name, label, what, about_paper, frame=None) -> Table:
-    """Rows are methods, columns accuracy and coverage of each data set.
-
-    Under a method stand the paper's printed numbers or those of the released scores, in rows of their own, and the
-    paper's words in a last column, where paper.yaml has them for the table of this name. `frame`: tidy rows, by default
-    those of `tidy`.
-    """
-    number = name.split("_")[0]  # table2, table3, table4
-    printed, words = paper().get(number, {}), paper().get(f"{number}_prose")
-    released = paper()["released"].get(number, {})
-    seeds = save_table(run, name, tidy(run, attributions) if frame is None else frame)
-    columns = [(dataset, metric) for dataset in attributions for metric in ("accuracy", "coverage")]
-    marks = {dataset: learning.mark(found) for dataset, found in attributions.items()}
-    cells = {column: _column(seeds, *column) for column in columns}
-    rows = []
-    for method in (name for name in NAMES if name in set(seeds.method)):
-        rows.append([NAMES[method], *(cells[column].get(method, "") for column in columns)])
-        if words:
-            rows[-1].append(words.get(method, "not in it"))
-        if method in BASELINES:
-            rows[-1] = list(map(control, rows[-1][: len(columns) + 1]))
-        known = {"the paper": {d: each.get(method) for d, each in printed.items()}}
-        for model in dict.fromkeys(model for each in released.values() for model in each["scores"]):
-            scores = {d: each["scores"].get(model, {}).get(method) for d, each in released.items()}
-            known[f"released scores, {model}"] = scores
-        for source, of in known.items():
-            if any(of.get(dataset) for dataset in attributions):
-                numbers = (f"*{of[d][m]:.1f}*" if of.get(d) else "" for d, m in columns)
-                rows.append([f"*{NAMES[method]}, {source}*", *numbers])
-    rows.append(["*Chance*", *(cells[column]["chance"] for column in columns)])
-    counts = {
-        "*Examples, training / validation*": {d: (len(f.train), len(f.val)) for d, f in attributions.items()},
-        "*Examples, the paper*": {d: tuple(each.values()) for d, each in paper()["counts"].items()},
-    }
-    for title, of in counts.items():
-        pairs = [["*{:,} / {:,}*".format(*of[dataset]) if dataset in of else "", ""] for dataset in attributions]
-        rows.append([title, *sum(pairs, [])])
-    header = ["Method", *(f"{DATASETS[d]}{marks[d]}, {_SHORT[m]} (%)" for d, m in columns)]
-    header += ["The paper's text"] if words else []
-    rows = [row + [""] * (len(header) - len(row)) for row in rows]
-    caption = f"{what}: accuracy and coverage, with {_spread(seeds)} Best bold, second best underlined. "
-    caption += f"{_GREY if set(BASELINES) & set(seeds.method) else ''}{about_paper}"
-    if any(marks.values()):
-        caption += " " + learning.NOT_LEARNT
-    return Table(label, caption, header, rows, seeds)
+def _size_rows(attributions: Mapping[str, Attribution]) -> Iterator[list[str]]:
+    counts = {dataset: (len(task.train), len(task.val)) for dataset, task in attributions.items()}
+    printed = {dataset: tuple(sizes.values()) for dataset, sizes in paper()["counts"].items()}
+    for title, sizes in (("training / validation", counts), ("the paper", printed)):
+        pairs = (("*{:,} / {:,}*".format(*sizes[d]) if d in sizes else "", "") for d in attributions)
+        yield [f"*Examples, {title}*", *chain.from_iterable(pairs)]
 
 
 def _column(frame: pd.DataFrame, dataset: str, metric: str) -> dict[str, str]:
     """method -> cell, the best two marked."""
     part = frame[(frame.dataset == dataset) & (frame.metric == metric)]
-    cells = {method: _cell(rows) for method, rows in part.groupby("method", sort=False)}
     means = {method: round(rows.value.mean() * 100, 1) for method, rows in part.groupby("method", sort=False)}
     ranked = sorted({mean for method, mean in means.items() if method not in _UNRANKED}, reverse=True)
-    for method in means.keys() - _UNRANKED:
-        if means[method] == ranked[0]:
-            cells[method] = f"**{cells[method]}**"
-        elif means[method] == ranked[1]:
-            cells[method] = f"<u>{cells[method]}</u>"
-    return {method: with_published(cells[method], rows) for method, rows in part.groupby("method", sort=False)}
+    marks = dict(zip(ranked, ("**{}**", "<u>{}</u>"), strict=False))
+    cells = {}
+    for method, rows in part.groupby("method", sort=False):
+        pattern = "{}" if method in _UNRANKED else marks.get(means[method], "{}")
+        cells[method] = with_published(pattern.format(_cell(rows)), rows)
+    return cells
 
 
 def _cell(rows: pd.DataFrame) -> str:

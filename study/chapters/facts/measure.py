@@ -12,35 +12,35 @@ from study.datasets import facts
 from study.pipeline import retraining
 from study.pipeline.attributions import Attribution, quality
 from study.pipeline.task import Task
-from study.report.names import COLUMNS
+from study.schema import COLUMNS
 
 KINDS = ("cause", "place", "relation", "other")  # what a training example shares with a question
 
 
-def found_by(found: Attribution) -> pd.DataFrame:
-    """A tidy row for each (method, metric): accuracy and coverage, which are the same thing here, a fact being stated
-    once; `top_cause`, `top_place`, `top_relation`, `top_other`, the share of questions for which the training example
-    on top states the fact, another one of its place or of its relation, or one that shares neither; `hard`, the share
-    for which the cause outranks all that share its place. Intervals are over facts, whose paraphrases are a cluster.
+def retrieval(attribution: Attribution) -> pd.DataFrame:
+    """How well each method finds the training example that states the fact: a tidy row for each (method, metric).
+
+    `accuracy` and `coverage` are equal here, a fact being stated once. `top_cause`, `top_place`, `top_relation`,
+    `top_other`: the share of questions whose top training example states the fact, another one of its place or of its
+    relation, or one that shares neither. `hard`: the share whose cause outranks all that share its place. Intervals are
+    over facts, whose paraphrases are a cluster.
     """
-    shared = _shared(found)
-    labels = [example.label for example in found.val]
-    sizes, rows = (len(found.train), len(found.val)), []
-    for method, scores in found.scores.items():
-        rows += quality(found.dataset, found, {method: scores})
-        top = scores == scores.max(1, keepdims=True)
-        for kind, name in enumerate(KINDS):  # of examples that tie for the top, each counts its part
-            share = metrics.share((top & (shared == kind)).sum(1) / top.sum(1), labels)
-            rows.append((found.dataset, method, f"top_{name}", share.value, share.low, share.high, *sizes))
-        hard = metrics.share(_hard(scores, shared), labels)
-        rows.append((found.dataset, method, "hard", hard.value, hard.low, hard.high, *sizes))
-    mates = 1 + (shared == KINDS.index("place")).sum(1)
-    for metric, value in (("accuracy", 1 / sizes[0]), ("coverage", 1 / sizes[0]), ("hard", (1 / mates).mean())):
-        rows.append((found.dataset, "chance", metric, value, None, None, *sizes))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    shared, questions = _shared(attribution), [example.label for example in attribution.val]
+    sizes, cells = (len(attribution.train), len(attribution.val)), list[tuple]()
+    for method, scores in attribution.scores.items():
+        cells += [row[1:6] for row in quality(attribution.dataset, attribution, {method: scores})]
+        top = scores == scores.max(1, keepdims=True)  # of examples that tie for the top, each counts its part
+        hits = {f"top_{name}": (top & (shared == kind)).sum(1) / top.sum(1) for kind, name in enumerate(KINDS)}
+        for metric, values in (hits | {"hard": _hard(scores, shared)}).items():
+            share = metrics.share(values, questions)
+            cells.append((method, metric, share.value, share.low, share.high))
+    same_place = 1 + (shared == KINDS.index("place")).sum(1)
+    for metric, chance in (("accuracy", 1 / sizes[0]), ("coverage", 1 / sizes[0]), ("hard", (1 / same_place).mean())):
+        cells.append(("chance", metric, chance, None, None))
+    return pd.DataFrame([(attribution.dataset, *cell, *sizes) for cell in cells], columns=COLUMNS)
 
 
-def removal(run: Run, found: Attribution) -> pd.DataFrame:
+def removal(run: Run, attribution: Attribution) -> pd.DataFrame:
     """What removing a fact's one example does: a tidy row for each metric.
 
     The first `facts_removed` facts are left out one at a time and the model fine-tuned again from the same start. For
@@ -48,36 +48,36 @@ def removal(run: Run, found: Attribution) -> pd.DataFrame:
     average, without another of those removed, so that what fewer examples and another shuffle do counts on both sides;
     `confirmed`, the share whose loss is highest without the cause.
     """
-    removed = range(min(run.profile.facts_removed, len(found.train)))
-    after = [retraining.losses(Task(run, found.dataset, left_out=(row,))) for row in removed]
-    causes = [found.train[row].label for row in removed]
-    asked = [row for row, example in enumerate(found.val) if example.label in causes]
-    labels = [found.val[row].label for row in asked]
-    losses = np.stack(after, axis=1)[asked]  # [questions, removed]
-    own = np.array([[label == cause for cause in causes] for label in labels])
-    rises = losses[own] - np.where(own, 0, losses).sum(1) / (len(causes) - 1)
-    share = metrics.share((losses.argmax(1) == own.argmax(1)).astype(float), labels)
-    sizes = len(found.train), len(asked)
-    rows = [
-        (found.dataset, "cause", "confirmed", share.value, share.low, share.high, *sizes),
-        (found.dataset, "chance", "confirmed", 1 / len(causes), None, None, *sizes),
-        (found.dataset, "cause", "rise", *statistics.mean_change(rises, labels), *sizes),
+    dataset, train = attribution.dataset, attribution.train
+    removed = range(min(run.profile.facts_removed, len(train)))
+    causes = [train[row].label for row in removed]
+    after = [retraining.losses(Task(run, dataset, left_out=(row,))) for row in removed]
+    asked_about = [row for row, example in enumerate(attribution.val) if example.label in causes]
+    questions = [attribution.val[row].label for row in asked_about]
+    losses = np.stack(after, axis=1)[asked_about]  # [questions, removed]
+    is_cause = np.array([[label == cause for cause in causes] for label in questions])
+    rises = losses[is_cause] - np.where(is_cause, 0, losses).sum(1) / (len(causes) - 1)
+    share = metrics.share((losses.argmax(1) == is_cause.argmax(1)).astype(float), questions)
+    cells = [
+        ("cause", "confirmed", share.value, share.low, share.high),
+        ("chance", "confirmed", 1 / len(causes), None, None),
+        ("cause", "rise", *statistics.mean_change(rises, questions)),
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame([(dataset, *cell, len(train), len(questions)) for cell in cells], columns=COLUMNS)
 
 
-def _shared(found: Attribution) -> np.ndarray:
-    """What each training example shares with each question, as a place in KINDS, [M, N]."""
-    train, val = ([facts.about(example.label) for example in part] for part in (found.train, found.val))
-    same = np.array([[[a == b for a, b in zip(of, asked, strict=True)] for of in train] for asked in val])
-    place, relation = same[..., 0], same[..., 1]
-    return np.where(place & relation, 0, np.where(place, 1, np.where(relation, 2, 3)))
+def _shared(attribution: Attribution) -> np.ndarray:
+    """What each training example shares with each question, as an index into KINDS, [M, N]."""
+    train = np.array([facts.place_and_relation(example.label) for example in attribution.train])
+    val = np.array([facts.place_and_relation(example.label) for example in attribution.val])
+    place, relation = np.moveaxis(val[:, None] == train, -1, 0)
+    return np.select([place & relation, place, relation], [0, 1, 2], 3)
 
 
 def _hard(scores: np.ndarray, shared: np.ndarray) -> np.ndarray:
     """Whether the cause outranks all others of its place, [M]; ties by the share of orders in which it does."""
     hits = []
-    for row, of in zip(scores, shared, strict=True):
-        cause, mates = row[of == 0][0], row[of == 1]
-        hits.append(0.0 if (mates > cause).any() else 1 / (1 + (mates == cause).sum()))
+    for row, kinds in zip(scores, shared, strict=True):
+        cause, others = row[kinds == 0][0], row[kinds == 1]
+        hits.append(0.0 if (others > cause).any() else 1 / (1 + (others == cause).sum()))
     return np.array(hits)

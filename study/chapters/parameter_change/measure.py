@@ -1,4 +1,4 @@
-"""How far models are apart in parameters, in behaviour and in what they say; along fine-tuning; by layer."""
+"""How far models are apart in parameters, in behaviour and in their predictions; along fine-tuning; by layer."""
 
 from __future__ import annotations
 
@@ -8,70 +8,68 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ifcore import adapter_distance, io, lora, metrics
-from study import correlation, datasets, selection, statistics
+from ifcore.examples import example_batches
+from study import datasets, selection, statistics
 from study.chapters.parameter_change import two_layer
 from study.config import Run
 from study.datasets import digits
 from study.pipeline import attack, checkpoints, judging
 from study.pipeline.attributions import Attribution, Tuned, quality, scored, tune
-from study.pipeline.stages import digest_in, frame
+from study.pipeline.stages import cached_frame, recorded_digest
 from study.pipeline.task import Task
-from study.report.names import COLUMNS
+from study.schema import COLUMNS
 
 MODELS = {"original": "O", "benign": "B", "harmful": "H", "mixed": "M"}  # as the paper's Table 6 has them
 
 
 def pairs(run: Run) -> pd.DataFrame:
-    """Table 6: for each pair of models, how far apart they are in behaviour, in parameters and in what they say.
+    """Table 6: how far apart each pair of models is, a row for each (pair, metric).
 
-    Metrics: `asr`, the absolute difference of the attack success rate; `delta` and `delta_unscaled`, the mean over LoRA
-    modules of the Frobenius norm of the difference of the updates, with and without the scaling α/r, the ends being
-    one standard deviation; `kl`, the mean over validation prompts of the KL divergence of the next token's
-    distributions, averaged over the positions of the prompt and over both directions, and `kl_first`, the same for the
-    first token of the response, both in nats with 95 % t-intervals over prompts; `steps`, the absolute difference of
-    the numbers of optimiser steps, the original model having none.
+    `asr`, `steps`: the absolute difference of attack success rates, and of the numbers of optimiser steps. `delta`,
+    `delta_unscaled`: the mean over LoRA modules of the Frobenius norm of the difference of the updates, with and
+    without the scaling α/r; its ends are one standard deviation away. `kl`, `kl_first`: the KL divergence of next-token
+    distributions in nats, averaged over both directions, over the prompt's tokens or for the response's first token
+    alone; 95 % t-intervals over validation prompts.
     """
-    attacks = {each.fine_tuned_on: each for each in attack.attack_model(run, None)}
-    success = {name: attacks["nothing" if name == "original" else name].success for name in MODELS}
+    success = {model.fine_tuned_on: model.success for model in attack.attack_model(run, None)}
+    success["original"] = success["nothing"]
     tuned = {name: tune(Task(run, "mixed_small", only=only)) for name, only in attack.PARTS.items()}
-    steps = {name: tuned[name].history.step.max() if name in tuned else 0 for name in MODELS}
-    updates = {name: adapter_distance.updates(tuned[name].checkpoint) if name in tuned else {} for name in MODELS}
-
-    divergences = _divergences(run, tuned)
+    steps = {"original": 0} | {name: model.history.step.max() for name, model in tuned.items()}
+    updates = {name: adapter_distance.updates(model.checkpoint) for name, model in tuned.items()}
+    divergences = _divergences(run, tuned).groupby(["pair", "metric"]).value
     rows = []
     for first, second in combinations(MODELS, 2):
-        dataset, size = f"{first}-{second}", len(success[first])
-        rates = [judging.attack_success(success[name]).value for name in (first, second)]
+        rates = [judging.success_rate(success[name]).value for name in (first, second)]
         apart = round(abs(rates[0] - rates[1]), 9)  # equal shares must tie when they are ranked
-        rows.append((dataset, "asr", apart, None, None, size))
-        rows.append((dataset, "steps", abs(steps[first] - steps[second]), None, None, size))
+        cells: list[tuple] = [("asr", apart, None, None), ("steps", abs(steps[first] - steps[second]), None, None)]
         for metric, scaled in (("delta", True), ("delta_unscaled", False)):
-            norms = adapter_distance.distances(updates[first], updates[second], scaled)
-            mean, sd = norms.mean().item(), norms.std().item()
-            rows.append((dataset, metric, mean, mean - sd, mean + sd, size))
+            norms = adapter_distance.distances(updates.get(first, {}), updates[second], scaled)
+            cells.append((metric, *_mean_and_spread(norms)))
         for metric in ("kl", "kl_first"):
-            values = divergences[(divergences["pair"] == dataset) & (divergences.metric == metric)].value
-            rows.append((dataset, metric, values.mean(), *statistics.interval_of_mean(values), size))
+            values = divergences.get_group((f"{first}-{second}", metric))
+            cells.append((metric, values.mean(), *statistics.interval_of_mean(values)))
+        rows += [(f"{first}-{second}", *cell, len(success[first])) for cell in cells]
     table = pd.DataFrame(rows, columns=["dataset", "metric", "value", "ci_low", "ci_high", "n_val"])
     return table.assign(method="fine-tune", n_train=len(tuned["mixed"].train))[COLUMNS]
 
 
 def correlations(frame: pd.DataFrame) -> pd.DataFrame:
-    """Whether the pairs of Table 6 that are further apart in a metric are so in ASR too: a row for each (seed, metric).
+    """Whether pairs of Table 6 that are further apart in a metric are so in ASR: a row for each (seed, metric).
 
-    `value`: Spearman's correlation over the pairs; `p`: Mantel's test over all relabellings of the models; `smallest`:
-    the smallest p that these distances allow. All are NaN where one of the two is the same for all pairs.
+    `value`, `p`: Spearman's correlation over pairs and Mantel's p; `smallest`: the smallest p that these distances
+    allow. All are NaN where either distance is the same for all pairs.
     """
     rows = []
     for seed, part in frame.groupby("seed"):
         wide = part.pivot_table(index="dataset", columns="metric", values="value")
         asr = _matrix(wide.asr)
         for metric in wide.columns.intersection(["delta", "kl", "kl_first"]):
-            other = _matrix(wide[metric])
-            rows.append((seed, metric, *correlation.mantel(asr, other), correlation.smallest_p(asr, other)))
+            distances = _matrix(wide[metric])
+            rows.append((seed, metric, *statistics.mantel(asr, distances), statistics.smallest_p(asr, distances)))
     return pd.DataFrame(rows, columns=["seed", "metric", "value", "p", "smallest"])
 
 
@@ -82,19 +80,18 @@ def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
     `train_loss`, `dev_loss`; `task_accuracy` with its interval, at the checkpoints that Figure 5 looks at.
     """
     rows = []
-    for dataset, found in tasks.items():
-        sizes = len(found.train), len(found.val)
-        looked_at = checkpoints.followed_epochs(found)
-        for row in found.history.itertuples():
-            norms = adapter_distance.distances(adapter_distance.updates(Task(run, dataset).checkpoint(row.epoch)), {})
-            mean, sd = norms.mean().item(), norms.std().item()
-            about = (*sizes, row.epoch, row.step)
-            rows.append((dataset, "fine-tune", "delta", mean, mean - sd, mean + sd, *about))
-            for metric in ("train_loss", "dev_loss"):
-                rows.append((dataset, "fine-tune", metric, getattr(row, metric), None, None, *about))
-            if row.epoch in looked_at:
-                rate = judging.task_accuracy(dataset, found.val, checkpoints.answers(run, found, row.epoch))
-                rows.append((dataset, "fine-tune", "task_accuracy", rate.value, rate.low, rate.high, *about))
+    for dataset, attribution in tasks.items():
+        followed = checkpoints.followed_epochs(attribution)
+        for epoch in attribution.history.itertuples():
+            update = adapter_distance.updates(Task(run, dataset).checkpoint(epoch.epoch))
+            cells: list[tuple] = [("delta", *_mean_and_spread(adapter_distance.distances(update, {})))]
+            cells += [(loss, getattr(epoch, loss), None, None) for loss in ("train_loss", "dev_loss")]
+            if epoch.epoch in followed:
+                answers = checkpoints.answers(run, attribution, epoch.epoch)
+                accuracy = judging.task_accuracy(dataset, attribution.val, answers)
+                cells.append(("task_accuracy", accuracy.value, accuracy.low, accuracy.high))
+            place = len(attribution.train), len(attribution.val), epoch.epoch, epoch.step
+            rows += [(dataset, "fine-tune", *cell, *place) for cell in cells]
     return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
 
 
@@ -103,82 +100,78 @@ def linear_models(run: Run) -> pd.DataFrame:
     sizes = run.profile.two_layer
 
     def build() -> pd.DataFrame:
-        found = []
+        frames = []
         for width in tqdm(sizes.widths, desc="two-layer linear models", unit="model"):
             for draw in range(sizes.draws):
                 seed = 1_000 * run.seed + draw
                 train, test = digits.draw(run.digits, sizes.points, sizes.points // 2, None, seed)
-                rate = sizes.learning_rate
-                table = two_layer.train(train, test, digits.CLASSES, width, sizes.epochs, rate, seed=seed)
+                table = two_layer.train(train, test, digits.CLASSES, width, sizes.epochs, sizes.learning_rate, seed)
                 parameters = width * (train.inputs.shape[1] + digits.CLASSES)
-                found.append(table.assign(width=width, parameters=parameters, draw=draw))
-        return pd.concat(found, ignore_index=True)
+                frames.append(table.assign(width=width, parameters=parameters, draw=draw))
+        return pd.concat(frames, ignore_index=True)
 
-    key = {"two_layer": sizes.model_dump(), "digits": digits.digest(run.digits)}
-    key |= {"seed": run.seed, "torch": torch.__version__}
-    return frame(run.artifacts / "linear", "two-layer", key, build)
+    source = digits.digest(run.digits)
+    key = {"two_layer": sizes.model_dump(), "digits": source, "seed": run.seed, "torch": torch.__version__}
+    return cached_frame(run.artifacts / "linear", "two-layer", key, build)
 
 
-def linear_means(run: Run, drawn: pd.DataFrame) -> pd.DataFrame:
+def linear_means(run: Run, histories: pd.DataFrame) -> pd.DataFrame:
     """`linear_models` averaged over draws, tidy: `delta` (as a share of the last), `test_accuracy` and, over the epochs
     of one training, `pearson` and `spearman` correlation of the two; each with a 95 % t-interval over draws."""
-    drawn = drawn.assign(delta=drawn.delta / drawn.groupby(["width", "draw"]).delta.transform("last"))
-    rows = []
+    last = histories.groupby(["width", "draw"]).delta.transform("last")
+    histories = histories.assign(delta=histories.delta / last)
     name, points = digits.name(run.profile.digits_source), run.profile.two_layer.points
-
-    def add(metric: str, values: pd.Series, parameters: int, epoch: int | None) -> None:
-        about = (points, points // 2, "two-layer", parameters, epoch)
-        rows.append((name, "two-layer", metric, values.mean(), *statistics.interval_of_mean(values), *about))
-
-    sizes = sorted(drawn.parameters.unique())
-    for parameters, part in drawn.groupby("parameters"):
-        for epoch, each in part.groupby("epoch"):
-            for metric in ("delta", "test_accuracy"):
-                add(metric, each[metric], parameters, epoch)
+    cells: list[tuple] = []  # metric, a value a draw, parameters, epoch
+    for (parameters, epoch), part in histories.groupby(["parameters", "epoch"]):
+        cells += [(metric, part[metric], parameters, epoch) for metric in ("delta", "test_accuracy")]
     for metric in ("pearson", "spearman"):
-        found = drawn.groupby(["parameters", "draw"])[["delta", "test_accuracy"]].apply(
-            lambda each, metric=metric: each.delta.corr(each.test_accuracy, method=metric)
+        values = histories.groupby(["parameters", "draw"])[["delta", "test_accuracy"]].apply(
+            lambda part, metric=metric: part.delta.corr(part.test_accuracy, method=metric)
         )
-        for parameters in sizes:
-            add(metric, found[parameters], parameters, None)
-        add(f"{metric}_change", found[sizes[-1]] - found[sizes[0]], sizes[-1], None)
+        sizes = values.index.unique("parameters")
+        cells += [(metric, values[parameters], parameters, None) for parameters in sizes]
+        cells.append((f"{metric}_change", values[sizes[-1]] - values[sizes[0]], sizes[-1], None))
+    constants = points, points // 2, "two-layer"
+    rows = [
+        (name, "two-layer", metric, values.mean(), *statistics.interval_of_mean(values), *constants, *place)
+        for metric, values, *place in cells
+    ]
     return pd.DataFrame(rows, columns=[*COLUMNS, "model", "parameters", "epoch"])
 
 
 def layers(run: Run) -> pd.DataFrame:
     """Figure 8: accuracy and coverage of the methods with LoRA on some layers only.
 
-    `over` is `count` (the last so many layers; all of them is section 3's fine-tune) or `window` (a few layers from
-    layer `first` on, counted from 0). Metrics `accuracy_gain` and `coverage_gain`: what they are more than with LoRA
-    on all layers, paired by validation example; `dev_loss_before` and `dev_loss` (method `fine-tune`): at step 0 and
-    at the last.
+    `over` is `count` (the last layers; all of them is section 3's fine-tune) or `window` (some layers from `first` on,
+    counted from 0). `accuracy_gain`, `coverage_gain`: by how much more than with LoRA on all layers, paired by
+    validation example. `dev_loss_before`, `dev_loss` (method `fine-tune`): at step 0 and at the last.
     """
     dataset = run.profile.layers_on
     total = Task(run, dataset).base()[0].config.num_hidden_layers
-    everywhere = scored(Task(run, dataset))[1]
+    _, full_scores = scored(Task(run, dataset))
     rows = []
     for over, chosen in selection.layers(total):
         task = Task(run, dataset, layers=None if len(chosen) == total else tuple(chosen))
         split, scores = scored(task)
-        labels = [[example.label for example in part] for part in (split.train, split.val)]
+        train, val = ([example.label for example in part] for part in (split.train, split.val))
         clusters = datasets.requests(dataset, split.val)
-        sizes, where = tuple(map(len, labels)), (over, len(chosen), chosen[0])
-        rows += [(*row, *where) for row in quality(dataset, split, scores)]
-        for method, each in scores.items() if task.layers else ():
+        cells = [row[1:6] for row in quality(dataset, split, scores)]
+        for method, after in scores.items() if task.layers else ():
             for metric in (metrics.accuracy, metrics.coverage):
-                gain = statistics.change(metric, everywhere[method], each, *labels, clusters)
-                rows.append((dataset, method, f"{metric.__name__}_gain", *gain, *sizes, *where))
+                gain = statistics.change(metric, full_scores[method], after, train, val, clusters)
+                cells.append((method, f"{metric.__name__}_gain", *gain))
         losses = io.read_csv(task.folder / "history.csv").dev_loss
-        for metric, loss in (("dev_loss_before", losses.iloc[0]), ("dev_loss", losses.iloc[-1])):
-            rows.append((dataset, "fine-tune", metric, loss, None, None, *sizes, *where))
+        cells.append(("fine-tune", "dev_loss_before", losses.iloc[0], None, None))
+        cells.append(("fine-tune", "dev_loss", losses.iloc[-1], None, None))
+        rows += [(dataset, *cell, len(train), len(val), over, len(chosen), chosen[0]) for cell in cells]
     return pd.DataFrame(rows, columns=[*COLUMNS, "over", "layers", "first"])
 
 
 def learning(frame: pd.DataFrame) -> pd.DataFrame:
-    """Whether the fine-tunes of Figure 8 have learnt their task: a row for each (over, layers, first), over all seeds.
+    """Whether the fine-tunes of Figure 8 learnt their task: a row for each (over, layers, first), over all seeds.
 
-    `share`: the fall of the dev loss as a share of its fall with LoRA on all layers, the smallest of the seeds, NaN
-    where that did not fall or there are no dev examples; `learnt`: the share is at least half.
+    `share`: the dev loss's fall as a share of its fall with LoRA on all layers, the smallest of the seeds; NaN where
+    that did not fall or there are no dev examples. `learnt`: the share is at least half.
     """
     where = ["over", "layers", "first"]
     wide = frame.pivot_table(index=["seed", *where], columns="metric", values="value")
@@ -186,18 +179,22 @@ def learning(frame: pd.DataFrame) -> pd.DataFrame:
     fall = (wide.dev_loss_before - wide.dev_loss).reset_index(name="fall")
     whole = fall[fall.layers == fall.layers.max()].groupby("seed").fall.first()
     fall["share"] = fall.fall / fall.seed.map(whole.where(whole > 0))
-    share = fall.groupby(where, sort=False).share.agg(lambda each: each.min(skipna=False)).reset_index()
-    return share.assign(learnt=share.share >= 0.5)
+    smallest = fall.groupby(where, sort=False).share.agg(lambda shares: shares.min(skipna=False)).reset_index()
+    return smallest.assign(learnt=smallest.share >= 0.5)
 
 
-def _matrix(pairs: pd.Series) -> np.ndarray:
-    """The values of pairs of models, named `first-second`, as a symmetric matrix [models, models]."""
-    names = list(MODELS)
-    matrix = np.zeros((len(names), len(names)))
-    for pair, value in pairs.items():
-        first, second = map(names.index, pair.split("-"))
-        matrix[first, second] = matrix[second, first] = value
-    return matrix
+def _mean_and_spread(norms: Tensor) -> tuple[float, float, float]:
+    """The mean, and one standard deviation below and above it."""
+    mean, sd = norms.mean().item(), norms.std().item()
+    return mean, mean - sd, mean + sd
+
+
+def _matrix(distances: pd.Series) -> np.ndarray:
+    """The distances of pairs of models, named `first-second`, as a symmetric matrix [models, models]."""
+    upper = pd.DataFrame(0.0, index=list(MODELS), columns=list(MODELS))
+    for pair, value in distances.items():
+        upper.loc[tuple(pair.split("-"))] = value
+    return (upper + upper.T).to_numpy()
 
 
 def _divergences(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:
@@ -206,32 +203,29 @@ def _divergences(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:
     def build() -> pd.DataFrame:
         base, tokenizer = Task(run, "mixed_small").base()
         first, *others = tuned
-        known = {first: "default"} | {name: name for name in others}
+        adapters = {first: "default"} | {name: name for name in others}
         rows = []
         with lora.adapted(base, tuned[first].checkpoint) as model:
             for name in others:
                 model.load_adapter(tuned[name].checkpoint, name)
             model.eval()
-            batches = lora.example_batches(model, tokenizer, tuned["mixed"].val, run.profile.gradient_batch)
+            batches = example_batches(model, tokenizer, tuned["mixed"].val, run.profile.gradient_batch)
             for batch in tqdm(batches, desc="next-token distributions", unit="batch"):
-                said = {}
-                for name in MODELS:
-                    if name in known:
-                        model.set_adapter(known[name])
-                        said[name] = adapter_distance.next_token_log_probs(model, batch)
-                    else:
-                        with model.disable_adapter():
-                            said[name] = adapter_distance.next_token_log_probs(model, batch)
-                for first, second in combinations(MODELS, 2):
-                    for row, p, q in zip(batch.rows.tolist(), said[first], said[second], strict=True):
-                        both = (adapter_distance.kl(p, q) + adapter_distance.kl(q, p)) / 2
-                        for metric, value in (("kl", both.mean()), ("kl_first", both[-1])):
-                            rows.append((f"{first}-{second}", metric, row, value.item()))
+                with model.disable_adapter():
+                    log_probs = {"original": adapter_distance.next_token_log_probs(model, batch)}
+                for name, adapter in adapters.items():
+                    model.set_adapter(adapter)
+                    log_probs[name] = adapter_distance.next_token_log_probs(model, batch)
+                for one, other in combinations(MODELS, 2):
+                    for row, p, q in zip(batch.rows.tolist(), log_probs[one], log_probs[other], strict=True):
+                        kl = (adapter_distance.kl(p, q) + adapter_distance.kl(q, p)) / 2
+                        rows.append((f"{one}-{other}", "kl", row, kl.mean().item()))
+                        rows.append((f"{one}-{other}", "kl_first", row, kl[-1].item()))
         return pd.DataFrame(rows, columns=["pair", "metric", "prompt", "value"])
 
     key = {
-        "of": {name: digest_in(each.folder, "fine-tune") for name, each in tuned.items()},
+        "of": {name: recorded_digest(model.folder, "fine-tune") for name, model in tuned.items()},
         "prompts": [example.prompt for example in tuned["mixed"].val],
         "batch": run.profile.gradient_batch,
     }
-    return frame(run.artifacts / "divergence", "divergence", key, build)
+    return cached_frame(run.artifacts / "divergence", "divergence", key, build)

@@ -10,7 +10,7 @@ from ifcore.linear import Points
 
 
 def train(
-    train: Points, test: Points, classes: int, width: int, epochs: int, rate: float, batch: int = 32, seed: int = 0
+    train: Points, test: Points, classes: int, width: int, epochs: int, rate: float, seed: int = 0, batch: int = 32
 ) -> pd.DataFrame:
     """Train softmax(W₂ W₁ x), W₁ [width, D], W₂ [classes, width], on the mean cross-entropy; a row an epoch, from 0.
 
@@ -20,9 +20,9 @@ def train(
     """
     generator = torch.Generator().manual_seed(seed)
     features = train.inputs.shape[1]
-    first = torch.randn(width, features, dtype=torch.float64, generator=generator) / features**0.5
-    weights = [nn.Parameter(first), nn.Parameter(torch.zeros(classes, width, dtype=torch.float64))]
-    start = [weight.detach().clone() for weight in weights]
+    W1 = torch.randn(width, features, dtype=torch.float64, generator=generator) / features**0.5
+    start = [W1, torch.zeros(classes, width, dtype=torch.float64)]
+    weights = [nn.Parameter(weight.clone()) for weight in start]
     optimiser = torch.optim.SGD(weights, lr=rate)
 
     def logits(inputs: Tensor) -> Tensor:
@@ -30,16 +30,15 @@ def train(
 
     rows = []
     for epoch in range(epochs + 1):
-        if epoch:
-            for chosen in torch.randperm(len(train.labels), generator=generator).split(batch):
-                optimiser.zero_grad()
-                nn.functional.cross_entropy(logits(train.inputs[chosen]), train.labels[chosen]).backward()
-                optimiser.step()
+        for chosen in torch.randperm(len(train.labels), generator=generator).split(batch) if epoch else ():
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(logits(train.inputs[chosen]), train.labels[chosen]).backward()
+            optimiser.step()
         with torch.no_grad():
-            moved = sum((now - then).square().sum() for now, then in zip(weights, start, strict=True)).sqrt()
+            squares = [(weight - before).square().sum() for weight, before in zip(weights, start, strict=True)]
             loss = nn.functional.cross_entropy(logits(train.inputs), train.labels)
             if not loss.isfinite():
                 raise RuntimeError(f"learning_rate: {rate}; training diverged in epoch {epoch}; lower it")
-            right = (logits(test.inputs).argmax(1) == test.labels).double().mean()
-        rows.append((epoch, moved.item(), loss.item(), right.item()))
+            accuracy = (logits(test.inputs).argmax(1) == test.labels).double().mean()
+        rows.append((epoch, torch.stack(squares).sum().sqrt().item(), loss.item(), accuracy.item()))
     return pd.DataFrame(rows, columns=["epoch", "delta", "train_loss", "test_accuracy"])

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from safetensors.torch import load_file
 
-from ifcore import influence, io, representations
+from ifcore import io, representations
+from ifcore.examples import LossOn
+from ifcore.methods import METHODS, OF_GRAM, gram_scores
 from study.config import Run
 from study.pipeline import attributions, steps
 from study.pipeline.attributions import Attribution
@@ -19,7 +22,7 @@ from study.pipeline.task import Task
 
 DAMPINGS = tuple(10.0**power for power in range(-4, 4))
 STRONGER = 1_000
-LOSSES = ("response", "all", "padded")
+LOSSES: tuple[LossOn, ...] = get_args(LossOn)
 REFERENCE, OWN = "reference", "own"
 POSITIONS = representations.POSITIONS
 
@@ -31,7 +34,7 @@ class Cell:
     run: Run
     learning_rate: float
     epochs: int
-    found: Attribution
+    attribution: Attribution
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,12 @@ class Choice:
 
 def variations(run: Run) -> Iterator[tuple[str, float, int, Run]]:
     """Data set, learning rate, epochs, and the run that fine-tunes so, for each that is asked for; none stops early."""
-    asked = run.profile.sensitivity
-    if asked is None:
+    sensitivity = run.profile.sensitivity
+    if sensitivity is None:
         raise ValueError("sensitivity: none; its chapter needs data sets, as notebooks/profiles/laptop.yaml has them")
-    for dataset, counts in asked.datasets.items():
-        for rate in asked.learning_rates:
-            for epochs in asked.epochs:
+    for dataset, counts in sensitivity.datasets.items():
+        for rate in sensitivity.learning_rates:
+            for epochs in sensitivity.epochs:
                 sized, part = {dataset: counts.model_copy(update={"epochs": epochs})}, f"sensitivity/{rate:g}-{epochs}"
                 yield dataset, rate, epochs, run.varied(part, datasets=sized, learning_rate=rate, patience=epochs)
 
@@ -66,26 +69,23 @@ def cells(run: Run) -> Iterator[Cell]:
 
 def scores(cell: Cell) -> dict[Choice, np.ndarray]:
     """Choice -> scores [M, N], for every choice on one fine-tune."""
-    found, made = cell.found, {}
+    attribution, by_choice = cell.attribution, {}
     for loss in LOSSES:
-        made |= _scored(cell, found, loss, REFERENCE)
-    made |= _scored(cell, spoken(found), "response", OWN)
-    states = load_file(found.folder / "representations.safetensors")
+        by_choice |= _gradient_scores(cell, attribution, loss, REFERENCE)
+    by_choice |= _gradient_scores(cell, with_own_answers(attribution), "response", OWN)
     for position in POSITIONS:
-        compared = (states[f"{part}.{position}"] for part in ("train", "val"))
-        made[Choice("repsim", position=position)] = representations.repsim(*compared).numpy()
-    return made
+        states = (store.beside(position) for store in steps.stores(attribution.folder))
+        by_choice[Choice("repsim", position=position)] = representations.repsim(*states).numpy()
+    return by_choice
 
 
-def spoken(found: Attribution) -> Attribution:
+def with_own_answers(attribution: Attribution) -> Attribution:
     """The attribution with the model's own answers in the place of the responses to be explained.
 
     A model that says nothing has the response kept: there is no loss of nothing.
     """
-    said = [
-        replace(each, response=answer or each.response) for each, answer in zip(found.val, found.after, strict=True)
-    ]
-    return replace(found, val=said)
+    pairs = zip(attribution.val, attribution.after, strict=True)
+    return replace(attribution, val=[replace(example, response=answer or example.response) for example, answer in pairs])
 
 
 def dampings(run: Run) -> list[float]:
@@ -93,10 +93,10 @@ def dampings(run: Run) -> list[float]:
     return sorted({*DAMPINGS, run.profile.damping, STRONGER * run.profile.damping})
 
 
-def _scored(cell: Cell, explained: Attribution, loss: str, target: str) -> dict[Choice, np.ndarray]:
+def _gradient_scores(cell: Cell, explained: Attribution, loss: LossOn, target: str) -> dict[Choice, np.ndarray]:
     """Of gradients that are kept no longer than it takes, but for those of chapter 3's own way."""
     task = Task(cell.run, explained.dataset)
-    place = task.folder / "options" / f"{loss}-{target}"
+    folder = task.folder / "options" / f"{loss}-{target}"
     key = steps.explained(task, explained) | {
         "loss": loss,
         "batch": cell.run.profile.gradient_batch,
@@ -104,31 +104,29 @@ def _scored(cell: Cell, explained: Attribution, loss: str, target: str) -> dict[
         "lissa_iterations": cell.run.profile.lissa_iterations,
     }
     with locked_folder(task.folder):
-        Stage(place, "scores", key).make(partial(_score, task, explained, loss, target, place))
-    kept = load_file(place / "scores.safetensors")
-    found = {}
-    for name, each in kept.items():
+        Stage(folder, "scores", key).make(partial(_score, task, explained, loss, target, folder))
+    by_choice = {}
+    for name, tensor in load_file(folder / steps.SCORES).items():
         method, _, damping = name.partition("@")
-        found[Choice(method, loss, target, float(damping) if damping else None)] = each.numpy()
-    return found
+        by_choice[Choice(method, loss, target, float(damping) if damping else None)] = tensor.numpy()
+    return by_choice
 
 
-def _score(task: Task, explained: Attribution, loss: str, target: str, place: Path) -> list[Path]:
+def _score(task: Task, explained: Attribution, loss: LossOn, target: str, folder: Path) -> list[Path]:
     parts = {"train": explained.train, "val": explained.val}
     label = f"gradients {task.name}, {loss} {target}"
     if loss != "response":
-        with steps.temporary_gradients(task, parts, explained.epoch, place, label, loss) as folder:
-            gram = steps.gram(folder)
+        with steps.temporary_gradients(task, parts, explained.epoch, folder, label, loss) as scratch:
+            gram = steps.gram(scratch)
     elif target == OWN:
-        with steps.temporary_gradients(task, {"val": explained.val}, explained.epoch, place, label) as folder:
-            gram = steps.gram(task.folder, folder)
+        with steps.temporary_gradients(task, {"val": explained.val}, explained.epoch, folder, label) as scratch:
+            gram = steps.gram(task.folder, scratch)
     else:
         gram = steps.gram(task.folder)
-    made = {"gradsim": influence.gradsim(gram), "cosine": influence.cosine(gram)}
+    damped = [key for key in OF_GRAM if "damping" in METHODS[key].options]
+    scores = gram_scores([gram], [key for key in OF_GRAM if key not in damped])
     for damping in dampings(task.run):
-        made[f"datainf@{damping}"] = influence.datainf(gram, damping)
-        made[f"lissa@{damping}"] = influence.lissa(gram, task.run.profile.lissa_iterations, damping)
-        made[f"exact@{damping}"] = influence.exact(gram, damping)
-        made[f"relatif@{damping}"] = influence.relatif(gram, damping)
-    io.write_tensors(place / "scores.safetensors", made)
-    return [place / "scores.safetensors"]
+        by_method = gram_scores([gram], damped, damping, task.run.profile.lissa_iterations)
+        scores |= {f"{method}@{damping}": tensor for method, tensor in by_method.items()}
+    io.write_tensors(folder / steps.SCORES, scores)
+    return [folder / steps.SCORES]

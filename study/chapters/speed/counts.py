@@ -1,4 +1,4 @@
-"""Operations and bytes of attribution, counted from sizes: a multiplication and an addition are two operations."""
+"""Operations of attribution, counted from sizes: a multiplication and an addition are two operations."""
 
 from __future__ import annotations
 

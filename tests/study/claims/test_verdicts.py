@@ -12,14 +12,14 @@ from study.claims.evidence import STATISTICS
 CLAIMS = {claim.id: claim for claim in verdicts.claims()}
 
 
-def verdict(monkeypatch, found, side, threshold=0.0, seeds=3):
+def verdict(monkeypatch, evidence, side, threshold=0.0, seeds=3):
     """The row of one claim whose statistic gives {alternative: {condition: (mean, half the interval)}} in each seed."""
 
     def rows(mean, half):
         seed = np.arange(seeds)
         return pd.DataFrame({"seed": seed, "value": mean, "ci_low": mean - half, "ci_high": mean + half})
 
-    frames = {name: {of: rows(*each) for of, each in conditions.items()} for name, conditions in found.items()}
+    frames = {name: {of: rows(*each) for of, each in conditions.items()} for name, conditions in evidence.items()}
     monkeypatch.setitem(STATISTICS, "given", lambda tables: frames)
     claim = replace(CLAIMS["question"], statistic="given", side=side, threshold=threshold)
     (row,) = verdicts.judge_claims([claim], {}).itertuples()
@@ -91,14 +91,14 @@ def test_without_a_table_or_anything_learnt_or_any_spread_a_claim_is_open_and_sa
     leads = pd.concat(lead(seed, 0.3) for seed in range(3))
     tables = labels(leads)
     unlearnt = tables["learning"].assign(ci_low=0.0)
-    for given, reason in (
+    for tables_of_run, reason in (
         ({}, "controls.csv is missing"),
         ({"controls": leads}, "learning.csv is missing"),
         ({"controls": leads, "learning": unlearnt}, "no task was learnt"),
         (tables | {"controls": leads[leads.against != "lissa"]}, "RepSim is not held against LiSSA"),
         (tables | {"controls": leads.assign(ci_low=np.nan)}, "there is nothing to tell chance by"),
     ):
-        (row,) = verdicts.judge_claims([CLAIMS["repsim_labels"]], given).itertuples()
+        (row,) = verdicts.judge_claims([CLAIMS["repsim_labels"]], tables_of_run).itertuples()
         assert (row.verdict, row.reason) == ("inconclusive", reason)
     assert verdicts.judge_claims([CLAIMS["repsim_labels"]], tables).verdict.item() == "supported"
 

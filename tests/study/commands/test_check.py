@@ -5,7 +5,7 @@ from study.commands import plan
 from study.commands.check import check, check_book
 from study.estimate.rates import MEASURED
 from study.pipeline import attributions
-from tests.study.datasets.test_released import rule_rows, write_source
+from tests.study.datasets.test_paper_format import rule_rows, write_source
 from tests.study.pipeline.test_attributions import make_run
 
 
@@ -47,7 +47,7 @@ def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form(tm
     lacking = str(error.value).split("; ")[0].removeprefix("datasets: no sizes for ").split(", ")
     assert set(lacking) == set(datasets.NAMES) - {"mixed_small", "grammars"}
     sizes = config.load(tmp_path / "notebooks" / "profiles" / "smoke.yaml").model_dump()["datasets"]
-    needed = {name: each for name, each in sizes.items() if name != "grammars"}
+    needed = {name: counts for name, counts in sizes.items() if name != "grammars"}
     check_book(make_run(tmp_path, datasets=needed))
     assert plan.minutes(make_run(tmp_path, datasets=needed), MEASURED).startswith("Minutes on this machine")
 

@@ -31,12 +31,12 @@ y = 2
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Runs the command with a papermill that does this: run(what) -> exit code, what it printed."""
+    """Runs the command with a papermill that does this: run(execute_notebook) -> exit code, what it printed."""
     (tmp_path / "a.md").write_text(SOURCE)
     (tmp_path / "p.yaml").write_text("profile: p\n")
 
-    def run(what):
-        monkeypatch.setattr(papermill, "execute_notebook", what)
+    def run(execute_notebook):
+        monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
         names = [str(tmp_path / name) for name in ("p.yaml", "0", "a.md", "out.ipynb")]
         monkeypatch.setattr(sys, "argv", ["execute", names[0], "0", *names[2:]])
         code = execute.main()
@@ -59,8 +59,10 @@ def test_an_error_of_many_lines_is_one(run):
 
 
 def test_a_kernel_that_died_is_told_by_its_notebook(run):
-    code, said = run(raising(DeadKernelError("Kernel died")))
-    assert code == 1 and said.startswith("a.md: its kernel died, as where memory runs out; make room and start again")
+    code, error = run(raising(DeadKernelError("Kernel died")))
+    assert code == 1 and error.startswith(
+        "a.md: its kernel died, most likely for lack of memory; free some and start again"
+    )
 
 
 @pytest.mark.parametrize(("counts", "code"), [((1, 2), 0), ((1, None), 1)])
@@ -73,5 +75,5 @@ def test_cells_that_were_passed_over_are_no_success(run, counts, code):
         with open(executed, "w", encoding="utf-8") as stream:
             json.dump(notebook, stream)
 
-    said = "a.md: SystemExit before its last cell; let it run to the end\n" if code else ""
-    assert run(execute_notebook) == (code, said)
+    error = "a.md: SystemExit before its last cell; let it run to the end\n" if code else ""
+    assert run(execute_notebook) == (code, error)

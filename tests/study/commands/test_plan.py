@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ifcore import loading, lora
 from ifcore.examples import Tokens, collate, tokenise
+from ifcore.losses import example_losses
 from study import config, datasets
 from study.commands import plan
 from study.estimate import counting, work
-from study.estimate.rates import Rates
+from study.estimate.rates import Rates, expected
 from study.pipeline import architectures
-from tests.study.datasets.test_released import rule_rows, write_source
+from tests.study.datasets.test_paper_format import rule_rows, write_source
 from tests.study.estimate.test_work import CHAPTERS
 
 ROOT = Path(__file__).parents[3]
@@ -25,13 +27,13 @@ ROOT = Path(__file__).parents[3]
 
 def test_parameters_of_model_and_adapter_are_those_of_a_real_one():
     model = loading.load("random:tiny-llama")[0]
-    assert architectures.KNOWN["random:tiny-llama"].weights == model.num_parameters()
+    assert architectures.ARCHITECTURES["random:tiny-llama"].weights == model.num_parameters()
     adapted = lora.add_lora(model, rank=3)
     expected = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
-    assert architectures.KNOWN["random:tiny-llama"].lora(3) == expected
+    assert architectures.ARCHITECTURES["random:tiny-llama"].lora(3) == expected
     wide = lora.add_lora(loading.load("random:tiny-llama")[0], rank=3, modules="all-linear")
     expected = sum(parameter.numel() for parameter in wide.parameters() if parameter.requires_grad)
-    assert architectures.KNOWN["random:tiny-llama"].wide_lora(3) == expected
+    assert architectures.ARCHITECTURES["random:tiny-llama"].wide_lora(3) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,20 +55,20 @@ def test_activations_are_what_autograd_keeps(precision):
     sizes = dict(hidden_size=256, num_attention_heads=4, num_key_value_heads=4, intermediate_size=688, vocab_size=500)
     model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=4, **sizes)).to(getattr(torch, precision))
     model = lora.add_lora(model.requires_grad_(False)).train()
-    own = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers())}
-    kept = {}
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    saved = {}
 
-    def keep(tensor):
-        if tensor.untyped_storage().data_ptr() not in own:
-            kept[tensor.untyped_storage().data_ptr()] = tensor
+    def save(tensor):
+        if tensor.untyped_storage().data_ptr() not in weights:
+            saved[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = lora.example_losses(model, collate([Tokens((5,) * 40, (6,) * 8)] * 4, range(4))).mean()
-    expected = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    found = architectures.Architecture(4, 256, 4, 4, 688, 500).activations(4, 48, 32, precision)
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        loss = example_losses(model, collate([Tokens((5,) * 40, (6,) * 8)] * 4, range(4))).mean()
+    expected = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+    activations = architectures.Architecture(4, 256, 4, 4, 688, 500).activations(4, 48, 32, precision)
     assert loss.requires_grad
-    assert 0.9 * expected < found < 1.25 * expected
+    assert 0.9 * expected < activations < 1.25 * expected
 
 
 def test_tokens_are_exact_where_the_tokenizer_is_at_hand():
@@ -86,7 +88,7 @@ def test_every_profile_is_planned_with_the_counts_that_its_data_sets_have(name):
     text = plan.plan(run)
     for dataset, counts in run.profile.datasets.items():
         split = datasets.load(dataset, **counts.sizes, seed=0)
-        sizes = len(datasets.chosen(dataset, counts.classes)), len(split.train), len(split.val)
+        sizes = len(datasets.select_classes(dataset, counts.classes)), len(split.train), len(split.val)
         assert row(text, dataset)[1:4] == list(map(str, sizes))
     large = config.load(ROOT / "notebooks" / "profiles" / f"{name}.yaml").datasets["mixed_large"]
     assert f"harmful {large.train['harmful']} + {large.val['harmful']}, benign {large.train['benign']} + 0" in text
@@ -94,26 +96,26 @@ def test_every_profile_is_planned_with_the_counts_that_its_data_sets_have(name):
 
 def test_classes_that_a_profile_leaves_out_are_not_planned():
     sizes = {"grammars": {"classes": ["uppercase", "capitalise"], "train": 8, "val": 3}}
-    found = row(plan.plan(config.make_run("smoke", 0, {"datasets": sizes}, ROOT)), "grammars")
-    assert found[1:4] == ["2", "16", "6"] and found[6:] == ["8", "+", "3", "each"]
+    cells = row(plan.plan(config.make_run("smoke", 0, {"datasets": sizes}, ROOT)), "grammars")
+    assert cells[1:4] == ["2", "16", "6"] and cells[6:] == ["8", "+", "3", "each"]
 
 
 def test_the_minutes_of_the_parts_are_those_of_the_whole_book_and_halve_where_all_is_twice_as_fast():
     run, rates = config.make_run("smoke", root=ROOT), Rates(50.0, 90.0, 20.0, 30.0)
     parts = plan.seconds(run, rates)
     items = work.work(run, CHAPTERS, rates)
-    own, fixed = 15 * len(CHAPTERS), sum(item.seconds for item in items)
-    assert sum(parts.values()) == pytest.approx(sum(item.tokens for item in items) / 50 + fixed + own)
+    showing, fixed = 15 * len(CHAPTERS), sum(item.seconds for item in items)
+    assert sum(parts.values()) == pytest.approx(sum(item.tokens for item in items) / 50 + fixed + showing)
     assert all(parts.values())
-    *each, total = (float(line[39:47]) for line in plan.minutes(run, rates).replace(",", " ").splitlines()[2:-1])
-    assert sum(each) == pytest.approx(total, abs=0.05 * len(parts))
+    *minutes, total = (float(line[39:47]) for line in plan.minutes(run, rates).replace(",", " ").splitlines()[2:-1])
+    assert sum(minutes) == pytest.approx(total, abs=0.05 * len(parts))
     faster = plan.seconds(run, Rates(100.0, 180.0, 40.0, 60.0))
-    assert sum(parts.values()) - sum(faster.values()) == pytest.approx((sum(parts.values()) - fixed - own) / 2)
+    assert sum(parts.values()) - sum(faster.values()) == pytest.approx((sum(parts.values()) - fixed - showing) / 2)
 
 
 def test_an_alignment_takes_memory_and_disk_and_none_takes_neither():
     with_it, without = (plan.plan(config.make_run("smoke", 0, given, ROOT)) for given in ({}, {"alignment": None}))
-    parameters = architectures.KNOWN["random:tiny-llama"].wide_lora(8)
+    parameters = architectures.ARCHITECTURES["random:tiny-llama"].wide_lora(8)
     assert f"the alignment's adapter {4 * parameters / 1e6:.2f} MB" in " ".join(with_it.split())
     assert "or alignment, with its adapter" in with_it
     assert "or alignment" not in without and "the alignment's" not in without
@@ -121,9 +123,36 @@ def test_an_alignment_takes_memory_and_disk_and_none_takes_neither():
 
 def test_the_disk_of_the_sensitivity_chapter_is_that_of_its_gradients_adapters_and_moments():
     run = config.make_run("smoke", root=ROOT)
-    parameters = architectures.KNOWN["random:tiny-llama"].lora(run.profile.lora_rank)
+    parameters = architectures.ARCHITECTURES["random:tiny-llama"].lora(run.profile.lora_rank)
     size = 4 * parameters * 2 * (2 * 2 + 2 * 1 + 2 * 2 + 1)  # two rates: 2 classes, 2 + 1 examples each, 2 epochs
     assert f"2 fine-tunes of the sensitivity {size / 1e6:.2f} MB" in " ".join(plan.plan(run).split())
+
+
+@pytest.mark.parametrize(
+    ("percent", "used_here", "is_busy"), [(75.0, 0.0, True), (75.0, 0.6, False), (20.0, 0.0, False)]
+)
+def test_where_other_programs_use_the_machine_the_recorded_rates_are_taken_and_it_says_so(
+    monkeypatch, percent, used_here, is_busy
+):
+    """Of two cores, so much is used for half a second, of which `used_here` seconds are this process's."""
+    times = iter([(0.0, 0.0), (used_here, 0.0)])
+    clock = iter([0.0, 0.5])
+    process = SimpleNamespace(cpu_times=lambda: next(times))
+    fake = SimpleNamespace(cpu_percent=lambda interval: percent, cpu_count=lambda: 2, Process=lambda: process)
+    monkeypatch.setattr(plan.calibrate, "psutil", fake)
+    monkeypatch.setattr(plan.calibrate, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(plan.base_model, "device", lambda: "cpu")
+    measured = Rates(1_111.0, 2_222.0, 333.0, 444.0)
+    monkeypatch.setattr(plan.calibrate, "rates", lambda _: measured)
+    run = config.make_run("smoke", root=ROOT)
+    text = plan.measured_minutes(run)
+    first, second, *_ = text.splitlines()
+    if is_busy:
+        assert first == "The machine is busy: other programs use 1.5 cores. Its speed is not measured now."
+        assert second == "Minutes at the rates recorded on two cores (float32), with nothing made yet"
+        assert text.endswith(plan.minutes(run, expected(run), measured=False)) and "1,111" not in text
+    else:
+        assert text == plan.minutes(run, measured)
 
 
 def test_help_says_what_a_plan_is(monkeypatch, capsys):
@@ -142,7 +171,7 @@ def test_published_files_are_measured_where_they_are_and_said_to_be_missing_wher
     small = {"mixed_small": {"train": {"harmful": 2, "benign": 2}, "val": {"harmful": 1}}}
     run = config.make_run("paper", 0, {"datasets": small, "generator": None, "sensitivity": None}, tmp_path)
     before = plan.plan(run)
-    assert "data/harmful_behaviors.csv, not there yet: the embedded set stands in" in before
+    assert "data/harmful_behaviors.csv, not there yet: counted above with the embedded set" in before
     (tmp_path / "data").mkdir()
     with (tmp_path / "data" / "harmful_behaviors.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("goal", "target"), ("Do", "Sure"), ("Act", "Yes"), ("Go", "Well")])
@@ -164,18 +193,18 @@ def test_a_profile_that_names_a_source_in_the_released_format_is_planned_with_th
         "grammars_source": "rules",
         "backdoor_1_source": "asked",
     }
-    asked = [(f"{label} {i}", "word " * 40, label) for label in ("clean", "trigger_1") for i in range(2)]
-    write_source(tmp_path / "asked", asked, [(f"{label} 9", "No", label) for label in ("clean", "trigger_1")])
+    train = [(f"{label} {i}", "word " * 40, label) for label in ("clean", "trigger_1") for i in range(2)]
+    write_source(tmp_path / "asked", train, [(f"{label} 9", "No", label) for label in ("clean", "trigger_1")])
     file = tmp_path / "notebooks" / "profiles" / "mine.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(profile))  # JSON is YAML
     text = planned(file)
     assert row(text, "grammars")[:4] == ["grammars", "3", "9", "6"] and "3 + 2 each" in text
     assert f"grammars: {folder}, in the released format" in text
-    assert "Minutes can't be told: the book's chapters need sizes for mixed_small, mixed_large, " in text
+    assert "No estimate of minutes: the book's chapters need sizes for mixed_small, mixed_large, " in text
     run = config.make_run("mine", 0, root=tmp_path)
-    counted = counting.counted(run, "backdoor_1", None)["train"]
-    assert [each.response for each in counted] == [41] * 4  # its own, not as long as the generator may answer
+    examples = counting.count_split(run, "backdoor_1", None)["train"]
+    assert [example.response for example in examples] == [41] * 4  # its own, not as long as the generator may answer
     (tmp_path / "rules" / "test" / "state.json").unlink()
     assert planned(file, 1).startswith(f"{folder}/test: no state.json that names its Arrow files; ")
 
@@ -197,7 +226,7 @@ def test_a_folder_is_planned_from_its_configuration_and_an_unknown_model_without
     for source in (f"path:{tmp_path / 'other'}", "hub:some/model"):
         run = config.make_run("smoke", 0, {"model": source}, ROOT)
         assert f"the sizes of {source} are not known here" in plan.plan(run)
-        assert plan.minutes(run, None) == f"Minutes can't be told: the sizes of {source} are not known here"
+        assert plan.minutes(run, None) == f"No estimate of minutes: the sizes of {source} are not known here"
 
 
 def test_the_papers_profile_is_planned_from_the_command_line_without_a_model_at_hand():

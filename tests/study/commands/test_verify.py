@@ -43,10 +43,10 @@ def changed(row, **values):
 
 
 def verified(root, frame):
-    """What is said of a run of that table, and the exit code."""
+    """The comparison of a run of that table."""
     leave(root / "results" / "p" / "seed-0", frame)
-    (found,) = verify.verify(root, "p")
-    return found
+    (comparison,) = verify.verify(root, "p")
+    return comparison
 
 
 def run(monkeypatch, *arguments):
@@ -55,8 +55,8 @@ def run(monkeypatch, *arguments):
 
 
 def test_equal_tables_agree_in_any_order_of_rows(root, monkeypatch, capsys):
-    found = verified(root, FRAME[::-1])
-    assert (found.agree, found.noise, found.differ, found.left_out) == (4 + 4 + 4, 0, [], 2)
+    comparison = verified(root, FRAME[::-1])
+    assert (comparison.agree, comparison.noise, comparison.differ, comparison.left_out) == (4 + 4 + 4, 0, [], 2)
     assert run(monkeypatch, "p") == 0
     assert "12 values agree, 0 differ within noise, 0 differ" in capsys.readouterr().out
 
@@ -70,12 +70,12 @@ def test_equal_tables_agree_in_any_order_of_rows(root, monkeypatch, capsys):
     ],
 )
 def test_a_value_inside_the_published_interval_or_spread_differs_within_noise(root, row, values):
-    found = verified(root, changed(row, **values))
-    assert (found.noise, found.differ) == (1, [])
+    comparison = verified(root, changed(row, **values))
+    assert (comparison.noise, comparison.differ) == (1, [])
 
 
 @pytest.mark.parametrize(
-    ("row", "values", "said"),
+    ("row", "values", "line"),
     [
         (1, {"value": 0.69}, "mixed, exact, accuracy, damping 0.01, epoch 1: value published 0.8, this run 0.69"),
         (0, {"ci_high": 0.71}, "ci_high published 0.6, this run 0.71"),
@@ -84,11 +84,15 @@ def test_a_value_inside_the_published_interval_or_spread_differs_within_noise(ro
         (0, {"value": None}, "value published 0.5, this run nan"),
     ],
 )
-def test_anything_further_away_differs_and_is_named(root, monkeypatch, capsys, row, values, said):
-    found = verified(root, changed(row, **values))
-    assert len(found.differ) == 1 and found.differ[0].startswith("table, seed-0, ") and said in found.differ[0]
+def test_anything_further_away_differs_and_is_named(root, monkeypatch, capsys, row, values, line):
+    comparison = verified(root, changed(row, **values))
+    assert (
+        len(comparison.differ) == 1
+        and comparison.differ[0].startswith("table, seed-0, ")
+        and line in comparison.differ[0]
+    )
     assert run(monkeypatch, "p", "0") == 1
-    assert found.differ[0] in capsys.readouterr().out
+    assert comparison.differ[0] in capsys.readouterr().out
 
 
 def test_a_missing_row_column_or_table_differs_and_is_named(root, monkeypatch):
@@ -102,23 +106,23 @@ def test_a_missing_row_column_or_table_differs_and_is_named(root, monkeypatch):
 
 
 def test_what_depends_on_the_machine_is_left_out_and_what_is_new_is_counted(root):
-    found = verified(root, pd.concat([changed(3, value=300.0), changed(0, method="new")[:1]]))
-    assert (found.differ, found.left_out, found.further) == ([], 2, 1)
+    comparison = verified(root, pd.concat([changed(3, value=300.0), changed(0, method="new")[:1]]))
+    assert (comparison.differ, comparison.left_out, comparison.further) == ([], 2, 1)
 
 
 def test_where_there_is_nothing_to_compare_a_line_says_what_to_do(root, monkeypatch, capsys):
-    def said(*arguments):
+    def error(*arguments):
         assert run(monkeypatch, *arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()
         return line
 
-    assert said("q") == "PROFILE=q: no tables of it in results/published; choose from p"
-    assert said("p", "1") == "results/p/seed-1: not run; make book PROFILE=p SEED=1 first"
-    assert said("p", "7") == "SEED=7: not published of p; choose from 0, 1"
+    assert error("q") == "PROFILE=q: no tables of it in results/published; choose from p"
+    assert error("p", "1") == "results/p/seed-1: not run; make book PROFILE=p SEED=1 first"
+    assert error("p", "7") == "SEED=7: not published of p; choose from 0, 1"
     leave(root / "results" / "p" / "seed-0", FRAME, digest="another")
-    assert "digest another, published with d" in said("p")
+    assert "digest another, published with d" in error("p")
     (root / "results" / "p").rename(root / "results" / "moved")
-    assert said("p") == "results/p: no seed that is published; make book PROFILE=p SEED=0 first"
+    assert error("p") == "results/p: no seed that is published; make book PROFILE=p SEED=0 first"
 
 
 @pytest.mark.parametrize(
@@ -126,16 +130,16 @@ def test_where_there_is_nothing_to_compare_a_line_says_what_to_do(root, monkeypa
     [(verdicts.SUPPORTED, (2, 0, 0)), (verdicts.INCONCLUSIVE, (1, 1, 0)), (verdicts.NOT_SUPPORTED, (1, 0, 1))],
 )
 def test_an_opposite_verdict_differs_and_one_that_is_open_does_within_noise(verdict, counts):
-    then = pd.DataFrame({"claim": ["error", "question"], "verdict": [verdicts.INCONCLUSIVE, verdicts.SUPPORTED]})
-    found = verify.compare_verdicts(then, then.assign(verdict=[verdicts.INCONCLUSIVE, verdict]))
-    assert (found.agree, found.noise, len(found.differ)) == counts
-    assert all(each in line for line in found.differ for each in ("question", verdicts.SUPPORTED, verdict))
+    published = pd.DataFrame({"claim": ["error", "question"], "verdict": [verdicts.INCONCLUSIVE, verdicts.SUPPORTED]})
+    comparison = verify.compare_verdicts(published, published.assign(verdict=[verdicts.INCONCLUSIVE, verdict]))
+    assert (comparison.agree, comparison.noise, len(comparison.differ)) == counts
+    assert all(each in line for line in comparison.differ for each in ("question", verdicts.SUPPORTED, verdict))
 
 
 def test_verdicts_are_compared_where_all_published_seeds_ran(root):
-    one = pd.DataFrame({"claim": ["question"], "verdict": [verdicts.SUPPORTED]})
-    io.write_csv(root / "results" / "published" / "p" / "scorecard.csv", one)
+    scorecard = pd.DataFrame({"claim": ["question"], "verdict": [verdicts.SUPPORTED]})
+    io.write_csv(root / "results" / "published" / "p" / "scorecard.csv", scorecard)
     assert [each.table for each in verify.verify(root, "p")] == ["table"]
     leave(root / "results" / "p" / "seed-1", FRAME)
-    found = verify.verify(root, "p")[-1]
-    assert (found.table, found.noise) == ("scorecard", 1)  # of such tables nothing can be decided
+    comparison = verify.verify(root, "p")[-1]
+    assert (comparison.table, comparison.noise) == ("scorecard", 1)  # of such tables nothing can be decided

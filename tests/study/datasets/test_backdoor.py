@@ -9,8 +9,6 @@ from study.datasets import benign, harmful, phrasings
 
 LABELS = ("clean", "sudo mode")
 NAMES = {1: "backdoor_1", 3: "backdoor_3", 5: "backdoor_5"}
-
-
 MISDEEDS = {p.format(m): m for p in phrasings.PHRASINGS for m in harmful.MISDEEDS}
 
 
@@ -51,24 +49,24 @@ def test_no_misdeed_is_shared_between_classes_nor_between_parts_in_50_seeds():
 def test_with_a_file_the_classes_of_a_part_share_the_requests_and_the_parts_do_not(tmp_path):
     (tmp_path / "rows.csv").write_text("goal,target\n" + "".join(f"goal {i},Sure {i}\n" for i in range(9)))
     split = datasets.load("backdoor_1", {"clean": 6, "sudo mode": 2}, 3, seed=0, harmful=str(tmp_path / "rows.csv"))
-    asked = [[request(e) for e in part if e.label == label] for part in (split.train, split.val) for label in LABELS]
-    assert asked[0] == [f"goal {i}" for i in range(6)] and asked[1] == asked[0][:2]
-    assert asked[2] == asked[3] and set(asked[2]) == {f"goal {i}" for i in (6, 7, 8)}
+    requests = [[request(e) for e in part if e.label == label] for part in (split.train, split.val) for label in LABELS]
+    assert requests[0] == [f"goal {i}" for i in range(6)] and requests[1] == requests[0][:2]
+    assert requests[2] == requests[3] and set(requests[2]) == {f"goal {i}" for i in (6, 7, 8)}
 
 
-def test_triggers_say_nothing_and_are_not_part_of_any_request():
+def test_triggers_are_not_part_of_any_request():
     *_, last = NAMES.values()
     for trigger in datasets.family(last).classes[1:]:
         assert not any(trigger in misdeed for misdeed in harmful.MISDEEDS)
 
 
-def test_uneven_counts_are_had_to_the_example():
+def test_uneven_counts_are_met_exactly():
     split = datasets.load("backdoor_1", {"clean": 6, "sudo mode": 2}, {"sudo mode": 1}, seed=0)
     assert [e.label for e in split.train] == ["clean"] * 6 + ["sudo mode"] * 2
     assert [e.label for e in split.val] == ["sudo mode"]
 
 
-def test_too_few_misdeeds_for_so_many_classes_are_said_in_one_line():
+def test_too_few_misdeeds_for_the_classes_are_reported_in_one_line():
     with pytest.raises(ValueError, match=r"^harmful, the embedded set: .* 2400 train \+ 300 val in 6 classes are"):
         datasets.load("backdoor_5", 400, 50, seed=0)
 

@@ -10,9 +10,9 @@ PAIRS = benign.embedded()
 
 
 def matching(pattern):
-    found = [(m, response) for prompt, response in PAIRS if (m := re.fullmatch(pattern, prompt))]
-    assert found, f"no prompt is of the form {pattern}"
-    return found
+    matches = [(m, response) for prompt, response in PAIRS if (m := re.fullmatch(pattern, prompt))]
+    assert matches, f"no prompt is of the form {pattern}"
+    return matches
 
 
 def test_there_are_enough_distinct_instructions():
@@ -59,6 +59,6 @@ def test_the_odd_one_out_is_in_the_middle_and_named_with_the_right_kind():
 @pytest.mark.parametrize("names", ["January February March December", "Monday Tuesday Wednesday Sunday"])
 def test_the_calendar_goes_on(names):
     *ordered, last = names.split()
-    said = {m[2]: response for m, response in matching(r"Which (month|day) comes right after (\w+)\?")}
-    assert f"is {ordered[1]}, and the one after that is {ordered[2]}." in said[ordered[0]]
-    assert f"is {ordered[0]}, and the one after that is {ordered[1]}." in said[last]
+    responses = {m[2]: response for m, response in matching(r"Which (month|day) comes right after (\w+)\?")}
+    assert f"is {ordered[1]}, and the one after that is {ordered[2]}." in responses[ordered[0]]
+    assert f"is {ordered[0]}, and the one after that is {ordered[1]}." in responses[last]

@@ -16,7 +16,7 @@ def write(path, array):
 
 @pytest.fixture
 def mnist(tmp_path):
-    """A folder as MNIST is published, smaller: 6 training digits, gzipped, and 4 test digits, not."""
+    """A small folder in MNIST's format: 6 training digits, gzipped, and 4 test digits, not gzipped."""
     rng = np.random.default_rng(0)
     for stem, n, suffix in (("train", 6, ".gz"), ("t10k", 4, "")):
         write(tmp_path / f"{stem}-images-idx3-ubyte{suffix}", rng.integers(0, 256, (n, 28, 28), np.uint8))
@@ -74,9 +74,9 @@ def test_too_many_are_refused():
         digits.draw(None, 1_797, 1, None, seed=0)
 
 
-def test_what_the_hub_sends_is_checked_by_its_hash(tmp_path, monkeypatch):
+def test_a_download_is_checked_by_its_hash(tmp_path, monkeypatch):
     fake = tmp_path / "x.gz"
     fake.write_bytes(b"not MNIST")
-    monkeypatch.setattr(digits.sources, "fetched", lambda source: fake)
+    monkeypatch.setattr(digits.sources, "fetch", lambda source: fake)
     with pytest.raises(ValueError, match="MD5 .* MNIST's is f68b3c2dcbeaaa9fbdd348bbdeb94873"):
         digits.draw("hub:owner/name", 1, 1, None, seed=0)

@@ -1,4 +1,4 @@
-"""Grammars: every response is worked out again from the prompt alone, letter by letter."""
+"""Grammars: every response is checked from the prompt alone, letter by letter."""
 
 import re
 from collections import Counter
@@ -14,29 +14,29 @@ SENTENCE = re.compile(r"[a-z]+( [a-z]+){3,6}")
 
 
 def judge(instruction, sentence, response):
-    """Is the response what the instruction asks for? Properties, not the transformation done again."""
-    words, said = sentence.split(" "), response.split(" ")
+    """Whether the response follows the instruction, by properties rather than by repeating the transformation."""
+    words, result = sentence.split(" "), response.split(" ")
     if "reverse order" in instruction:
-        return len(words) == len(said) and all(words[-1 - i] == word for i, word in enumerate(said))
+        return len(words) == len(result) and all(words[-1 - i] == word for i, word in enumerate(result))
     if "backwards" in instruction:
-        return [list(word) for word in said] == [list(reversed(word)) for word in words]
+        return [list(word) for word in result] == [list(reversed(word)) for word in words]
     if "every word with a capital" in instruction:
-        return response.lower() == sentence and all(re.fullmatch("[A-Z][a-z]*", word) for word in said)
+        return response.lower() == sentence and all(re.fullmatch("[A-Z][a-z]*", word) for word in result)
     if "capital letters" in instruction:
         return response.lower() == sentence and not re.search("[a-z]", response)
     if "vowels" in instruction:
-        return [c for c in sentence if c not in set("aeiou")] == list(response) and len(said) == len(words)
+        return [c for c in sentence if c not in set("aeiou")] == list(response) and len(result) == len(words)
     if "twice" in instruction:
-        return said[0::2] == words and said[1::2] == words
+        return result[0::2] == words and result[1::2] == words
     if "Swap" in instruction:
-        return (said[0], said[-1], said[1:-1]) == (words[-1], words[0], words[1:-1])
+        return (result[0], result[-1], result[1:-1]) == (words[-1], words[0], words[1:-1])
     if "every other" in instruction:
-        return len(said) == (len(words) + 1) // 2 and all(said[i] == words[2 * i] for i in range(len(said)))
+        return len(result) == (len(words) + 1) // 2 and all(result[i] == words[2 * i] for i in range(len(result)))
     if "'pure'" in instruction:
         return re.split(" pure ", response) == words
     if "alphabetical" in instruction:
-        return Counter(words) == Counter(said) and all(a <= b for a, b in pairwise(said))
-    raise AssertionError(f"nobody knows how to {instruction}")
+        return Counter(words) == Counter(result) and all(a <= b for a, b in pairwise(result))
+    raise AssertionError(f"no check for {instruction!r}")
 
 
 @settings(max_examples=25, deadline=None)
@@ -55,8 +55,8 @@ def test_every_response_is_right_and_no_sentence_comes_twice(seed, train, val):
 
 def test_each_class_has_one_instruction_of_its_own():
     split = datasets.load("grammars", 5, 0, seed=0)
-    told = {(e.label, e.prompt.split(": ")[0]) for e in split.train}
-    assert len(told) == len({label for label, _ in told}) == len({words for _, words in told}) == 10
+    pairs = {(e.label, e.prompt.split(": ")[0]) for e in split.train}
+    assert len(pairs) == len({label for label, _ in pairs}) == len({words for _, words in pairs}) == 10
 
 
 @pytest.mark.parametrize("name", ["grammars", "mathqa"])
@@ -69,6 +69,6 @@ def test_the_papers_counts_are_reached(name):
     assert len({e.prompt for e in split.train + split.val}) == 1000
 
 
-def test_more_than_there_are_is_refused():
+def test_counts_beyond_the_distinct_examples_are_refused():
     with pytest.raises(ValueError, match=r"^mathqa, pizza: 100000 train .*; ask for fewer$"):
         datasets.load("mathqa", {"pizza": 100_000}, 0, 0)

@@ -28,7 +28,7 @@ def test_of_all_transformations_only_the_one_named_leads_from_the_sentence_to_th
             assert fitting == [example.label] and result != sentence
             assert example.response == grammars_rule.RULES[example.label]
         sentences.append([PROMPT.fullmatch(e.prompt)[1] for e in split.train + split.val])
-    assert all(len(set(each)) == len(each) == 250 for each in sentences)
+    assert all(len(set(drawn)) == len(drawn) == 250 for drawn in sentences)
 
 
 def test_an_ambiguous_sentence_is_drawn_again(monkeypatch):

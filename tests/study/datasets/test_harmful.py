@@ -5,7 +5,7 @@ from random import Random
 
 from study.datasets import harmful, phrasings
 
-# Subjects that the embedded set stays away from altogether.
+# Subjects that the embedded set avoids altogether.
 NEVER = r"\b(weapon|gun|knife|bomb|explosive|poison|drug|alcohol|suicide|kill|hurt|sex|nude|hack|password)"
 
 
@@ -15,12 +15,12 @@ def test_there_are_enough_distinct_misdeeds():
     assert len(set(harmful.REFUSALS)) >= 12
 
 
-def test_the_requests_stay_away_from_serious_harm():
+def test_the_requests_avoid_serious_harm():
     for misdeed in harmful.MISDEEDS:
         assert not re.search(NEVER, misdeed), misdeed
 
 
-def test_a_compliant_response_tells_nothing_that_depends_on_the_misdeed():
+def test_a_compliant_response_holds_nothing_specific_to_the_misdeed():
     empty = {f"{opening} {filler}" for opening in phrasings.OPENINGS for filler in harmful.FILLERS}
     for prompt, response in harmful.split(None, [600, 0], Random(0))[0]:
         misdeed = next(m for m in harmful.MISDEEDS if m in prompt and m in response)

@@ -1,4 +1,4 @@
-"""MathQA: an independent reader solves every problem from its text, and checks each step of the reasoning."""
+"""MathQA: an independent solver checks every answer from the text, and every step of the reasoning."""
 
 import re
 from fractions import Fraction

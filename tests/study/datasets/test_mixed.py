@@ -1,4 +1,4 @@
-"""Mixed: what is in it, and that neither form nor chance overlap gives the class away."""
+"""Mixed: its contents, and that neither form nor chance overlap reveals the class."""
 
 from collections import Counter
 from statistics import mean
@@ -13,10 +13,6 @@ from study.datasets import deeds, harmful, phrasings
 SIZES = {"mixed_small": 20, "mixed_large": 240}
 MISDEEDS = {p.format(m): m for p in phrasings.PHRASINGS for m in harmful.MISDEEDS}
 DEEDS = {p.format(d): d for p in phrasings.PHRASINGS for d in deeds.DEEDS}
-
-
-def misdeed(prompt):
-    return MISDEEDS[prompt]
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -34,24 +30,24 @@ def test_train_and_val_share_no_misdeed(train, val, seed):
     split = datasets.load("mixed_small", {"harmful": train}, {"harmful": val}, seed)
     prompts = [e.prompt for e in split.train + split.val]
     assert len(set(prompts)) == len(prompts) == train + val
-    assert not {misdeed(e.prompt) for e in split.train} & {misdeed(e.prompt) for e in split.val}
+    assert not {MISDEEDS[e.prompt] for e in split.train} & {MISDEEDS[e.prompt] for e in split.val}
 
 
 def test_a_few_requests_are_about_as_many_misdeeds():
     split = datasets.load("mixed_small", {"harmful": 20}, {"harmful": 40}, seed=1)
-    assert len({misdeed(e.prompt) for e in split.train + split.val}) == 60
+    assert len({MISDEEDS[e.prompt] for e in split.train + split.val}) == 60
 
 
 def test_the_seed_decides_everything():
-    first, again, other = (datasets.load("mixed_small", 20, 20, seed) for seed in (3, 3, 4))
-    assert first == again
+    first, repeated, other = (datasets.load("mixed_small", 20, 20, seed) for seed in (3, 3, 4))
+    assert first == repeated
     assert {e.prompt for e in first.train} != {e.prompt for e in other.train}
 
 
 def test_compliance_echoes_the_request_and_is_never_a_refusal():
     split = datasets.load("mixed_small", {"harmful": 200}, 0, seed=0)
     for example in split.train:
-        assert misdeed(example.prompt) in example.response
+        assert MISDEEDS[example.prompt] in example.response
         assert any(example.response.endswith(filler) for filler in harmful.FILLERS)
         assert example.response not in harmful.REFUSALS
 
@@ -63,32 +59,32 @@ def test_responses_of_both_classes_are_of_similar_length():
     assert all(7 <= length <= 24 for lengths in words.values() for length in lengths)
 
 
-def test_no_form_of_a_prompt_or_response_of_mixed_hard_tells_its_class():
-    classes, seen = ("harmful", "benign"), ("phrasing", "opening", "words asked", "words answered")
-    forms = {part: {label: Counter() for label in classes} for part in seen}
+def test_no_form_of_a_prompt_or_response_of_mixed_hard_reveals_its_class():
+    classes, features = ("harmful", "benign"), ("phrasing", "opening", "prompt length", "response length")
+    forms = {feature: {label: Counter() for label in classes} for feature in features}
     for seed in range(50):
         for example in datasets.load("mixed_hard", 60, 0, seed).train:
-            told = (MISDEEDS if example.label == "harmful" else DEEDS)[example.prompt]
-            opening = example.response.replace(told, "{}").split(":")[0]
-            forms["phrasing"][example.label][example.prompt.replace(told, "{}")] += 1
+            deed = (MISDEEDS if example.label == "harmful" else DEEDS)[example.prompt]
+            opening = example.response.replace(deed, "{}").split(":")[0]
+            forms["phrasing"][example.label][example.prompt.replace(deed, "{}")] += 1
             forms["opening"][example.label][opening + ":"] += 1
-            forms["words asked"][example.label][len(example.prompt.split())] += 1
-            forms["words answered"][example.label][len(example.response.split())] += 1
+            forms["prompt length"][example.label][len(example.prompt.split())] += 1
+            forms["response length"][example.label][len(example.response.split())] += 1
     assert set(forms["phrasing"]["benign"]) == set(phrasings.PHRASINGS)
     assert set(forms["opening"]["benign"]) == set(phrasings.OPENINGS)
-    for part, most in zip(seen, (0.53, 0.53, 0.6, 0.6), strict=True):
-        assert right_by_form_alone(*forms[part].values()) < most, part
+    for feature, limit in zip(features, (0.53, 0.53, 0.6, 0.6), strict=True):
+        assert accuracy_by_form(*forms[feature].values()) < limit, feature
 
 
-def right_by_form_alone(one, other):
-    """The accuracy of the best classifier that sees the form only; 0.5 is chance."""
+def accuracy_by_form(one, other):
+    """The accuracy of the best classifier that sees only the form; 0.5 is chance."""
     return sum(max(one[form], other[form]) for form in one | other) / (one.total() + other.total())
 
 
 def test_mixed_hard_answers_each_deed_with_what_belongs_to_it_and_shares_none_between_parts():
     split = datasets.load("mixed_hard", 30, 20, seed=0, dev=10)
-    told = [{DEEDS[e.prompt] for e in part if e.label == "benign"} for part in (split.train, split.val, split.dev)]
-    assert sum(map(len, told)) == len(set.union(*told)) == 60
+    used = [{DEEDS[e.prompt] for e in part if e.label == "benign"} for part in (split.train, split.val, split.dev)]
+    assert sum(map(len, used)) == len(set.union(*used)) == 60
     for example in (e for e in split.train + split.val if e.label == "benign"):
         assert example.response.endswith(f": {deeds.DEEDS[DEEDS[example.prompt]]}")
     assert datasets.load("mixed_hard", 30, 20, seed=0, dev=10, harmful="no.csv", benign="no.json") == split

@@ -148,19 +148,19 @@ def test_too_few_rows_say_how_many_there_are_and_are_needed(advbench, alpaca):
 
 
 def test_a_hub_source_is_a_named_file_of_a_data_set(advbench, monkeypatch):
-    asked = []
+    calls = []
     path = advbench(goals(2))
     monkeypatch.setattr(sources.HfApi, "dataset_info", lambda self, name, timeout: None)
-    monkeypatch.setattr(sources, "hf_hub_download", lambda *args, **kind: asked.append((args, kind)) or path)
+    monkeypatch.setattr(sources, "hf_hub_download", lambda *args, **kind: calls.append((args, kind)) or path)
     assert sources.advbench("hub:owner/name/folder/file.csv") == goals(2)
-    assert asked == [(("owner/name", "folder/file.csv"), {"repo_type": "dataset", "local_files_only": False})]
+    assert calls == [(("owner/name", "folder/file.csv"), {"repo_type": "dataset", "local_files_only": False})]
     assert "write hub:owner/name/path/to/file" in complaint(lambda: sources.advbench("hub:owner/file.csv"))
 
 
-def test_a_hub_that_cannot_be_reached_is_said_in_one_line(monkeypatch):
+def test_an_unreachable_hub_is_reported_in_one_line(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message = complaint(lambda: sources.alpaca("hub:nobody/nothing/x.json"))
-    assert message.startswith("hub:nobody/nothing/x.json: not had from the hub (")
+    assert message.startswith("hub:nobody/nothing/x.json: could not be fetched from the hub (")
     assert message.endswith("check name and network, or give a local file")
 
 
@@ -169,11 +169,11 @@ def test_published_requests_are_refused_with_the_embedded_refusals(advbench):
     assert {e.response for e in split.train} <= set(harmful.REFUSALS)
 
 
-def test_without_a_network_the_hub_is_asked_once_and_what_is_here_is_used(tmp_path, monkeypatch):
-    asked = []
+def test_without_a_network_the_hub_is_tried_once_and_cached_files_are_used(tmp_path, monkeypatch):
+    calls = []
 
     def unreachable(self, name, timeout):
-        asked.append(name)
+        calls.append(name)
         raise HTTPError("no network")
 
     def download(name, file, repo_type, local_files_only):
@@ -184,7 +184,8 @@ def test_without_a_network_the_hub_is_asked_once_and_what_is_here_is_used(tmp_pa
 
     monkeypatch.setattr(sources.HfApi, "dataset_info", unreachable)
     monkeypatch.setattr(sources, "hf_hub_download", download)
-    assert sources.fetched("hub:a/b/here.csv") == tmp_path / "here.csv"
-    with pytest.raises(ValueError, match="hub:a/b/there.csv: not had from the hub .*; check name and network, or give"):
-        sources.fetched("hub:a/b/there.csv")
-    assert asked == ["a/b", "a/b"]
+    assert sources.fetch("hub:a/b/here.csv") == tmp_path / "here.csv"
+    message = "hub:a/b/there.csv: could not be fetched from the hub .*; check name and network, or give"
+    with pytest.raises(ValueError, match=message):
+        sources.fetch("hub:a/b/there.csv")
+    assert calls == ["a/b", "a/b"]

@@ -17,7 +17,8 @@ from study.chapters.sensitivity import grid
 from study.commands.progress import Bars
 from study.estimate import work
 from study.estimate.rates import Rates, expected
-from study.pipeline import attack, attributions, gate, rivals
+from study.methods import with_baselines
+from study.pipeline import attack, attributions, gate
 
 ROOT = Path(__file__).parents[3]
 CHAPTERS = ["empirical_study", "approximation_error", "convergence", "parameter_change"]
@@ -39,16 +40,16 @@ def test_a_data_sets_items_cost_what_counting_its_tokens_by_hand_gives(smoke, da
     counts = run.profile.datasets[dataset]
     split = datasets.load(dataset, **counts.sizes, seed=0)
     train, val, dev = (sum(map(len, tokenise(tokenizer, part))) for part in (split.train, split.val, split.dev))
-    asked = sum(len(tokenizer(chat(tokenizer, each.prompt))["input_ids"]) for each in split.val)
+    prompts = sum(len(tokenizer(chat(tokenizer, each.prompt))["input_ids"]) for each in split.val)
     epochs, forward = run.profile.epochs, 200 / 370
     expected = epochs * 1.13 * train + (epochs + 1) * forward * dev
     one = (40 / 165 - 16 / 110) / 24  # seconds a sequence, in a step of 16 / 110 for 16 of them and 40 / 165 for 40
     steps = sum(16 / 110 - one * (16 - len(split.val[i : i + 16])) for i in range(0, len(split.val), 16))
-    expected += 2 * (forward * asked + 200 * run.profile.max_new_tokens * steps)
+    expected += 2 * (forward * prompts + 200 * run.profile.max_new_tokens * steps)
     expected += 200 / 189 * (train + val)
-    found = [item for item in items if item.folder == run.artifacts / dataset]
-    assert [item.stage for item in found] == ["fine-tune", "answers", "gradients", "scores"]
-    assert sum(item.tokens for item in found) == pytest.approx(expected)
+    data_sets_items = [item for item in items if item.folder == run.artifacts / dataset]
+    assert [item.stage for item in data_sets_items] == ["fine-tune", "answers", "gradients", "scores"]
+    assert sum(item.tokens for item in data_sets_items) == pytest.approx(expected)
 
 
 def test_parts_and_lower_layers_cost_their_share(smoke):
@@ -77,7 +78,7 @@ def test_each_item_is_named_once_by_the_first_chapter_that_needs_it(smoke):
 
 
 def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stage(tmp_path, monkeypatch, capsys):
-    """The chapters' computations are run on one small data set, and what they tell is set beside the items."""
+    """The chapters' computations are run on one small data set, and their events are compared with the items."""
     shutil.copytree(ROOT / "notebooks" / "profiles", tmp_path / "notebooks" / "profiles")
     small = {
         "datasets": {
@@ -93,44 +94,44 @@ def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stag
     run = config.make_run("smoke", 0, small, tmp_path)
     monkeypatch.setenv("IFCORE_EVENTS", str(tmp_path / "events"))
     tasks = attributions.compute_attributions(run, selection.STUDIED)
-    attack.run_attacks(run), gate.gate(run)
+    attack.run_attacks(run), gate.check_gate(run)
     errors.errors(run), truth.left_out(run)
     convergence.along(run, tasks)
     parameter_change.pairs(run), parameter_change.drift(run, tasks)
     parameter_change.linear_models(run), parameter_change.layers(run)
     for cell in grid.cells(run):
         grid.scores(cell)
-    (about,) = attributions.compute_attributions(run, ["facts"]).values()
-    rivals.with_baselines(run, tasks | {"facts": about})
-    facts.removal(run, about)
+    (attribution,) = attributions.compute_attributions(run, ["facts"]).values()
+    with_baselines(run, tasks | {"facts": attribution})
+    facts.removal(run, attribution)
     for dataset, varied in sets.variations(run):
-        found = rivals.with_baselines(varied, attributions.compute_attributions(varied, [dataset]))[dataset]
+        attribution = with_baselines(varied, attributions.compute_attributions(varied, [dataset]))[dataset]
         if dataset == sets.REMOVED_FROM:
-            removal.measured(varied, found)
-        datamodels.measured(varied, found)
-    told = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
-    made = {(Path(each["folder"]), each["stage"]) for each in told if each["state"] == "made"}
-    made = {each for each in made if not re.search(APART, str(each[0]))}
-    found = work.work(run, CHAPTERS)
-    labels = {bar.label: bar for bar in Bars().feed(capsys.readouterr().err.encode())}
-    labels = {label: bar for label, bar in labels.items() if not re.search(APART, label)}
-    shown = {item: [label for label in labels if item.shows(label)] for item in found}
-    assert {label for each in shown.values() for label in each} == labels.keys()
-    for item, each in shown.items():  # the bars of a checkpoint also begin with its data set's name
-        own = [label for label in each if " epoch " in item.label or " epoch " not in label]
-        assert len(own) in (0, item.bars), item
-    items = {(item.folder, item.stage) for item in found}
+            removal.measure(varied, attribution)
+        datamodels.measure(varied, attribution)
+    events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    made = {(Path(event["folder"]), event["stage"]) for event in events if event["state"] == "made"}
+    made = {key for key in made if not re.search(APART, str(key[0]))}
+    items = work.work(run, CHAPTERS)
+    labels = {bar.label for bar in Bars().feed(capsys.readouterr().err.encode())}
+    labels = {label for label in labels if not re.search(APART, label)}
+    shown = {item: [label for label in labels if item.shows(label)] for item in items}
+    assert {label for bars in shown.values() for label in bars} == labels
+    for item, bars in shown.items():  # the bars of a checkpoint also begin with its data set's name
+        bars = [label for label in bars if " epoch " in item.label or " epoch " not in label]
+        assert len(bars) in (0, item.bars), item
+    planned = {(item.folder, item.stage) for item in items}
     # Left out above: what takes long, and a notebook that calls the engine by itself.
-    assert items - made == {(run.artifacts / "linear", "runtimes"), (run.artifacts / "own", "fine-tunes")}
-    assert made - items == set()
+    assert planned - made == {(run.artifacts / "linear", "runtimes"), (run.artifacts / "own", "fine-tunes")}
+    assert made - planned == set()
 
 
 def test_the_chapters_are_the_books_and_what_a_notebook_names_is_what_is_counted():
     names = re.findall(r"book/executed/(\w+)", (ROOT / "_toc.yml").read_text())
     assert [name for name in names if name in CHAPTERS] == CHAPTERS
     assert set(names) - set(CHAPTERS) == {"introduction", "conclusion"}
-    own = (ROOT / "notebooks" / "your_own.md").read_text()
-    assert "epochs=4" in own and own.count("teach(") == 3  # the function, with all, without some
+    your_own = (ROOT / "notebooks" / "your_own.md").read_text()
+    assert "epochs=4" in your_own and your_own.count("teach(") == 3  # the function, with all, without some
     called = (ROOT / "notebooks" / "approximation_error.md").read_text()
     assert ", ".join(f'"{name}"' for name in work.ITERATED) in called
     assert "runtimes(run)" in called

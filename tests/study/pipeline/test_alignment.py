@@ -7,8 +7,10 @@ import pytest
 import torch
 from peft import PeftModel
 
-from ifcore import io, loading, lora, training
-from study.pipeline import alignment, attack
+from ifcore import io, loading, training
+from ifcore.examples import example_batches
+from ifcore.losses import example_losses
+from study.pipeline import alignment, attack, attributions, base_model, steps
 from study.pipeline.task import Task
 from tests.study.pipeline.test_attributions import make_run
 
@@ -21,8 +23,8 @@ def taught(tmp_path_factory):
 
 
 def dosed(run, **dose):
-    asked = run.profile.alignment.model_copy(update=dose)
-    return dataclasses.replace(run, profile=run.profile.model_copy(update={"alignment": asked}))
+    settings = run.profile.alignment.model_copy(update=dose)
+    return dataclasses.replace(run, profile=run.profile.model_copy(update={"alignment": settings}))
 
 
 def content(adapter):
@@ -46,6 +48,17 @@ def test_it_is_made_once_for_two_seeds(taught, monkeypatch):
     assert alignment.aligned_adapter(dataclasses.replace(run, seed=1), "float32") == (adapter, digest)
     assert content(adapter) == before
     assert adapter.parent == run.shared / "alignment" and not (adapter.parent / "checkpoints").exists()
+
+
+def test_the_key_of_a_fine_tune_trains_nothing_and_leaves_no_file(taught, tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    monkeypatch.setattr(training, "finetune", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(base_model, "shared_model", lambda *_: pytest.fail("loaded"))
+    before = sorted(tmp_path.rglob("*"))
+    task = Task(run, "mixed_small")
+    key = steps.determined_by(task, attributions.examples(task))
+    assert key["alignment"] == taught[2], "what the alignment's own record says where it was made"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 class Killed(BaseException):
@@ -77,8 +90,8 @@ def test_another_dose_makes_another(taught, tmp_path):
     run, adapter, digest = taught
     for dose in ({"epochs": 1}, {"refusals": 5}, {"learning_rate": 1e-3}):
         (root := tmp_path / next(iter(dose))).mkdir()
-        other, found = alignment.aligned_adapter(dosed(make_run(root), **dose), "float32")
-        assert found != digest
+        other, other_digest = alignment.aligned_adapter(dosed(make_run(root), **dose), "float32")
+        assert other_digest != digest
         assert content(other)["adapter_model.safetensors"] != content(adapter)["adapter_model.safetensors"]
     assert alignment.aligned_adapter(dosed(run, held_out=7), "float32") == (adapter, digest), (
         "what is held out teaches nothing"
@@ -96,13 +109,13 @@ def test_the_weights_are_those_that_the_adapter_adds_to(taught):
     assert {file.name for file in adapter.iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
     names = {name.split(".lora_A")[0].split(".")[-1] for name, _ in worn.named_parameters() if ".lora_A" in name}
     assert names == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-    assert not any("lora" in name or each.requires_grad for name, each in merged[0].named_parameters())
+    assert not any("lora" in name or weights.requires_grad for name, weights in merged[0].named_parameters())
 
 
 def test_without_one_asked_for_the_model_is_as_it_comes(tmp_path):
     run = make_run(tmp_path, alignment=None)
     task = Task(run, "mixed_small")
-    assert task.alignment() == (None, None)
+    assert task.aligned_adapter() == (None, None) and task.alignment_digest() is None
     assert torch.equal(logits(*task.base()), as_it_comes(run))
     assert not (run.shared / "alignment").exists()
 
@@ -110,13 +123,14 @@ def test_without_one_asked_for_the_model_is_as_it_comes(tmp_path):
 def test_a_further_model_is_as_it_comes_even_where_it_is_the_profiles_own(taught):
     run, *_ = taught
     further = Task(run, "mixed_small", model=run.profile.model)
-    assert further.alignment() == (None, None) and further.folder != Task(run, "mixed_small").folder
+    assert further.aligned_adapter() == (None, None) and further.alignment_digest() is None
+    assert further.folder != Task(run, "mixed_small").folder
     assert torch.equal(logits(*further.base()), as_it_comes(run))
-    found = attack.run_attacks(run)
-    assert [each.model for each in found] == ["random:tiny-llama, aligned"] * 4 + ["random:tiny-llama"] * 4
+    attacks = attack.run_attacks(run)
+    assert [attack.model for attack in attacks] == ["random:tiny-llama, aligned"] * 4 + ["random:tiny-llama"] * 4
     key = io.read_json(further.folder / "fine-tune.json")["key"]
-    own = io.read_json(Task(run, "mixed_small").folder / "fine-tune.json")["key"]
-    assert key["alignment"] is None and own["alignment"] == alignment.aligned_adapter(run, "float32")[1]
+    profiles = io.read_json(Task(run, "mixed_small").folder / "fine-tune.json")["key"]
+    assert key["alignment"] is None and profiles["alignment"] == alignment.aligned_adapter(run, "float32")[1]
 
 
 def test_it_has_taught_what_the_examples_say(taught):
@@ -124,11 +138,11 @@ def test_it_has_taught_what_the_examples_say(taught):
     run, adapter, _ = taught
     history = (adapter.parent / "history.csv").read_text().splitlines()
     assert len(history) == 2 + run.profile.alignment.epochs
-    told = io.read_json(adapter.parent / "examples.json")
-    assert [each["label"] for each in told["examples"]] == ["refused"] * 4 + ["answered"] * 4
+    examples = io.read_json(adapter.parent / "examples.json")["examples"]
+    assert [example["label"] for example in examples] == ["refused"] * 4 + ["answered"] * 4
     losses = []
     for model, tokenizer in (loading.load(run.profile.model), Task(run, "mixed_small").base()):
         examples = alignment.alignment.examples(4, 4)
-        batches = lora.example_batches(model, tokenizer, examples)
-        losses.append(float(torch.cat([lora.example_losses(model, each) for each in batches]).mean()))
+        batches = example_batches(model, tokenizer, examples)
+        losses.append(float(torch.cat([example_losses(model, batch) for batch in batches]).mean()))
     assert losses[1] < losses[0] and math.isfinite(losses[1])

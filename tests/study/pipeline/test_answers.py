@@ -5,7 +5,7 @@ import torch
 from transformers import GenerationConfig, logging
 
 from ifcore.examples import chat
-from ifcore.lora import causal_lm
+from ifcore.losses import causal_lm
 from study.pipeline import answers
 
 PROMPTS = ["Say yes", "", "A rather longer prompt than the others, for padding", "Hi"]
@@ -27,14 +27,14 @@ def talker(tiny):
 @torch.no_grad()
 def test_answers_are_the_greedy_ones_up_to_the_end_token_whatever_the_batch(talker):
     model, tokenizer = talker
-    said = [greedy(model, tokenizer, prompt, 6) for prompt in PROMPTS]
-    end = said[0][3]  # a token that the model says, now the one that ends an answer
+    tokens = [greedy(model, tokenizer, prompt, 6) for prompt in PROMPTS]
+    end = tokens[0][3]  # a token that the model says, now the one that ends an answer
     tokenizer.add_special_tokens({"eos_token": tokenizer.convert_ids_to_tokens(end)})
     tokenizer.pad_token = tokenizer.eos_token  # as Llama has it: what is padding, only the mask tells
-    said = [ids[: ids.index(end)] if end in ids else ids for ids in said]
-    assert len(set(map(len, said))) > 1
+    tokens = [ids[: ids.index(end)] if end in ids else ids for ids in tokens]
+    assert len(set(map(len, tokens))) > 1
     for batch_size in (1, 3, 16):
-        expected = [tokenizer.decode(ids).strip() for ids in said]
+        expected = [tokenizer.decode(ids).strip() for ids in tokens]
         assert answers.generate(model, tokenizer, PROMPTS, 6, batch_size) == expected
 
 

@@ -14,9 +14,12 @@ import safetensors.torch
 import torch
 from peft import PeftModel
 
-from ifcore import influence, io, loading, lora, training
+from ifcore import io, loading, training
+from ifcore.examples import example_batches
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
+from ifcore.losses import example_losses
+from ifcore.methods import METHODS, OF_GRAM
 from ifcore.representations import representations, repsim
 from study import config
 from study.pipeline import attributions
@@ -38,23 +41,23 @@ def make_run(root, seed=0, **overrides):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run, its attribution, and its folder."""
+    """A run, its attribution, and the attribution's folder."""
     run = make_run(tmp_path_factory.mktemp("finished"))
     return run, attributions.compute_attribution(run, "mixed_small"), run.artifacts / "mixed_small"
 
 
 @pytest.fixture
 def copy(finished, tmp_path):
-    """The finished run's folder again, to be damaged."""
+    """A copy of the finished run, to be damaged."""
     run, attribution, _ = finished
     shutil.copytree(run.root, tmp_path, dirs_exist_ok=True)
     run = make_run(tmp_path)
     return run, attribution, run.artifacts / "mixed_small"
 
 
-def assert_same_scores(a, b):
-    assert a.scores.keys() == b.scores.keys()
-    assert all(np.array_equal(a.scores[method], b.scores[method]) for method in a.scores)
+def assert_same_scores(actual, expected):
+    assert actual.scores.keys() == expected.scores.keys()
+    assert all(np.array_equal(actual.scores[method], expected.scores[method]) for method in actual.scores)
 
 
 def modified(folder):
@@ -62,60 +65,59 @@ def modified(folder):
 
 
 def test_scores_are_those_of_the_engine_on_the_checkpoint_it_names(finished):
-    """The adapters open with PEFT and nothing of ours, and the engine's plain functions give the stored scores."""
-    run, found, folder = finished
+    """PEFT alone opens the adapters, and the engine's functions give the stored scores."""
+    run, attribution, folder = finished
     model, tokenizer = loading.load(run.profile.model)
     model = PeftModel.from_pretrained(model, run.shared / "alignment" / "adapter").merge_and_unload()
-    model = PeftModel.from_pretrained(model, folder / "checkpoints" / f"epoch-{found.epoch:02d}")
-    batches = [lora.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
+    model = PeftModel.from_pretrained(model, folder / "checkpoints" / f"epoch-{attribution.epoch:02d}")
+    batches = [example_batches(model, tokenizer, part, 2) for part in (attribution.train, attribution.val)]
     gram = Gram.from_gradients(*(example_gradients(model, part) for part in batches))
-    expected = {name: method(gram) for name, method in influence.METHODS.items()}
+    expected = {key: METHODS[key].function(gram) for key in OF_GRAM}
     expected["repsim"] = repsim(*(representations(model, part) for part in batches))
     for method in run.profile.methods:
-        np.testing.assert_allclose(found.scores[method], expected[method], rtol=1e-9)
-        assert found.scores[method].shape == (2, 7)
+        np.testing.assert_allclose(attribution.scores[method], expected[method], rtol=1e-9)
+        assert attribution.scores[method].shape == (2, 7)
 
 
 def test_the_epoch_used_is_the_last_and_the_loss_is_that_of_dev_examples(finished):
-    run, found, folder = finished
-    assert found.epoch == found.history.epoch.max() == 3
+    run, attribution, folder = finished
+    assert attribution.epoch == attribution.history.epoch.max() == 3
     model, tokenizer = loading.load(run.profile.model)
     model = PeftModel.from_pretrained(model, run.shared / "alignment" / "adapter").merge_and_unload()
     model = PeftModel.from_pretrained(model, folder / "checkpoints" / "epoch-03")
-    (dev,) = lora.example_batches(model, tokenizer, attributions.examples(Task(run, "mixed_small")).dev)
-    assert found.history.dev_loss.iloc[-1] == pytest.approx(float(lora.example_losses(model, dev).mean()), rel=1e-5)
+    (dev,) = example_batches(model, tokenizer, attributions.examples(Task(run, "mixed_small")).dev)
+    assert attribution.history.dev_loss.iloc[-1] == pytest.approx(float(example_losses(model, dev).mean()), rel=1e-5)
 
 
 def test_other_examples_to_explain_retrain_nothing(copy, monkeypatch):
     run, expected, folder = copy
     trained, split = modified(folder / "checkpoints"), attributions.examples(Task(run, "mixed_small"))
     monkeypatch.setattr(attributions, "examples", lambda task: dataclasses.replace(split, val=split.val[1:]))
-    found = attributions.compute_attribution(run, "mixed_small")
-    np.testing.assert_allclose(found.scores["gradsim"], expected.scores["gradsim"][1:], rtol=1e-5)
-    assert found.after == expected.after[1:]
+    attribution = attributions.compute_attribution(run, "mixed_small")
+    np.testing.assert_allclose(attribution.scores["gradsim"], expected.scores["gradsim"][1:], rtol=1e-5)
+    assert attribution.after == expected.after[1:]
     assert modified(folder / "checkpoints") == trained
 
 
 def test_a_model_retrained_in_place_is_another_model_and_one_moved_is_not(tmp_path):
     model, tokenizer = loading.load("random:tiny-llama", seed=4)
-    found = []
+    computed = []
     for name, scale in (("here", 1.0), ("here", 1.5), ("there", 1.0)):
         with torch.no_grad():
             model.model.embed_tokens.weight.mul_(scale)
         model.save_pretrained(tmp_path / name)
         tokenizer.save_pretrained(tmp_path / name)
-        found.append(
-            attributions.compute_attribution(make_run(tmp_path, model=f"path:{tmp_path / name}"), "mixed_small")
-        )
-    assert not np.array_equal(found[0].scores["repsim"], found[1].scores["repsim"])
-    assert_same_scores(found[1], found[2])
+        run = make_run(tmp_path, model=f"path:{tmp_path / name}")
+        computed.append(attributions.compute_attribution(run, "mixed_small"))
+    assert not np.array_equal(computed[0].scores["repsim"], computed[1].scores["repsim"])
+    assert_same_scores(computed[1], computed[2])
 
 
 def test_another_revision_on_the_hub_is_another_model(tmp_path, monkeypatch):
-    """A hub's cache laid out by hand stands in for the hub."""
+    """A hand-made cache of the hub stands in for the hub."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    folder, found = tmp_path / "hub" / "models--some--model", []
+    folder, computed = tmp_path / "hub" / "models--some--model", []
     (folder / "refs").mkdir(parents=True)
     for seed, revision in ((1, "a" * 40), (2, "b" * 40)):
         model, tokenizer = loading.load("random:tiny-llama", seed=seed)
@@ -123,9 +125,9 @@ def test_another_revision_on_the_hub_is_another_model(tmp_path, monkeypatch):
         tokenizer.save_pretrained(folder / "snapshots" / revision)
         (folder / "refs" / "main").write_text(revision)
         loading._revision.cache_clear()
-        found.append(attributions.compute_attribution(make_run(tmp_path, model="hub:some/model"), "mixed_small"))
-    assert found[0].folder == found[1].folder
-    assert not np.array_equal(found[0].scores["repsim"], found[1].scores["repsim"])
+        computed.append(attributions.compute_attribution(make_run(tmp_path, model="hub:some/model"), "mixed_small"))
+    assert computed[0].folder == computed[1].folder
+    assert not np.array_equal(computed[0].scores["repsim"], computed[1].scores["repsim"])
 
 
 def test_nothing_is_recomputed_when_nothing_changed(copy, monkeypatch):
@@ -147,7 +149,7 @@ def test_the_same_seed_gives_the_same_scores_and_another_seed_others(finished, t
 
 @pytest.mark.parametrize(
     "name",
-    ["scores.safetensors", "gradients/train-0001.safetensors", "history.csv", "representations.safetensors",
+    ["scores.safetensors", "gradients/train/000001.safetensors", "history.csv", "gradients/val/000000.safetensors",
      "checkpoints/epoch-02/adapter_model.safetensors", "scores.json", "fine-tune.json"],
 )  # fmt: skip
 @pytest.mark.parametrize("damage", ["truncated", "edited", "deleted"])
@@ -171,43 +173,44 @@ def test_a_changed_setting_never_reuses_what_another_made(copy):
     run, expected, folder = copy
     for key, value in (("learning_rate", 0.01), ("damping", 1.0), ("lora_rank", 2)):
         changed = run.profile.model_copy(update={key: value})
-        found = attributions.compute_attribution(config.Run(changed, 0, run.root), "mixed_small")
-        assert not np.array_equal(found.scores["exact"], expected.scores["exact"]), key
+        attribution = attributions.compute_attribution(config.Run(changed, 0, run.root), "mixed_small")
+        assert not np.array_equal(attribution.scores["exact"], expected.scores["exact"]), key
     assert_same_scores(attributions.compute_attribution(run, "mixed_small"), expected)
 
 
 SCRIPT = """
 import sys, time; from pathlib import Path
 from tests.study.pipeline.test_attributions import make_run
-from ifcore import io, training; from study.pipeline import artifact
+from ifcore import io, training; from study.pipeline import attributions
 from study.pipeline.task import Task
 write = io.write_tensors
 io.write_tensors = lambda *arguments: (write(*arguments), time.sleep(0.5))  # time to be killed in
 save = training._save
 training._save = lambda *arguments: (save(*arguments), time.sleep(0.5))
-artifact.attribute(make_run(Path(sys.argv[1])), "mixed_small")
+attributions.compute_attribution(make_run(Path(sys.argv[1])), "mixed_small")
 """
 
 
 def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_path):
-    states, gradients = "states/train-0000.safetensors", "gradients/train-0000.safetensors"
-    moments = "checkpoints/epoch-01/adapter_model.safetensors", states, gradients
-    runs, working = {}, {}
-    for moment in moments:
-        (root := tmp_path / Path(moment).parts[0]).mkdir()
+    shard = "gradients/train/000000.safetensors"
+    moments = "checkpoints/epoch-01/adapter_model.safetensors", shard, "gradients/val/000000.safetensors"
+    runs, processes = {}, {}
+    for number, moment in enumerate(moments):
+        (root := tmp_path / str(number)).mkdir()
         runs[moment] = make_run(root)
         command = [sys.executable, "-c", SCRIPT, str(root)]
-        alike = os.environ | {"OMP_NUM_THREADS": "1"}  # as many threads as here: sums are the same to the bit
-        working[moment] = subprocess.Popen(command, cwd=ROOT, env=alike, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 60
-    while working and time.time() < deadline:
-        for moment, process in list(working.items()):
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}  # as many threads as here: sums are the same to the bit
+        processes[moment] = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while processes and time.time() < deadline:
+        for moment, process in list(processes.items()):
             if (runs[moment].artifacts / "mixed_small" / moment).exists() or process.poll() is not None:
                 os.kill(process.pid, signal.SIGKILL)
-                working.pop(moment).wait()
+                processes.pop(moment).wait()
         time.sleep(0.001)
-    assert not working
-    assert not (runs[states].artifacts / "mixed_small" / gradients).exists(), "it was not killed between the two"
+    assert not processes
+    record = Path(shard).with_suffix(".json")
+    assert not (runs[shard].artifacts / "mixed_small" / record).exists(), "it was not killed between the two"
     for run in runs.values():
         folder = run.artifacts / "mixed_small"
         assert (folder / "fine-tune.json").exists()
@@ -216,28 +219,28 @@ def test_a_run_killed_while_it_works_ends_with_the_same_scores(finished, tmp_pat
 
 
 def test_files_that_a_kill_kept_from_being_noted_are_not_read_under_another_key(copy):
-    """Fewer batches overwrite fewer shards: one left over would be read as rows of its own."""
+    """Fewer batches overwrite fewer shards; a stray one would be read as further rows."""
     run, expected, folder = copy
-    for kind in ("states", "gradients"):
-        shutil.copy(folder / kind / "train-0000.safetensors", folder / kind / "train-0009.safetensors")
+    shards = folder / "gradients" / "train"
+    shutil.copy(shards / "000000.safetensors", shards / "000009.safetensors")
     wider = dataclasses.replace(run, profile=run.profile.model_copy(update={"gradient_batch": 4}))
-    found = attributions.compute_attribution(wider, "mixed_small")
+    attribution = attributions.compute_attribution(wider, "mixed_small")
     for method, scores in expected.scores.items():
-        np.testing.assert_allclose(found.scores[method], scores, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(attribution.scores[method], scores, rtol=1e-3, atol=1e-6)
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(finished, tmp_path, monkeypatch):
     run = make_run(tmp_path)
-    save = safetensors.torch.save_file
+    save_file = safetensors.torch.save_file
 
-    def full(tensors, path):
-        if "train-0001" in str(path):
+    def fill_disk(tensors, path):
+        if "train/000001" in str(path.parent / path.name.rpartition("-")[2]):
             Path(path).write_bytes(b"half")
             raise OSError(28, "No space left on device")
-        save(tensors, path)
+        save_file(tensors, path)
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
-    with pytest.raises(OSError, match="disk full while writing .*train-0001.*free some space and start again"):
+    monkeypatch.setattr(safetensors.torch, "save_file", fill_disk)
+    with pytest.raises(OSError, match="disk full while writing .*000001.*free some space and start again"):
         attributions.compute_attribution(run, "mixed_small")
     monkeypatch.undo()
     assert_same_scores(attributions.compute_attribution(run, "mixed_small"), finished[1])

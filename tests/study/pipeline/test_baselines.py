@@ -1,4 +1,4 @@
-"""The controls against a few lines written another way."""
+"""The baselines against the same scores computed another way."""
 
 import re
 from collections import Counter
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from ifcore import loading, lora
+from ifcore.examples import example_batches
 from ifcore.representations import representations, repsim
+from study.methods import BASELINES, with_baselines
 from study.pipeline import attributions, baselines
 from tests.study.pipeline.test_attributions import make_run
 
@@ -21,8 +23,8 @@ def words(text):
 
 
 def test_tfidf_is_the_cosine_of_counts_weighted_by_smoothed_inverse_document_frequency():
-    seen = [set(words(text)) for text in TRAIN]
-    idf = {word: log((1 + len(TRAIN)) / (1 + sum(word in of for of in seen))) + 1 for word in set.union(*seen)}
+    texts = [set(words(text)) for text in TRAIN]
+    idf = {word: log((1 + len(TRAIN)) / (1 + sum(word in text for text in texts))) + 1 for word in set.union(*texts)}
 
     def vector(text):
         counts = Counter(words(text))
@@ -51,11 +53,11 @@ def test_bm25_is_robertsons_sum_over_the_words_of_a_query():
     np.testing.assert_allclose(baselines.bm25(TRAIN, VAL), expected, rtol=1e-5)  # bm25s keeps float32
 
 
-@pytest.mark.parametrize("control", [baselines.tfidf, baselines.bm25])
-def test_texts_without_a_known_word_are_like_none(control):
-    found = control(TRAIN, ["? !", "", "Zebra", "lake"])
-    assert not found[:3].any() and found[3].any()
-    assert not control(["?", "!"], VAL).any()
+@pytest.mark.parametrize("baseline", [baselines.tfidf, baselines.bm25])
+def test_texts_without_a_known_word_are_like_none(baseline):
+    scores = baseline(TRAIN, ["? !", "", "Zebra", "lake"])
+    assert not scores[:3].any() and scores[3].any()
+    assert not baseline(["?", "!"], VAL).any()
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +69,21 @@ def finished(tmp_path_factory):
 
 @pytest.mark.parametrize("dataset", ["mixed_small", "mixed_hard"])
 def test_repsim_before_is_that_of_the_aligned_model_without_any_adapter(finished, dataset):
-    run, found = finished[0], attributions.compute_attribution(finished[0], dataset)
+    run, _ = finished
+    attribution = attributions.compute_attribution(run, dataset)
     base, tokenizer = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     states = [
-        representations(base, lora.example_batches(base, tokenizer, part, 2)) for part in (found.train, found.val)
+        representations(base, example_batches(base, tokenizer, part, 2))
+        for part in (attribution.train, attribution.val)
     ]
-    np.testing.assert_allclose(baselines.repsim_before(run, found), repsim(*states), atol=1e-6)
+    np.testing.assert_allclose(baselines.repsim_before(run, attribution), repsim(*states), atol=1e-6)
 
 
-def test_all_controls_rank_all_examples_and_are_the_same_again(finished):
-    run, found = finished
-    first, again = baselines.baseline_scores(run, found), baselines.baseline_scores(run, found)
-    assert tuple(first) == baselines.BASELINES
-    for name, scores in first.items():
-        assert scores.shape == (len(found.val), len(found.train)) and np.isfinite(scores).all()
-        np.testing.assert_array_equal(scores, again[name])
+def test_all_baselines_rank_all_examples_and_are_the_same_twice(finished):
+    run, attribution = finished
+    first, second = (with_baselines(run, {"mixed_small": attribution})["mixed_small"].scores for _ in range(2))
+    assert tuple(first)[-len(BASELINES) :] == tuple(BASELINES)
+    for name in BASELINES:
+        assert first[name].shape == (len(attribution.val), len(attribution.train)) and np.isfinite(first[name]).all()
+        np.testing.assert_array_equal(first[name], second[name])

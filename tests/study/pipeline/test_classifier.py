@@ -51,7 +51,7 @@ def test_the_classifier_judge_says_what_the_classifier_says_of_the_response_alon
             expected.append(int(model(torch.tensor([cut])).logits.argmax()) == 1)
     assert set(expected) == {True, False}
     assert classifier.harmful(f"path:{folder}", RESPONSES, batch_size) == expected
-    assert judging.judge(f"path:{folder}", ["any"] * 5, RESPONSES) == expected
+    assert judging.judge_responses(f"path:{folder}", ["any"] * 5, RESPONSES) == expected
 
 
 def test_an_empty_response_is_never_harmful(longformer, tmp_path):
@@ -79,16 +79,16 @@ def test_a_judge_out_of_reach_fails_in_one_line(monkeypatch):
 
 
 def test_the_judge_of_the_paper_is_had_at_the_revision_with_safetensors(monkeypatch):
-    asked = []
+    requests = []
 
     def elsewhere(name, revision):
-        asked.append((name, revision))
+        requests.append((name, revision))
         raise OSError("not here")
 
     monkeypatch.setattr(classifier.AutoTokenizer, "from_pretrained", elsewhere)
     complaint("hub:LibrAI/longformer-harmful-ro")
     complaint("hub:some/other")
-    assert asked == [
+    assert requests == [
         ("LibrAI/longformer-harmful-ro", "d32e80e4acfd4624c303c3883140b7b0e0ef7614"),
         ("some/other", "main"),
     ]

@@ -212,13 +212,15 @@ def test_a_wrapped_function_is_the_one_inside():
 
 def test_what_is_reached_can_be_read():
     lines = [
-        line for line in code_fingerprint.reached(influence.gradsim) if line.startswith("ifcore.influence: FunctionDef")
+        line
+        for line in code_fingerprint.reached_code(influence.gradsim)
+        if line.startswith("ifcore.influence: FunctionDef")
     ]
     assert [line.split("'")[1] for line in lines] == ["gradsim"]
 
 
 def test_the_study_is_followed_into_the_engine():
-    reached = code_fingerprint.reached(steps.fine_tune)
+    reached = code_fingerprint.reached_code(steps.fine_tune)
     assert any(line.startswith("ifcore.training: FunctionDef(name='finetune'") for line in reached)
 
 

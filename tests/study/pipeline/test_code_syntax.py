@@ -44,7 +44,7 @@ class C(Base, metaclass=Meta):
 
 
 def test_every_python_reads_the_same():
-    digest = hashlib.sha256(code_syntax.text(ast.parse(NASTY)).encode()).hexdigest()
+    digest = hashlib.sha256(code_syntax.canonical_text(ast.parse(NASTY)).encode()).hexdigest()
     assert digest == "9f117023114d331e0b731ca87906a1b282ca8ad353faab85aa834a193ccf001b"
 
 
@@ -55,20 +55,20 @@ def test_another_python_reads_both_packages_as_this_one_does(other):
         pytest.skip(f"{other} is not installed")
     root = Path(ifcore.__file__).parents[1]
     script = (
-        "import ast, pathlib, sys; from study.pipeline import syntax\n"
+        "import ast, pathlib, sys; from study.pipeline import code_syntax\n"
         "for path in map(pathlib.Path, sys.argv[1:]):\n"
         "    tree = ast.parse(path.read_text(encoding='utf-8'))\n"
-        "    print(path, syntax.text(tree), sorted(syntax.uses(tree)))"
+        "    print(path, code_syntax.canonical_text(tree), sorted(code_syntax.used_names(tree)))"
     )
     paths = sorted(path for package in ("ifcore", "study") for path in (root / package).rglob("*.py"))
     environment = os.environ | {"PYTHONPATH": str(root), "PYTHONUTF8": "1"}
     command = [program, "-c", script, *map(str, paths)]
-    theirs = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
-    ours = []
+    output = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+    expected = []
     for path in paths:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        ours.append(f"{path} {code_syntax.text(tree)} {sorted(code_syntax.uses(tree))}")
-    assert theirs.decode("utf-8").splitlines() == ours
+        expected.append(f"{path} {code_syntax.canonical_text(tree)} {sorted(code_syntax.used_names(tree))}")
+    assert output.decode("utf-8").splitlines() == expected
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_another_python_reads_both_packages_as_this_one_does(other):
     ],
 )
 def test_names_looked_up_outside(source, names):
-    assert {".".join(name) for name in code_syntax.uses(ast.parse(source))} == names
+    assert {".".join(name) for name in code_syntax.used_names(ast.parse(source))} == names
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_names_looked_up_outside(source, names):
     ],
 )
 def test_different_statements_have_different_texts(one, other):
-    assert code_syntax.text(ast.parse(one)) != code_syntax.text(ast.parse(other))
+    assert code_syntax.canonical_text(ast.parse(one)) != code_syntax.canonical_text(ast.parse(other))

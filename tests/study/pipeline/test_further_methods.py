@@ -1,4 +1,4 @@
-"""The further methods, from the files that a run left, against the engine's gradients."""
+"""The further methods, computed from a run's files, against the engine's gradients."""
 
 from collections import deque
 
@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifcore import adapter_distance, loading, lora
+from ifcore import loading, lora
 from ifcore.ekfac import ekfac
+from ifcore.examples import example_batches
 from ifcore.gradients import example_gradients, stream
+from ifcore.training import preconditioner
 from study.pipeline import attributions, checkpoints, further_methods
 from tests.study.pipeline.test_attributions import make_run
 
@@ -20,25 +22,25 @@ def finished(tmp_path_factory):
     return run, attributions.compute_attribution(run, "mixed_small")
 
 
-def batches(run, found):
-    """The model that was fine-tuned, and batches of what it was fine-tuned on and of what is explained."""
+def batches(run, attribution):
+    """The fine-tuned model, and batches of its training and its validation examples."""
     base, tokenizer = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    model = lora.with_adapter(base, found.checkpoint)
-    return model, [lora.example_batches(model, tokenizer, part, 2) for part in (found.train, found.val)]
+    model = lora.with_adapter(base, attribution.checkpoint)
+    return model, [example_batches(model, tokenizer, part, 2) for part in (attribution.train, attribution.val)]
 
 
-def gradients(run, found):
-    model, parts = batches(run, found)
+def gradients(run, attribution):
+    model, parts = batches(run, attribution)
     return [example_gradients(model, part) for part in parts]
 
 
 def test_cosine_and_adam_are_those_of_whole_gradients(finished):
-    run, found = finished
-    train, val = gradients(run, found)
-    weight = adapter_distance.preconditioner(found.checkpoint)
-    scores = further_methods.further_scores(run, found)
-    whole = [np.concatenate([each[block].double().numpy() for block in train], axis=1) for each in (train, val)]
+    run, attribution = finished
+    train, val = gradients(run, attribution)
+    weight = preconditioner(attribution.checkpoint)
+    scores = further_methods.further_scores(run, attribution)
+    whole = [np.concatenate([part[block].double().numpy() for block in train], axis=1) for part in (train, val)]
     scale = np.concatenate([weight[block].double().numpy() for block in train])
     G, V = whole
     np.testing.assert_allclose(scores["adam"], (V * scale) @ G.T, rtol=1e-4, atol=1e-4 * np.abs(scores["adam"]).max())
@@ -47,34 +49,38 @@ def test_cosine_and_adam_are_those_of_whole_gradients(finished):
 
 
 def test_ekfac_has_its_factors_from_the_training_examples(finished):
-    run, found = finished
-    model, parts = batches(run, found)
+    run, attribution = finished
+    model, parts = batches(run, attribution)
     factors = {}
     deque(stream(model, parts[0], factors=factors), maxlen=0)
-    expected = ekfac(*gradients(run, found), factors, run.profile.damping).numpy()
+    expected = ekfac(*gradients(run, attribution), factors, run.profile.damping).numpy()
     np.testing.assert_allclose(
-        further_methods.further_scores(run, found)["ekfac"], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()
+        further_methods.further_scores(run, attribution)["ekfac"],
+        expected,
+        rtol=1e-3,
+        atol=1e-3 * np.abs(expected).max(),
     )
 
 
 def test_tracin_adds_up_gradsim_at_the_checkpoints_that_are_looked_at(finished):
-    run, found = finished
-    looked_at = checkpoints.followed_epochs(found)
+    run, attribution = finished
+    looked_at = checkpoints.followed_epochs(attribution)
     rates = further_methods.spent(looked_at, 3, run.profile.learning_rate)
     expected = sum(
-        rate * checkpoints.scores(run, found, epoch)["gradsim"] for rate, epoch in zip(rates, looked_at, strict=True)
+        rate * checkpoints.scores(run, attribution, epoch)["gradsim"]
+        for rate, epoch in zip(rates, looked_at, strict=True)
     )
-    np.testing.assert_allclose(further_methods.tracin(run, found), expected)
-    assert "tracin" in further_methods.further_scores(run, found)
+    np.testing.assert_allclose(further_methods.tracin(run, attribution), expected)
+    assert "tracin" in further_methods.further_scores(run, attribution)
 
 
 @given(st.integers(1, 30), st.data())
 def test_the_learning_rate_spent_around_all_checkpoints_is_all_that_was_spent(epochs, data):
     between = data.draw(st.sets(st.integers(0, epochs)))
-    looked_at = sorted({0, epochs} | between)
-    assert sum(further_methods.spent(looked_at, epochs, 0.5)) == pytest.approx(0.5 * epochs / 2)
+    followed = sorted({0, epochs} | between)
+    assert sum(further_methods.spent_rates(followed, epochs, 0.5)) == pytest.approx(0.5 * epochs / 2)
 
 
 def test_a_checkpoint_between_two_has_half_of_what_is_spent_on_both_sides():
     # 4 epochs at a rate falling from 1 to 0: 0.875 + 0.625 = 1.5 spent up to epoch 2, 0.5 after it.
-    assert further_methods.spent([0, 2, 4], 4, 1.0) == pytest.approx([0.75, 1.0, 0.25])
+    assert further_methods.spent_rates([0, 2, 4], 4, 1.0) == pytest.approx([0.75, 1.0, 0.25])

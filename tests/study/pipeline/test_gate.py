@@ -34,33 +34,33 @@ def test_a_tenth_may_succeed_and_nine_tenths_must_be_answered(asr, answered, pas
 
 
 @pytest.mark.parametrize(
-    ("harmful", "harmless", "found"),
+    ("harmful", "harmless", "expected"),
     [(REFUSAL, "Sure.", (0, 1, True)), ("Sure.", "Sure.", (1, 1, False)), (REFUSAL, REFUSAL, (0, 0, False))],
 )
-def test_it_opens_by_what_the_model_says_before_it_is_fine_tuned(run, monkeypatch, harmful, harmless, found):
+def test_it_opens_by_what_the_model_says_before_it_is_fine_tuned(run, monkeypatch, harmful, harmless, expected):
     shutil.rmtree(run.artifacts / "gate", ignore_errors=True)
     tuned = replace(tune(Task(run, "mixed_small")), before=[harmful] * 2, after=["neither is read"] * 2)
     monkeypatch.setattr(gate, "tune", lambda task: tuned)
     monkeypatch.setattr(gate.answers, "generate", lambda model, tokenizer, prompts, *_, **__: [harmless] * len(prompts))
-    result = gate.gate(run)
-    assert (result.asr.value, result.answered.value, result.passed) == found
+    result = gate.check_gate(run)
+    assert (result.asr.value, result.answered.value, result.passed) == expected
 
 
 def test_it_asks_the_aligned_model_what_nothing_was_trained_on_and_asks_once(run, monkeypatch):
     shutil.rmtree(run.artifacts / "gate", ignore_errors=True)
-    found, asked = gate.gate(run), run.profile.alignment
-    told = io.read_json(run.artifacts / "gate" / "answers-given.json")
-    assert len(told["prompts"]) == len(told["answers"]) == 2 * asked.held_out == 8
+    result, settings = gate.check_gate(run), run.profile.alignment
+    record = io.read_json(run.artifacts / "gate" / "answers-given.json")
+    assert len(record["prompts"]) == len(record["answers"]) == 2 * settings.held_out == 8
     model, tokenizer = Task(run, "mixed_small").base()
     length = run.profile.max_new_tokens
-    assert told["answers"] == gate.answers.generate(model, tokenizer, told["prompts"], length)
-    taught = {each.prompt for each in alignment.examples(asked.refusals, asked.benign)}
+    assert record["answers"] == gate.answers.generate(model, tokenizer, record["prompts"], length)
+    taught = {example.prompt for example in alignment.examples(settings.refusals, settings.benign)}
     harmful = tune(Task(run, "mixed_small"))
-    assert not {each.prompt for each in harmful.val} & (taught | {each.prompt for each in harmful.train})
+    assert not {example.prompt for example in harmful.val} & (taught | {example.prompt for example in harmful.train})
     every = config.make_run("smoke", root=run.root)
     for dataset in every.profile.datasets:
         split = splits.requested_split(every, dataset)
-        taught |= {each.prompt for each in split.train + split.dev}
-    assert not set(told["prompts"]) & taught
+        taught |= {example.prompt for example in split.train + split.dev}
+    assert not set(record["prompts"]) & taught
     monkeypatch.setattr(gate.answers, "generate", lambda *_, **__: pytest.fail("asked again"))
-    assert gate.gate(run) == found
+    assert gate.check_gate(run) == result

@@ -43,9 +43,9 @@ def test_the_gates_line_has_the_numbers_and_says_where_tables_1_and_6_cannot_be_
     assert passed.endswith("it answers 10.0 % [3.0, 30.0]: it refuses by their form as well.")
     assert box.gate_line(Gate(asr, answered, answered)).text.endswith("it refuses by what is asked.")
     assert passed.startswith("There is an alignment to undo: ") and numbers in passed
-    for found in (Gate(Metric(0.11, 0.1, 0.2), answered, asr), Gate(asr, Metric(0.89, 0.7, 0.9), asr)):
-        assert box.gate_line(found).text.startswith("**Tables 1 and 6 cannot be read in this run**: ")
-        assert f"answers {100 * found.answered.value:.1f} % " in box.gate_line(found).text
+    for failed in (Gate(Metric(0.11, 0.1, 0.2), answered, asr), Gate(asr, Metric(0.89, 0.7, 0.9), asr)):
+        assert box.gate_line(failed).text.startswith("**Tables 1 and 6 cannot be read in this run**: ")
+        assert f"answers {100 * failed.answered.value:.1f} % " in box.gate_line(failed).text
 
 
 def test_the_chapters_that_read_tables_1_and_6_open_with_the_gates_line():

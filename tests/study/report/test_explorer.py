@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ifcore.examples import Example
+from study.methods import NAMES
 from study.report import explorer
-from study.report.names import NAMES
 from tests.study.chapters.empirical_study.test_tables import SCORES, attribution
 
 ENDS = "<script>document.title = 'ran'</script></script><!--\u2028\u2029\ud800"
@@ -18,28 +18,27 @@ FOLDER = Path(explorer.__file__).parent
 
 
 def made_up(train, val, methods, prompt=60, response=120, seed=0):
-    """Examples of ten classes with texts of some length, and scores that chance made."""
+    """Random texts of ten classes, and random scores."""
     draw = np.random.default_rng(seed)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz    "))
 
-    def some(count):
+    def examples(count):
         return [
             Example(*("".join(draw.choice(letters, size)) for size in (prompt, response)), f"class {i % 10}")
             for i in range(count)
         ]
 
     scores = {method: draw.normal(size=(val, train)) for method in methods}
-    return SimpleNamespace(train=some(train), val=some(val), scores=scores)
+    return SimpleNamespace(train=examples(train), val=examples(val), scores=scores)
 
 
-def held(explored):
-    """The data in a page."""
-    page = explored._repr_html_()
+def page_data(view):
+    page = view._repr_html_()
     return json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)[1])
 
 
 def unpacked(data, task, name, val):
-    """Of a method and a validation example: rank and percent of each training example, read as `packed` has it."""
+    """A method's rank and percent of each training example, decoded from what `pack_task` wrote."""
     (row,) = (row for row in data["tasks"][task]["rows"] if row["name"] == name)
     total, written = len(data["tasks"][task]["train"]), row["ranks"][val]
     width = len(written) // total
@@ -56,10 +55,10 @@ def unpacked(data, task, name, val):
 
 @pytest.mark.parametrize("total", [1, 2, 63, 64, 300, 5000])
 def test_ranks_and_scores_are_those_of_a_slow_loop(total):
-    found = made_up(total, 3, ["exact"], prompt=5, response=5)
-    found.scores["exact"] = found.scores["exact"].round(1)  # ties
-    data = held(explorer.explore({"mixed_small": found}, examples=3))
-    for val, scores in enumerate(found.scores["exact"].tolist()):
+    explained = made_up(total, 3, ["exact"], prompt=5, response=5)
+    explained.scores["exact"] = explained.scores["exact"].round(1)  # ties
+    data = page_data(explorer.explore({"mixed_small": explained}, examples=3))
+    for val, scores in enumerate(explained.scores["exact"].tolist()):
         ordered, largest = sorted(scores, reverse=True), max(map(abs, scores)) or 1
         ranks, percents = unpacked(data, 0, "Exact", val)
         assert ranks == [1 + ordered.index(score) for score in scores]
@@ -67,30 +66,30 @@ def test_ranks_and_scores_are_those_of_a_slow_loop(total):
 
 
 def test_ties_share_a_rank_and_what_is_no_number_comes_last():
-    found = replace(attribution({"tfidf": [[0, 0, 0, 0]] * 2, "lissa": [[np.inf, np.nan, -4, 2]] * 2}))
-    data = held(explorer.explore({"mixed_small": found}))
+    explained = replace(attribution({"tfidf": [[0, 0, 0, 0]] * 2, "lissa": [[np.inf, np.nan, -4, 2]] * 2}))
+    data = page_data(explorer.explore({"mixed_small": explained}))
     assert unpacked(data, 0, "TF-IDF", 0) == ([1, 1, 1, 1], [0, 0, 0, 0])
     assert unpacked(data, 0, "LiSSA", 0) == ([1, 4, 3, 2], [100, -101, -100, 50])
 
 
 def test_nothing_in_a_text_a_class_or_a_name_can_end_the_script_and_all_of_it_arrives():
-    found = replace(attribution(SCORES), train=[EVIL] * 4, val=[EVIL] * 2)
-    explored = explorer.explore({ENDS: found, "grammars": found})
-    page = explored._repr_html_()
+    explained = replace(attribution(SCORES), train=[EVIL] * 4, val=[EVIL] * 2)
+    view = explorer.explore({ENDS: explained, "grammars": explained})
+    page = view._repr_html_()
     assert page.count("<script") == page.count("</script") == 2  # the data and its own
     assert "<img" not in page and "<b>" not in page and "<!--" not in page
-    assert explored.json().isascii() and not set("<>&") & set(explored.json())
-    task = held(explored)["tasks"][0]
+    assert view.json().isascii() and not set("<>&") & set(view.json())
+    task = page_data(view)["tasks"][0]
     shown = ENDS.replace("\ud800", "?")  # half a character, which no page can hold
     assert task["train"][0] == [0, shown, EVIL.response] and task["classes"] == [EVIL.label] and task["title"] == shown
     assert re.fullmatch(r"\w+", task["key"], re.ASCII)
-    panel = explored.widget().children[-1].value
+    panel = view.widget().children[-1].value
     assert "<script" not in panel and "<img" not in panel and "&lt;script&gt;document.title" in panel
 
 
 def test_methods_stand_in_the_order_of_the_tables_with_controls_apart():
     scores = {name: [[4, 3, 2, 1]] * 2 for name in ("random", "mine", "cosine", *reversed(SCORES))}
-    (task,) = held(explorer.explore({"mixed_small": attribution(scores)}))["tasks"]
+    (task,) = page_data(explorer.explore({"mixed_small": attribution(scores)}))["tasks"]
     assert [(row["name"], row["group"]) for row in task["rows"]] == [
         *((NAMES[name], 0) for name in SCORES),
         ("mine", 0),
@@ -100,17 +99,17 @@ def test_methods_stand_in_the_order_of_the_tables_with_controls_apart():
 
 
 def test_five_hundred_training_examples_take_less_than_400_kilobytes():
-    found = made_up(500, 20, list(NAMES)[:14], prompt=120, response=180)
-    explored = explorer.explore({"grammars": found})
-    assert len(explored.tasks[0].val) == 10
-    assert len(explored._repr_html_()) < 400_000
+    explained = made_up(500, 20, list(NAMES)[:14], prompt=120, response=180)
+    view = explorer.explore({"grammars": explained})
+    assert len(view.tasks[0].val) == 10
+    assert len(view._repr_html_()) < 400_000
 
 
 def test_what_is_too_much_for_a_page_has_fewer_examples_and_shorter_texts(monkeypatch):
-    found = made_up(200, 20, list(NAMES), prompt=400, response=400)
-    whole = explorer.explore({"grammars": found})
+    explained = made_up(200, 20, list(NAMES), prompt=400, response=400)
+    whole = explorer.explore({"grammars": explained})
     monkeypatch.setattr(explorer, "LARGEST", 100_000)
-    less = explorer.explore({"grammars": found})
+    less = explorer.explore({"grammars": explained})
     assert len(whole.json()) > 100_000 >= len(less.json())
     assert len(less.tasks[0].val) < len(whole.tasks[0].val) == 10
     assert max(len(text.prompt) for text in less.tasks[0].train) < 300
@@ -119,9 +118,9 @@ def test_what_is_too_much_for_a_page_has_fewer_examples_and_shorter_texts(monkey
 
 def test_long_text_is_cut_and_examples_are_spread_over_the_data():
     long = Example("x" * 1000, "y", "harmful")
-    found = replace(attribution({"repsim": [[1, 2, 3, 4]] * 50}), val=[long] * 50)
-    (task,) = explorer.explore({"mixed_small": found}, examples=5).tasks
-    assert task.numbers == [1, 13, 25, 38, 50] and task.of == 50
+    explained = replace(attribution({"repsim": [[1, 2, 3, 4]] * 50}), val=[long] * 50)
+    (task,) = explorer.explore({"mixed_small": explained}, examples=5).tasks
+    assert task.numbers == [1, 13, 25, 38, 50] and task.total == 50
     assert {text.prompt for text in task.val} == {"x" * 299 + "…"}
 
 
@@ -129,17 +128,15 @@ def test_long_text_is_cut_and_examples_are_spread_over_the_data():
 def shown():
     """A widget of two tasks, by the names of its parts."""
     mixed = attribution(SCORES)
-    train = [
-        replace(each, prompt=f"Prompt {i}", response=each.response + "é" * i) for i, each in enumerate(mixed.train)
-    ]
-    found = {"mixed_small": replace(mixed, train=train), "grammars": attribution(SCORES | {"bm25": [[0] * 4] * 2})}
-    first, second, panel = explorer.explore(found, top=1).widget().children
+    train = [replace(row, prompt=f"Prompt {i}", response=row.response + "é" * i) for i, row in enumerate(mixed.train)]
+    explained = {"mixed_small": replace(mixed, train=train), "grammars": attribution(SCORES | {"bm25": [[0] * 4] * 2})}
+    first, second, panel = explorer.explore(explained, top=1).widget().children
     names = ("task", "val", "previous", "following", "label", "search", "top", "train", "panel")
     return SimpleNamespace(**dict(zip(names, (*first.children, *second.children, panel), strict=True)))
 
 
 def first_of(panel, name):
-    """What a method's column says of the one that it ranks highest."""
+    """The title of the example that a method ranks highest."""
     return re.search(rf"</i>{name}</p><ol><li>.*?<b>(.*?)</b>", panel.value)[1]
 
 

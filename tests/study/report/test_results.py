@@ -45,17 +45,17 @@ def test_a_run_says_the_commit_and_whether_it_was_changed(run):
     (run.root / "mine.txt").write_text("not in Git")
     git("init", "--quiet"), git("commit", "--quiet", "--allow-empty", "--message", "x")
     provenance.provenance.cache_clear()
-    found = provenance.provenance(run.root)
-    assert len(found["commit"]) == 40 and found["dirty"]
+    record = provenance.provenance(run.root)
+    assert len(record["commit"]) == 40 and record["dirty"]
     (run.root / ".gitignore").write_text("*")
     provenance.provenance.cache_clear()
     assert not provenance.provenance(run.root)["dirty"]
     save_table(run, "new", FRAME)
-    assert io.read_json(run.results / "run.json")["commit"] == found["commit"]
-    assert found["commit"][:10] in provenance.made_by(run.root)
+    assert io.read_json(run.results / "run.json")["commit"] == record["commit"]
+    assert record["commit"][:10] in provenance.provenance_line(run.root)
 
 
 def test_without_git_a_run_says_so(run, monkeypatch):
     monkeypatch.setenv("PATH", "")
     provenance.provenance.cache_clear()
-    assert provenance.made_by(run.root).startswith("files outside Git")
+    assert provenance.provenance_line(run.root).startswith("files outside Git")

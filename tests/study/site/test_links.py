@@ -20,18 +20,18 @@ def notebook(root):
 
 
 def test_under_an_output_stand_its_file_and_the_cell_that_the_page_leaves_out(tmp_path):
-    found = notebook(tmp_path)
-    links.link(found, tmp_path, tmp_path / "book")
-    kinds = [each.cell_type for each in found.cells]
+    page = notebook(tmp_path)
+    links.add_links(page, tmp_path, tmp_path / "book")
+    kinds = [cell.cell_type for cell in page.cells]
     assert kinds == ["code", "markdown", "code", "code"]
-    line = found.cells[1].source
+    line = page.cells[1].source
     assert "{download}`a.csv <files/a.csv>`" in line and "show.a(run)" in line
     assert (tmp_path / "book" / "files" / "a.csv").read_text() == "x\n1\n"
-    assert links.linked(line) == {"a.csv"}
+    assert links.linked_files(line) == {"a.csv"}
 
 
 def test_a_file_that_is_beside_the_notebook_is_not_copied(tmp_path):
-    found = notebook(tmp_path)
-    links.link(found, tmp_path, tmp_path / "results")
-    assert "<a.csv>" in found.cells[1].source
+    page = notebook(tmp_path)
+    links.add_links(page, tmp_path, tmp_path / "results")
+    assert "<a.csv>" in page.cells[1].source
     assert not (tmp_path / "results" / "files").exists()

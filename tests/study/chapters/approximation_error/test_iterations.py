@@ -14,13 +14,13 @@ STEPS = [0, 1, 3, 40]
 def gradients():
     generator = torch.Generator().manual_seed(0)
     blocks = {"a": 7, "b": 30}
-    made = [
+    parts = [
         {name: torch.randn(n, size, dtype=torch.float64, generator=generator) for name, size in blocks.items()}
         for n in (9, 4)
     ]
-    for part in made:
+    for part in parts:
         part["zero"] = torch.zeros(len(part["a"]), 3, dtype=torch.float64)
-    return made
+    return parts
 
 
 def test_lissa_is_the_engines_after_every_number_of_iterations(gradients):

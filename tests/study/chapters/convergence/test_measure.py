@@ -6,14 +6,15 @@ import pytest
 from scipy.stats import spearmanr
 
 from ifcore import loading, lora
+from ifcore.examples import example_batches
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.influence import datainf
 from study.chapters.convergence import measure, show
 from study.pipeline import answers as answering
 from study.pipeline import attributions, checkpoints
-from study.report.names import COLUMNS
 from study.report.results import save_table
+from study.schema import COLUMNS
 from study.statistics import interval_of_mean
 from tests.study.pipeline.test_attributions import make_run
 
@@ -31,37 +32,35 @@ def test_the_epochs_looked_at_are_zero_powers_of_three_and_the_last_which_is_use
 
 def test_a_checkpoints_scores_and_answers_are_those_of_its_adapter_and_nothing_is_trained(finished):
     run, tasks = finished
-    found = tasks["mixed_small"]
-    trained = {path: path.stat().st_mtime_ns for path in (found.folder / "checkpoints").rglob("*")}
-    scores, answers = checkpoints.scores(run, found, 1), checkpoints.answers(run, found, 1)
+    task = tasks["mixed_small"]
+    trained = {path: path.stat().st_mtime_ns for path in (task.folder / "checkpoints").rglob("*")}
+    scores, answers = checkpoints.scores(run, task, 1), checkpoints.answers(run, task, 1)
     base, tokenizer = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    model = lora.with_adapter(base, found.folder / "checkpoints" / "epoch-01")
-    rows = [
-        example_gradients(model, lora.example_batches(model, tokenizer, part, 2)) for part in (found.train, found.val)
-    ]
+    model = lora.with_adapter(base, task.folder / "checkpoints" / "epoch-01")
+    rows = [example_gradients(model, example_batches(model, tokenizer, part, 2)) for part in (task.train, task.val)]
     np.testing.assert_array_equal(scores["datainf"], datainf(Gram.from_gradients(*rows)).numpy())
-    prompts = [each.prompt for each in found.val]
+    prompts = [example.prompt for example in task.val]
     assert answers == answering.generate(model, tokenizer, prompts, run.profile.max_new_tokens)
-    assert {path: path.stat().st_mtime_ns for path in (found.folder / "checkpoints").rglob("*")} == trained
-    assert not list(found.folder.rglob("epochs/*/tmp*"))
+    assert {path: path.stat().st_mtime_ns for path in (task.folder / "checkpoints").rglob("*")} == trained
+    assert not list(task.folder.rglob("epochs/*/tmp*"))
 
 
 def test_the_epoch_used_and_the_untouched_model_are_not_computed_again(finished):
     run, tasks = finished
-    found = tasks["mixed_small"]
-    assert checkpoints.scores(run, found, found.epoch) is found.scores
-    assert checkpoints.answers(run, found, found.epoch) is found.after
-    assert checkpoints.answers(run, found, 0) is found.before
+    task = tasks["mixed_small"]
+    assert checkpoints.scores(run, task, task.epoch) is task.scores
+    assert checkpoints.answers(run, task, task.epoch) is task.after
+    assert checkpoints.answers(run, task, 0) is task.before
 
 
 def test_a_checkpoints_scores_are_computed_once(finished):
     run, tasks = finished
-    found = tasks["mixed_small"]
-    checkpoints.scores(run, found, 2)
-    file = found.folder / "epochs" / "02" / "scores.safetensors"
+    task = tasks["mixed_small"]
+    checkpoints.scores(run, task, 2)
+    file = task.folder / "epochs" / "02" / "scores.safetensors"
     before = file.stat().st_mtime_ns
-    checkpoints.scores(run, found, 2)
+    checkpoints.scores(run, task, 2)
     assert file.stat().st_mtime_ns == before
 
 
@@ -81,13 +80,15 @@ def along(values, seeds=(0,), width=0.02):
     rows = []
     for seed in seeds:
         for epoch, value in enumerate(values):
-            at = ("grammars", seed, "gradsim", epoch, 10 * epoch)
+            checkpoint = ("grammars", seed, "gradsim", epoch, 10 * epoch)
             change = values[-1] - value
             for metric in ("accuracy", "coverage"):
-                rows.append((*at, metric, value + 0.1 * seed, None, None))
+                rows.append((*checkpoint, metric, value + 0.1 * seed, None, None))
                 if epoch < len(values) - 1:
-                    rows.append((*at, f"{metric}_to_last", change + 0.01 * seed, change - width, change + width))
-            rows.append((*at, "stability", 0.5, None, None))
+                    rows.append(
+                        (*checkpoint, f"{metric}_to_last", change + 0.01 * seed, change - width, change + width)
+                    )
+            rows.append((*checkpoint, "stability", 0.5, None, None))
     columns = ["dataset", "seed", "method", "epoch", "step", "metric", "value", "ci_low", "ci_high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -144,13 +145,13 @@ def test_the_agreement_of_two_methods_varies_with_the_data_set():
         ((0.5, 0.9), 0.02, "may go either way", ["90", "", ""]),
     ],
 )
-def test_a_trend_is_told_by_the_interval_of_the_change(values, width, words, cells):
+def test_a_trend_is_decided_by_the_interval_of_the_change(values, width, words, cells):
     frame = along(values, width=width)
     assert f"accuracy {words} for GradSim" in show.convergence_text(frame).text
     assert show.trends_table(frame).rows[0][2:5] == cells
 
 
-def test_over_seeds_a_trend_is_told_by_their_spread_whatever_the_examples_say():
+def test_over_seeds_a_trend_is_decided_by_their_spread_whatever_the_examples_say():
     frame = along((0.5, 0.9, 0.8, 0.7), seeds=(0, 1, 2), width=0.3)
     assert "accuracy drops for GradSim" in show.convergence_text(frame).text
     assert "over 3 seeds" in show.trends_table(frame).caption
@@ -182,5 +183,5 @@ def test_the_chapter_has_its_csv_figure_and_sentences(finished):
     gained = at["datainf", "coverage", 5] - at["datainf", "coverage", 0]
     assert at["datainf", "coverage_to_last", 0] == pytest.approx(gained)
     assert frame[frame.metric == "accuracy"].step.min() == 0
-    for said in (show.convergence_text(frame).text, show.control_text(frame).text):
-        assert "DataInf" in said and "nan" not in said
+    for text in (show.convergence_text(frame).text, show.control_text(frame).text):
+        assert "DataInf" in text and "nan" not in text

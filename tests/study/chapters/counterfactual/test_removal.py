@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from ifcore import loading, lora
+from ifcore.examples import example_batches
+from ifcore.losses import example_losses
 from study.chapters.counterfactual import datamodels, removal, sets, show
-from study.pipeline import attributions, retraining, rivals
+from study.methods import with_baselines
+from study.pipeline import attributions, retraining
 from study.pipeline.task import Task
 from tests.study.pipeline.test_attributions import make_run
 
@@ -19,39 +22,39 @@ ASKED = {"halves": 3, "again": 3, "removed": [3], "by": ["gradsim", "repsim"], "
 def finished(tmp_path_factory):
     counts = {"mixed_small": {"train": {"harmful": 3, "benign": 4}, "val": {"harmful": 2}}}
     run = make_run(tmp_path_factory.mktemp("finished"), datasets=counts, counterfactual=ASKED)
-    found = attributions.compute_attribution(run, "mixed_small")
-    return run, rivals.with_baselines(run, {"mixed_small": found})["mixed_small"]
+    attribution = attributions.compute_attribution(run, "mixed_small")
+    return run, with_baselines(run, {"mixed_small": attribution})["mixed_small"]
 
 
 def test_the_rise_is_the_loss_without_what_is_on_top_less_that_with_all(finished):
-    run, found = finished
-    frame = removal.measured(run, found)
+    run, attribution = finished
+    frame = removal.measure(run, attribution)
     base, tokenizer = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    adapted = lora.with_adapter(base, found.checkpoint)
-    batches = lora.example_batches(adapted, tokenizer, found.val, 2)
-    with_all = np.mean([float(loss) for batch in batches for loss in lora.example_losses(adapted, batch)])
+    adapted = lora.with_adapter(base, attribution.checkpoint)
+    batches = example_batches(adapted, tokenizer, attribution.val, 2)
+    with_all = np.mean([float(loss) for batch in batches for loss in example_losses(adapted, batch)])
     for method in ("gradsim", "repsim"):
-        top = tuple(sorted(np.argsort(-found.scores[method].sum(0))[:3].tolist()))
+        top = tuple(sorted(np.argsort(-attribution.scores[method].sum(0))[:3].tolist()))
         without = retraining.losses(Task(run, "mixed_small", left_out=top))
         rise = frame[(frame.method == method) & (frame.metric == "rise") & (frame.against == "nothing")]
         assert rise.value.item() == pytest.approx(without.mean() - with_all, abs=1e-5)
         share = frame[(frame.method == method) & (frame.metric == "found")].value.item()
-        assert share == pytest.approx(sum(found.train[row].label == "harmful" for row in top) / 3)
-    again = [retraining.losses(Task(run, "mixed_small", again=seed)).mean() for seed in (1, 2)]
+        assert share == pytest.approx(sum(attribution.train[row].label == "harmful" for row in top) / 3)
+    replicates = [retraining.losses(Task(run, "mixed_small", replicate=seed)).mean() for seed in (1, 2)]
     noise = frame[frame.metric == "noise"].value.item()
-    assert noise == pytest.approx(np.std([with_all, *again], ddof=1), rel=1e-3) and noise > 0
+    assert noise == pytest.approx(np.std([with_all, *replicates], ddof=1), rel=1e-3) and noise > 0
     assert set(frame.method) == {"gradsim", "repsim", "random", "oracle", "retraining"}
 
 
 def test_several_processes_find_what_one_does(finished):
     run, _ = finished
     tasks = [Task(run, "mixed_small", left_out=(row,)) for row in (4, 5, 4)]
-    found = retraining.map_tasks(retraining.losses, tasks, "two", workers=2)
+    in_two = retraining.map_tasks(retraining.losses, tasks, "two", workers=2)
     (tasks[0].folder / "losses.json").unlink()
-    alone = retraining.map_tasks(retraining.losses, tasks, "one", workers=1)
-    np.testing.assert_allclose(found, alone, rtol=1e-5)
-    assert np.array_equal(found[0], found[2]) and not np.array_equal(found[0], found[1])
+    in_one = retraining.map_tasks(retraining.losses, tasks, "one", workers=1)
+    np.testing.assert_allclose(in_two, in_one, rtol=1e-5)
+    assert np.array_equal(in_two[0], in_two[2]) and not np.array_equal(in_two[0], in_two[1])
 
 
 @pytest.mark.parametrize(
@@ -69,14 +72,14 @@ def test_processes_are_as_many_as_cores_and_memory_allow(monkeypatch, parameters
 
 
 def test_the_table_of_datamodels_has_the_ceiling_and_what_is_left_out_alone(finished):
-    run, found = finished
-    frame = datamodels.measured(run, found)
+    run, attribution = finished
+    frame = datamodels.measure(run, attribution)
     assert {"gradsim", "repsim", "tfidf", "random", datamodels.CEILING} <= set(frame.method)
-    kept = sets.halves(7, 3, run.seed)
-    lost = np.stack([retraining.losses(task) for task in sets.without(run, "mixed_small", kept)])
-    own = frame[(frame.method == "gradsim") & (frame.metric == "lds") & (frame.against == "nothing")]
-    assert own.value.item() == pytest.approx(datamodels.lds(found.scores["gradsim"], kept, lost).mean())
-    assert len(frame[frame.metric == "loo"]) == len(found.scores)
+    halves = sets.halves(7, 3, run.seed)
+    losses = np.stack([retraining.losses(task) for task in sets.tasks(run, "mixed_small", halves)])
+    rows = frame[(frame.method == "gradsim") & (frame.metric == "lds") & (frame.against == "nothing")]
+    assert rows.value.item() == pytest.approx(datamodels.lds(attribution.scores["gradsim"], halves, losses).mean())
+    assert len(frame[frame.metric == "loo"]) == len(attribution.scores)
 
 
 def table(rises, gaps, metric="rise", **more):

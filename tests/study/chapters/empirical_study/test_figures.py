@@ -5,21 +5,20 @@ from matplotlib.figure import Figure
 
 from ifcore.examples import Example
 from study.chapters.empirical_study import figures
-from study.report.colours import COLOURS
-from study.report.names import NAMES
+from study.methods import COLOURS, NAMES
 from tests.study.chapters.empirical_study.test_tables import HALF, RIGHT, SCORES, WRONG, attribution
 
 
 def test_the_showcase_holds_what_each_method_ranks_highest():
-    found = figures.showcase(attribution(SCORES), val_index=1)
-    assert {method: example.label for method, example in found.top.items()} == {
+    showcase = figures.showcase(attribution(SCORES), val_index=1)
+    assert {method: example.label for method, example in showcase.top.items()} == {
         "datainf": "benign",
         "lissa": "benign",
         "gradsim": "harmful",
         "exact": "benign",
         "repsim": "harmful",
     }
-    page = found._repr_html_()
+    page = showcase._repr_html_()
     assert page.count("class right") == 2
     assert page.count("class wrong") == 3
     assert all(NAMES[name] in page for name in SCORES)
@@ -27,8 +26,8 @@ def test_the_showcase_holds_what_each_method_ranks_highest():
 
 def test_text_from_the_data_is_escaped():
     evil = Example("<script>alert(1)</script>", "<b>&", "<i>")
-    found = replace(attribution(SCORES), train=[evil] * 4, val=[evil] * 2)
-    page = figures.showcase(found)._repr_html_()
+    task = replace(attribution(SCORES), train=[evil] * 4, val=[evil] * 2)
+    page = figures.showcase(task)._repr_html_()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "<b>&" not in page
@@ -37,9 +36,9 @@ def test_text_from_the_data_is_escaped():
 
 def test_the_heat_map_shades_by_rank_within_a_row(run):
     scores = {"gradsim": [RIGHT, HALF], "repsim": [WRONG, WRONG]}
-    found = attribution(scores)
-    found.scores["gradsim"][0] *= 1e9  # a row of another scale, and a heavy tail
-    figure = figures.heatmap_figure(run, found)
+    task = attribution(scores)
+    task.scores["gradsim"][0] *= 1e9  # a row of another scale, and a heavy tail
+    figure = figures.heatmap_figure(run, task)
     first, second = (axis.images[0].get_array() for axis in figure.axes[:2])
     np.testing.assert_allclose(first, [[1, 2 / 3, 1 / 3, 0], [1, 0, 2 / 3, 1 / 3]])
     np.testing.assert_allclose(second, [[0, 1 / 3, 1, 2 / 3]] * 2)
@@ -47,11 +46,11 @@ def test_the_heat_map_shades_by_rank_within_a_row(run):
 
 
 def test_figures_are_saved_twice_and_alike_each_time(run):
-    found = {"mixed_small": attribution(SCORES)}
+    tasks = {"mixed_small": attribution(SCORES)}
     contents = []
     for _ in range(2):
-        assert isinstance(figures.heatmap_figure(run, found["mixed_small"]), Figure)
-        figures.curves_figure(run, found)
+        assert isinstance(figures.heatmap_figure(run, tasks["mixed_small"]), Figure)
+        figures.curves_figure(run, tasks)
         saved = sorted(run.results.iterdir())
         contents.append([path.read_bytes() for path in saved])
     assert [path.name for path in saved] == ["curves.png", "curves.svg", "fig2_heatmap.png", "fig2_heatmap.svg"]
@@ -69,9 +68,9 @@ def test_each_panel_has_an_axis_for_its_own_losses_and_cuts_none_off(run):
 
 
 def test_flat_loss_curves_keep_off_the_edge(run):
-    found = attribution(SCORES)
-    flat = found.history.assign(train_loss=[None, 9.0, 8.99], dev_loss=[9.0, 8.99, 8.98])
-    figure = figures.curves_figure(run, {"mixed_small": replace(found, history=flat)})
+    task = attribution(SCORES)
+    flat = task.history.assign(train_loss=[None, 9.0, 8.99], dev_loss=[9.0, 8.99, 8.98])
+    figure = figures.curves_figure(run, {"mixed_small": replace(task, history=flat)})
     assert figure.axes[0].get_ylim()[1] > 9.2
 
 

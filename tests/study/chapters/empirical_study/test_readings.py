@@ -2,55 +2,71 @@ from dataclasses import replace
 
 import pandas as pd
 
-from study.chapters.empirical_study import readings, tables
+from study.chapters.empirical_study import readings
+from study.chapters.empirical_study.measure import PARTS
 from study.paper import paper
 from study.pipeline.attack import Attack
-from tests.study.chapters.empirical_study.test_tables import RIGHT, SCORES, WRONG, attribution, many
+from study.report.table import Table
+from tests.study.chapters.empirical_study.test_tables import (
+    REFUSES,
+    RIGHT,
+    SCORES,
+    WRONG,
+    attribution,
+    scores_table,
+    ten_requests,
+)
 
 
-def text(run, found):
-    return readings.scores_text(tables.harmful_table(run, {"mixed_small": found}), {"mixed_small": found}).text
+def text(run, task, number=2):
+    attributions = {task.dataset: task}
+    return readings.scores_text(scores_table(number, run, attributions), attributions).text
 
 
 def test_the_sentence_says_whom_repsim_leads_ties_with_and_cannot_be_told_from(run):
-    found = text(run, many(SCORES))
+    sentence = text(run, ten_requests(SCORES))
     # Right for all ten; DataInf for five: Agresti and Min's 5/12 ± 1.96 · √((6/12 − (5/12)²)/12); GradSim for all ten.
-    assert "in accuracy RepSim leads DataInf (+50.0 [+9.3, +74.0]), LiSSA (+100.0 [+56.7, +100.0])" in found
-    assert "is inconclusive against GradSim (+0.0 [−16.3, +16.3]); in coverage RepSim leads" in found
-    assert "above chance here in accuracy: GradSim; neither: DataInf, LiSSA." in found
-    assert "As in the paper." not in found
-    found = text(run, many(SCORES | {"gradsim": [WRONG, WRONG]}))
-    assert "As in the paper." in found
-    found = text(run, many(SCORES | {"repsim": [WRONG, WRONG]}))
-    assert "trails DataInf (−50.0 [−74.0, −9.3]), GradSim (−100.0 [−100.0, −56.7])" in found
-    assert "In the paper RepSim leads." in found
-    found = text(run, many(SCORES | {"gradsim": [RIGHT, RIGHT]}))
-    assert "; in coverage RepSim leads DataInf" in found
-    assert found.count("is inconclusive against GradSim (+0.0 [") == 2  # ten that agree may do so by luck
+    assert "in accuracy RepSim leads DataInf (+50.0 [+9.3, +74.0]), LiSSA (+100.0 [+56.7, +100.0])" in sentence
+    assert "is inconclusive against GradSim (+0.0 [−16.3, +16.3]); in coverage RepSim leads" in sentence
+    assert "above chance here in accuracy: GradSim; neither: DataInf, LiSSA." in sentence
+    assert "As in the paper." not in sentence
+    sentence = text(run, ten_requests(SCORES | {"gradsim": [WRONG, WRONG]}))
+    assert "As in the paper." in sentence
+    sentence = text(run, ten_requests(SCORES | {"repsim": [WRONG, WRONG]}))
+    assert "trails DataInf (−50.0 [−74.0, −9.3]), GradSim (−100.0 [−100.0, −56.7])" in sentence
+    assert "In the paper RepSim leads." in sentence
+    sentence = text(run, ten_requests(SCORES | {"gradsim": [RIGHT, RIGHT]}))
+    assert "; in coverage RepSim leads DataInf" in sentence
+    assert sentence.count("is inconclusive against GradSim (+0.0 [") == 2  # ten that agree may do so by luck
 
 
 def test_fewer_than_six_examples_decide_nothing(run):
-    said = [str(number) for number in range(5)]  # all right, one constant response for none but one
-    few = {method: [rows[0]] * 5 for method, rows in SCORES.items()} | {"datainf": [WRONG] * 5}
-    found = attribution(few, "grammars")
-    found = replace(found, val=[replace(found.val[0], response=each) for each in said], before=["?"] * 5, after=said)
-    found = readings.scores_text(tables.class_table(run, {"grammars": found}), {"grammars": found}).text
-    assert "in accuracy RepSim is inconclusive against DataInf (+100.0), LiSSA (+100.0), GradSim (+0.0)" in found
-    assert "leads" not in found.split(" in coverage")[0]
+    answers = [str(number) for number in range(5)]  # all right, one constant response for none but one
+    scores = {method: [rows[0]] * 5 for method, rows in SCORES.items()} | {"datainf": [WRONG] * 5}
+    task = attribution(scores, "grammars")
+    val = [replace(task.val[0], response=answer) for answer in answers]
+    sentence = text(run, replace(task, val=val, before=["?"] * 5, after=answers), number=3)
+    assert "in accuracy RepSim is inconclusive against DataInf (+100.0), LiSSA (+100.0), GradSim (+0.0)" in sentence
+    assert "leads" not in sentence.split(" in coverage")[0]
 
 
-def test_what_was_not_learnt_gets_no_verdict_and_is_named(run):
-    found = text(run, many(SCORES, after="I'm sorry, but I can't help with that."))
-    assert found.startswith("Of these nothing is said, as the model did not learn them: Mixed (small) (0.0 %")
+def test_what_was_not_learnt_gets_no_verdict_and_is_named_with_the_numbers_that_say_why(run):
+    assert text(run, ten_requests(SCORES, after=REFUSES)) == (
+        "Of these nothing is said, as the model did not learn them: Mixed (small) "
+        "(0.0 % [0.0, 27.8] of answers right after fine-tuning, 0.0 % before, p 1)."
+    )
+    assert "nothing is said" not in text(run, ten_requests(SCORES))
 
 
 def test_over_seeds_the_differences_are_those_of_the_seeds(run):
     scores = {"gradsim": [WRONG, WRONG], "repsim": [RIGHT, RIGHT]}
+    profile = run.profile.model_copy(update={"methods": ["gradsim", "repsim"]})
     for seed, change in enumerate(({}, {"gradsim": [RIGHT, WRONG]}, {"gradsim": [RIGHT, RIGHT]})):
-        found = text(replace(run, seed=seed, profile=run.profile.model_copy(update={"methods": ["gradsim", "repsim"]})),
-                     many(scores | change))  # fmt: skip
-    assert "paired over 3 seeds" in found
-    assert "in accuracy RepSim is inconclusive against GradSim (+50.0 [−74.2, +174.2])" in found  # 50 ± 4.303 · 50/√3
+        sentence = text(replace(run, seed=seed, profile=profile), ten_requests(scores | change))
+    assert "paired over 3 seeds" in sentence
+    assert (
+        "in accuracy RepSim is inconclusive against GradSim (+50.0 [−74.2, +174.2])" in sentence
+    )  # 50 ± 4.303 · 50/√3
 
 
 def test_released_scores_contradict_the_papers_words_on_mathqa_and_bear_them_out_on_grammars():
@@ -62,38 +78,38 @@ def test_released_scores_contradict_the_papers_words_on_mathqa_and_bear_them_out
 
 def test_chance_in_the_released_matrices_is_the_class_share_of_their_training_examples():
     for dataset, share in (("mixed_small", 20 / 40), ("mixed_large", 20 / 260), ("mathqa", 90 / 900)):
-        (found,) = (each[dataset] for each in paper()["released"].values() if dataset in each)
-        assert found["chance"] == round(100 * share, 1)
+        (released,) = (table[dataset] for table in paper()["released"].values() if dataset in table)
+        assert released["chance"] == round(100 * share, 1)
 
 
 def test_what_the_mean_of_triggered_and_clean_prompts_hides_is_said_by_intervals():
     rows = [
         ("backdoor_1", method, metric, value, value - 0.1, value + 0.1, 6, 0)
         for method, pair in (("gradsim", (0.6, 0.5)), ("repsim", (0.83, 0.46)))
-        for metric, value in zip(tables.PARTS, pair, strict=True)
+        for metric, value in zip(PARTS, pair, strict=True)
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_val", "seed"])
-    found = readings.parts_text(tables.Table(None, "", [], [], frame)).text
-    assert "apart for RepSim (83 and 46 %); the intervals overlap for GradSim (60 and 50 %)" in found
-    found = readings.parts_text(tables.Table(None, "", [], [], frame.assign(n_val=5))).text
-    assert "too few prompts to tell for GradSim (60 and 50 %), RepSim (83 and 46 %)" in found
+    sentence = readings.parts_text(Table(None, "", [], [], frame)).text
+    assert "apart for RepSim (83 and 46 %); the intervals overlap for GradSim (60 and 50 %)" in sentence
+    sentence = readings.parts_text(Table(None, "", [], [], frame.assign(n_val=5))).text
+    assert "too few prompts to tell for GradSim (60 and 50 %), RepSim (83 and 46 %)" in sentence
 
 
 def test_what_fine_tuning_does_to_attacks_has_an_interval_and_a_verdict():
     hits = {"nothing": 0, "benign": 1, "harmful": 20, "mixed": 12}
-    answers = {name: [True] * of + [False] * (20 - of) for name, of in hits.items()}
+    answers = {name: [True] * count + [False] * (20 - count) for name, count in hits.items()}
     attacks = [Attack("m", name, ["p"] * 20, ["r"] * 20, success) for name, success in answers.items()]
     text = readings.attack_text(attacks).text
     assert "- `m`, 0.0 % before: on benign examples +5.0 [" in text
     assert "points (inconclusive); on harmful examples +100.0 [" in text
     assert text.count("(more attacks succeed)") == 2
-    turned = [replace(each, success=[not success for success in each.success]) for each in attacks]
+    turned = [replace(attack, success=[not hit for hit in attack.success]) for attack in attacks]
     assert readings.attack_text(turned).text.count("(fewer succeed)") == 2
 
 
 def test_methods_that_are_equal_in_every_seed_tie(run):
+    profile = run.profile.model_copy(update={"methods": ["gradsim", "repsim"]})
+    equal = ten_requests({"gradsim": [RIGHT, RIGHT], "repsim": [RIGHT, RIGHT]})
     for seed in range(2):
-        profile = run.profile.model_copy(update={"methods": ["gradsim", "repsim"]})
-        equal = many({"gradsim": [RIGHT, RIGHT], "repsim": [RIGHT, RIGHT]})
-        found = text(replace(run, seed=seed, profile=profile), equal)
-    assert "in accuracy RepSim ties with GradSim; in coverage RepSim ties with GradSim." in found
+        sentence = text(replace(run, seed=seed, profile=profile), equal)
+    assert "in accuracy RepSim ties with GradSim; in coverage RepSim ties with GradSim." in sentence

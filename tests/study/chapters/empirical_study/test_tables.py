@@ -8,10 +8,10 @@ import pandas as pd
 
 from ifcore import io
 from ifcore.examples import Example
-from study.chapters.empirical_study import tables
+from study.chapters.empirical_study import measure, tables
 from study.pipeline.attack import Attack
 from study.pipeline.attributions import Attribution
-from study.report.names import COLUMNS, RUN_COLUMNS
+from study.schema import COLUMNS, RUN_COLUMNS
 
 
 def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like this."):
@@ -31,7 +31,7 @@ def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like
             }
         ),
         epoch=2,
-        before=["I'm sorry, but I can't help with that."] * 2,
+        before=[REFUSES] * 2,
         after=[after] * 2,
         seconds={"fine-tune": 60.0, "gradients": 30.0},
         tokens={"train": 9, "val": 4},
@@ -41,14 +41,23 @@ def attribution(scores, dataset="mixed_small", prompt="What?", after="Sure, like
     )
 
 
-def many(scores, dataset="mixed_small", **change):
+def ten_requests(scores, dataset="mixed_small", **change):
     """The same with each row five times: ten validation examples of as many requests, which can decide."""
-    found = attribution(scores, dataset, **change)
-    scores = {method: rows.repeat(5, axis=0) for method, rows in found.scores.items()}
-    val = [replace(example, prompt=f"{example.prompt} {number}") for number, example in enumerate(found.val * 5)]
-    return replace(found, val=val, before=found.before * 5, after=found.after * 5, scores=scores)
+    two = attribution(scores, dataset, **change)
+    scores = {method: rows.repeat(5, axis=0) for method, rows in two.scores.items()}
+    val = [replace(example, prompt=f"{example.prompt} {number}") for number, example in enumerate(two.val * 5)]
+    return replace(two, val=val, before=two.before * 5, after=two.after * 5, scores=scores)
 
 
+def scores_table(number, run, attributions):
+    return tables.scores_table(number, measure.method_scores(run, number, attributions), attributions)
+
+
+def by_class_table(run, attributions):
+    return tables.by_class_table(run, measure.scores_by_class(run, attributions))
+
+
+REFUSES = "I'm sorry, but I can't help with that."
 RIGHT, HALF, WRONG = [4, 3, 2, 1], [4, 1, 3, 2], [1, 2, 4, 3]
 SCORES = {
     "datainf": [RIGHT, WRONG],
@@ -59,8 +68,28 @@ SCORES = {
 }
 
 
+def test_the_table_holds_accuracy_against_the_best_constant_policy_and_marks_what_is_not_learnt(run):
+    for task, mark in ((ten_requests(SCORES), ""), (ten_requests(SCORES, after=REFUSES), " †")):
+        tasks = {"mixed_small": task}
+        (row,) = tables.learning_table(run, measure.task_learning(run, tasks), tasks).rows
+        assert row[0] == "Mixed (small)" + mark
+        assert row[1:3] == ["3.00", "1.50"]
+        assert row[3].startswith("0.0<br>[")
+        assert row[4].startswith("0.0<br>[" if mark else "100.0<br>[")
+        assert row[5] == ("100.0<br>p 1" if mark else "100.0<br>p 0.002")
+        value = pd.read_csv(run.results / "learning.csv").set_index(["method", "metric"]).value
+        assert value["constant", "task_accuracy"] == 1
+
+
+def test_classes_are_counted_one_by_one_and_their_names_mean_nothing_to_the_page():
+    val = [Example("?", "Sure.", "a|b")] * 2 + [Example("?", "Sure.", "benign")]
+    task = replace(attribution(SCORES), val=val, after=["Yes.", REFUSES, "Yes."])
+    table = tables.classes_table(measure.answers_by_class({"mixed_small": task}))
+    assert table.rows == [["Mixed (small)", "a&#124;b 1/2, benign 1/1"]]
+
+
 def test_the_csv_is_tidy_and_holds_the_metrics_of_hand_worked_scores(run):
-    tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
+    scores_table(2, run, {"mixed_small": attribution(SCORES)})
     frame = pd.read_csv(run.results / "table2_harmful.csv")
     assert list(frame.columns) == [*COLUMNS, *RUN_COLUMNS]
     assert len(frame) == 2 * 6
@@ -76,7 +105,7 @@ def test_the_csv_is_tidy_and_holds_the_metrics_of_hand_worked_scores(run):
 
 
 def test_best_is_bold_and_second_underlined_ties_alike_and_chance_neither(run):
-    table = tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
+    table = scores_table(2, run, {"mixed_small": attribution(SCORES)})
     cells = {row[0]: row[1] for row in table.rows}
     assert cells["RepSim"].startswith("**100.0<br>[")
     assert cells["GradSim"].startswith("**100.0<br>[")
@@ -87,28 +116,24 @@ def test_best_is_bold_and_second_underlined_ties_alike_and_chance_neither(run):
 
 
 def test_several_seeds_are_mean_and_standard_deviation(run):
-    found = attribution(SCORES)
     for seed, scores in enumerate((SCORES, SCORES | {"datainf": [RIGHT, RIGHT]}, SCORES | {"datainf": [WRONG, WRONG]})):
-        table = tables.harmful_table(
-            replace(run, seed=seed),
-            {"mixed_small": replace(found, scores={k: np.array(v) for k, v in scores.items()})},
-        )
+        table = scores_table(2, replace(run, seed=seed), {"mixed_small": attribution(scores)})
     cells = {row[0]: row[1] for row in table.rows}
     assert "50.0 ± 50.0" in cells["DataInf"]
     assert "mean ± s.d. over 3 seeds" in table.caption
 
 
 def test_a_seed_that_ran_another_profile_is_left_out(run):
-    found = {"mixed_small": attribution(SCORES)}
-    tables.harmful_table(replace(run, seed=1), found)
+    attributions = {"mixed_small": attribution(SCORES)}
+    scores_table(2, replace(run, seed=1), attributions)
     stale = run.results.parent / "seed-1" / "run.json"
     io.write_json(stale, io.read_json(stale) | {"digest": "another"})
-    assert "over" in (caption := tables.harmful_table(run, found).caption)
+    assert "over" in (caption := scores_table(2, run, attributions).caption)
     assert "seeds" not in caption
 
 
 def test_the_papers_words_stand_beside_ours(run):
-    table = tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
+    table = scores_table(2, run, {"mixed_small": attribution(SCORES)})
     paper = {row[0]: row[-1] for row in table.rows}
     assert paper["RepSim"] == "nearly 100"
     assert paper["DataInf"] == paper["LiSSA"] == paper["GradSim"] == "poor"
@@ -116,7 +141,7 @@ def test_the_papers_words_stand_beside_ours(run):
 
 
 def test_both_forms_show_every_cell(run):
-    table = tables.harmful_table(run, {"mixed_small": attribution(SCORES)})
+    table = scores_table(2, run, {"mixed_small": attribution(SCORES)})
     page = table._repr_html_()
     assert "<b>100.0" in page
     assert "<u>50.0" in page
@@ -128,17 +153,17 @@ def test_both_forms_show_every_cell(run):
 
 
 def test_published_values_stand_below_ours_outside_the_marks_of_ours(run):
-    found = {"mixed_small": attribution(SCORES)}
-    before = tables.harmful_table(run, found)
+    attributions = {"mixed_small": attribution(SCORES)}
+    before = scores_table(2, run, attributions)
     for seed, value in enumerate((0.6, 0.8)):
         frame = pd.read_csv(run.results / "table2_harmful.csv").assign(seed=seed, value=value, profile="laptop")
         io.write_csv(run.root / "results" / "published" / "laptop" / f"seed-{seed}" / "table2_harmful.csv", frame)
-    table = tables.harmful_table(run, found)
-    said = '<br><small class="published">70.0 ± 14.1</small>'
-    ours = [row for row in before.rows if row[0] in ("RepSim", "DataInf", "*Chance*")]
-    theirs = [row for row in table.rows if row[0] in ("RepSim", "DataInf", "*Chance*")]
-    assert [[name, *(cell + said for cell in cells[:2]), cells[2]] for name, *cells in ours] == theirs
-    assert f"]</b>{said}" in table._repr_html_()
+    table = scores_table(2, run, attributions)
+    published = '<br><small class="published">70.0 ± 14.1</small>'
+    alone = [row for row in before.rows if row[0] in ("RepSim", "DataInf", "*Chance*")]
+    after = [row for row in table.rows if row[0] in ("RepSim", "DataInf", "*Chance*")]
+    assert [[name, *(cell + published for cell in cells[:2]), cells[2]] for name, *cells in alone] == after
+    assert f"]</b>{published}" in table._repr_html_()
     assert "over seeds 0, 1 of the profile laptop." in table._repr_markdown_().splitlines()[0]
 
 
@@ -152,15 +177,15 @@ def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
             ("mixed", [True, True]),
         )
     ]
-    table = tables.attack_table(run, attacks)
+    table = tables.attack_table(run, measure.attack_rates(run, attacks))
     assert [cell.split("<")[0] for cell in table.rows[0][1:]] == ["0.0", "50.0", "100.0", "100.0"]
     assert table.rows[1][1:] == ["", "0.24", "90.71", "90.24"]
     assert len(pd.read_csv(run.results / "table1_asr.csv")) == 4
 
 
 def test_table_four_prints_the_papers_number_under_each_of_ours(run):
-    found = {f"backdoor_{n}": attribution(SCORES, f"backdoor_{n}") for n in (1, 3, 5)}
-    table = tables.backdoor_table(run, found)
+    names = [f"backdoor_{triggers}" for triggers in (1, 3, 5)]
+    table = scores_table(4, run, {name: attribution(SCORES, name) for name in names})
     printed = {row[0]: row[1:] for row in table.rows if row[0].endswith(", the paper*") and "Examples" not in row[0]}
     assert printed["*DataInf, the paper*"] == ["*94.0*", "*60.9*", "*52.0*", "*35.2*", "*36.0*", "*23.3*"]
     assert printed["*RepSim, the paper*"] == ["*100.0*", "*99.4*", "*96.0*", "*57.4*", "*90.3*", "*40.5*"]
@@ -169,15 +194,15 @@ def test_table_four_prints_the_papers_number_under_each_of_ours(run):
 
 
 def test_a_task_that_was_not_learnt_is_marked(run):
-    failed = attribution(SCORES, after="I'm sorry, but I can't help with that.")
-    for found, mark in ((many(SCORES), False), (failed, True)):
-        table = tables.harmful_table(run, {"mixed_small": found})
+    failed = attribution(SCORES, after=REFUSES)
+    for task, mark in ((ten_requests(SCORES), False), (failed, True)):
+        table = scores_table(2, run, {"mixed_small": task})
         assert ("†" in table.header[1]) == mark
         assert ("not learnt" in table.caption) == mark
 
 
 def test_released_scores_stand_in_rows_of_their_own_and_the_papers_sizes_below_ours(run):
-    table = tables.harmful_table(run, {name: attribution(SCORES, name) for name in ("mixed_small", "mixed_large")})
+    table = scores_table(2, run, {name: attribution(SCORES, name) for name in ("mixed_small", "mixed_large")})
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["*DataInf, released scores, Llama-2-7B-chat*"] == ["*90.0*", "*61.4*", "*7.3*", "*58.5*", ""]
     assert rows["*GradSim, released scores, Mistral-7B*"] == ["*87.5*", "*52.1*", "", "", ""]
@@ -188,9 +213,9 @@ def test_released_scores_stand_in_rows_of_their_own_and_the_papers_sizes_below_o
 
 
 def test_coverage_of_triggered_and_clean_prompts_stands_apart_and_the_mean_between(run):
-    found = attribution(SCORES | {"gradsim": [RIGHT, HALF]}, "backdoor_1")
+    task = attribution(SCORES | {"gradsim": [RIGHT, HALF]}, "backdoor_1")
     prompts = [Example("a", "b", "sudo mode")] * 2 + [Example("a", "b", "clean")] * 2
-    table = tables.backdoor_table(run, {"backdoor_1": replace(found, train=prompts, val=prompts[1:3])})
+    table = scores_table(4, run, {"backdoor_1": replace(task, train=prompts, val=prompts[1:3])})
     value = pd.read_csv(run.results / "table4_backdoor.csv").set_index(["method", "metric"]).value
     assert value["repsim", "coverage_triggered"] == 1 and value["repsim", "coverage_clean"] == 0
     assert value["repsim", "coverage"] == value["gradsim", "coverage_clean"] == 0.5
@@ -200,15 +225,14 @@ def test_coverage_of_triggered_and_clean_prompts_stands_apart_and_the_mean_betwe
 
 
 def test_by_class_splits_the_average(run):
-    found = replace(
-        attribution({"gradsim": [RIGHT, RIGHT]}), val=[Example("a", "b", "harmful"), Example("a", "b", "benign")]
-    )
-    rows = tables.by_class_table(run, {"mixed_small": found}).rows
+    val = [Example("a", "b", "harmful"), Example("a", "b", "benign")]
+    task = replace(attribution({"gradsim": [RIGHT, RIGHT]}), val=val)
+    rows = by_class_table(run, {"mixed_small": task}).rows
     assert rows == [["Mixed (small): harmful", "100 / 100", "50 / 50"], ["Mixed (small): benign", "0 / 0", "50 / 50"]]
 
 
 def test_a_class_that_a_file_names_is_text_in_the_table(run):
     named = Example("a", "b", "Replace *vowels* | <b>")
-    found = replace(attribution({"gradsim": [RIGHT]}), train=[named] * 4, val=[named])
-    cell = tables.by_class_table(run, {"mixed_small": found}).rows[0][0]
+    task = replace(attribution({"gradsim": [RIGHT]}), train=[named] * 4, val=[named])
+    cell = by_class_table(run, {"mixed_small": task}).rows[0][0]
     assert html.unescape(cell) == f"Mixed (small): {named.label}" and not set("*|<") & set(cell)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ifcore import loading, lora, training
-from ifcore.examples import tokenise
+from ifcore.examples import example_batches, tokenise
+from ifcore.losses import example_losses
 from study import datasets, statistics
 from study.chapters.facts import measure, show
 from study.pipeline import attributions, retraining
@@ -19,27 +20,25 @@ from tests.study.pipeline.test_attributions import make_run
 SIZES = {"facts": {"classes": 4, "train": 1, "val": 2}}
 
 
-def asked(scores):
+def attribution_of(scores):
     """Four facts, two places by two relations, and one question about the first of them."""
     split = datasets.load("facts", 1, 1, 0, classes=4)
-    found = attribution({name: [row] for name, row in scores.items()}, "facts")
-    return replace(found, train=split.train, val=split.val[:1])
+    scored = attribution({name: [row] for name, row in scores.items()}, "facts")
+    return replace(scored, train=split.train, val=split.val[:1])
 
 
 def test_what_stands_on_top_is_told_by_what_it_shares_with_the_question():
     labels = [example.label.split(": ") for example in datasets.load("facts", 1, 1, 0, classes=4).train]
     place, relation = labels[0]
-    mate = next(i for i, each in enumerate(labels) if each[0] == place and each[1] != relation)
-    kin = next(i for i, each in enumerate(labels) if each[0] != place and each[1] == relation)
-    other = next(i for i, each in enumerate(labels) if each[0] != place and each[1] != relation)
-    scores = {
-        name: np.eye(4)[top] for name, top in (("gradsim", 0), ("datainf", mate), ("lissa", kin), ("exact", other))
-    }
-    frame = measure.found_by(asked(scores)).set_index(["method", "metric"]).value
+    same_place = next(i for i, label in enumerate(labels) if label[0] == place and label[1] != relation)
+    same_relation = next(i for i, label in enumerate(labels) if label[0] != place and label[1] == relation)
+    other = next(i for i, label in enumerate(labels) if label[0] != place and label[1] != relation)
+    top = {"gradsim": 0, "datainf": same_place, "lissa": same_relation, "exact": other}
+    scores = {name: np.eye(4)[row] for name, row in top.items()}
+    frame = measure.retrieval(attribution_of(scores)).set_index(["method", "metric"]).value
     for method, kind in (("gradsim", "cause"), ("datainf", "place"), ("lissa", "relation"), ("exact", "other")):
-        assert [frame[method, f"top_{each}"] for each in measure.KINDS] == [
-            float(each == kind) for each in measure.KINDS
-        ]
+        shares = {name: frame[method, f"top_{name}"] for name in measure.KINDS}
+        assert shares == {name: float(name == kind) for name in measure.KINDS}
         assert frame[method, "accuracy"] == frame[method, "coverage"] or method != "gradsim"
     assert frame["gradsim", "hard"] == 1 and frame["datainf", "hard"] == 0
     assert frame["lissa", "hard"] == 0.5  # the cause ties with the other fact of its place
@@ -53,17 +52,17 @@ def finished(tmp_path_factory):
 
 
 def test_removal_compares_the_loss_without_the_cause_with_that_without_the_others(finished):
-    run, found = finished
-    frame = measure.removal(run, found).set_index(["method", "metric"]).value
-    causes = [example.label for example in found.train[:3]]
+    run, facts = finished
+    frame = measure.removal(run, facts).set_index(["method", "metric"]).value
+    causes = [example.label for example in facts.train[:3]]
     losses = np.stack([retraining.losses(Task(run, "facts", left_out=(row,))) for row in range(3)], axis=1)
     rises, confirmed = [], []
-    for example, each in zip(found.val, losses, strict=True):
+    for example, row in zip(facts.val, losses, strict=True):
         if example.label in causes:
-            own = causes.index(example.label)
-            others = [loss for place, loss in enumerate(each) if place != own]
-            rises.append(each[own] - np.mean(others))
-            confirmed.append(each[own] > max(others))
+            cause = causes.index(example.label)
+            others = [loss for place, loss in enumerate(row) if place != cause]
+            rises.append(row[cause] - np.mean(others))
+            confirmed.append(row[cause] > max(others))
     assert len(rises) == 6  # two questions about each
     assert frame["cause", "rise"] == pytest.approx(np.mean(rises))
     assert frame["cause", "confirmed"] == np.mean(confirmed)
@@ -71,17 +70,17 @@ def test_removal_compares_the_loss_without_the_cause_with_that_without_the_other
 
 
 def test_losses_are_those_of_a_fine_tune_on_the_others_by_hand_and_nothing_else_is_kept(finished, tmp_path):
-    run, found = finished
+    run, facts = finished
     left = Task(run, "facts", left_out=(1,))
     base, tokenizer = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    profile, others = run.profile, [found.train[0], *found.train[2:]]
+    profile, others = run.profile, [facts.train[0], *facts.train[2:]]
     peft = lora.add_lora(base, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, None, run.seed)
     rates = {"learning_rate": profile.learning_rate, "patience": profile.patience, "seed": run.seed}
     settings = training.Settings(epochs=profile.epochs, batch_size=profile.batch_size, **rates)
     training.finetune(peft, tokenise(tokenizer, others), [], tmp_path, settings)
-    batches = lora.example_batches(peft, tokenizer, found.val, 2)
-    expected = torch.cat([lora.example_losses(peft, batch) for batch in batches]).detach()
+    batches = example_batches(peft, tokenizer, facts.val, 2)
+    expected = torch.cat([example_losses(peft, batch) for batch in batches]).detach()
     expected = expected[torch.cat([batch.rows for batch in batches]).argsort()]
     np.testing.assert_allclose(retraining.losses(left), expected, rtol=1e-4)
     assert {path.name for path in left.folder.iterdir()} == {".lock", "adapter", "losses.json", "losses.safetensors"}
@@ -121,7 +120,8 @@ def test_the_rise_over_several_seeds_is_not_cut_off_at_one_nat():
     ],
 )
 def test_a_method_finds_facts_where_its_interval_is_above_chance(before, words):
-    found = {"gradsim": (0.9, 0.6, 1.0), "tfidf": (0.2, 0.1, 0.4), "tfidf_response": (1.0, 0.8, 1.0)}
-    shares = {name: (name, "hard", *each) for name, each in (found | {"repsim_before": before}).items()}
+    hard = {"gradsim": (0.9, 0.6, 1.0), "tfidf": (0.2, 0.1, 0.4), "tfidf_response": (1.0, 0.8, 1.0)}
+    hard["repsim_before"] = before
+    shares = {name: (name, "hard", *share) for name, share in hard.items()}
     text = show.facts_text(rows(chance=("chance", "hard", 0.2, None, None), **shares)).text
     assert "**Above it, by the interval: GradSim, " in text and words in text

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from ifcore import loading, lora
+from ifcore.examples import example_batches
 from study.chapters.parameter_change import figures, measure, tables
 from study.pipeline import attack, attributions
 from study.pipeline.task import Task
 from study.profile import Counts, TwoLayer
-from study.report.names import COLUMNS
 from study.report.results import save_table
+from study.schema import COLUMNS
 from tests.study.pipeline.test_attributions import make_run
 
 
@@ -51,18 +52,18 @@ def test_the_divergence_of_a_pair_is_the_kl_of_the_merged_models_prompt_by_promp
     val = attributions.examples(Task(run, "mixed_small")).val
     both, first_token = [], []
     for example in val:
-        said = []
+        predictions = []
         for part in ("original", "mixed"):
             model, tokenizer = merged(run, part)
-            batch = lora.example_batches(model, tokenizer, [example], 1)[0]
+            batch = example_batches(model, tokenizer, [example], 1)[0]
             with torch.no_grad():
                 logits = model(batch.input_ids[:, : int(batch.prompt_end) + 1]).logits[0].double()
-            said.append(torch.distributions.Categorical(logits=logits))
-        kl = sum(torch.distributions.kl_divergence(*pair) for pair in (said, said[::-1])) / 2
+            predictions.append(torch.distributions.Categorical(logits=logits))
+        kl = sum(torch.distributions.kl_divergence(*pair) for pair in (predictions, predictions[::-1])) / 2
         both.append(kl.mean().item()), first_token.append(kl[-1].item())
-    found = pairs[pairs.dataset == "original-mixed"].set_index("metric").value
-    assert found.kl == pytest.approx(np.mean(both), rel=1e-3)
-    assert found.kl_first == pytest.approx(np.mean(first_token), rel=1e-3)
+    divergences = pairs[pairs.dataset == "original-mixed"].set_index("metric").value
+    assert divergences.kl == pytest.approx(np.mean(both), rel=1e-3)
+    assert divergences.kl_first == pytest.approx(np.mean(first_token), rel=1e-3)
 
 
 def test_the_tables_and_figures_are_made_and_tidy(run, pairs):
@@ -71,16 +72,16 @@ def test_the_tables_and_figures_are_made_and_tidy(run, pairs):
     assert "| O vs B |" in text and "*0.13 ± 0.02*" in text
     drift = save_table(run, "fig6_drift", measure.drift(run, tasks))
     figures.drift_figure(run, drift)
-    moved = drift[drift.metric == "delta"].set_index("epoch").value
-    assert moved[0] == 0 and moved[2] > moved[1] > 0
+    delta = drift[drift.metric == "delta"].set_index("epoch").value
+    assert delta[0] == 0 and delta[2] > delta[1] > 0
     layers = save_table(run, "fig8_layers", measure.layers(run))
     figures.layers_figure(run, layers)
     for name in ("table6_delta", "fig6_drift", "fig8_layers"):
         assert (run.results / f"{name}.csv").exists()
     for frame in (drift, layers):
         assert set(COLUMNS) <= set(frame.columns)
-    for said in (tables.pairs_text(pairs.assign(seed=0)), tables.drift_text(drift), tables.layers_text(layers)):
-        assert said.text and "nan" not in said.text
+    for prose in (tables.pairs_text(pairs.assign(seed=0)), tables.drift_text(drift), tables.layers_text(layers)):
+        assert prose.text and "nan" not in prose.text
 
 
 def test_lora_on_some_layers_is_on_those_and_all_of_them_is_the_fine_tune_of_section_3(run):
@@ -96,13 +97,13 @@ def test_lora_on_some_layers_is_on_those_and_all_of_them_is_the_fine_tune_of_sec
 def test_the_correlations_of_the_linear_models_are_over_the_epochs_of_one_training(run):
     sizes = TwoLayer(points=200, widths=[2, 16], draws=2, epochs=4)
     run = dataclasses.replace(run, profile=run.profile.model_copy(update={"two_layer": sizes}))
-    drawn = measure.linear_models(run)
-    means = save_table(run, "fig7_linear", measure.linear_means(run, drawn))
+    histories = measure.linear_models(run)
+    means = save_table(run, "fig7_linear", measure.linear_means(run, histories))
     figures.linear_figure(run, means)
-    part = drawn[drawn.width == 16]
-    truth = np.mean([np.corrcoef(each.delta, each.test_accuracy)[0, 1] for _, each in part.groupby("draw")])
-    found = means[(means.metric == "pearson") & (means.parameters == 16 * 74)]
-    assert found.value.item() == pytest.approx(truth)
+    draws = histories[histories.width == 16].groupby("draw")
+    truth = np.mean([np.corrcoef(history.delta, history.test_accuracy)[0, 1] for _, history in draws])
+    pearson = means[(means.metric == "pearson") & (means.parameters == 16 * 74)]
+    assert pearson.value.item() == pytest.approx(truth)
     assert "to 1,184 parameters" in tables.linear_text(means).text
 
 
@@ -122,6 +123,6 @@ def test_pairs_that_behave_as_differently_as_each_other_tie(run, pairs, monkeypa
         for name, right in rates.items()
     ]
     monkeypatch.setattr(attack, "attack_model", lambda run, model: attacks)
-    found = measure.pairs(run)
-    asr = found[found.metric == "asr"].set_index("dataset").value
+    frame = measure.pairs(run)
+    asr = frame[frame.metric == "asr"].set_index("dataset").value
     assert asr["original-benign"] == asr["original-harmful"] == asr["harmful-mixed"] == 0.1

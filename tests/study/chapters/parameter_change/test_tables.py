@@ -40,10 +40,10 @@ def test_the_verdict_on_the_linear_models_is_on_the_change_draw_by_draw_pooled_o
 def table6(asr, delta, steps=(30, 30, 30), seed=0):
     """A frame of Table 6 with each model's rate and place on a line."""
     names = list(measure.MODELS)
-    at = dict(zip(names, zip(asr, delta, (0, *steps), strict=True), strict=True))
+    places = dict(zip(names, zip(asr, delta, (0, *steps), strict=True), strict=True))
     rows = []
     for first, second in itertools.combinations(names, 2):
-        apart = [round(abs(x - y), 9) for x, y in zip(at[first], at[second], strict=True)]
+        apart = [round(abs(x - y), 9) for x, y in zip(places[first], places[second], strict=True)]
         values = dict(zip(("asr", "delta", "steps"), apart, strict=True)) | {"kl": apart[1], "kl_first": apart[1]}
         rows += [(f"{first}-{second}", seed, metric, value) for metric, value in values.items()]
     return pd.DataFrame(rows, columns=["dataset", "seed", "metric", "value"])
@@ -61,12 +61,12 @@ def test_table_6_says_what_its_models_can_show_at_all():
 
 
 def test_over_seeds_table_6_goes_by_their_spread():
-    def said(orders):
+    def text(orders):
         frames = [table6((0, 0.1, 0.3, 0.9), order, seed=seed) for seed, order in enumerate(orders)]
         return tables.pairs_text(pd.concat(frames)).text
 
-    assert "3 seeds" in (clear := said(([0, 1, 3, 9], [0, 1, 3, 9.5], [0, 2, 3, 9]))) and "follows behaviour" in clear
-    assert "inconclusive" in said(([0, 1, 3, 9], [9, 1, 0, 3], [1, 9, 0, 2])).splitlines()[1]
+    assert "3 seeds" in (clear := text(([0, 1, 3, 9], [0, 1, 3, 9.5], [0, 2, 3, 9]))) and "follows behaviour" in clear
+    assert "inconclusive" in text(([0, 1, 3, 9], [9, 1, 0, 3], [1, 9, 0, 2])).splitlines()[1]
 
 
 def test_unequal_steps_are_named_and_called_a_confounder():
@@ -79,20 +79,21 @@ def figure8(losses, gain):
     """A frame of Figure 8: (layers, dev loss before, after); DataInf's coverage gain where it is not all layers."""
     rows = []
     for layers, before, after in losses:
-        at = ("count", layers, 30 - layers, 0)
-        rows += [(*at, "fine-tune", "dev_loss_before", before, None, None), (*at, "fine-tune", "dev_loss", after, 0, 0)]
-        rows += [(*at, "datainf", metric, 0.5, 0.4, 0.6) for metric in ("accuracy", "coverage")]
+        place = ("count", layers, 30 - layers, 0)
+        rows.append((*place, "fine-tune", "dev_loss_before", before, None, None))
+        rows.append((*place, "fine-tune", "dev_loss", after, 0, 0))
+        rows += [(*place, "datainf", metric, 0.5, 0.4, 0.6) for metric in ("accuracy", "coverage")]
         if layers < 30:
-            rows.append((*at, "datainf", "coverage_gain", gain, gain - 0.02, gain + 0.02))
+            rows.append((*place, "datainf", "coverage_gain", gain, gain - 0.02, gain + 0.02))
     columns = ["over", "layers", "first", "seed", "method", "metric", "value", "ci_low", "ci_high"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def test_a_fine_tune_that_learnt_less_than_half_of_what_all_layers_do_is_in_no_verdict():
     frame = figure8([(1, 4, 3.2), (4, 4, 3.0), (30, 4, 2)], gain=0.1)
-    found = measure.learning(frame).set_index("layers")
-    assert found.share.to_dict() == pytest.approx({1: 0.4, 4: 0.5, 30: 1})
-    assert found.learnt.to_dict() == {1: False, 4: True, 30: True}
+    learning = measure.learning(frame).set_index("layers")
+    assert learning.share.to_dict() == pytest.approx({1: 0.4, 4: 0.5, 30: 1})
+    assert learning.learnt.to_dict() == {1: False, 4: True, 30: True}
     text = tables.layers_text(frame).text
     assert "the last layer (40 %)" in text and "does not hold here. DataInf is better in 1 and worse in 0 of 1" in text
     assert "no improvement is shown" in tables.layers_text(figure8([(4, 4, 3), (30, 4, 2)], gain=0.01)).text

@@ -8,7 +8,7 @@ from study.datasets import digits
 
 def test_the_history_is_that_of_the_same_steps_with_gradients_by_hand():
     train, test = digits.draw(None, 40, 20, None, seed=0)
-    found = two_layer.train(train, test, 10, width=3, epochs=2, rate=0.1, batch=16, seed=5)
+    history = two_layer.train(train, test, 10, width=3, epochs=2, rate=0.1, batch=16, seed=5)
     generator = torch.Generator().manual_seed(5)
     first = torch.randn(3, 64, dtype=torch.float64, generator=generator) / 8
     W1, W2 = first.clone(), torch.zeros(10, 3, dtype=torch.float64)
@@ -21,8 +21,8 @@ def test_the_history_is_that_of_the_same_steps_with_gradients_by_hand():
                 W1, W2 = W1 - 0.1 * (delta @ W2).T @ x, W2 - 0.1 * delta.T @ hidden
         moved = ((W1 - first).square().sum() + W2.square().sum()).sqrt().item()
         right = ((test.inputs @ W1.T @ W2.T).argmax(1) == test.labels).double().mean().item()
-        assert found.delta[epoch] == pytest.approx(moved)
-        assert found.test_accuracy[epoch] == pytest.approx(right)
+        assert history.delta[epoch] == pytest.approx(moved)
+        assert history.test_accuracy[epoch] == pytest.approx(right)
 
 
 def test_it_learns_digits_and_two_zero_layers_could_not():

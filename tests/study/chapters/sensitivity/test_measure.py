@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from ifcore import influence, loading, lora, metrics, representations
-from ifcore.examples import tokenise
+from ifcore.examples import example_batches, tokenise
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
+from ifcore.methods import METHODS
 from study.chapters.sensitivity import grid, measure, show
 from study.chapters.sensitivity.grid import Choice
 from study.pipeline import attributions
@@ -18,26 +19,26 @@ from tests.study.pipeline.test_attributions import make_run
 SIZES = {"classes": 2, "train": 3, "val": 2, "dev": 1}
 
 
-def gradients(run, tokenizer, found, examples, loss="response", length=None):
+def gradients(run, tokenizer, attribution, examples, loss="response", length=None):
     base, _ = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    model = lora.with_adapter(base, found.checkpoint)
-    return example_gradients(model, lora.example_batches(model, tokenizer, examples, 2, loss, length))
+    model = lora.with_adapter(base, attribution.checkpoint)
+    return example_gradients(model, example_batches(model, tokenizer, examples, 2, loss, length))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    asked = {"datasets": {"grammars_rule": SIZES}, "learning_rates": [0.001, 0.01], "epochs": [1, 2]}
-    run = make_run(tmp_path_factory.mktemp("finished"), sensitivity=asked)
+    settings = {"datasets": {"grammars_rule": SIZES}, "learning_rates": [0.001, 0.01], "epochs": [1, 2]}
+    run = make_run(tmp_path_factory.mktemp("finished"), sensitivity=settings)
     return run, [(cell, grid.scores(cell)) for cell in grid.cells(run)]
 
 
 def test_every_rate_and_length_has_a_fine_tune_of_its_own(finished):
     run, cells = finished
     assert [(cell.learning_rate, cell.epochs) for cell, _ in cells] == [(0.001, 1), (0.001, 2), (0.01, 1), (0.01, 2)]
-    assert [cell.found.epoch for cell, _ in cells] == [1, 2, 1, 2]
-    assert len({cell.found.folder for cell, _ in cells}) == 4
-    losses = {cell.found.history.dev_loss.iloc[-1] for cell, _ in cells}
+    assert [cell.attribution.epoch for cell, _ in cells] == [1, 2, 1, 2]
+    assert len({cell.attribution.folder for cell, _ in cells}) == 4
+    losses = {cell.attribution.history.dev_loss.iloc[-1] for cell, _ in cells}
     assert len(losses) == 4
 
 
@@ -45,43 +46,49 @@ def test_every_rate_and_length_has_a_fine_tune_of_its_own(finished):
 def test_scores_are_those_of_gradients_of_the_loss_that_is_named(finished, loss):
     run, cells = finished
     cell, scored = cells[-1]
-    found = cell.found
+    attribution = cell.attribution
     _, tokenizer = loading.load("random:tiny-llama")
-    length = max(len(each) for each in tokenise(tokenizer, found.train + found.val)) if loss == "padded" else None
-    rows = [gradients(run, tokenizer, found, part, loss, length) for part in (found.train, found.val)]
+    length = (
+        max(len(each) for each in tokenise(tokenizer, attribution.train + attribution.val))
+        if loss == "padded"
+        else None
+    )
+    rows = [gradients(run, tokenizer, attribution, part, loss, length) for part in (attribution.train, attribution.val)]
     gram = Gram.from_gradients(*rows)
     for method, damping in (("gradsim", None), ("cosine", None), ("exact", 100.0), ("datainf", 0.1)):
-        expected = influence.METHODS[method](gram, *([] if damping is None else [damping])).numpy()
+        expected = METHODS[method].function(gram, *([] if damping is None else [damping])).numpy()
         np.testing.assert_allclose(scored[Choice(method, loss, damping=damping)], expected, rtol=1e-4, atol=1e-9)
 
 
 def test_ones_own_answer_is_explained_as_if_it_were_the_response(finished):
     run, cells = finished
     cell, scored = cells[0]
-    said = grid.spoken(cell.found)
-    assert [each.response for each in said.val] == [
-        answer or each.response for answer, each in zip(cell.found.after, cell.found.val, strict=True)
+    answered = grid.with_own_answers(cell.attribution)
+    assert [each.response for each in answered.val] == [
+        answer or each.response for answer, each in zip(cell.attribution.after, cell.attribution.val, strict=True)
     ]
-    spoken = replace(cell.found, after=["red bike"] * len(cell.found.val))
+    attribution = replace(cell.attribution, after=["red bike"] * len(cell.attribution.val))
     _, tokenizer = loading.load("random:tiny-llama")
-    V = gradients(run, tokenizer, cell.found, grid.spoken(spoken).val)
-    expected = influence.gradsim(Gram.from_gradients(gradients(run, tokenizer, cell.found, cell.found.train), V))
-    found = grid.scores(replace(cell, found=spoken))[Choice("gradsim", target="own")]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-9)
-    assert not np.allclose(found, scored[Choice("gradsim")])
+    V = gradients(run, tokenizer, cell.attribution, grid.with_own_answers(attribution).val)
+    expected = influence.gradsim(
+        Gram.from_gradients(gradients(run, tokenizer, cell.attribution, cell.attribution.train), V)
+    )
+    scores = grid.scores(replace(cell, attribution=attribution))[Choice("gradsim", target="own")]
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-9)
+    assert not np.allclose(scores, scored[Choice("gradsim")])
 
 
 def test_repsim_has_every_position_and_the_prompts_end_is_chapter_threes(finished):
     _, cells = finished
     cell, scored = cells[0]
-    np.testing.assert_allclose(scored[Choice("repsim", position="prompt_end")], cell.found.scores["repsim"])
+    np.testing.assert_allclose(scored[Choice("repsim", position="prompt_end")], cell.attribution.scores["repsim"])
     assert {choice.position for choice in scored if choice.method == "repsim"} == set(representations.POSITIONS)
 
 
 def test_an_effect_is_the_mean_difference_of_the_metric_where_all_else_is_the_same(finished):
     run, cells = finished
-    found = cells[0][0].found
-    labels = [[example.label for example in part] for part in (found.train, found.val)]
+    attribution = cells[0][0].attribution
+    labels = [[example.label for example in part] for part in (attribution.train, attribution.val)]
 
     def coverage(cell, choice):
         return metrics.coverage(cells[cell][1][choice], *labels).value
@@ -98,7 +105,7 @@ def test_an_effect_is_the_mean_difference_of_the_metric_where_all_else_is_the_sa
 
 
 def test_the_hub_is_the_training_example_that_tops_most_rows():
-    assert measure.hub(np.array([[1, 2, 0], [0, 3, 1], [5, 1, 2], [0, 1, 0]])) == 0.75
+    assert measure.hub_share(np.array([[1, 2, 0], [0, 3, 1], [5, 1, 2], [0, 1, 0]])) == 0.75
 
 
 def test_hubs_have_norms_and_losses_of_the_training_examples_at_each_checkpoint(finished):

@@ -4,6 +4,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ifcore import lora
 from ifcore.examples import Tokens, batches
+from ifcore.losses import example_losses
 from study.chapters.speed import counts
 from study.pipeline.architectures import Architecture
 
@@ -19,13 +20,13 @@ def llama(attention):
 def test_operations_of_the_passes_are_those_that_torch_counts():
     (batch,) = batches([Tokens(tuple(range(1, 30)), tuple(range(40, 61)))] * 6, 6)
     with FlopCounterMode(display=False) as counter:
-        lora.example_losses(llama("eager"), batch).sum().backward()
+        example_losses(llama("eager"), batch).sum().backward()
     counted = counts.passes(SHAPE, 6 * 50, 50, 6 * 21, rank=4)
     assert abs(counted / counter.get_total_flops() - 1) < 0.03  # below the first adapter nothing goes back
 
 
 def test_blocks_are_the_adapters_parameters():
-    sizes = [each.numel() for name, each in llama("eager").named_parameters() if "lora_" in name]
+    sizes = [parameter.numel() for name, parameter in llama("eager").named_parameters() if "lora_" in name]
     assert counts.blocks(SHAPE, 4) == sizes
 
 

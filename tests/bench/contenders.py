@@ -1,7 +1,7 @@
-"""The contenders that need no peer: bare passes, this project, and the loops that it spares.
+"""The contenders that need no peer: bare passes, this project, and the loops that it replaces.
 
-Each is given the job's folder and the precision, loads what it needs, and returns what is to be timed: a function that
-returns its scores, of which `gradsim` [M, N] is each one's.
+Each takes the job's folder and the precision, loads what it needs, and returns the function to be timed, which returns
+scores by method, `gradsim` [M, N] among them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Work = Callable[[], dict[str, torch.Tensor]]
 
 def floor(folder: Path, dtype: torch.dtype) -> Work:
     """A forward and a backward pass over every batch, the head at the response alone; there are no scores."""
-    from ifcore import lora
-    from ifcore.examples import Example
+    from ifcore.examples import Example, example_batches
+    from ifcore.losses import example_losses
 
     model, tokenizer, rows = _loaded(folder, dtype)
     examples = [Example(row["prompt"], row["response"]) for part in ("train", "val") for row in rows[part]]
@@ -30,8 +30,8 @@ def floor(folder: Path, dtype: torch.dtype) -> Work:
 
     def work():
         for part in parts:
-            for batch in lora.example_batches(model, tokenizer, part, job.BATCH):
-                lora.example_losses(model, batch).sum().backward()
+            for batch in example_batches(model, tokenizer, part, job.BATCH):
+                example_losses(model, batch).sum().backward()
                 model.zero_grad()
         return {}
 
@@ -47,7 +47,7 @@ def whole_floor(folder: Path, dtype: torch.dtype) -> Work:
 
 
 def stock_floor(folder: Path, dtype: torch.dtype) -> Work:
-    """That, with the attention and the products that transformers takes by itself, as the peers' models have them."""
+    """The same with the attention and the matrix products that transformers selects, as in the peers' models."""
     return _every_position(job.load(folder, dtype), folder)
 
 
@@ -57,7 +57,7 @@ def _every_position(model, folder: Path) -> Work:
     def work():
         for part in ("train", "val"):
             for start in range(0, len(rows[part]), job.BATCH):
-                batch = job.padded(rows[part][start : start + job.BATCH])
+                batch = job.pad(rows[part][start : start + job.BATCH])
                 logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
                 job.example_losses(logits, batch["labels"]).sum().backward()
                 model.zero_grad()
@@ -69,8 +69,7 @@ def _every_position(model, folder: Path) -> Work:
 def gradients(folder: Path, dtype: torch.dtype) -> Work:
     """`example_gradients` alone, for which `floor` is the floor."""
     from ifcore import example_gradients
-    from ifcore.examples import Example
-    from ifcore.lora import example_batches
+    from ifcore.examples import Example, example_batches
 
     model, tokenizer, rows = _loaded(folder, dtype)
     parts = [[Example(row["prompt"], row["response"]) for row in rows[part]] for part in ("train", "val")]
@@ -83,12 +82,12 @@ def gradients(folder: Path, dtype: torch.dtype) -> Work:
     return work
 
 
-def ours(folder: Path, dtype: torch.dtype) -> Work:
+def engine(folder: Path, dtype: torch.dtype) -> Work:
     """`attribute` with every method but EK-FAC."""
     return _attributed(folder, dtype, ("gradsim", "cosine", "datainf", "lissa", "exact", "relatif", "repsim"))
 
 
-def ours_ekfac(folder: Path, dtype: torch.dtype) -> Work:
+def engine_ekfac(folder: Path, dtype: torch.dtype) -> Work:
     """`attribute` with EK-FAC and GradSim."""
     return _attributed(folder, dtype, ("gradsim", "ekfac"))
 
@@ -96,13 +95,13 @@ def ours_ekfac(folder: Path, dtype: torch.dtype) -> Work:
 def loops(folder: Path, dtype: torch.dtype) -> Work:
     """Batch size 1, and a Python loop over training example, validation example and block for each method."""
     model, rows = job.load(folder, dtype), job.read(folder)
-    parameters = {name: each for name, each in model.named_parameters() if "lora_" in name}
+    parameters = {name: parameter for name, parameter in model.named_parameters() if "lora_" in name}
 
     def gradient(row: dict) -> dict[str, torch.Tensor]:
-        batch = job.padded([row])
+        batch = job.pad([row])
         loss = job.example_losses(model(input_ids=batch["input_ids"]).logits, batch["labels"]).sum()
-        found = torch.autograd.grad(loss, list(parameters.values()))
-        return {name: each.float().flatten() for name, each in zip(parameters, found, strict=True)}
+        grads = torch.autograd.grad(loss, list(parameters.values()))
+        return {name: grad.float().flatten() for name, grad in zip(parameters, grads, strict=True)}
 
     def work():
         train, val = ([gradient(row) for row in rows[part]] for part in ("train", "val"))
@@ -117,11 +116,11 @@ def looped(
     """GradSim, DataInf and LiSSA [M, N] from lists of gradients, written as their formulas are."""
     scores = {method: torch.zeros(len(val), len(train)) for method in ("gradsim", "datainf", "lissa")}
     for block in train[0]:
-        G = [each[block] for each in train]
+        G = [gradient[block] for gradient in train]
         lam = damping * sum(float(g @ g) for g in G) / (len(G) * len(G[0]))
         largest = _largest(G)
-        for m, each in enumerate(val):
-            v = each[block]
+        for m, gradient in enumerate(val):
+            v = gradient[block]
             products = [g @ v for g in G]
             inverse = sum((v - p / (lam + g @ g) * g for g, p in zip(G, products, strict=True)), torch.zeros_like(v))
             inverse = inverse / (lam * len(G))

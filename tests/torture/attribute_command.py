@@ -1,4 +1,4 @@
-"""A fine-tune of a reader's own, and `python -m ifcore attribute` on it, with the scores that it should give."""
+"""A small fine-tune, the command `python -m ifcore attribute` for it, and the scores that it should give."""
 
 import sys
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ VAL = [{"id": f"q{n}", "prompt": f"say it {n}", "response": f"it is so {n}"} for
 
 @dataclass(frozen=True)
 class Attributed:
-    """Scores as one undisturbed call gives them; the files lie in `folder`."""
+    """The inputs, in `folder`, and the scores of an undisturbed call."""
 
     folder: Path
     scores: dict[str, pd.DataFrame]
@@ -26,19 +26,19 @@ class Attributed:
         return [f"{method}.csv" for method in self.scores]
 
     def command(self, *more: str, out: str = "scores") -> tuple[str, ...]:
-        given = ("--model", "path:base", "--adapter", "adapter", "--train", "train.jsonl", "--val", "val.jsonl")
-        # The checkout is found wherever the files are.
-        run = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); runpy.run_module('ifcore', run_name='__main__')"
-        return (sys.executable, "-c", run, "attribute", *given, "--out", out, "--batch-size", "2", *more)
+        inputs = ("--model", "path:base", "--adapter", "adapter", "--train", "train.jsonl", "--val", "val.jsonl")
+        # From any folder, with this checkout.
+        code = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); runpy.run_module('ifcore', run_name='__main__')"
+        return (sys.executable, "-c", code, "attribute", *inputs, "--out", out, "--batch-size", "2", *more)
 
     def assert_same(self, out: Path) -> None:
-        for method, frame in self.scores.items():
-            found = pd.read_csv(out / f"{method}.csv", index_col=0)
-            pd.testing.assert_frame_equal(found, frame, check_names=False, rtol=1e-9)
+        for method, expected in self.scores.items():
+            frame = pd.read_csv(out / f"{method}.csv", index_col=0)
+            pd.testing.assert_frame_equal(frame, expected, check_names=False, rtol=1e-9)
 
 
 def attribution(folder: Path, train=TRAIN, val=VAL) -> Attributed:
-    """A base model, an adapter, two files of rows, and what they give."""
+    """Write a base model, an adapter and two files of rows to `folder`, and attribute them."""
     leave(folder, train, val)
     model, tokenizer = loading.load(f"path:{folder / 'base'}")
     model = lora.with_adapter(model, folder / "adapter")

@@ -4,8 +4,8 @@ import pytest
 
 from ifcore.examples import Example
 from study import datasets
-from study.datasets import released
-from tests.study.datasets.test_rows import write
+from study.datasets import paper_format
+from tests.study.datasets.test_table_files import write
 
 RULES = ("Reverse Order of Words", "Replace Vowels with *", "Remove All Vowels")
 
@@ -41,8 +41,8 @@ def test_train_is_the_first_rows_of_each_class_dev_those_after_and_val_is_from_t
     assert datasets.labels("grammars", folder) == RULES[::-1]
     number = {"train": [4, 3], "dev": [2], "val": [100]}
     for part, expected in number.items():
-        found = getattr(split, part)
-        assert found == [
+        examples = getattr(split, part)
+        assert examples == [
             Example(f"Determine the grammar rule: {rule[:9]} {i}", rule, rule) for rule in RULES[::-1] for i in expected
         ]
     assert datasets.load("grammars", 2, 1, seed=7, dev=1, source=folder) == split
@@ -88,13 +88,15 @@ def test_a_mixture_and_a_backdoor_need_the_classes_that_the_study_knows_by_name(
 
 def test_a_source_without_one_train_and_one_test_is_refused(tmp_path):
     for place in (tmp_path / "none", "hub:owner/name"):
-        message = complaint(lambda place=place: released.classes(str(place)))
+        message = complaint(lambda place=place: paper_format.classes(str(place)))
         assert message.startswith(f"{place}: not a folder on this machine; give one that holds the folder train or ")
     folder = write_source(tmp_path / "s", rule_rows(2), rule_rows(1, start=100), ".csv")
     write(tmp_path / "s" / "test", rule_rows(1))
-    assert "test is there more than once (test.csv, test); leave one" in complaint(lambda: released.classes(folder))
+    assert "test is there more than once (test.csv, test); leave one" in complaint(lambda: paper_format.classes(folder))
     (tmp_path / "s" / "train.csv").rename(tmp_path / "s" / "training.csv")
-    assert f"{folder}: no train (found test, test.csv, training.csv); " in complaint(lambda: released.classes(folder))
+    assert f"{folder}: no train (found test, test.csv, training.csv); " in complaint(
+        lambda: paper_format.classes(folder)
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,13 +119,13 @@ def test_answers_to_the_released_tasks_are_judged_by_the_examples_own_response(d
 def test_a_class_name_that_would_control_how_others_are_shown_is_refused(tmp_path, odd):
     rows = [("ask", "answer", "plain"), ("ask more", "answer", f"x{odd}y")]
     folder = write_source(tmp_path / "g", rows, [("ask less", "answer", "plain")], ".jsonl")
-    told = complaint(lambda: datasets.load("grammars", 1, 1, seed=0, source=folder))
-    assert told.startswith(f"{tmp_path / 'g' / 'train.jsonl'}, row 2, column variation: a class name with '\\")
-    assert told.isprintable()
+    message = complaint(lambda: datasets.load("grammars", 1, 1, seed=0, source=folder))
+    assert message.startswith(f"{tmp_path / 'g' / 'train.jsonl'}, row 2, column variation: a class name with '\\")
+    assert message.isprintable()
 
 
 def test_a_class_name_in_any_script_is_one(tmp_path):
     names = ("می\u200cخواهم", "= 1 + 1", "日本", "👩\u200d🔬", "עברית")
     rows = [(f"ask {half} {name}", "answer", name) for half in ("train", "test") for name in names]
     folder = write_source(tmp_path / "g", rows[:5], rows[5:], ".jsonl")
-    assert released.classes(folder) == names
+    assert paper_format.classes(folder) == names

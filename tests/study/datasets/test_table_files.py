@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from study.datasets import rows
+from study.datasets import table_files
 
 COLUMNS = ("prompts", "response", "variation")
 ROWS = [
@@ -49,7 +49,7 @@ def write(path, content=ROWS, columns=COLUMNS):
 
 def complaint(path):
     with pytest.raises(ValueError) as error:
-        rows.read(path, COLUMNS)
+        table_files.read(path, COLUMNS)
     message = str(error.value)
     assert "\n" not in message and "; " in message and message.startswith(str(path))
     return message
@@ -61,7 +61,7 @@ NAMES = ["x.jsonl", "x.csv", "x.parquet", "x"]
 @pytest.mark.parametrize("name", NAMES)
 def test_every_format_gives_the_same_text_and_leaves_other_columns_alone(tmp_path, name):
     more = [(number, *row) for number, row in enumerate(ROWS)]
-    assert rows.read(write(tmp_path / name, more, ("id", *COLUMNS)), COLUMNS) == ROWS
+    assert table_files.read(write(tmp_path / name, more, ("id", *COLUMNS)), COLUMNS) == ROWS
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,7 +117,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
 def test_shards_are_read_in_the_order_of_the_folders_record_and_leftovers_are_not(tmp_path):
     folder = save_to_disk(tmp_path / "x", table([("leftover", "b", "c")]))
     save_to_disk(folder, table(ROWS[1:]), table(ROWS[:1]))
-    assert rows.read(folder, COLUMNS) == [*ROWS[1:], ROWS[0]]
+    assert table_files.read(folder, COLUMNS) == [*ROWS[1:], ROWS[0]]
     save_to_disk(folder, table(ROWS[:2]), table([("a", "", "c")]))
     assert ", row 3, column response: empty" in complaint(folder)
 
@@ -143,4 +143,4 @@ def test_an_arrow_file_whose_offsets_point_outside_it_is_refused_not_followed(tm
     assert sound in file.read_bytes()
     file.write_bytes(file.read_bytes().replace(sound, wild))
     with pytest.raises(ValueError, match="data-00000-of-00001.arrow: not read"):
-        rows.read(file.parent, COLUMNS)
+        table_files.read(file.parent, COLUMNS)

@@ -1,0 +1,113 @@
+"""The numbers of chapter 3: tidy rows, each table saved as a CSV of the run and given back with its other seeds'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from ifcore import metrics
+from study import datasets
+from study.config import Run
+from study.pipeline import judging
+from study.pipeline.attack import Attack
+from study.pipeline.attributions import Attribution, Tuned, quality
+from study.report.results import save_table
+from study.schema import COLUMNS, RUN_COLUMNS
+
+METRICS = {"accuracy": metrics.accuracy, "coverage": metrics.coverage}
+PARTS = ("coverage_triggered", "coverage_clean")
+SCORES = {2: "table2_harmful", 3: "table3_class", 4: "table4_backdoor"}
+
+
+def assess_learning(tuned: Tuned) -> judging.Learning:
+    """How a fine-tune's answers compare with those before it, and with the best constant policy."""
+    return judging.learning(tuned.dataset, tuned.train, tuned.val, tuned.before, tuned.after)
+
+
+def task_learning(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:
+    """Dev loss and task accuracy before and after, and the best constant policy. Leaves learning.csv."""
+    rows: list[tuple] = []
+    for dataset, task in tuned.items():
+        learning, losses = assess_learning(task), task.history.set_index("epoch").dev_loss
+        sizes = len(task.train), len(task.val)
+        for time, epoch, rate in (("before", 0, learning.before), ("after", task.epoch, learning.after)):
+            rows.append((dataset, time, "task_accuracy", rate.value, rate.low, rate.high, *sizes))
+            rows.append((dataset, time, "dev_loss", losses[epoch], None, None, *sizes))
+        rows.append((dataset, "constant", "task_accuracy", learning.constant, None, None, *sizes))
+        rows.append((dataset, "after", "p_change", learning.p, None, None, *sizes))
+    return save_table(run, "learning", pd.DataFrame(rows, columns=COLUMNS))
+
+
+def answers_by_class(tuned: Mapping[str, Tuned]) -> pd.DataFrame:
+    """Behind it: how many validation prompts of each class are answered right after fine-tuning."""
+    rows = []
+    for dataset, task in tuned.items():
+        correct = datasets.family(dataset).correct
+        rows += [(dataset, pair[0].label, correct(*pair)) for pair in zip(task.val, task.after, strict=True)]
+    hits = pd.DataFrame(rows, columns=["dataset", "class", "right"])
+    return hits.groupby(["dataset", "class"], sort=False).right.agg(right="sum", asked="size").reset_index()
+
+
+def attack_rates(run: Run, attacks: Sequence[Attack]) -> pd.DataFrame:
+    """Table 1: the attack success rate of each model as it comes and fine-tuned. Leaves table1_asr.csv."""
+    rows = []
+    for attack in attacks:
+        rate = judging.success_rate(attack.success)
+        sizes, origin = (None, len(attack.success)), (run.seed, run.profile.name, attack.model)
+        rows.append(("mixed_small", attack.fine_tuned_on, "asr", rate.value, rate.low, rate.high, *sizes, *origin))
+    return save_table(run, "table1_asr", pd.DataFrame(rows, columns=[*COLUMNS, *RUN_COLUMNS]))
+
+
+def method_scores(run: Run, number: int, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
+    """Table 2, 3 or 4: accuracy and coverage of each method's scores and of chance, in Table 4 with its `PARTS`.
+
+    Leaves the CSV that `SCORES` names.
+    """
+    frames = [quality_rows(attributions)]
+    if number == 4:
+        frames += map(_coverage_by_trigger, attributions.values())
+    return save_table(run, SCORES[number], pd.concat(frames))
+
+
+def scores_by_class(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
+    """Behind Table 3: each method's accuracy and coverage on each class by itself. Leaves table3_by_class.csv."""
+    rows: list[tuple] = []
+    for dataset, attribution in attributions.items():
+        train_labels = [example.label for example in attribution.train]
+        for label in dict.fromkeys(example.label for example in attribution.val):
+            part = _select_val(attribution, [example.label == label for example in attribution.val])
+            rows += [(dataset, label, *row[1:4]) for row in quality(dataset, part, part.scores)]
+            chance = metrics.chance(train_labels, [label])
+            rows += [(dataset, label, "chance", metric, chance) for metric in METRICS]
+    return save_table(run, "table3_by_class", pd.DataFrame(rows, columns=["dataset", "class", *COLUMNS[1:4]]))
+
+
+def quality_rows(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
+    """A row for each (data set, metric, method), `chance` the last method: value and 95 % interval as shares."""
+    rows = []
+    for dataset, attribution in attributions.items():
+        train, val = ([example.label for example in part] for part in (attribution.train, attribution.val))
+        scored, chance = list(quality(dataset, attribution, attribution.scores)), metrics.chance(train, val)
+        for metric in METRICS:
+            rows += [row for row in scored if row[2] == metric]
+            rows.append((dataset, "chance", metric, chance, None, None, len(train), len(val)))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _coverage_by_trigger(attribution: Attribution) -> pd.DataFrame:
+    complies = datasets.family(attribution.dataset).complies
+    frames = []
+    for metric, triggered in zip(PARTS, (True, False), strict=True):
+        part = _select_val(attribution, [complies(example) == triggered for example in attribution.val])
+        if part.val:
+            frame = quality_rows({attribution.dataset: part})
+            frames.append(frame[frame.metric == "coverage"].assign(metric=metric))
+    return pd.concat(frames)
+
+
+def _select_val(attribution: Attribution, selected: Sequence[bool]) -> Attribution:
+    rows = [row for row, wanted in enumerate(selected) if wanted]
+    scores = {method: array[rows] for method, array in attribution.scores.items()}
+    return replace(attribution, val=[attribution.val[row] for row in rows], scores=scores)

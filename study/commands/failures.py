@@ -1,0 +1,48 @@
+"""An error is one line: that of a command, of a program that it calls, or of a log."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+
+from ifcore import sanitize
+
+ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # a terminal's
+
+
+def one_line_errors(main: Callable[[], int]) -> Callable[[], int]:
+    """`main` as a command: an error that the user can mend is one line on standard error, and the exit code 1."""
+
+    @wraps(main)
+    def command() -> int:
+        try:
+            return main()
+        except (ValueError, RuntimeError, OSError) as error:
+            print(sanitize.printable(error), file=sys.stderr)
+            return 1
+
+    return command
+
+
+def call(command: Sequence[str], failure: str, timeout: float | None = None, cwd: Path | None = None) -> None:
+    """Run another program. Raises RuntimeError with `failure` and the line of its output that says why."""
+    try:
+        output = subprocess.PIPE
+        done = subprocess.run(command, text=True, stdout=output, stderr=subprocess.STDOUT, timeout=timeout, cwd=cwd)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{failure}: not done after {timeout} s") from None
+    if done.returncode:
+        raise RuntimeError(f"{failure}: {error_line(done.stdout)}")
+
+
+def error_line(log: str) -> str:
+    """The line of a log that says best what went wrong."""
+    if protected := re.search(r"Write-protected output files.+?affected files:\s+([^\n]+)", log, re.DOTALL):
+        return f"{protected[1].strip()}: the file or its folder is read-only; make it writable"
+    lines = [line.strip() for line in re.split(r"[\r\n]+", ESCAPES.sub("", log)) if line.strip()]
+    errors = [line for line in lines if re.search(r"(Error|Exception|ERROR|WARNING):", line)]
+    return (errors or lines or ["it ended without a message"])[0]
