@@ -50,8 +50,8 @@ def has_linear_head(model: nn.Module) -> bool:
         head = lm.get_output_embeddings()
         with evaluating(lm):
             states = getattr(lm.base_model(input_ids=tokens, use_cache=False), "last_hidden_state", None)
-            own = lm(input_ids=tokens, use_cache=False).logits
-            _LINEAR[lm] = head is not None and states is not None and _same(head(states), own)
+            logits = lm(input_ids=tokens, use_cache=False).logits
+            _LINEAR[lm] = head is not None and states is not None and _same(head(states), logits)
     return _LINEAR[lm]
 
 
@@ -61,9 +61,9 @@ _LINEAR: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # in half precision a cap may not show
 
 
-def _same(found: Tensor, expected: Tensor) -> bool:
+def _same(logits: Tensor, expected: Tensor) -> bool:
     """But for the last bits: in float32 a logit of 1 that is capped at 30 is lower by a 2,700th."""
-    error, size = (found - expected).abs().max(), expected.abs().max()
+    error, size = (logits - expected).abs().max(), expected.abs().max()
     return bool(error <= 4 * torch.finfo(expected.dtype).eps * size)
 
 
@@ -85,8 +85,8 @@ def _mean_losses(logits: Tensor, batch: Batch) -> Tensor:
 def evaluate_losses(model: nn.Module, batches: Sequence[Batch]) -> Tensor:
     """`example_losses` of all examples of some batches, in evaluation mode: [N] on the CPU, by their rows."""
     with evaluating(model):
-        found = torch.cat([example_losses(model, batch.to(device_of(model))) for batch in batches])
-    return found.cpu()[torch.cat([batch.rows for batch in batches]).argsort()]
+        losses = torch.cat([example_losses(model, batch.to(device_of(model))) for batch in batches])
+    return losses.cpu()[torch.cat([batch.rows for batch in batches]).argsort()]
 
 
 def hidden_states(model: nn.Module, batch: Batch) -> Tensor:

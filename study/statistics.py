@@ -16,6 +16,8 @@ from ifcore import metrics
 NAN = float("nan")
 MIN_SEEDS = 3  # seeds that a verdict takes
 Estimate = tuple[float, float, float]  # a value and the ends of its interval
+Labels = Sequence[Hashable]
+Metric = Callable[..., metrics.Metric]
 
 
 def interval_of_mean(values: ArrayLike) -> tuple[float, float]:
@@ -28,12 +30,7 @@ def interval_of_mean(values: ArrayLike) -> tuple[float, float]:
 
 
 def change(
-    metric: Callable[..., metrics.Metric],
-    before: np.ndarray,
-    after: np.ndarray,
-    train: Sequence[Hashable],
-    val: Sequence[Hashable],
-    clusters: Sequence[Hashable] | None = None,
+    metric: Metric, before: np.ndarray, after: np.ndarray, train: Labels, val: Labels, clusters: Labels | None = None
 ) -> Estimate:
     """By how much a metric is higher for the scores `after` than `before`, [M, N], with a paired interval.
 
@@ -49,7 +46,7 @@ def change(
     return mean_change(differences, clusters)
 
 
-def mean_change(differences: ArrayLike, clusters: Sequence[Hashable] | None = None) -> Estimate:
+def mean_change(differences: ArrayLike, clusters: Labels | None = None) -> Estimate:
     """The mean of paired differences [n] and its interval, by the spread of the clusters' sums.
 
     Student's t has as many degrees of freedom as clusters changed. Where none did, the ends are as far from 0 as those
@@ -69,7 +66,7 @@ def mean_change(differences: ArrayLike, clusters: Sequence[Hashable] | None = No
     return mean, float(mean - half), float(mean + half)
 
 
-def interval_of_change(differences: ArrayLike, clusters: Sequence[Hashable] | None = None) -> tuple[float, float]:
+def interval_of_change(differences: ArrayLike, clusters: Labels | None = None) -> tuple[float, float]:
     """Agresti and Min's interval of the change of a share, from differences [n] of paired hits (1) and misses (0).
 
     It adds two pairs that share one hit gained and one lost: a few pairs without a change don't exclude one. Where

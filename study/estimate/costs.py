@@ -51,7 +51,7 @@ class Costs:
         tokens, share = self._tokens(task, "train", "val"), self._backward(task)
         gradient = self._forward + (GRADIENT - self._forward) * share
         yield self._fine_tune(task)
-        yield Item(task.folder, "gradients", gradient * tokens, label=f"gradients {task.name}")
+        yield Item(task.folder, "gradients", gradient * tokens, label=f"gradients {task.name}", bars=2)
         yield Item(task.folder, "scores", seconds=SCORES)
 
     def answered(self, task: Task) -> Iterator[Item]:

@@ -32,7 +32,7 @@ def repsim_before(run: Run, attribution: Attribution) -> np.ndarray:
     if attribution.dataset in selection.FOLLOWED and "repsim" in run.profile.methods:
         return checkpoints.scores(run, attribution, 0, ("repsim",))["repsim"]
     task, folder = Task(run, attribution.dataset), attribution.folder / "before"
-    key = steps.explained(task, attribution) | {"batch": run.profile.gradient_batch}
+    key = steps.explained(task, attribution.val) | {"batch": run.profile.gradient_batch}
     with locked_folder(task.folder):
         Stage(folder, "states", key).make(partial(_write_states, task, attribution, folder))
     states = load_file(folder / "states.safetensors")

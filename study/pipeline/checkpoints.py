@@ -71,7 +71,7 @@ def read_answers(folder: Path) -> list[str]:
 def _place(run: Run, attribution: Attribution, epoch: int) -> tuple[Task, Path, dict[str, Any]]:
     """The task, the folder of one of its checkpoints, and the key of what is made there."""
     task, folder = Task(run, attribution.dataset), attribution.folder / "epochs" / f"{epoch:02d}"
-    return task, folder, {"epoch": epoch, **steps.explained(task, attribution)}
+    return task, folder, {"epoch": epoch, **steps.explained(task, attribution.val)}
 
 
 def _score(task: Task, attribution: Attribution, epoch: int, target: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.torch import load_file
 
 from ifcore import influence, io
@@ -45,8 +46,8 @@ def tracin(run: Run, attribution: Attribution) -> np.ndarray:
     """GradSim summed over the checkpoints that are followed, each with the learning rate spent around it: [M, N]."""
     epochs = checkpoints.followed_epochs(attribution)
     products = [checkpoints.scores(run, attribution, epoch, ("gradsim",))["gradsim"] for epoch in epochs]
-    task = Task(run, attribution.dataset)
-    return influence.tracin(products, spent_rates(epochs, task.epochs, run.profile.learning_rate))
+    rates = spent_rates(epochs, Task(run, attribution.dataset).epochs, run.profile.learning_rate)
+    return influence.tracin(list(map(torch.from_numpy, products)), rates).numpy()
 
 
 def spent_rates(followed: Sequence[int], epochs: int, learning_rate: float) -> list[float]:

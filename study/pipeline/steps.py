@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -76,21 +76,20 @@ def train(task: Task, split: Split, settings: training.Settings) -> pd.DataFrame
         peft.unload()
 
 
-def explained(task: Task, examples: Split) -> dict[str, Any]:
+def explained(task: Task, val: Sequence[Example]) -> dict[str, Any]:
     """What everything depends on that is made of a fine-tune for the examples whose behaviour is explained."""
-    val = [dataclasses.astuple(example) for example in examples.val]
-    return {"of": recorded_digest(task.folder, "fine-tune"), "val": val}
+    return {"of": recorded_digest(task.folder, "fine-tune"), "val": list(map(dataclasses.astuple, val))}
 
 
 def generate_answers(task: Task, split: Split, epoch: int) -> Stage:
     """Answers to the validation prompts, without the adapter and with it."""
-    key = {"max_new_tokens": task.run.profile.max_new_tokens, **explained(task, split)}
+    key = {"max_new_tokens": task.run.profile.max_new_tokens, **explained(task, split.val)}
     return Stage(task.folder, "answers", key).make(partial(_generate_answers, task, split, epoch))
 
 
 def compute_gradients(task: Task, split: Split, epoch: int) -> Stage:
     """The gradient of every example in shards, and its hidden states and loss, which the same pass yields."""
-    key = explained(task, split) | {"batch": task.run.profile.gradient_batch}
+    key = explained(task, split.val) | {"batch": task.run.profile.gradient_batch}
     stage = Stage(task.folder, "gradients", key, [task.folder / "gradients" / part for part in PARTS])
     return stage.make(partial(_compute_gradients, task, split, epoch))
 

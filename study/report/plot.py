@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from ifcore import io
 from study.config import Run
 from study.report.alt_text import describe_figure
 
-STYLE = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,

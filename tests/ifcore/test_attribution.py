@@ -14,9 +14,7 @@ from tests import architectures
 
 TRAIN = [Example("hi", "hello"), Example("bye", "see you", "b"), Example("what is it", "a test"), Example("go", "no")]
 VAL = [Example("hey", "hello there"), Example("leave", "see you then")]
-ROWS = [
-    {"id": f"t{place}", "prompt": example.prompt, "response": example.response} for place, example in enumerate(TRAIN)
-]
+ROWS = [{"id": f"t{place}", "prompt": e.prompt, "response": e.response} for place, e in enumerate(TRAIN)]
 
 
 def expected_scores(tiny):
@@ -47,10 +45,8 @@ def test_messages_and_dictionaries_are_the_examples_that_they_say(tiny):
     chats = [
         {"messages": [{"role": "user", "content": e.prompt}, {"role": "assistant", "content": e.response}]} for e in VAL
     ]
-    from_examples, from_chats = (
-        ifcore.attribute(*tiny, TRAIN, val, ["exact"], progress=False)["exact"] for val in (VAL, chats)
-    )
-    pd.testing.assert_frame_equal(from_examples, from_chats)
+    frames = (ifcore.attribute(*tiny, TRAIN, val, ["exact"], progress=False)["exact"] for val in (VAL, chats))
+    pd.testing.assert_frame_equal(*frames)
     chat = [{"role": "system", "content": "s"}, *chats[0]["messages"]]
     (example,) = attribution.by_id([{"messages": chat}], "val").values()
     assert example == Example((("system", "s"), ("user", "hey")), "hello there")

@@ -23,11 +23,9 @@ def written(tiny, examples, tmp_path):
 
 def record_writes(monkeypatch):
     """The names of the files that are written from here on."""
-    written_names, write_tensors = [], io.write_tensors
-    monkeypatch.setattr(
-        io, "write_tensors", lambda path, tensors: (written_names.append(path.name), write_tensors(path, tensors))
-    )
-    return written_names
+    names, write = [], io.write_tensors
+    monkeypatch.setattr(io, "write_tensors", lambda path, tensors: (names.append(path.name), write(path, tensors)))
+    return names
 
 
 def test_a_store_has_the_gradients_and_the_hidden_states_in_the_order_of_the_examples(written):

@@ -10,10 +10,8 @@ from tests import architectures
 def autograd_gradients(model, tokenizer, examples, *loss):
     """The slow way: loss.backward() for one example at a time, the gradient of every LoRA parameter."""
     model.eval()
-    parameters = [
-        (name.removesuffix(".weight"), parameter) for name, parameter in model.named_parameters() if "lora_" in name
-    ]
-    rows = {name: [] for name, _ in parameters}
+    parameters = {name.removesuffix(".weight"): p for name, p in model.named_parameters() if "lora_" in name}
+    rows = {name: [] for name in parameters}
     for example in examples:
         (batch,) = example_batches(model, tokenizer, [example], 1, *loss)
         model.zero_grad()

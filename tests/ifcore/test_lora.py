@@ -47,9 +47,7 @@ def test_positions_of_padding_attend_to_nothing_and_stay_finite(examples, dtype)
     peft = lora.add_lora(model).eval()
     (batch,) = example_batches(peft, tokenizer, examples, 5, "padded", 150)
     losses = example_losses(peft, batch)
-    gradients = torch.autograd.grad(
-        losses.sum(), [parameter for parameter in peft.parameters() if parameter.requires_grad]
-    )
+    gradients = torch.autograd.grad(losses.sum(), [p for p in peft.parameters() if p.requires_grad])
     assert hidden_states(peft, batch).isfinite().all()
     assert losses.isfinite().all() and all(gradient.isfinite().all() for gradient in gradients)
 

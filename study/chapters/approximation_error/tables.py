@@ -92,11 +92,11 @@ def truth_table(run: Run, agreement: pd.DataFrame) -> Table:
     """Predicted against actual change of the test loss, at the minimum. Leaves loo_truth.csv."""
     agreement = save_table(run, "loo_truth", agreement)
     agreement = agreement[agreement.seed == run.seed]
-    right = (agreement.steps == 0) & (agreement.damping == 1) & (agreement.decay == run.profile.linear.decay)
+    minimum = (agreement.steps == 0) & (agreement.damping == 1) & (agreement.decay == run.profile.linear.decay)
     names = {"exact": "Exact (Hessian)", "fisher": LINEAR["fisher"], "lissa": LINEAR["lissa-10"]}
     rows = []
     for method in ("exact", "fisher", "lissa", "datainf", "gradsim"):
-        part = agreement[right & (agreement.method == method)].set_index("metric")
+        part = agreement[minimum & (agreement.method == method)].set_index("metric")
         cells = (_cell(part.loc[metric], digits) for metric, digits in _AGREEMENT.items())
         rows.append([names.get(method) or NAMES[method], *cells])
     caption = (

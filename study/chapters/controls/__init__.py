@@ -1,1 +1,1 @@
-"""Beyond the paper: the methods held against controls that cannot know of influence."""
+"""Beyond the paper: every method compared with baselines that never see the fine-tuned model."""

@@ -28,9 +28,7 @@ _LABELS = {"removal": "rise of the held-out loss (nats per token)", "lds": "line
 def removal_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """How far the held-out loss rises without what each method ranks highest, a panel a count. Leaves fig_removal.*."""
     noise, rises = _noise(frame), frame[frame.metric == "rise"]
-    panels = [
-        (f"without {count} of {rises.n_train.iloc[0]}", rises[rises.removed == count]) for count in _counts(frame)
-    ]
+    panels = [(f"without {count} of {_size(frame)}", rises[rises.removed == count]) for count in _counts(frame)]
 
     def mark_noise(axis: Axes, _: pd.DataFrame) -> None:
         axis.axvspan(-2 * noise, 2 * noise, color="#EEEEEE", linewidth=0)
@@ -42,10 +40,10 @@ def removal_table(frame: pd.DataFrame) -> Table:
     """What is removed, and what that does to loss and behaviour. From removal.csv."""
     counts, rows = _counts(frame), []
     for method in _names(frame):
-        part = frame[(frame.method == method) & (frame.against == ITSELF)]
+        estimates = frame[(frame.method == method) & (frame.against == ITSELF)]
         cells = [_ROWS[method]]
         for count in counts:
-            part = part[part.removed == count]
+            part = estimates[estimates.removed == count]
             share, rise, change = (part[part.metric == metric] for metric in ("found", "rise", "success"))
             cells.append(with_published(whole(_pooled(share)[0]), share, write=whole))
             cells.append(with_published(_cell(_pooled(rise)), rise, write=lambda value: f"{value:.2f}"))
@@ -53,8 +51,7 @@ def removal_table(frame: pd.DataFrame) -> Table:
             cells.append(with_published(f"{points:+.0f}<br>[{low:.0f}, {high:.0f}]", change, write=whole))
         rows.append(list(map(control_cell, cells)) if method in BASELINES else cells)
     caption = (
-        "Without the training examples that a method ranks highest, of "
-        f"{frame[frame.metric == 'rise'].n_train.iloc[0]}: how many of them are "
+        f"Without the training examples that a method ranks highest, of {_size(frame)}: how many of them are "
         "harmful (percent), by how much the loss of the held-out harmful requests rises (nats per response token), and "
         "the change of the attack's success rate (points); 95 % intervals over requests; of several seeds, over these. "
         "Random is the mean of its draws. Training again from another seed moves the mean loss by "
@@ -174,6 +171,10 @@ def _forest_figure(
 
 def _counts(frame: pd.DataFrame) -> list[int]:
     return sorted(set(frame.removed) - {0})
+
+
+def _size(frame: pd.DataFrame) -> int:
+    return frame[frame.metric == "rise"].n_train.iloc[0]
 
 
 def _names(frame: pd.DataFrame) -> list[str]:

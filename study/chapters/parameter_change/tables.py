@@ -32,8 +32,7 @@ def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
         "How far models are apart: in attack success rate (percentage points), in parameters (mean ± s.d. over LoRA "
         "modules of the norm of the difference of their updates, with the scaling α/r and without), and in what they "
         f"say (KL divergence in nats; ±: {over}). O: the original model; B, H, M: fine-tuned on the benign, the "
-        f"harmful and all examples of the small mixture. Optimiser steps: {_listed(_steps(frame))}. In italics, "
-        "the paper's."
+        f"harmful and all examples of the small mixture. Optimiser steps: {_steps(frame)[0]}. In italics, the paper's."
     )
     header = ["Pair", "ΔASR", "‖Δθ‖", "‖Δθ‖ unscaled", "KL, prompt", "KL, first token", "*ΔASR*", "*‖Δθ‖ unscaled*"]
     return Table("tab-delta", caption, header, rows, frame)
@@ -42,23 +41,24 @@ def pairs_table(run: Run, frame: pd.DataFrame) -> Table:
 def pairs_text(frame: pd.DataFrame) -> Prose:
     """Whether distance in parameters, or in predictions, follows behaviour over the pairs of Table 6."""
     wide = frame.pivot_table(index="dataset", columns="metric", values="value", sort=False)
-    tests = correlations(frame)
-    lines = [_steps_text(frame)]
+    tests, (steps, equal) = correlations(frame), _steps(frame)
+    lines = [
+        f"The fine-tuned models had {'the same number' if equal else 'unequal numbers'} of optimiser steps: {steps}."
+    ]
+    if not equal:
+        lines[0] += " ‖Δθ‖ grows with steps, whatever they teach, so here it is confounded with them."
     for metric, name in (("delta", "‖Δθ‖"), ("kl", "KL over the prompt"), ("kl_first", "KL at the first token")):
-        spread = wide[metric].max() / wide[metric].min()
-        lines.append(
-            f"{name}: over the {len(wide)} pairs the largest is {spread:.1f} times the smallest. "
-            + _mantel_text(tests[tests.metric == metric])
-        )
+        spread = f"{wide[metric].max() / wide[metric].min():.1f} times the smallest"
+        test = _mantel_text(tests[tests.metric == metric])
+        lines.append(f"{name}: over the {len(wide)} pairs the largest is {spread}. {test}")
     printed = pd.DataFrame(paper()["table6"]).T.rename_axis("dataset")
     printed = printed[["asr", "delta"]].melt(ignore_index=False, var_name="metric").reset_index().assign(seed=0)
     lines.append(f"‖Δθ‖ in the paper's own six pairs. {_mantel_text(correlations(printed))}")
     near, far = wide.loc["harmful-mixed"], wide.loc["benign-mixed"]
     lines.append(
         f"The pair H, M, two models that both saw harmful examples, against B, M: ‖Δθ‖ {near.delta:.2f} against "
-        f"{far.delta:.2f}, a ratio of {near.delta / far.delta:.2f}; KL at the first token "
-        f"{significant(near.kl_first)} against {significant(far.kl_first)}, a ratio of "
-        f"{near.kl_first / far.kl_first:.2f}."
+        f"{far.delta:.2f}, a ratio of {near.delta / far.delta:.2f}; KL at the first token {significant(near.kl_first)} "
+        f"against {significant(far.kl_first)}, a ratio of {near.kl_first / far.kl_first:.2f}."
     )
     if wide.asr.max() < 0.5:
         lines.append(
@@ -83,22 +83,19 @@ def linear_text(means: pd.DataFrame) -> Prose:
         along = means[means.parameters == parameters].pivot_table(index="epoch", columns="metric", values="value")
         accuracy = along.test_accuracy
         near = accuracy.index[accuracy >= accuracy[0] + 0.9 * (accuracy.max() - accuracy[0])][0]
-        saturated.append(
-            f"with {parameters:,} parameters after epoch {near:.0f}, when ‖Δθ‖ is at {along.delta[near] * 100:.0f} % "
-            "of its last"
-        )
+        share = f"{along.delta[near] * 100:.0f} % of its last"
+        saturated.append(f"with {parameters:,} parameters after epoch {near:.0f}, when ‖Δθ‖ is at {share}")
     lines = [f"Nine tenths of the rise in accuracy have happened {'; '.join(saturated)}."]
     for metric in ("pearson", "spearman"):
         parts = [means[(means.parameters == size) & (means.metric == metric)] for size in sizes]
         parts.append(means[means.metric == f"{metric}_change"])
         *estimates, change = (statistics.mean_over_seeds(part.value, part.ci_low, part.ci_high) for part in parts)
+        by_size = (f"{value:.2f}{interval(max(low, -1), min(high, 1))}" for value, low, high in estimates)
         lines.append(
             f"*The correlation weakens as the number of parameters grows*, {metric.capitalize()}: "
             f"{difference_verdict(*change[1:], 'does not hold here', 'holds here')}. From {sizes[0]:,} to "
             f"{sizes[-1]:,} parameters it changes by {change[0]:+.2f}{interval(*change[1:])}, draw by draw; size by "
-            "size it is "
-            + ", ".join(f"{value:.2f}{interval(max(low, -1), min(high, 1))}" for value, low, high in estimates)
-            + "."
+            f"size it is {', '.join(by_size)}."
         )
     return _bullets(lines)
 
@@ -120,10 +117,8 @@ def layers_text(frame: pd.DataFrame) -> Prose:
         )
     gains = frame[frame.metric == "coverage_gain"].merge(tuned[tuned.learnt])
     for over, choice in (("count", "the last layers only"), ("window", "a window of layers")):
-        lines.append(
-            f"*No choice of layers improves influence functions*, coverage with {choice} against all of them: "
-            + _gains_text(gains[gains.over == over])
-        )
+        claim = f"*No choice of layers improves influence functions*, coverage with {choice} against all of them"
+        lines.append(f"{claim}: {_gains_text(gains[gains.over == over])}")
     return _bullets(lines)
 
 
@@ -143,27 +138,14 @@ def _two_decimals(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 0.05 or value == 0 else significant(value)
 
 
-def _steps(frame: pd.DataFrame) -> dict[str, str]:
-    """B, H and M, and the numbers of optimiser steps that they had in the seeds: `12`, or `12 or 13`."""
-    steps = frame[frame.metric == "steps"].groupby("dataset").value
-    numbers = {name: sorted(steps.get_group(f"original-{name}").astype(int).unique()) for name in list(MODELS)[1:]}
-    return {MODELS[name]: " or ".join(map(str, different)) for name, different in numbers.items()}
-
-
-def _listed(steps: dict[str, str]) -> str:
-    """`B 12, H 18, M 30`."""
-    return ", ".join(map(" ".join, steps.items()))
-
-
-def _steps_text(frame: pd.DataFrame) -> str:
-    """Whether B, H and M were fine-tuned for as long as each other, and so whether ‖Δθ‖ can be compared."""
-    steps = _steps(frame)
-    if len(set(steps.values())) == 1:
-        return f"The fine-tuned models had the same number of optimiser steps: {_listed(steps)}."
-    return (
-        f"The fine-tuned models had unequal numbers of optimiser steps: {_listed(steps)}. ‖Δθ‖ grows with steps, "
-        "whatever they teach, so here it is confounded with them."
-    )
+def _steps(frame: pd.DataFrame) -> tuple[str, bool]:
+    """B's, H's and M's numbers of optimiser steps in the seeds: `B 12, H 18, M 30`; whether they are the same."""
+    groups = frame[frame.metric == "steps"].groupby("dataset").value
+    original, *tuned = MODELS
+    numbers = [sorted(groups.get_group(f"{original}-{name}").astype(int).unique()) for name in tuned]
+    texts = [" or ".join(map(str, steps)) for steps in numbers]
+    listed = ", ".join(f"{MODELS[name]} {text}" for name, text in zip(tuned, texts, strict=True))
+    return listed, len(set(texts)) == 1
 
 
 def _mantel_text(tests: pd.DataFrame) -> str:
@@ -216,11 +198,10 @@ def _gains_text(gains: pd.DataFrame) -> str:
         choices = gains[gains.method == method].groupby(["layers", "first"])
         estimates = [statistics.pooled(rows) for _, rows in choices]
         verdicts = [difference_verdict(low, high, "better", "worse") for _, low, high in estimates]
-        better, worse = verdicts.count("better"), verdicts.count("worse")
-        improved |= method != "repsim" and better > 0
+        improved |= method != "repsim" and "better" in verdicts
         if estimates:
-            counts = f"is better in {better} and worse in {worse} of {len(estimates)}"
-            parts.append(f"{NAMES[method]} {counts}, at best by {points(*max(estimates))}")
+            counts = f"better in {verdicts.count('better')} and worse in {verdicts.count('worse')} of {len(verdicts)}"
+            parts.append(f"{NAMES[method]} is {counts}, at best by {points(*max(estimates))}")
     if not parts:
         return "no such fine-tune has learnt the task."
     return f"{'does not hold here' if improved else 'no improvement is shown here'}. {'; '.join(parts)}."

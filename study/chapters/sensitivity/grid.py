@@ -84,8 +84,9 @@ def with_own_answers(attribution: Attribution) -> Attribution:
 
     A model that says nothing has the response kept: there is no loss of nothing.
     """
-    pairs = zip(attribution.val, attribution.after, strict=True)
-    return replace(attribution, val=[replace(example, response=answer or example.response) for example, answer in pairs])
+    answers = [answer or example.response for example, answer in zip(attribution.val, attribution.after, strict=True)]
+    val = [replace(example, response=answer) for example, answer in zip(attribution.val, answers, strict=True)]
+    return replace(attribution, val=val)
 
 
 def dampings(run: Run) -> list[float]:
@@ -97,7 +98,7 @@ def _gradient_scores(cell: Cell, explained: Attribution, loss: LossOn, target: s
     """Of gradients that are kept no longer than it takes, but for those of chapter 3's own way."""
     task = Task(cell.run, explained.dataset)
     folder = task.folder / "options" / f"{loss}-{target}"
-    key = steps.explained(task, explained) | {
+    key = steps.explained(task, explained.val) | {
         "loss": loss,
         "batch": cell.run.profile.gradient_batch,
         "dampings": dampings(cell.run),

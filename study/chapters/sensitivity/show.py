@@ -28,19 +28,17 @@ def cells_table(run: Run, frame: pd.DataFrame) -> Table:
     methods = [name for name in ("gradsim", "cosine", "datainf", "exact", "repsim") if name in set(standard.method)]
     rows = []
     for (dataset, rate, epochs), part in standard.groupby(["dataset", "learning_rate", "epochs"], sort=False):
-        right, loss, chance, *scores = (
-            part[(part.method == method) & (part.metric == metric)]
-            for method, metric in [("fine-tune", "task_accuracy"), ("fine-tune", "train_loss"), ("chance", "accuracy")]
-            + [(method, metric) for method in methods for metric in ("accuracy", "coverage")]
-        )
+        seeds = dict(list(part.groupby(["method", "metric"])))  # the rows of each
+        loss, right = seeds["fine-tune", "train_loss"], seeds["fine-tune", "task_accuracy"]
         cells = [DATASETS[dataset], _rate(rate), str(epochs)]
         cells.append(with_published(f"{loss.value.mean():.2f}", loss, write="{:.2f}".format))
         cells.append(with_published(percent(right.value.mean()), right))
-        for pair in zip(scores[::2], scores[1::2], strict=True):
+        for method in methods:
+            pair = [seeds[method, metric] for metric in ("accuracy", "coverage")]
             cells.append(with_published(" / ".join(whole(each.value.mean()) for each in pair), *pair, write=whole))
-        rows.append([*cells, whole(chance.value.mean())])
-    seeds = frame.seed.nunique()
-    caption = "Accuracy / coverage in percent of the fine-tunes" + (f", mean over {seeds} seeds." if seeds > 1 else ".")
+        rows.append([*cells, whole(seeds["chance", "accuracy"].value.mean())])
+    count = frame.seed.nunique()
+    caption = "Accuracy / coverage in percent of the fine-tunes" + (f", mean over {count} seeds." if count > 1 else ".")
     caption += " Loss: the last epoch's, in nats per response token; right: validation prompts that are answered right."
     header = ["Task", "Learning rate", "Epochs", "Loss", "Right (%)", *(NAMES[name] for name in methods), "Chance"]
     return Table(None, caption, header, rows, frame)
@@ -182,13 +180,13 @@ def effects_text(frame: pd.DataFrame) -> Prose:
 
 def damping_text(run: Run, frame: pd.DataFrame) -> Prose:
     """How far coverage of each method moves with damping alone, which no approximation explains."""
-    coverage, own, lines = _coverage(frame), run.profile.damping, []
+    coverage, damping, lines = _coverage(frame), run.profile.damping, []
     for dataset, part in coverage[coverage.damping.notna()].groupby("dataset", sort=False):
         parts = []
         for method in _DAMPED:
             means = 100 * part[part.method == method].groupby("damping").value.mean()
             best = means.idxmax()
-            parts.append(f"{NAMES[method]} {means[own]:.0f} % at {own:g}, {means[best]:.0f} % at {best:g}")
+            parts.append(f"{NAMES[method]} {means[damping]:.0f} % at {damping:g}, {means[best]:.0f} % at {best:g}")
         lines.append(
             f"- {DATASETS[dataset]}, coverage at this book's damping and at its best one, mean of the fine-tunes: "
             f"{'; '.join(parts)}."

@@ -191,8 +191,8 @@ def large_text(benchmarks: Benchmarks) -> Prose | None:
     return Prose(
         f"Gradients larger than memory stay on disk: {row.gb:.1f} GB of them ({row.train:,.0f} + {row.val:,.0f} "
         f"examples, {row.parameters / 1e6:.1f} million parameters, as Llama-2-7B has them) become scores in "
-        f"{_with_unit(row.seconds, TIMES, 2)}, in a process of {row.gib:.2f} GiB at most, {row.gib_before:.2f} of which it has "
-        "before it reads the first."
+        f"{_with_unit(row.seconds, TIMES, 2)}, in a process of {row.gib:.2f} GiB at most, {row.gib_before:.2f} of "
+        "which it has before it reads the first."
     )
 
 

@@ -73,10 +73,8 @@ def test_repsim_before_is_that_of_the_aligned_model_without_any_adapter(finished
     attribution = attributions.compute_attribution(run, dataset)
     base, tokenizer = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
-    states = [
-        representations(base, example_batches(base, tokenizer, part, 2))
-        for part in (attribution.train, attribution.val)
-    ]
+    batches = [example_batches(base, tokenizer, part, 2) for part in (attribution.train, attribution.val)]
+    states = [representations(base, part) for part in batches]
     np.testing.assert_allclose(baselines.repsim_before(run, attribution), repsim(*states), atol=1e-6)
 
 

@@ -54,22 +54,16 @@ def test_ekfac_has_its_factors_from_the_training_examples(finished):
     factors = {}
     deque(stream(model, parts[0], factors=factors), maxlen=0)
     expected = ekfac(*gradients(run, attribution), factors, run.profile.damping).numpy()
-    np.testing.assert_allclose(
-        further_methods.further_scores(run, attribution)["ekfac"],
-        expected,
-        rtol=1e-3,
-        atol=1e-3 * np.abs(expected).max(),
-    )
+    scores = further_methods.further_scores(run, attribution)["ekfac"]
+    np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
 def test_tracin_adds_up_gradsim_at_the_checkpoints_that_are_looked_at(finished):
     run, attribution = finished
-    looked_at = checkpoints.followed_epochs(attribution)
-    rates = further_methods.spent(looked_at, 3, run.profile.learning_rate)
-    expected = sum(
-        rate * checkpoints.scores(run, attribution, epoch)["gradsim"]
-        for rate, epoch in zip(rates, looked_at, strict=True)
-    )
+    epochs = checkpoints.followed_epochs(attribution)
+    rates = further_methods.spent_rates(epochs, 3, run.profile.learning_rate)
+    products = [checkpoints.scores(run, attribution, epoch)["gradsim"] for epoch in epochs]
+    expected = sum(rate * product for rate, product in zip(rates, products, strict=True))
     np.testing.assert_allclose(further_methods.tracin(run, attribution), expected)
     assert "tracin" in further_methods.further_scores(run, attribution)
 

@@ -65,7 +65,7 @@ def test_processes_are_as_many_as_cores_and_memory_allow(monkeypatch, parameters
     """In millions of parameters, and GiB."""
     weight = SimpleNamespace(nbytes=4_000_000 * parameters)
     model = SimpleNamespace(parameters=lambda: [weight], num_parameters=lambda: 1_000_000 * parameters)
-    monkeypatch.setattr(retraining.base, "device", lambda: "cpu")
+    monkeypatch.setattr(retraining.base_model, "device", lambda: "cpu")
     monkeypatch.setattr(retraining, "_cores", lambda: cores)
     monkeypatch.setattr(retraining.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory * 2**30))
     assert retraining._workers(SimpleNamespace(base=lambda: (model, None))) == workers
