@@ -34,7 +34,7 @@ FURTHER = tuple(key for key in METHODS if key not in DEFAULT)  # which the paper
 INFLUENCE = tuple(key for key, method in METHODS.items() if method.kind == "influence")
 NAMES = {key: row.display_name for key, row in (METHODS | BASELINES).items()}  # in the order of rows
 
-# The first five, which share figures, are Okabe and Ito's: colour-blind readers can tell them apart. Baselines are grey.
+# The first five, which share figures, are Okabe and Ito's, for colour-blind readers. Baselines are grey.
 _COLOURS = {
     "repsim": "#0072B2",
     "gradsim": "#E69F00",

@@ -28,15 +28,15 @@ def cells_table(run: Run, frame: pd.DataFrame) -> Table:
     methods = [name for name in ("gradsim", "cosine", "datainf", "exact", "repsim") if name in set(standard.method)]
     rows = []
     for (dataset, rate, epochs), part in standard.groupby(["dataset", "learning_rate", "epochs"], sort=False):
-        seeds = dict(list(part.groupby(["method", "metric"])))  # the rows of each
-        loss, right = seeds["fine-tune", "train_loss"], seeds["fine-tune", "task_accuracy"]
+        by_score = dict(list(part.groupby(["method", "metric"])))  # the rows of each
+        loss, right = by_score["fine-tune", "train_loss"], by_score["fine-tune", "task_accuracy"]
         cells = [DATASETS[dataset], _rate(rate), str(epochs)]
         cells.append(with_published(f"{loss.value.mean():.2f}", loss, write="{:.2f}".format))
         cells.append(with_published(percent(right.value.mean()), right))
         for method in methods:
-            pair = [seeds[method, metric] for metric in ("accuracy", "coverage")]
+            pair = [by_score[method, metric] for metric in ("accuracy", "coverage")]
             cells.append(with_published(" / ".join(whole(each.value.mean()) for each in pair), *pair, write=whole))
-        rows.append([*cells, whole(seeds["chance", "accuracy"].value.mean())])
+        rows.append([*cells, whole(by_score["chance", "accuracy"].value.mean())])
     count = frame.seed.nunique()
     caption = "Accuracy / coverage in percent of the fine-tunes" + (f", mean over {count} seeds." if count > 1 else ".")
     caption += " Loss: the last epoch's, in nats per response token; right: validation prompts that are answered right."

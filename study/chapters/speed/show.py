@@ -69,8 +69,8 @@ def jobs_table(benchmarks: Benchmarks, published: Benchmarks | None) -> Table:
                 seconds += f"<br>[{significant(row.low)}, {significant(row.high)}]"
             ratio = f"{row.seconds / floor:.2f}" if floor else ""
             off = "" if pd.isna(row.off) else f"{row.off:.0e}"
-            beside = significant(published_seconds.get((job, name)))
-            rows.append([*CONTENDERS[name], seconds, ratio, f"{row.gib:.1f}", off, beside])
+            reference = significant(published_seconds.get((job, name)))
+            rows.append([*CONTENDERS[name], seconds, ratio, f"{row.gib:.1f}", off, reference])
     caption = (
         "Seconds, of which loading the model is no part: the median over rounds, the least and the most; over those of "
         "the bare pass of the same precision; the process's largest memory; by how much scores are off from those of "
