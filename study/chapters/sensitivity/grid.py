@@ -69,7 +69,7 @@ def cells(run: Run) -> Iterator[Cell]:
 
 def scores(cell: Cell) -> dict[Choice, np.ndarray]:
     """Choice -> scores [M, N], for every choice on one fine-tune."""
-    attribution, by_choice = cell.attribution, {}
+    attribution, by_choice = cell.attribution, dict[Choice, np.ndarray]()
     for loss in LOSSES:
         by_choice |= _gradient_scores(cell, attribution, loss, REFERENCE)
     by_choice |= _gradient_scores(cell, with_own_answers(attribution), "response", OWN)
