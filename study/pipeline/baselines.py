@@ -16,6 +16,7 @@ from ifcore import io, representations
 from ifcore.examples import example_batches
 from study import selection
 from study.config import Run
+from study.datasets.family import prompt_text
 from study.pipeline import checkpoints, steps
 from study.pipeline.attributions import Attribution
 from study.pipeline.stages import Stage, locked_folder
@@ -95,7 +96,7 @@ _words = TfidfVectorizer().build_analyzer()
 
 
 def _prompts(attribution: Attribution) -> tuple[list[str], list[str]]:
-    train, val = ([example.prompt for example in part] for part in (attribution.train, attribution.val))
+    train, val = (list(map(prompt_text, part)) for part in (attribution.train, attribution.val))
     return train, val
 
 
