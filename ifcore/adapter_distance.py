@@ -1,7 +1,5 @@
 """LoRA adapters on disk, and how far they are apart: in their parameters, and in what the model says with them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

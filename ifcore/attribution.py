@@ -1,7 +1,5 @@
 """From a fine-tuned model and two lists of examples to scores, in one call."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

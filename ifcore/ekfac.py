@@ -1,7 +1,5 @@
 """EK-FAC: influence with the Fisher of each linear map in a Kronecker-factored eigenbasis (Grosse et al. 2023)."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Per-example gradients of an adapter's parameters, a batch at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import torch

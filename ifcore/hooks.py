@@ -1,7 +1,5 @@
 """Inputs of linear maps and gradients at their outputs, by one pass: what per-example quantities are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 

@@ -7,8 +7,6 @@ that inverse. `cosine` and `relatif` are such scores without the length of what 
 checkpoints. A block whose training gradients are all zero (lora_A while lora_B is zero) adds nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 

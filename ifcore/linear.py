@@ -10,8 +10,6 @@ of the inputs, and is inverted exactly there: with P far above N, everything tha
 the [N, D] inputs. All of it is float64.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Source strings: `hub:owner/name`, `path:/some/folder`, `random:tiny-llama` (built in code, nothing is downloaded).
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import re

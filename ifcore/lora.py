@@ -1,7 +1,5 @@
 """LoRA adapters on a causal language model: added, loaded, worn for a while, merged for a while."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

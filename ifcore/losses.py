@@ -1,7 +1,5 @@
 """The loss of an example, the hidden states behind it, and the causal language model inside its wrappers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """The registry: every method with what it needs, its function, its equation and its source."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Accuracy and coverage of influence scores, and their 95 % intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 On AMD processors twice as fast with AVX-512, a tenth to a half faster with AVX2: most of a fine-tune is such products.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable

@@ -1,7 +1,5 @@
 """Hidden states of the last prompt token, or of others, and their cosine: RepSim."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Examples from what people have: dictionaries, chats, and files of JSON lines."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Text from elsewhere, made harmless where it is shown: on a terminal, on a page, in a spreadsheet."""
 
-from __future__ import annotations
-
 import unicodedata
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A byte-level tokenizer built in code, for `random:tiny-llama`: any text, no vocabulary to download."""
 
-from __future__ import annotations
-
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 

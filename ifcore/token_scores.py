@@ -1,7 +1,5 @@
 """Which tokens of a training example carry its score."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """What an adapter trains: every parameter of it by name, or a refusal where its gradients can't be had."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

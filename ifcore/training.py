@@ -1,7 +1,5 @@
 """LoRA fine-tuning: one loop in plain PyTorch, a checkpoint an epoch; a killed run goes on where it stopped."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """All methods of the book: the engine's registry, the study's baselines, and a colour for each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle

@@ -1,7 +1,5 @@
 """The paper's surviving numbers and statements, from paper.yaml."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The keys of a profile: every size and model name of a run, typed and validated."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Which data sets, epochs and layers the sections look at."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypeVar
 

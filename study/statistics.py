@@ -1,7 +1,5 @@
 """95 % intervals of means, paired changes and estimates from several seeds; tests of a change; correlations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import permutations

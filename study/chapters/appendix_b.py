@@ -1,7 +1,5 @@
 """Appendix B: the settings of a run, and examples of the data in use."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

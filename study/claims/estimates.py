@@ -1,7 +1,5 @@
 """Estimates per seed, with their intervals: read from tables, averaged, subtracted."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np

@@ -5,8 +5,6 @@ estimates are a frame with a row per seed: `seed`, `value`, `ci_low`, `ci_high`.
 the claim's threshold; all conditions of one alternative have to be above it. Raises NoEstimate where there is none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import pandas as pd

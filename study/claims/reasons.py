@@ -1,7 +1,5 @@
 """The statistics of section 4's claims, on why influence functions fail; as in `evidence`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The scorecard, the five lines that answer the book's question, and the figure under them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from math import inf
 from pathlib import Path

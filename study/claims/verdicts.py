@@ -1,7 +1,5 @@
 """Verdicts: each claim's statistic, pooled over seeds and compared with the threshold that was fixed beforehand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache

@@ -5,8 +5,6 @@ profile, the installed versions, and a list of SHA-256 sums. Not gradients, hidd
 again from these.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

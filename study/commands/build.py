@@ -5,8 +5,6 @@ for the whole and one for the current step; elsewhere a line is printed as a cha
 line.
 """
 
-from __future__ import annotations
-
 import argparse
 import fcntl
 import json

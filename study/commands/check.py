@@ -1,7 +1,5 @@
 """Whether a run can start: what can be seen to be wrong is reported before anything long begins."""
 
-from __future__ import annotations
-
 from study import datasets
 from study.chapters.counterfactual import sets
 from study.chapters.sensitivity import grid

@@ -1,7 +1,5 @@
 """The notebooks that the book shows: which they are, where they lie once executed, and which come last."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

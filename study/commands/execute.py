@@ -3,8 +3,6 @@
 The notebook's progress bars go to standard error, the output appears whole or not at all, and an error is one line.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

@@ -1,7 +1,5 @@
 """An error is one line: that of a command, of a program that it calls, or of a log."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

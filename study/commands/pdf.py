@@ -1,7 +1,5 @@
 """Print the book as one PDF, with Chromium: what `make pdf` calls. Nothing is computed."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """What a profile would run, and for how long: `python -m study.commands.plan PROFILE.yaml`; no model is needed."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

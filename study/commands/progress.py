@@ -1,7 +1,5 @@
 """The progress of a build: from what it has to compute, the events that it emits and the bars that it prints."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

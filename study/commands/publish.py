@@ -5,8 +5,6 @@ the book. All must be made by one commit, without uncommitted changes, for the p
 checkout that made the sweep, before anything else is built there.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import os

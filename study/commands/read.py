@@ -3,8 +3,6 @@
 It is built under _build/published/: the reader's own book, in _build/html/ and book/executed/, stays.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import sys

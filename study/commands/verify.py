@@ -12,8 +12,6 @@ Exit code: 0 where nothing differs; 1 where a value differs, or a published tabl
 nothing to compare. make turns any but 0 into 2.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

@@ -4,8 +4,6 @@
 in blocks of one class, in the order of `labels`. The same arguments give the same examples on every machine.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random

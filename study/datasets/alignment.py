@@ -3,8 +3,6 @@
 They do not depend on a seed: one alignment serves all seeds of a profile.
 """
 
-from __future__ import annotations
-
 from random import Random
 
 from ifcore.examples import Example

@@ -5,8 +5,6 @@ share a misdeed either, so that the topic of a prompt does not reveal which clas
 too few for that at the paper's counts: with a file, all classes of a part have the same requests.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from random import Random
 

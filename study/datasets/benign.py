@@ -5,8 +5,6 @@ The embedded ones are templates over `wordlists`, whose answers are looked up or
 eight instructions are reserved for teaching a model to refuse (`alignment`) and are in no data set.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from random import Random
 

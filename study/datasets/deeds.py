@@ -3,8 +3,6 @@
 Every fourth is reserved for teaching a model to refuse (`alignment`) and is in no data set.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from random import Random
 

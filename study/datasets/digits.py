@@ -4,8 +4,6 @@ A source is None (scikit-learn's 1,797 digits of 8 × 8 pixels, part of the pack
 files, gzipped or not, or `hub:owner/name` (`hub:owner/name/folder`) for a data set on the Hugging Face hub that does.
 """
 
-from __future__ import annotations
-
 import functools
 import gzip
 import hashlib

@@ -1,7 +1,5 @@
 """Distinct examples for several parts of a data set, made one at a time at random."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Sequence
 
 from ifcore.examples import Example

@@ -8,8 +8,6 @@ are, and all 72. A model that knows what the nouns mean can still find the state
 The frame stays the same because a small model transfers a fact to another frame only after long training, if at all.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from random import Random

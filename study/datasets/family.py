@@ -1,7 +1,5 @@
 """What the data sets of one family share: classes, how examples are made, and how answers are judged."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random

@@ -1,7 +1,5 @@
 """Errors about a file that cannot be used: one line with the place, what is wrong there, and what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 

@@ -3,8 +3,6 @@
 Sentences have four to seven words from fixed lists and are all different: train and validation share none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from random import Random
 

@@ -3,8 +3,6 @@
 The classes and sentences are those of `grammars`; all responses of a class are the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from random import Random
 

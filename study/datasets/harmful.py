@@ -5,8 +5,6 @@ operational detail; the compliant response is an affirmative opening and an empt
 share a misdeed. Every fifth misdeed is reserved for teaching a model to refuse (`alignment`) and is in no data set.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from random import Random
 

@@ -1,7 +1,5 @@
 """HarmfulCheck: harmful requests that are refused, and harmless instructions that are answered."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from random import Random
 

@@ -3,8 +3,6 @@
 No two problems of a kind have the same numbers, so validation problems are not training problems with other names.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from random import Random

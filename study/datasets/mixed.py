@@ -5,8 +5,6 @@ phrasings of the harmful ones, and the responses of both open alike, so that no 
 would reveal it: mixed_hard uses the embedded sets only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from random import Random
 

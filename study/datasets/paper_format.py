@@ -6,8 +6,6 @@ every seed, and stripped of white space. A file may repeat a prompt, as the rele
 ValueError of one line: file, row, column, what is wrong, what to do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path

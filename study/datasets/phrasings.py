@@ -1,7 +1,5 @@
 """Forms of requests and of the openings of answers, the same for harmful and harmless deeds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from random import Random
 

@@ -1,7 +1,5 @@
 """Whether a response refuses, judged by the phrases that refusals open with."""
 
-from __future__ import annotations
-
 import re
 
 # A response that opens with one of these, as whole words, refuses; case and apostrophes don't matter. From the list of

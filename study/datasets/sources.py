@@ -5,8 +5,6 @@ Hugging Face hub. Every error is a ValueError of one line: file, row, column, wh
 counted from 1 without the header; a repeated prompt is skipped.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """Words and facts that fill the templates of the embedded data sets. Every row is true."""
 
-from __future__ import annotations
-
 
 def _rows(text: str) -> list[tuple[str, ...]]:
     """Semicolons or line ends separate rows, slashes separate cells."""

@@ -1,7 +1,5 @@
 """Measure how fast this machine runs a profile's model: five seconds with two layers of its shapes, no download."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from statistics import median

@@ -4,8 +4,6 @@ The unit is a token that goes forward and backward through the profile's model, 
 through some of the layers costs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 
 from study import selection

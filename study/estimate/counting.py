@@ -1,7 +1,5 @@
 """How many tokens a run's examples have: counted where the tokenizer is here, else estimated from their letters."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

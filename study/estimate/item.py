@@ -1,7 +1,5 @@
 """An item of work: something that a run has to compute, and what it costs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

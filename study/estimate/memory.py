@@ -1,7 +1,5 @@
 """The memory and the disk that a run takes, counted from the sizes of its model and its data."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The recorded speed of a model: what is expected before anything is measured on this machine."""
 
-from __future__ import annotations
-
 from dataclasses import astuple, dataclass
 
 from study.config import Run

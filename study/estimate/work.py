@@ -1,7 +1,5 @@
 """What a run has to compute, item by item in the book's order, with its cost: the time left is estimated from it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Teaching the profile's model to refuse: made once for all seeds and data sets, and part of the model from then on."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 import shutil

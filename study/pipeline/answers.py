@@ -1,7 +1,5 @@
 """Answers of a model, decoded greedily."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

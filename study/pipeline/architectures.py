@@ -1,7 +1,5 @@
 """The sizes that decide how much memory a Llama takes: of published models, or from a folder's configuration."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The attacks of Table 1: harmful prompts to each model, as it comes and fine-tuned on parts of a mixture."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from study.config import Run

@@ -1,7 +1,5 @@
 """Compute or load: from the examples of a data set to an adapter, answers, gradients and scores."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

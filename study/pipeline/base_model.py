@@ -1,7 +1,5 @@
 """The model that a run fine-tunes, loaded once: on which device, in which precision."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 from typing import Any

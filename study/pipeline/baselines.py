@@ -1,7 +1,5 @@
 """Baselines: scores that never see the fine-tuned model."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Scores and answers at each checkpoint that a fine-tune left."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path

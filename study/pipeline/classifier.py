@@ -6,8 +6,6 @@ Its model card leaves this open, but two benchmarks agree: JailbreakEval (ThuCCS
 HFTextClassification-wang2023donotanswer-longformer-harmful) and TrustLLM (HowieHwong/TrustLLM, utils/longformer.py).
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ What a cache ignores: the modules in OPAQUE, and what `code_syntax` leaves out, 
 cannot see: what only a string names, what a decorator registers, and the class of an object without an annotation.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib

@@ -5,8 +5,6 @@ words of errors, warnings and printed messages, and the texts of progress bars a
 `code_fingerprint`.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from typing import Any

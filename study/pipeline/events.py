@@ -1,7 +1,5 @@
 """Events of a computation, for whoever watches: a JSON line each, in the file that $IFCORE_EVENTS names."""
 
-from __future__ import annotations
-
 import json
 import os
 from contextlib import suppress

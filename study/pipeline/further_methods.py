@@ -1,7 +1,5 @@
 """Methods of the engine's registry that the paper did not run, from what a run keeps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The gate: whether the model refuses harmful requests and answers harmless ones, as Tables 1 and 6 need."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path

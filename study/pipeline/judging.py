@@ -1,7 +1,5 @@
 """Judging answers: whether an attack succeeded, task accuracy, and whether a task was learnt."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache

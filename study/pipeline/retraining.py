@@ -3,8 +3,6 @@
 Of its adapters only the last is kept: there are many of them, and one an epoch would fill the disk.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Splits: the examples that a run fine-tunes on and explains, in the sizes of its profile."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The steps from examples to scores: each a stage in the task's folder, made once and kept."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 import tempfile

@@ -1,7 +1,5 @@
 """A task: one fine-tune of a run, and where it leaves its files."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """Alternative text: what a figure shows, in words and numbers, for readers who cannot see it."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """The box that opens a chapter: what this run computed, beside what the paper did."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """The interactive explorer: how each method ranks the training examples for one validation example at a time."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

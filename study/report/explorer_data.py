@@ -1,7 +1,5 @@
 """The data behind the explorer: shortened texts, and each method's ranks and scores for some validation examples."""
 
-from __future__ import annotations
-
 import re
 import string
 from collections.abc import Mapping

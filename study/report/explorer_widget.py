@@ -1,7 +1,5 @@
 """The explorer as an ipywidget: the same choices as on the page, answered by Python."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from html import escape
 from itertools import groupby

@@ -1,7 +1,5 @@
 """What the book calls its data sets."""
 
-from __future__ import annotations
-
 DATASETS = {
     "mixed_small": "Mixed (small)",
     "mixed_large": "Mixed (large)",

@@ -1,7 +1,5 @@
 """What the figures share: style, bands, grids of panels, and saving."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from collections.abc import Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """What made a result: the commit, whether files differ from it, the versions, the machine."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform

@@ -1,7 +1,5 @@
 """The published tables, which the repository ships, and their values beside a run's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

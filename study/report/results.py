@@ -1,7 +1,5 @@
 """The tables of a run under results/, and those of its other seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

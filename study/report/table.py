@@ -1,7 +1,5 @@
 """Tables and paragraphs, as JupyterLab shows them and as the book numbers them, and how numbers are written."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Callable

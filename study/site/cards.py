@@ -1,7 +1,5 @@
 """A Sphinx extension: a card with the glossary's sentence on a term, wherever a table or a page names the term."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import cache

@@ -1,7 +1,5 @@
 """Links under a table or a figure of the book to its CSV, its SVG, and the cell that made it."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from itertools import chain

@@ -4,8 +4,6 @@ A shared link shows the page's description and first figure (sphinxext-opengraph
 published, SITE_REPOSITORY where its repository is; without them a preview has no whole links and a page no button.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How far the approximations of influence are from the exact one, on softmax regression, and how long each takes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, partial

@@ -1,7 +1,5 @@
 """Section 4.1's figures: errors, LiSSA's iterations, and agreement with retraining."""
 
-from __future__ import annotations
-
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt

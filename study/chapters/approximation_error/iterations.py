@@ -4,8 +4,6 @@ In the eigenbasis of K_b a recursion r ← v + (I − A) r, with A a polynomial 
 f_t = Σ_{s ≤ t} (1 − a)^s, so that t iterations cost no more than one and V_b f_t(H_b) G_bᵀ = C_b f_t(K_b/N).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any

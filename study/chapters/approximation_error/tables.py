@@ -1,7 +1,5 @@
 """Section 4.1's tables, with the paper's numbers beside ours, and the sentences that read them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import product
 

@@ -1,7 +1,5 @@
 """Leave-one-out retraining: how far the exact influence is from the truth."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How far each method is ahead of the others and of the controls, validation example by validation example."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import pandas as pd

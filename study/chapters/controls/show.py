@@ -1,7 +1,5 @@
 """The forest plot of the controls chapter, its table, and the sentences that read them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import matplotlib

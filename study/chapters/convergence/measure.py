@@ -1,7 +1,5 @@
 """Attribution along fine-tuning, from the checkpoints that section 3 left."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figure 5, and the sentences that read it."""
 
-from __future__ import annotations
-
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure

@@ -3,8 +3,6 @@
 Park et al., TRAK (2023), section 3; the explained output is an example's loss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import partial
 

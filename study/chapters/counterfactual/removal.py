@@ -1,7 +1,5 @@
 """What the model loses without the training examples that a method ranks highest."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Which training examples are left out: random halves, what a ranking has on top, and one at a time."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

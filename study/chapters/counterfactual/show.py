@@ -1,7 +1,5 @@
 """The figures and tables of the counterfactual chapter, and the sentences that read them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib

@@ -1,7 +1,5 @@
 """Figures 1 and 2, and the loss curves."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The numbers of chapter 3: tidy rows, each table saved as a CSV of the run and given back with its other seeds'."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

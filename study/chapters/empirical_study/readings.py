@@ -1,7 +1,5 @@
 """The sentences that read Tables 1 to 4: who leads, how certainly, and where the paper's words are contradicted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """What the models learnt, and Tables 1 to 4 with the paper's numbers beside ours."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from itertools import chain, product
 

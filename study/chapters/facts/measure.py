@@ -1,7 +1,5 @@
 """Who finds the one training example that states a fact, and whether removing it shows that it was the cause."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

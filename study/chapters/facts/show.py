@@ -1,7 +1,5 @@
 """The tables of the facts chapter, and the sentences that read them."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from study import statistics

@@ -1,7 +1,5 @@
 """Section 4.3's figures."""
 
-from __future__ import annotations
-
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt

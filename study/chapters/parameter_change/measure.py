@@ -1,7 +1,5 @@
 """How far models are apart in parameters, in behaviour and in their predictions; along fine-tuning; by layer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import combinations
 

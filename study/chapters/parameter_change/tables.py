@@ -1,7 +1,5 @@
 """Section 4.3's table, with the paper's numbers beside the run's, and the sentences that read it and the figures."""
 
-from __future__ import annotations
-
 import pandas as pd
 from scipy import stats
 

@@ -1,7 +1,5 @@
 """A two-layer linear classifier under stochastic gradient descent: how far its parameters move, and to what end."""
 
-from __future__ import annotations
-
 import pandas as pd
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The fine-tunes of the sensitivity study, and what each method scores on them under every choice."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial

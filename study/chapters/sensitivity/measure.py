@@ -1,7 +1,5 @@
 """Accuracy and coverage under every choice, by how much each choice moves them, and whether gradients have hubs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, fields, replace
 

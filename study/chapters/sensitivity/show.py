@@ -1,7 +1,5 @@
 """The figures of the sensitivity chapter, its table of fine-tunes, and the sentences that read them."""
 
-from __future__ import annotations
-
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt

@@ -1,7 +1,5 @@
 """What `make bench` left on this machine, and what the repository ships of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Operations of attribution, counted from sizes: a multiplication and an addition are two operations."""
 
-from __future__ import annotations
-
 from study.pipeline.architectures import Architecture
 
 

@@ -1,7 +1,5 @@
 """The tables and the figure of the chapter on speed, and the sentences that read them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
