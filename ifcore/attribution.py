@@ -125,7 +125,7 @@ def _ekfac(
         factors = factors or gather_factors(model, batches, _bar("factors", progress), group)
         train, val = ({block: per_example[part][block] for block in group} for part in ("train", "val"))
         totals.append(ekfac(train, val, factors, damping))
-        factors = {}
+        factors.clear()  # as large as the gradients
     return reduce(torch.add, totals)
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ifcore import io
 from study.commands.contents import EXECUTED
-from study.commands.failures import one_line_errors
+from study.commands.error_lines import one_line_errors
 from study.commands.publish import executed_run
 from study.config import find_root, make_run
 from study.report.provenance import provenance

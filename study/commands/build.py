@@ -27,7 +27,7 @@ import psutil
 from ifcore import sanitize
 from study import config
 from study.commands.contents import EXECUTED, VERDICTS, chapter_names
-from study.commands.failures import error_line, one_line_errors
+from study.commands.error_lines import error_line, one_line_errors
 from study.commands.progress import Bars, Chapter, Progress
 from study.commands.terminal import Screen
 

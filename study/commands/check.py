@@ -6,7 +6,7 @@ from study.chapters.sensitivity import grid
 from study.config import Run
 from study.datasets import alignment, digits
 from study.methods import NAMES
-from study.pipeline import classifier, model_sources, splits
+from study.pipeline import classifier, model_sources, requested_examples
 from study.pipeline.attack import PARTS
 from study.pipeline.task import Task, batch_size
 
@@ -26,7 +26,7 @@ def check(run: Run) -> None:
         alignment.examples(settings.refusals, settings.benign)
         alignment.held_out(settings.held_out), alignment.lookalikes(settings.held_out)
     for dataset in run.profile.datasets:
-        splits.requested_split(run, dataset)
+        requested_examples.requested_split(run, dataset)
     if "mixed_small" in run.profile.datasets:
         for only in PARTS.values():
             batch_size(Task(run, "mixed_small", only))  # raises where a part of Table 1 has no equal steps
@@ -35,12 +35,12 @@ def check(run: Run) -> None:
             problem = f"{run.source(dataset)!r}; {run.profile.name} has no sizes for {dataset}"
             raise ValueError(f"{dataset}_source: {problem}; give them under datasets or leave the source out")
     for dataset, _, _, varied in grid.variations(run) if run.profile.sensitivity else ():
-        splits.requested_split(varied, dataset)
+        requested_examples.requested_split(varied, dataset)
     if removal := run.profile.counterfactual:
         for dataset, varied in sets.variations(run):
             if dataset not in varied.profile.datasets:
                 continue  # the whole book needs it, see check_book
-            split = splits.requested_split(varied, dataset)
+            split = requested_examples.requested_split(varied, dataset)
             if dataset == sets.REMOVED_FROM:
                 sets.removals({}, split.train, removal.removed, run.seed)
         if unknown := [name for name in removal.by or () if name not in NAMES]:

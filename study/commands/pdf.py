@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from study.commands.contents import EXECUTED, notebook_names
-from study.commands.failures import call, one_line_errors
+from study.commands.error_lines import call, one_line_errors
 from study.commands.publish import parameters
 from study.commands.read import BUILT
 from study.config import find_root

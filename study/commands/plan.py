@@ -9,7 +9,7 @@ import torch
 from study import config, datasets, selection
 from study.chapters.sensitivity import grid
 from study.commands.check import unsized_datasets
-from study.commands.failures import one_line_errors
+from study.commands.error_lines import one_line_errors
 from study.config import Run
 from study.estimate import calibrate
 from study.estimate.counting import source_file, tokenizer_of

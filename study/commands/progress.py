@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from study.commands.failures import ESCAPES
+from study.commands.error_lines import ESCAPES
 from study.estimate.item import Item
 
 PRIOR = 20.0  # seconds for which the expected speed counts beside the measured one: the first steps are no measure

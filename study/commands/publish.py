@@ -21,7 +21,7 @@ import nbformat
 from ifcore import io
 from study import config
 from study.commands.contents import EXECUTED, notebook_names
-from study.commands.failures import one_line_errors
+from study.commands.error_lines import one_line_errors
 from study.report.provenance import git
 from study.report.published import FOLDER, SCORECARD
 from study.site.links import FOLDER as FILES

@@ -12,7 +12,7 @@ import yaml
 
 from ifcore import io
 from study.commands.contents import EXECUTED, notebook_names
-from study.commands.failures import call, one_line_errors
+from study.commands.error_lines import call, one_line_errors
 from study.config import find_root
 from study.report.published import FOLDER, preferred_profile
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ifcore.examples import Example
-from study.datasets import backdoor, facts, grammars, grammars_rule, harmfulcheck, mathqa, mixed, paper_format
+from study.datasets import backdoor, facts, grammars, grammars_rule, harmfulcheck, mathqa, mixed, train_test_files
 from study.datasets.family import Counts, Family, check_count
 
 FAMILIES = {
@@ -52,7 +52,7 @@ def requests(name: str, examples: Sequence[Example]) -> list[str]:
 def labels(name: str, source: str | None = None) -> tuple[str, ...]:
     """The classes in the order of their blocks: the family's, or those of a `source` (see `paper_format`)."""
     classes = family(name).classes
-    return classes if source is None else paper_format.classes(source, family(name).fixed)
+    return classes if source is None else train_test_files.classes(source, family(name).fixed)
 
 
 def select_classes(name: str, classes: int | Sequence[str] | None = None, source: str | None = None) -> tuple[str, ...]:
@@ -122,6 +122,6 @@ def load(
         selected = ", ".join(select_classes(name, classes, source))
         raise ValueError(f"{name}: train asks for no examples; ask for at least one of {selected}")
     if source is not None:
-        return Split(*paper_format.load(source, parts))
+        return Split(*train_test_files.load(source, parts))
     rng = Random(f"{name}-{seed}")  # a string is hashed by SHA-512: the same on every machine
     return Split(*family(name).build(parts, rng, harmful, benign))

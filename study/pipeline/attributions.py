@@ -13,7 +13,7 @@ from ifcore.examples import Example
 from study import datasets
 from study.config import Run
 from study.datasets import Split
-from study.pipeline import base_model, model_sources, splits, steps
+from study.pipeline import base_model, model_sources, requested_examples, steps
 from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task, checkpoint
 
@@ -114,7 +114,7 @@ def quality(dataset: str, explained: Tuned | Split, scores: Mapping[str, Any]) -
 def examples(task: Task) -> Split:
     """What the task is fine-tuned on and explains. Checks the model's source first: nothing is written before."""
     model_sources.check(task.source)
-    split = splits.split_with_responses(task.run, task.dataset, task.precision, base_model.device())
+    split = requested_examples.split_with_responses(task.run, task.dataset, task.precision, base_model.device())
     train = [example for row, example in enumerate(split.train) if row not in task.left_out]
     train, dev = ([example for example in part if task.only in (None, example.label)] for part in (train, split.dev))
     return Split(train, split.val, dev)

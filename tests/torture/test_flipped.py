@@ -13,7 +13,7 @@ import torch
 import ifcore
 from ifcore import gradient_store, io, loading, lora, training
 from ifcore.examples import Example, example_batches, tokenise
-from study.pipeline import attributions, model_sources, splits
+from study.pipeline import attributions, model_sources, requested_examples
 from study.pipeline.stages import Stage
 from tests.study.pipeline.test_attributions import assert_same_scores, make_run
 from tests.study.pipeline.test_model_sources import fetched  # noqa: F401
@@ -174,13 +174,13 @@ def test_the_answers_of_a_generator_are_generated_again(tmp_path):
         tmp_path / "answers",
         tiny_llama(tmp_path / "generator", 1, heads=2),
     )
-    expected = splits.generated_responses(source, prompts, folder, max_new_tokens=6)
+    expected = requested_examples.generated_responses(source, prompts, folder, max_new_tokens=6)
     (path,) = folder.glob("*.json")
     intact = path.read_bytes()
     for place in range(0, len(intact), 3):
         path.write_bytes(intact)
         flip(path, place, place % 7)
-        assert splits.generated_responses(source, prompts, folder, max_new_tokens=6) == expected, place
+        assert requested_examples.generated_responses(source, prompts, folder, max_new_tokens=6) == expected, place
 
 
 def test_weights_in_the_cache_are_made_again(fetched, tmp_path):  # noqa: F811

@@ -5,7 +5,7 @@ from study.commands import plan
 from study.commands.check import check, check_book
 from study.estimate.rates import MEASURED
 from study.pipeline import attributions
-from tests.study.datasets.test_paper_format import rule_rows, write_source
+from tests.study.datasets.test_train_test_files import rule_rows, write_source
 from tests.study.pipeline.test_attributions import make_run
 
 

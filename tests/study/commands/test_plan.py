@@ -19,7 +19,7 @@ from study.commands import plan
 from study.estimate import counting, work
 from study.estimate.rates import Rates, expected
 from study.pipeline import architectures
-from tests.study.datasets.test_paper_format import rule_rows, write_source
+from tests.study.datasets.test_train_test_files import rule_rows, write_source
 from tests.study.estimate.test_work import CHAPTERS
 
 ROOT = Path(__file__).parents[3]

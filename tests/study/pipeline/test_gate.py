@@ -9,7 +9,7 @@ from ifcore import io
 from ifcore.metrics import Metric
 from study import config
 from study.datasets import alignment
-from study.pipeline import gate, splits
+from study.pipeline import gate, requested_examples
 from study.pipeline.attributions import tune
 from study.pipeline.task import Task
 from tests.study.pipeline.test_attributions import make_run
@@ -59,7 +59,7 @@ def test_it_asks_the_aligned_model_what_nothing_was_trained_on_and_asks_once(run
     assert not {example.prompt for example in harmful.val} & (taught | {example.prompt for example in harmful.train})
     every = config.make_run("smoke", root=run.root)
     for dataset in every.profile.datasets:
-        split = splits.requested_split(every, dataset)
+        split = requested_examples.requested_split(every, dataset)
         taught |= {example.prompt for example in split.train + split.dev}
     assert not set(record["prompts"]) & taught
     monkeypatch.setattr(gate.answers, "generate", lambda *_, **__: pytest.fail("asked again"))

@@ -4,7 +4,7 @@ import pytest
 
 from ifcore.examples import Example
 from study import datasets
-from study.datasets import paper_format
+from study.datasets import train_test_files
 from tests.study.datasets.test_table_files import write
 
 RULES = ("Reverse Order of Words", "Replace Vowels with *", "Remove All Vowels")
@@ -88,14 +88,14 @@ def test_a_mixture_and_a_backdoor_need_the_classes_that_the_study_knows_by_name(
 
 def test_a_source_without_one_train_and_one_test_is_refused(tmp_path):
     for place in (tmp_path / "none", "hub:owner/name"):
-        message = complaint(lambda place=place: paper_format.classes(str(place)))
+        message = complaint(lambda place=place: train_test_files.classes(str(place)))
         assert message.startswith(f"{place}: not a folder on this machine; give one that holds the folder train or ")
     folder = write_source(tmp_path / "s", rule_rows(2), rule_rows(1, start=100), ".csv")
     write(tmp_path / "s" / "test", rule_rows(1))
-    assert "test is there more than once (test.csv, test); leave one" in complaint(lambda: paper_format.classes(folder))
+    assert "test is there more than once (test.csv, test); leave one" in complaint(lambda: train_test_files.classes(folder))
     (tmp_path / "s" / "train.csv").rename(tmp_path / "s" / "training.csv")
     assert f"{folder}: no train (found test, test.csv, training.csv); " in complaint(
-        lambda: paper_format.classes(folder)
+        lambda: train_test_files.classes(folder)
     )
 
 
@@ -128,4 +128,4 @@ def test_a_class_name_in_any_script_is_one(tmp_path):
     names = ("می\u200cخواهم", "= 1 + 1", "日本", "👩\u200d🔬", "עברית")
     rows = [(f"ask {half} {name}", "answer", name) for half in ("train", "test") for name in names]
     folder = write_source(tmp_path / "g", rows[:5], rows[5:], ".jsonl")
-    assert paper_format.classes(folder) == names
+    assert train_test_files.classes(folder) == names

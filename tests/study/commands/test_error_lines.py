@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from study.commands import failures
+from study.commands import error_lines
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ from study.commands import failures
     ],
 )
 def test_where_no_notebook_says_what_went_wrong_the_log_does(log, words):
-    assert failures.error_line(log).endswith(words)
+    assert error_lines.error_line(log).endswith(words)
 
 
 def test_a_program_that_fails_or_takes_too_long_is_said_to_in_one_line():
-    failures.call([sys.executable, "-c", ""], "it fails")
+    error_lines.call([sys.executable, "-c", ""], "it fails")
     with pytest.raises(RuntimeError, match="^it fails: KeyError: 1$"):
-        failures.call([sys.executable, "-c", "{}[1]"], "it fails")
+        error_lines.call([sys.executable, "-c", "{}[1]"], "it fails")
     with pytest.raises(RuntimeError, match="^it fails: not done after 0.1 s$"):
-        failures.call([sys.executable, "-c", "import time; time.sleep(9)"], "it fails", timeout=0.1)
+        error_lines.call([sys.executable, "-c", "import time; time.sleep(9)"], "it fails", timeout=0.1)
