@@ -13,7 +13,7 @@ _HOME = {
     "Example": "examples",
     "load": "loading",
     "add_lora": "lora",
-    "example_batches": "examples",
+    "example_batches": "batches",
     "Settings": "training",
     "finetune": "training",
     "example_gradients": "gradients",

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ifcore.examples import Batch
+from ifcore.batches import Batch
 from ifcore.losses import causal_lm, has_linear_head, hidden_states, own_logits
 
 

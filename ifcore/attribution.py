@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ifcore import gradient_store, gradients, representations, trainable
+from ifcore.batches import Batch, example_batches
 from ifcore.ekfac import block_groups, ekfac, gather_factors
-from ifcore.examples import Batch, Example, example_batches
+from ifcore.examples import Example
 from ifcore.gram import Gram
 from ifcore.losses import uncompiled
 from ifcore.methods import DEFAULT, OF_GRAM, check_methods, gram_scores

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ifcore import gradients, trainable
-from ifcore.examples import Batch
+from ifcore.batches import Batch
 from ifcore.gradients import Factors
 from ifcore.gram import check_damping
 

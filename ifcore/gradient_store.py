@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ifcore import gradients, io, representations, trainable
-from ifcore.examples import Batch
+from ifcore.batches import Batch
 from ifcore.losses import causal_lm, uncompiled
 
 ROWS, LOSSES = "rows", "losses"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ifcore import hooks, trainable
-from ifcore.examples import Batch
+from ifcore.batches import Batch
 from ifcore.losses import device_of, evaluating, example_losses, own_losses
 from ifcore.representations import recorded
 

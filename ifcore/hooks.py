@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ifcore.examples import Batch
+from ifcore.batches import Batch
 
 Calls = dict[str, list[tuple[Tensor, Tensor]]]  # block -> input and output of each call of its linear map
 

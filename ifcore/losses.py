@@ -10,7 +10,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ifcore.examples import IGNORE, Batch
+from ifcore.batches import IGNORE, Batch
 
 
 def example_losses(model: nn.Module, batch: Batch) -> Tensor:

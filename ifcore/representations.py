@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ifcore.examples import Batch
+from ifcore.batches import Batch
 from ifcore.losses import causal_lm, device_of, evaluating, has_linear_head, hidden_states
 
 Position = Literal["prompt_end", "last", "prompt_mean", "response_mean"]

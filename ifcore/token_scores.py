@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ifcore import hooks, trainable
-from ifcore.examples import Batch
+from ifcore.batches import Batch
 from ifcore.gram import Gram
 from ifcore.losses import device_of, evaluating, example_losses
 

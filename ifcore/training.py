@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from tqdm import tqdm
 
-from ifcore.examples import Tokens, batches
+from ifcore.batches import batches
+from ifcore.examples import Tokens
 from ifcore.losses import causal_lm, device_of, example_losses
 
 BETA2 = 0.999  # AdamW's default

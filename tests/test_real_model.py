@@ -3,7 +3,8 @@
 import torch
 
 from ifcore import gradients, influence, lora, metrics, training
-from ifcore.examples import Example, example_batches, tokenise
+from ifcore.batches import example_batches
+from ifcore.examples import Example, tokenise
 from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
 from study.pipeline import model_sources

@@ -14,7 +14,8 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from ifcore import lora
-from ifcore.examples import Tokens, collate
+from ifcore.batches import collate
+from ifcore.examples import Tokens
 from ifcore.losses import causal_lm, hidden_states
 from ifcore.onednn import through_onednn
 from study.config import Run

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from ifcore import io, representations
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 from study import selection
 from study.config import Run
 from study.datasets.family import prompt_text

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from ifcore import influence, io
+from ifcore.batches import example_batches
 from ifcore.ekfac import ekfac, gather_factors
-from ifcore.examples import example_batches
 from ifcore.methods import DEFAULT, OF_GRAM, gram_scores
 from ifcore.training import preconditioner
 from study import selection

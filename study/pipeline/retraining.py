@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from ifcore import io, training
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 from ifcore.losses import evaluate_losses
 from study.datasets import Split
 from study.pipeline import attributions, base_model, checkpoints, steps

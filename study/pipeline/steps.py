@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ifcore import gradient_store, io, lora, representations, training
-from ifcore.examples import Example, LossOn, Tokens, example_batches, tokenise
+from ifcore.batches import LossOn, example_batches
+from ifcore.examples import Example, Tokens, tokenise
 from ifcore.gradient_store import Store
 from ifcore.gram import Gram
 from ifcore.methods import OF_GRAM, gram_scores
@@ -128,7 +129,7 @@ def temporary_gradients(
 ) -> Iterator[Path]:
     """`with temporary_gradients(…) as place`: gradients of parts (train, val) at a checkpoint, deleted afterwards.
 
-    `loss_on`: see `examples.batches`.
+    `loss_on`: see `batches.batches`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer, size = task.base()[1], task.run.profile.gradient_batch

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ifcore.batches import example_batches
 from tests.bench import job
 
 Work = Callable[[], dict[str, torch.Tensor]]
@@ -18,7 +19,7 @@ Work = Callable[[], dict[str, torch.Tensor]]
 
 def floor(folder: Path, dtype: torch.dtype) -> Work:
     """A forward and a backward pass over every batch, the head at the response alone; there are no scores."""
-    from ifcore.examples import Example, example_batches
+    from ifcore.examples import Example
     from ifcore.losses import example_losses
 
     model, tokenizer, rows = _loaded(folder, dtype)
@@ -69,7 +70,7 @@ def _every_position(model, folder: Path) -> Work:
 def gradients(folder: Path, dtype: torch.dtype) -> Work:
     """`example_gradients` alone, for which `floor` is the floor."""
     from ifcore import example_gradients
-    from ifcore.examples import Example, example_batches
+    from ifcore.examples import Example
 
     model, tokenizer, rows = _loaded(folder, dtype)
     parts = [[Example(row["prompt"], row["response"]) for row in rows[part]] for part in ("train", "val")]

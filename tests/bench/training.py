@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from ifcore import lora, training
-from ifcore.examples import Batch, Example, tokenise
+from ifcore.batches import Batch
+from ifcore.examples import Example, tokenise
 from ifcore.losses import example_losses
 from study.pipeline import model_sources
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ifcore import adapter_distance, loading
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 
 
 @pytest.fixture

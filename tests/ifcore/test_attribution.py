@@ -7,7 +7,8 @@ import torch
 
 import ifcore
 from ifcore import attribution, gradients, io, representations
-from ifcore.examples import Example, example_batches
+from ifcore.batches import example_batches
+from ifcore.examples import Example
 from ifcore.gram import Gram
 from ifcore.methods import METHODS, OF_GRAM, OF_MODEL
 from tests import architectures

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ifcore import gradients, influence
+from ifcore.batches import batches, example_batches
 from ifcore.ekfac import ekfac
-from ifcore.examples import batches, example_batches
 from ifcore.gram import Gram
 from ifcore.losses import example_losses
 from tests import architectures

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ifcore.examples import IGNORE, Example, Tokens, batches, chat, example_batches, tokenise
+from ifcore.batches import IGNORE, batches, example_batches
+from ifcore.examples import Example, Tokens, chat, tokenise
 
 
 def test_tokens_spell_the_chat_and_the_response(tiny):

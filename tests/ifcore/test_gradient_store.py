@@ -7,7 +7,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from ifcore import gradient_store, gradients, io, representations
-from ifcore.examples import batches, example_batches
+from ifcore.batches import batches, example_batches
 from ifcore.gram import Gram
 from ifcore.losses import evaluate_losses, hidden_states
 from tests import architectures

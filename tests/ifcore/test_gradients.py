@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from ifcore import gradients, loading, losses
-from ifcore.examples import Example, batches, example_batches
+from ifcore.batches import batches, example_batches
+from ifcore.examples import Example
 from ifcore.losses import causal_lm, example_losses
 from tests import architectures
 

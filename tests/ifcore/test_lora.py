@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from ifcore import loading, lora
-from ifcore.examples import IGNORE, example_batches, tokenise
+from ifcore.batches import IGNORE, example_batches
+from ifcore.examples import tokenise
 from ifcore.losses import example_losses, hidden_states
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ifcore import adapter_distance, gradients, representations
-from ifcore.examples import batches
+from ifcore.batches import batches
 from tests import architectures
 
 CELLS = [(a, b) for a in architectures.ARCHITECTURES for b in architectures.ADAPTERS]

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from ifcore import gradients
-from ifcore.examples import Tokens, collate, example_batches, tokenise
+from ifcore.batches import collate, example_batches
+from ifcore.examples import Tokens, tokenise
 from ifcore.losses import hidden_states
 from ifcore.representations import POSITIONS, at, recorded, representations, repsim
 

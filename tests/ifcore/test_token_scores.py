@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ifcore import gradients, token_scores
-from ifcore.examples import batches, example_batches
+from ifcore.batches import batches, example_batches
 from ifcore.gram import Gram
 from ifcore.losses import example_losses
 from ifcore.methods import METHODS

@@ -4,7 +4,7 @@ import pytest
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
 from ifcore import gradients, trainable
-from ifcore.examples import batches
+from ifcore.batches import batches
 from ifcore.losses import hidden_states
 from tests import architectures
 

@@ -16,7 +16,8 @@ from peft import PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from ifcore import gradients, influence, loading, lora, training
-from ifcore.examples import Batch, Example, batches, collate, tokenise
+from ifcore.batches import Batch, batches, collate
+from ifcore.examples import Example, tokenise
 from ifcore.gram import Gram
 from ifcore.losses import causal_lm, example_losses, has_linear_head
 from ifcore.training import Settings, finetune, preconditioner

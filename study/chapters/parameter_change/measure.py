@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ifcore import adapter_distance, io, lora, metrics
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 from study import datasets, selection, statistics
 from study.chapters.parameter_change import two_layer
 from study.config import Run

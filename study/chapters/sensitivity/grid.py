@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from ifcore import io, representations
-from ifcore.examples import LossOn
+from ifcore.batches import LossOn
 from ifcore.methods import METHODS, OF_GRAM, gram_scores
 from study.config import Run
 from study.pipeline import attributions, steps

@@ -12,7 +12,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ifcore import loading, lora
-from ifcore.examples import Tokens, collate, tokenise
+from ifcore.batches import collate
+from ifcore.examples import Tokens, tokenise
 from ifcore.losses import example_losses
 from study import config, datasets
 from study.commands import plan

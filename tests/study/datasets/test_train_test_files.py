@@ -92,7 +92,9 @@ def test_a_source_without_one_train_and_one_test_is_refused(tmp_path):
         assert message.startswith(f"{place}: not a folder on this machine; give one that holds the folder train or ")
     folder = write_source(tmp_path / "s", rule_rows(2), rule_rows(1, start=100), ".csv")
     write(tmp_path / "s" / "test", rule_rows(1))
-    assert "test is there more than once (test.csv, test); leave one" in complaint(lambda: train_test_files.classes(folder))
+    assert "test is there more than once (test.csv, test); leave one" in complaint(
+        lambda: train_test_files.classes(folder)
+    )
     (tmp_path / "s" / "train.csv").rename(tmp_path / "s" / "training.csv")
     assert f"{folder}: no train (found test, test.csv, training.csv); " in complaint(
         lambda: train_test_files.classes(folder)

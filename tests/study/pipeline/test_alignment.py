@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 
 from ifcore import io, loading, training
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 from ifcore.losses import example_losses
 from study.pipeline import alignment, attack, attributions, base_model, steps
 from study.pipeline.task import Task

@@ -15,7 +15,7 @@ import torch
 from peft import PeftModel
 
 from ifcore import io, loading, training
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.losses import example_losses

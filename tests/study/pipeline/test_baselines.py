@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ifcore import loading, lora
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 from ifcore.representations import representations, repsim
 from study.methods import BASELINES, with_baselines
 from study.pipeline import attributions, baselines

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ifcore import loading, lora
+from ifcore.batches import example_batches
 from ifcore.ekfac import ekfac
-from ifcore.examples import example_batches
 from ifcore.gradients import example_gradients, stream
 from ifcore.training import preconditioner
 from study.pipeline import attributions, checkpoints, further_methods

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from ifcore import loading, lora
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.influence import datainf

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ifcore import loading, lora
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 from ifcore.losses import example_losses
 from study.chapters.counterfactual import datamodels, removal, sets, show
 from study.methods import with_baselines

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ifcore import loading, lora, training
-from ifcore.examples import example_batches, tokenise
+from ifcore.batches import example_batches
+from ifcore.examples import tokenise
 from ifcore.losses import example_losses
 from study import datasets, statistics
 from study.chapters.facts import measure, show

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ifcore import loading, lora
-from ifcore.examples import example_batches
+from ifcore.batches import example_batches
 from study.chapters.parameter_change import figures, measure, tables
 from study.pipeline import attack, attributions
 from study.pipeline.task import Task

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from ifcore import influence, loading, lora, metrics, representations
-from ifcore.examples import example_batches, tokenise
+from ifcore.batches import example_batches
+from ifcore.examples import tokenise
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.methods import METHODS

@@ -3,7 +3,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ifcore import lora
-from ifcore.examples import Tokens, batches
+from ifcore.batches import batches
+from ifcore.examples import Tokens
 from ifcore.losses import example_losses
 from study.chapters.speed import counts
 from study.pipeline.architectures import Architecture
