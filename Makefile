@@ -84,7 +84,7 @@ notebook: checked $(SETUP) ## open JupyterLab on a copy of one notebook (NB, PRO
 	  sed 's/^profile = "laptop"/profile = "$(PROFILE)"/; s/^seed = 0$$/seed = $(SEED)/' notebooks/$(NB).md | \
 	    jupytext --quiet --from md:myst --to ipynb --update-metadata '{"jupytext": null}' --output $$copy - || exit 1; \
 	elif [ notebooks/$(NB).md -nt $$copy ]; then \
-	  echo "$$copy is yours from before; the book's has changed since: remove yours to begin with that"; \
+	  echo "$$copy is your copy from before, and the book's notebook has changed since; delete yours to start from the book's"; \
 	fi; \
 	jupyter lab $$copy $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
@@ -98,7 +98,7 @@ sweep: checked $(SETUP) ## run several seeds, then build the book with their spr
 
 clean: ## remove the built book; keep artifacts/ and results/, which took long
 	rm -rf _build book/executed .snakemake .lock
-	echo "Kept: artifacts/ and results/ (rm -r them yourself to start from nothing)"
+	echo "Kept: artifacts/ and results/ (to start from nothing: rm -r artifacts results/$(PROFILE))"
 
 # Reject wrong input before anything is installed or computed.
 checked:

@@ -50,10 +50,10 @@ def _parse_arguments() -> argparse.Namespace:
     add("--adapter", type=Path, required=True, metavar="FOLDER", help="what PEFT's save_pretrained left")
     base = "the base model: path:FOLDER or hub:OWNER/NAME; by default the one the adapter names"
     add("--model", metavar="SOURCE", help=base)
-    fields = "JSON lines with prompt and response, or messages; id if you like"
+    fields = "JSON lines with prompt and response, or messages; id is optional"
     add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on; {fields}")
     add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain; the same")
-    out = "for a table a method, rows val, columns train; in CSV, an id that a spreadsheet would run has a ' before it"
+    out = "where to write one table per method (rows val, columns train); in CSV, a formula among the ids gets a ' before it"
     add("--out", type=Path, required=True, metavar="FOLDER", help=out)
     add("--methods", nargs="+", choices=OF_MODEL, default=DEFAULT, metavar="METHOD", help=f"of {', '.join(OF_MODEL)}")
     add("--damping", type=float, default=0.1, help="relative to the mean squared gradient (default 0.1)")

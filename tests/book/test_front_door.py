@@ -137,6 +137,6 @@ def test_a_notebook_is_opened_as_a_copy_with_the_profile_in_it_and_never_overwri
     jupytext.write(opened, copy)
     os.utime(copy, (source.stat().st_mtime - 10,) * 2)
     done = make(*arguments)
-    assert "facts-smoke-3.ipynb is yours from before" in done.stdout
+    assert "facts-smoke-3.ipynb is your copy from before" in done.stdout
     assert "epochs = 2" in jupytext.read(copy).cells[1].source, "one's own changes are there the next time"
     assert source.read_text(encoding="utf-8") == text
