@@ -53,7 +53,7 @@ def _parse_arguments() -> argparse.Namespace:
     fields = "JSON lines with prompt and response, or messages; id is optional"
     add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on; {fields}")
     add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain; the same")
-    out = "where to write one table per method (rows val, columns train); in CSV, a formula among the ids gets a ' before it"
+    out = "where to write one table per method (rows val, columns train); in CSV, an id that is a formula gets a '"
     add("--out", type=Path, required=True, metavar="FOLDER", help=out)
     add("--methods", nargs="+", choices=OF_MODEL, default=DEFAULT, metavar="METHOD", help=f"of {', '.join(OF_MODEL)}")
     add("--damping", type=float, default=0.1, help="relative to the mean squared gradient (default 0.1)")
