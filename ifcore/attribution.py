@@ -25,6 +25,7 @@ from ifcore.losses import uncompiled
 from ifcore.methods import DEFAULT, OF_GRAM, check_methods, gram_scores
 from ifcore.rows import by_id
 
+STATES: representations.Position = "prompt_end"  # where RepSim reads them
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 Rows = Sequence[Example | Mapping[str, Any]]
@@ -149,13 +150,10 @@ def _gradients(
     size = 4 * sum(parameter.numel() for parameter in trainable.trainable_parameters(model).values())
     size *= sum(len(batch.rows) for part in batches.values() for batch in part)
     if folder is None and size <= budget // 2:
-        per_example: dict[str, Mapping] = {}
-        states: dict[str, Tensor] = {}
-        factors: gradients.Factors = {}
-        for part in batches:
-            wanted = (factors, groups[0]) if groups and part == "train" else (None, None)
-            per_example[part], states[part] = _in_memory(model, batches[part], _bar(part, progress), *wanted)
-        yield per_example, states, factors
+        factors = gradients.Factors(groups[0] if groups else ())
+        train = _in_memory(model, batches["train"], _bar("train", progress), factors)
+        val = _in_memory(model, batches["val"], _bar("val", progress), None)
+        yield {"train": train[0], "val": val[0]}, {"train": train[1], "val": val[1]}, factors
         return
     wait = _barrier() if processes > 1 else lambda: None
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
@@ -163,28 +161,20 @@ def _gradients(
             gradient_store.write(Path(place) / part, model, batches[part], _bar(part, progress), (rank, processes))
         wait()
         stores = {part: gradient_store.read(Path(place) / part, model, batches[part]) for part in batches}
-        yield dict(stores), {part: store.beside("prompt_end") for part, store in stores.items()}, {}
+        yield dict(stores), {part: store.beside(STATES) for part, store in stores.items()}, gradients.Factors()
         wait()  # whoever comes first may remove the folder
 
 
 def _in_memory(
-    model: nn.Module,
-    batches: list[Batch],
-    label: str,
-    factors: gradients.Factors | None,
-    factored: Sequence[str] | None,
+    model: nn.Module, batches: list[Batch], label: str, factors: gradients.Factors | None
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Block -> gradients [N, P_b], and the hidden states [N, H], of one pass."""
-    states = []
-
-    def pieces() -> Iterator[dict[str, Tensor]]:
-        computed = gradients.with_states(model, batches, label, factors, factored)
-        for batch, (rows, _, hidden) in zip(batches, computed, strict=True):
-            states.append(representations.at(hidden, batch, "prompt_end"))
-            yield rows
-
-    per_example = gradients.gather(batches, pieces())
-    return per_example, torch.cat(states)[torch.cat([batch.rows for batch in batches]).argsort()]
+    pairs = zip(batches, gradients.stream(model, batches, label, factors), strict=True)
+    pieces = (
+        computed.gradients | {STATES: representations.at(computed.hidden, batch, STATES)} for batch, computed in pairs
+    )
+    per_example = gradients.gather(batches, pieces)
+    return per_example, per_example.pop(STATES)
 
 
 def _batches(model: nn.Module, tokenizer, rows: Mapping[Any, Example], size: int, part: str) -> list[Batch]:

@@ -13,15 +13,20 @@ from ifcore.gradients import Factors
 from ifcore.gram import check_damping
 
 
-def ekfac(train: Mapping[str, Tensor], val: Mapping[str, Tensor], factors: Factors, damping: float = 0.1) -> Tensor:
-    """Scores [M, N] of gradients [N, P_b] and [M, P_b] of linear maps, as `gradients.stream` yields them.
+def ekfac(
+    train: Mapping[str, Tensor],
+    val: Mapping[str, Tensor],
+    factors: Mapping[str, tuple[Tensor, Tensor]],
+    damping: float = 0.1,
+) -> Tensor:
+    """Scores [M, N] of gradients [N, P_b] and [M, P_b] of linear maps; `factors` are those of the training examples.
 
-    `factors` are what it filled on the training examples: block -> (Σ x xᵀ [in, in], Σ δ δᵀ [out, out]). In their
-    eigenbases Q_x, Q_δ a gradient is G̃ = Q_δᵀ G Q_x, the empirical Fisher nearly diagonal, with Λ = mean_i G̃_i² on the
-    diagonal: Σ_b Σ Ṽ ⊙ G̃ / (Λ_b + λ_b), λ_b = damping · mean(Λ_b) (Grosse et al. 2023, arXiv 2308.03296, section 2.2;
-    George et al. 2018). That mean is mean(G_b²), so the damping is that of `influence`. A block without gradients adds
-    nothing. It takes the memory of all factors and, in float64, of one block at a time. Raises ValueError for a block
-    without factors (one that is no linear map), gradients that are not finite, and damping that isn't above 0.
+    In their eigenbases Q_x, Q_δ a gradient is G̃ = Q_δᵀ G Q_x, the empirical Fisher nearly diagonal, with
+    Λ = mean_i G̃_i² on the diagonal: Σ_b Σ Ṽ ⊙ G̃ / (Λ_b + λ_b), λ_b = damping · mean(Λ_b) (Grosse et al. 2023, arXiv
+    2308.03296, section 2.2; George et al. 2018). That mean is mean(G_b²), so the damping is that of `influence`. A
+    block without gradients adds nothing. It takes the memory of all factors and, in float64, of one block at a time.
+    Raises ValueError for a block without factors (one that is no linear map), gradients that are not finite, and
+    damping that isn't above 0.
     """
     check_damping(damping)
     total: Any = 0.0
@@ -42,8 +47,8 @@ def gather_factors(
     model: nn.Module, batches: Sequence[Batch], progress: str = "", blocks: Collection[str] | None = None
 ) -> Factors:
     """The factors of some blocks, by default of all, from a pass over the training examples."""
-    factors: Factors = {}
-    deque(gradients.stream(model, batches, progress, factors, blocks), maxlen=0)
+    factors = Factors(blocks)
+    deque(gradients.stream(model, batches, progress, factors), maxlen=0)
     return factors
 
 

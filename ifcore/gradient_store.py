@@ -111,7 +111,7 @@ def write(
         path, key = _path(folder, number), _key(identity, batch)
         if number % processes == rank and not _is_sound(path, key):
             missing.append((path, key, batch))
-    computed = gradients.with_states(model, [batch for _, _, batch in missing], progress)
+    computed = gradients.stream(model, [batch for _, _, batch in missing], progress)
     for (path, key, batch), (rows, losses, hidden) in zip(missing, computed, strict=True):
         states = {position: representations.at(hidden, batch, position) for position in representations.POSITIONS}
         io.write_tensors(path, shard(batch.rows, rows, losses=losses, **states))

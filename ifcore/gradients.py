@@ -1,6 +1,7 @@
 """Per-example gradients of an adapter's parameters, a batch at a time."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,37 @@ from ifcore.batches import Batch
 from ifcore.losses import device_of, evaluating, example_losses, own_losses
 from ifcore.representations import recorded
 
-Factors = dict[str, tuple[Tensor, Tensor]]
-
 # By how much two ways to the same number may differ: by rounding, of which half precision has much.
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.05}
+
+
+class Computed(NamedTuple):
+    """Of one batch: block -> gradients [b, P_b], the losses [b], both on the CPU, and the hidden states [b, T, H]."""
+
+    gradients: dict[str, Tensor]
+    losses: Tensor
+    hidden: Tensor
+
+
+class Factors(dict[str, tuple[Tensor, Tensor]]):
+    """Block -> Σ_t x_t x_tᵀ [in, in] and Σ_t δ_t δ_tᵀ [out, out] over all tokens, for `ekfac`.
+
+    `stream` fills it: of `blocks`, by default of all linear maps.
+    """
+
+    def __init__(self, blocks: Collection[str] | None = None):
+        super().__init__()
+        self.blocks = blocks
+
+    def add(self, block: str, delta: Tensor, x: Tensor, batch: Batch) -> None:
+        """Add a batch's tokens; what is padded has no δ, and its x doesn't count."""
+        if self.blocks is not None and block not in self.blocks:
+            return
+        x = x * batch.attention_mask.reshape(len(x), -1, 1).to(x)
+        x_sum, delta_sum = (torch.einsum("bti,btj->ij", tokens, tokens).cpu() for tokens in (x, delta))
+        if block in self:
+            x_sum, delta_sum = self[block][0] + x_sum, self[block][1] + delta_sum
+        self[block] = x_sum, delta_sum
 
 
 def example_gradients(model: nn.Module, batches: Iterable[Batch], progress: str = "") -> dict[str, Tensor]:
@@ -40,11 +68,11 @@ def example_gradients(model: nn.Module, batches: Iterable[Batch], progress: str 
         As `stream` does, and where rows are missing or there twice.
     """
     batches = list(batches)
-    return gather(batches, stream(model, batches, progress))
+    return gather(batches, (computed.gradients for computed in stream(model, batches, progress)))
 
 
 def gather(batches: Sequence[Batch], pieces: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Block -> [N, P_b] from what `stream` yields of `batches`, in memory that is taken once.
+    """Block -> [N, P_b] from the gradients of one of `batches` after another, in memory that is taken once.
 
     Raises ValueError where the batches' rows are not 0 … N−1, each once.
     """
@@ -61,63 +89,33 @@ def gather(batches: Sequence[Batch], pieces: Iterable[Mapping[str, Tensor]]) -> 
 
 
 def stream(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    progress: str = "",
-    factors: Factors | None = None,
-    factored: Collection[str] | None = None,
-) -> Iterator[dict[str, Tensor]]:
-    """Yields block -> [b, P_b] on the CPU for one batch after another: for gradients that memory can't hold at once.
+    model: nn.Module, batches: Iterable[Batch], progress: str = "", factors: Factors | None = None
+) -> Iterator[Computed]:
+    """Yields what is computed of one batch after another: for gradients that memory can't hold at once.
 
     For a linear map y = W x the gradient of example i is Σ_t δ_it x_itᵀ, with δ the gradient of Σ_i loss_i at y. The
     examples of a batch don't see one another, so one forward and one backward pass yield every row. Whatever else the
-    adapter trains (embeddings, biases, DoRA's magnitudes, experts) is differentiated example by example. `factors`, a
-    dictionary, is filled with block -> Σ_t x_t x_tᵀ and Σ_t δ_t δ_tᵀ over all tokens, of linear maps (those blocks that
-    `factored` names, by default all): see `ekfac`.
+    adapter trains (embeddings, biases, DoRA's magnitudes, experts) is differentiated example by example.
 
     The first batch is checked: one example's loss against the model's own logits, the sum of the rows of each block
     against what plain backpropagation says, and the names of the blocks against all that the adapter trains. Raises
     ValueError where they differ, and as `trainable.trainable_parameters` does.
     """
-    for rows, _ in _passes(model, batches, progress, factors, factored):
-        yield rows
-
-
-def with_states(
-    model: nn.Module,
-    batches: Sequence[Batch],
-    progress: str = "",
-    factors: Factors | None = None,
-    factored: Collection[str] | None = None,
-) -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
-    """What `stream` yields of each batch, its losses [b] and the last layer's hidden states [b, T, H] of the same pass.
-
-    Whatever other passes are made for a batch, here or by whoever takes it, are not mistaken for the batch's own.
-    """
-    with recorded(model) as seen:
-        for rows, losses in _passes(model, batches, progress, factors, factored):
-            yield rows, losses, seen[0]
-            seen.clear()
-
-
-def _passes(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    progress: str,
-    factors: Factors | None,
-    factored: Collection[str] | None,
-) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """The gradients and the losses of one batch after another."""
     parameters = trainable.trainable_parameters(model)
     linears = {block: linear for block, linear in trainable.adapted_linears(model).items() if block in parameters}
     checked = False
-    with evaluating(model), trainable.requiring_grad(parameters), hooks.captured(linears) as calls:
+    with (
+        recorded(model) as hidden,
+        evaluating(model),
+        trainable.requiring_grad(parameters),
+        hooks.captured(linears) as calls,
+    ):
         for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
             batch = batch.to(device_of(model))
             losses = example_losses(model, batch)
             separable = hooks.fitting(calls, batch)
             calls.clear()
-            rows = _by_products(losses, separable, {} if checked else parameters, batch, factors, factored)
+            rows = _by_products(losses, separable, {} if checked else parameters, batch, factors)
             rows |= _one_by_one(model, {name: p for name, p in parameters.items() if name not in rows}, batch)
             if not checked:
                 _check_loss(model, batch, losses.detach())
@@ -125,7 +123,8 @@ def _passes(
                     raise ValueError(f"model: no gradient of {min(missing)}, which the adapter trains")
                 checked = True
             calls.clear()
-            yield {block: rows[block].cpu() for block in parameters}, losses.detach().cpu()
+            yield Computed({block: rows[block].cpu() for block in parameters}, losses.detach().cpu(), hidden[0])
+            hidden.clear()  # of other passes, too, that were made for this batch, here or by whoever took it
 
 
 def _by_products(
@@ -134,7 +133,6 @@ def _by_products(
     checked: Mapping[str, nn.Parameter],
     batch: Batch,
     factors: Factors | None,
-    factored: Collection[str] | None,
 ) -> dict[str, Tensor]:
     """Block -> [b, P_b] from the inputs and outputs of each call of each linear map.
 
@@ -148,21 +146,12 @@ def _by_products(
     for block, delta, x in pairs:
         rows = torch.einsum("bto,bti->boi", delta, x).flatten(1)
         per_block[block] = per_block[block] + rows if block in per_block else rows
-        if factors is not None and (factored is None or block in factored):
-            _add(factors, block, delta, x, batch)
+        if factors is not None:
+            factors.add(block, delta, x, batch)
     for block, total in zip(plain, expected, strict=True):
         if block in per_block:
             _check_sum(block, weights[:, None].to(per_block[block]) * per_block[block], total)
     return per_block
-
-
-def _add(factors: Factors, block: str, delta: Tensor, x: Tensor, batch: Batch) -> None:
-    """Sums over tokens of x xᵀ and δ δᵀ; what is padded has no δ, and its x doesn't count."""
-    x = x * batch.attention_mask.reshape(len(x), -1, 1).to(x)
-    x_sum, delta_sum = (torch.einsum("bti,btj->ij", tokens, tokens).cpu() for tokens in (x, delta))
-    if block in factors:
-        x_sum, delta_sum = factors[block][0] + x_sum, factors[block][1] + delta_sum
-    factors[block] = x_sum, delta_sum
 
 
 def _one_by_one(model: nn.Module, parameters: Mapping[str, nn.Parameter], batch: Batch) -> dict[str, Tensor]:

@@ -122,9 +122,9 @@ def load(file: Path) -> Profile:
     return profile
 
 
-def find_root(start: Path | None = None) -> Path:
+def find_root() -> Path:
     """The checkout that holds the working folder: the nearest parent with notebooks/profiles."""
-    start = (start or Path.cwd()).resolve()
+    start = Path.cwd()
     for folder in (start, *start.parents):
         if (folder / "notebooks" / "profiles").is_dir():
             return folder

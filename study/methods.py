@@ -18,15 +18,16 @@ class Baseline:
     """A score that never sees the fine-tuned model. `function` makes scores [M, N] of a run's attribution."""
 
     display_name: str
+    colour: str
     function: Callable[[Run, Attribution], np.ndarray]
 
 
 BASELINES = {
-    "repsim_before": Baseline(display_name="RepSim before", function=baselines.repsim_before),
-    "tfidf": Baseline(display_name="TF-IDF", function=baselines.tfidf_prompts),
-    "tfidf_response": Baseline(display_name="TF-IDF (with response)", function=baselines.tfidf_response),
-    "bm25": Baseline(display_name="BM25", function=baselines.bm25_prompts),
-    "random": Baseline(display_name="Random", function=baselines.random),
+    "repsim_before": Baseline("RepSim before", "#505050", baselines.repsim_before),
+    "tfidf": Baseline("TF-IDF", "#777777", baselines.tfidf_prompts),
+    "tfidf_response": Baseline("TF-IDF (with response)", "#888888", baselines.tfidf_response),
+    "bm25": Baseline("BM25", "#999999", baselines.bm25_prompts),
+    "random": Baseline("Random", "#BBBBBB", baselines.random),
 }
 FURTHER = tuple(key for key in METHODS if key not in DEFAULT)  # which the paper did not run
 INFLUENCE = tuple(key for key, method in METHODS.items() if method.kind == "influence")
@@ -44,25 +45,17 @@ _COLOURS = {
     "adam": "#7A378B",
     "ekfac": "#3B7A57",
     "tracin": "#000000",
-    "repsim_before": "#505050",
-    "tfidf": "#777777",
-    "tfidf_response": "#888888",
-    "bm25": "#999999",
-    "random": "#BBBBBB",
 }
-_SPARE = {False: cycle(["#882255", "#44AA99", "#999933", "#332288"]), True: cycle(["#666666", "#AAAAAA"])}
-COLOURS = {key: _COLOURS.get(key) or next(_SPARE[key in BASELINES]) for key in NAMES}
+_SPARE = cycle(["#882255", "#44AA99", "#999933", "#332288"])
+COLOURS = {key: _COLOURS.get(key) or next(_SPARE) for key in METHODS}
+COLOURS |= {key: baseline.colour for key, baseline in BASELINES.items()}
 
 
 def with_baselines(run: Run, attributions: Mapping[str, Attribution]) -> dict[str, Attribution]:
     """The attributions with the scores of the further methods and of the baselines after those of the profile's."""
-    return {
-        name: replace(
-            attribution, scores=attribution.scores | further_scores(run, attribution) | _scores(run, attribution)
-        )
-        for name, attribution in attributions.items()
-    }
-
-
-def _scores(run: Run, attribution: Attribution) -> dict[str, np.ndarray]:
-    return {key: baseline.function(run, attribution) for key, baseline in BASELINES.items()}
+    complete = {}
+    for name, attribution in attributions.items():
+        scores = attribution.scores | further_scores(run, attribution)
+        scores |= {key: baseline.function(run, attribution) for key, baseline in BASELINES.items()}
+        complete[name] = replace(attribution, scores=scores)
+    return complete

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -45,9 +44,9 @@ class Counts(_Group):
     fine-tune on them; absent: the profile's.
     """
 
-    train: PositiveInt | dict[str, Count]
-    val: PositiveInt | dict[str, Count]
-    dev: Count | dict[str, Count] = 0
+    train: PositiveInt | dict[str, NonNegativeInt]
+    val: PositiveInt | dict[str, NonNegativeInt]
+    dev: NonNegativeInt | dict[str, NonNegativeInt] = 0
     classes: PositiveInt | Distinct[str] | None = None
     epochs: PositiveInt | None = None
 
@@ -115,11 +114,11 @@ class Counterfactual(_Group):
 
     datasets: dict[str, Counts | None] = {"mixed_small": None}
     halves: Annotated[int, Field(ge=3)] = 60
-    again: Count = 20
+    again: NonNegativeInt = 20
     removed: Distinct[PositiveInt] = [10, 20]
     by: Distinct[str] | None = None
     reseeded: Annotated[int, Field(ge=1)] = 3
-    left_out: Count = 0
+    left_out: NonNegativeInt = 0
 
 
 class Profile(BaseModel):
@@ -179,15 +178,13 @@ class Profile(BaseModel):
     @property
     def settings(self) -> dict[str, str]:
         """Every key but the name and the data sets' sizes, as text; a key inside another is `outer.inner`."""
-        return _as_text(self.model_dump(exclude={"datasets", "profile"}))
+        return dict(_as_text(self.model_dump(exclude={"datasets", "profile"})))
 
 
-def _as_text(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    texts: dict[str, str] = {}
+def _as_text(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in content.items():
         if isinstance(value, Mapping):
-            texts |= _as_text(value, f"{prefix}{key}.")
+            yield from _as_text(value, f"{prefix}{key}.")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            texts[prefix + key] = "none" if value is None else text or "none"
-    return texts
+            yield prefix + key, "none" if value is None else text or "none"

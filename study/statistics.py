@@ -9,13 +9,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ifcore import metrics
+from ifcore import intervals, metrics
 
 NAN = float("nan")
 MIN_SEEDS = 3  # seeds that a verdict takes
 Estimate = tuple[float, float, float]  # a value and the ends of its interval
 Labels = Sequence[Hashable]
-Metric = Callable[..., metrics.Metric]
+Metric = Callable[..., intervals.Share]
 
 
 def interval_of_mean(values: ArrayLike) -> tuple[float, float]:
@@ -52,7 +52,7 @@ def mean_change(differences: ArrayLike, clusters: Labels | None = None) -> Estim
     97 % from 10 clusters on, more where few change.
     """
     differences = np.asarray(differences, dtype=float)
-    sums, sizes = metrics.cluster_sums(differences, clusters)
+    sums, sizes = intervals.cluster_sums(differences, clusters)
     mean, count = float(differences.mean()), len(sums)
     if count < 2:
         return mean, NAN, NAN
@@ -60,7 +60,7 @@ def mean_change(differences: ArrayLike, clusters: Labels | None = None) -> Estim
     changed = int((np.abs(sums) > 1e-12).sum())
     half = stats.t.ppf(0.975, max(1, min(changed, count - 1))) * error
     if error < 1e-12:
-        half = metrics.wilson(0, count)[1]
+        half = intervals.wilson(0, count)[1]
     return mean, float(mean - half), float(mean + half)
 
 
@@ -71,7 +71,7 @@ def interval_of_change(differences: ArrayLike, clusters: Labels | None = None) -
     pairs of one of the `clusters` [n] may depend on each other, it adds two of the mean size. NaN for fewer than two.
     """
     differences = np.asarray(differences, dtype=float)
-    sums, sizes = metrics.cluster_sums(differences, clusters)
+    sums, sizes = intervals.cluster_sums(differences, clusters)
     if len(sums) < 2:
         return NAN, NAN
     size = sizes.mean()
@@ -111,13 +111,10 @@ class Pooled:
     df: float
     seeds: int
 
-    def p_above(self, threshold: float) -> float:
-        """One-sided p-value that the truth is not above the threshold; NaN without a standard error."""
-        return float(stats.t.sf((self.mean - threshold) / self.error, self.df)) if self.error > 0 else NAN
-
-    def p_below(self, threshold: float) -> float:
-        """One-sided p-value that the truth is not below the threshold; NaN without a standard error."""
-        return float(stats.t.cdf((self.mean - threshold) / self.error, self.df)) if self.error > 0 else NAN
+    def p_value(self, threshold: float, above: bool) -> float:
+        """One-sided p-value that the truth is not above (or below) the threshold; infinite without a standard error."""
+        tail = stats.t.sf if above else stats.t.cdf
+        return float(tail((self.mean - threshold) / self.error, self.df)) if self.error > 0 else float("inf")
 
     def interval(self, level: float) -> tuple[float, float]:
         """The interval that misses the truth in a share `level` of cases."""
@@ -196,32 +193,14 @@ def slope(predicted: np.ndarray, actual: np.ndarray, axis: int = -1) -> np.ndarr
     return (x * y).sum(axis) / (x * x).sum(axis)
 
 
-def mantel(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
+def mantel(a: ArrayLike, b: ArrayLike) -> tuple[float, float, float]:
     """Mantel's test: Spearman's correlation of two distances [n, n] over the pairs of the same n models, and its p.
 
     Models are exchangeable, pairs that share models are not. So p is the share of all n! relabellings of b's models
-    (the identity among them) that correlate with a at least as well: exact, one-sided, never below 1/n!. Both are NaN
+    (the identity among them) that correlate with a at least as well: exact, one-sided, never below 1/n!. The third
+    number is the smallest p that any labelling could give, above 1/n! where models are interchangeable. All are NaN
     where a or b is the same for all pairs. Raises ValueError for matrices that are not symmetric or not of one size.
     """
-    correlations = _relabelled(a, b)
-    r = float(correlations[0])
-    return r, float(np.mean(correlations >= r - _TIE)) if np.isfinite(r) else NAN
-
-
-def smallest_p(a: ArrayLike, b: ArrayLike) -> float:
-    """The smallest p that `mantel` could give for these distances, however the models of b were labelled.
-
-    Above 1/n! where relabellings leave a distance's ranks as they are: models that are interchangeable.
-    """
-    correlations = _relabelled(a, b)
-    return float(np.mean(correlations >= correlations.max() - _TIE)) if np.isfinite(correlations[0]) else NAN
-
-
-_TIE = 1e-9  # correlations nearer than rounding are equal
-
-
-def _relabelled(a: ArrayLike, b: ArrayLike) -> np.ndarray:
-    """Spearman's correlation of a's pairs with b's for every order of b's models, [n!], the order given first."""
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.ndim != 2 or a.shape != b.shape or not (np.array_equal(a, a.T) and np.array_equal(b, b.T)):
         raise ValueError(f"distances: shapes {a.shape} and {b.shape}; two symmetric matrices of one size are needed")
@@ -229,5 +208,8 @@ def _relabelled(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     orders = [np.array(order) for order in permutations(range(len(b)))]
     relabelled = np.array([b[np.ix_(order, order)][pairs] for order in orders])
     if not (np.ptp(a[pairs]) and np.ptp(relabelled[0])):
-        return np.full(len(orders), NAN)
-    return spearman(np.broadcast_to(a[pairs], relabelled.shape), relabelled)
+        return NAN, NAN, NAN
+    correlations = spearman(np.broadcast_to(a[pairs], relabelled.shape), relabelled)
+    r = float(correlations[0])
+    p, smallest = (float(np.mean(correlations >= bar - 1e-9)) for bar in (r, correlations.max()))  # less is rounding
+    return r, p, smallest

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import pandas as pd
-
 from study.config import Run
 from study.paper import paper
 from study.pipeline.attributions import Tuned
@@ -16,7 +14,7 @@ def settings_table(run: Run) -> Table:
     stated = paper()["settings"]
     rows = [[f"`{key}`", plain(value), str(stated.get(key, ""))] for key, value in run.profile.settings.items()]
     caption = f"The settings of the profile `{run.profile.name}` and the paper's."
-    return Table(None, caption, ["Key", "This run", "The paper"], rows, pd.DataFrame(rows), text=True)
+    return Table(None, caption, ["Key", "This run", "The paper"], rows, text=True)
 
 
 def departures_table() -> Table:
@@ -24,7 +22,7 @@ def departures_table() -> Table:
     keys = {"what": "", "text": "The text", "code": "The released code", "book": "This book", "matters": "May matter"}
     rows = [[plain(departure[key]) or "–" for key in keys] for departure in paper()["departures"]]
     caption = "Where the paper's text, the code released with it and this book part. –: not known."
-    return Table(None, caption, list(keys.values()), rows, pd.DataFrame(rows, columns=[*keys]), text=True)
+    return Table(None, caption, list(keys.values()), rows, text=True)
 
 
 def examples_table(number: int, tuned: Mapping[str, Tuned], caption: str) -> Table:
@@ -34,5 +32,4 @@ def examples_table(number: int, tuned: Mapping[str, Tuned], caption: str) -> Tab
         for label in dict.fromkeys(example.label for example in task.train):
             first = next(example for example in task.train if example.label == label)
             rows.append([DATASETS[dataset], plain(label), plain(first.prompt), plain(first.response)])
-    frame = pd.DataFrame(rows, columns=["data set", "class", "prompt", "response"])
-    return Table(f"tab-data-{number}", caption, ["Data set", "Class", "Prompt", "Response"], rows, frame, text=True)
+    return Table(f"tab-data-{number}", caption, ["Data set", "Class", "Prompt", "Response"], rows, text=True)

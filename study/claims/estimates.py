@@ -1,6 +1,6 @@
 """Estimates per seed, with their intervals: read from tables, averaged, subtracted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -55,6 +55,11 @@ def rows_against(frame: pd.DataFrame, metric: str, method: str, others: Iterable
 def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     """Tidy rows, one per seed, as estimates."""
     return rows[ESTIMATE].reset_index(drop=True)
+
+
+def by_group(rows: pd.DataFrame, columns: list[str], label: str, estimate: Callable = by_seed) -> Conditions:
+    """The estimates of each group of rows, under the label that its values of the columns fill in."""
+    return {label.format(*values): estimate(part) for values, part in rows.groupby(columns, sort=False)}
 
 
 def mean_by_seed(rows: pd.DataFrame, paired: bool) -> pd.DataFrame:

@@ -1,12 +1,14 @@
 """The scorecard, the five lines that answer the book's question, and the figure under them."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from math import inf
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import numpy as np
 import pandas as pd
+import yaml
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -15,7 +17,7 @@ from study.claims.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, Claim,
 from study.config import Run
 from study.methods import BASELINES, COLOURS, NAMES
 from study.report.names import DATASETS
-from study.report.plot import STYLE, save
+from study.report.plot import save, with_style
 from study.report.table import Prose, Table
 from study.schema import ITSELF
 from study.statistics import MIN_SEEDS, Pooled, random_effects
@@ -23,9 +25,9 @@ from study.statistics import MIN_SEEDS, Pooled, random_effects
 
 def answer_text(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
     """The answer to the book's question in five lines, each by a claim's verdict."""
-    sentences = {claim.id: _sentence(row, claim) for row, claim in _rows(scorecard, claims) if claim.id in _SENTENCES}
-    lines = [sentences[name] for name in ("question", "harmful_poor", "repsim_labels")]
-    lines.append(f"{sentences['repsim_lds']} {sentences['repsim_removal']}")
+    rows = {claim.id: (row, claim) for row, claim in _rows(scorecard, claims)}
+    lines = [_sentence(*rows[name]) for name in ("question", "harmful_poor", "repsim_labels")]
+    lines.append(" ".join(_sentence(*rows[name]) for name in ("repsim_lds", "repsim_removal")))
     supported, rejected = (int((scorecard.verdict == verdict).sum()) for verdict in (SUPPORTED, NOT_SUPPORTED))
     seeds = int(scorecard.seeds.max())
     too_few = f"; a verdict takes {MIN_SEEDS} seeds, and this is {seeds}" if seeds < MIN_SEEDS else ""
@@ -94,7 +96,7 @@ def claims_text(scorecard: pd.DataFrame, claims: Sequence[Claim], verdict: str) 
     lines = []
     for row, claim in _rows(scorecard[scorecard.verdict == verdict], claims):
         line = f"- **{claim.claim}** (section {claim.section}). {claim.test}"
-        line += f" Here: {_number(row, claim)}" if pd.notna(row.value) else ""
+        line += f" Here: {_subject(row)} {_with_interval(row, claim)}" if pd.notna(row.value) else ""
         if row.seeds >= MIN_SEEDS and pd.notna(row.p):
             line += f", p {'< 0.0001' if row.p < 1e-4 else f'= {row.p:.2g}'} after correction"
         line += f". {_why_open(row)}" if verdict == INCONCLUSIVE else "."
@@ -103,6 +105,7 @@ def claims_text(scorecard: pd.DataFrame, claims: Sequence[Claim], verdict: str) 
     return Prose("\n".join(lines or ["- None."]))
 
 
+@with_style
 def answer_figure(run: Run, tables: Tables) -> Figure:
     """Each method in labels, in the linear datamodeling score and in removal, beside the best baseline of each.
 
@@ -110,83 +113,37 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
     """
     panels = [(title, scale, ends, _estimates(tables, *source)) for title, scale, ends, source in _PANELS]
     names = [name for name in NAMES if any(name in estimates for *_, estimates in panels)][::-1]
-    with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(panels), figsize=(7.2, 3.4), sharey=True)
-        for axis, (title, scale, (least, most), estimates) in zip(axes, panels, strict=True):
-            axis.set_xlabel(title)
-            axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
-            axis.axhline(sum(name in BASELINES for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
-            if not estimates:
-                axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", color="#777777")
-                continue
-            for place, name in enumerate(names):
-                if name in estimates:
-                    ends = [scale * min(max(end, least), most) for end in estimates[name].interval(0.05)]
-                    axis.plot(ends, [place] * 2, color=COLOURS[name], linewidth=1.2)
-                    axis.plot(scale * estimates[name].mean, place, marker="o", markersize=4, color=COLOURS[name])
-            best = max(scale * estimate.mean for name, estimate in estimates.items() if name in BASELINES)
-            axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
-        save(run, "fig_scorecard", figure, ("controls", "lds", "removal"))
-    return figure
+    figure, axes = plt.subplots(1, len(panels), figsize=(7.2, 3.4), sharey=True)
+    for axis, (title, scale, limits, estimates) in zip(axes, panels, strict=True):
+        axis.set_xlabel(title)
+        axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
+        axis.axhline(sum(name in BASELINES for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
+        if not estimates:
+            axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", color="#777777")
+            continue
+        for place, name in enumerate(names):
+            if name in estimates:
+                ends = scale * np.clip(estimates[name].interval(0.05), *limits)
+                axis.plot(ends, [place] * 2, color=COLOURS[name], linewidth=1.2)
+                axis.plot(scale * estimates[name].mean, place, marker="o", markersize=4, color=COLOURS[name])
+        best = max(scale * estimate.mean for name, estimate in estimates.items() if name in BASELINES)
+        axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
+    return save(run, "fig_scorecard", figure, ("controls", "lds", "removal"))
 
 
 _BADGES = {SUPPORTED: ("success", "✓"), NOT_SUPPORTED: ("danger", "✗"), INCONCLUSIVE: ("secondary", "?")}
-_SHORT = {
-    "repsim_labels": {
-        SUPPORTED: "At finding training examples of the right kind, comparing hidden states (*RepSim*) beats influence "
-        "functions, as the paper says",
-        NOT_SUPPORTED: "At finding training examples of the right kind, comparing hidden states (*RepSim*) does not "
-        "beat influence functions, whatever the paper says",
-        INCONCLUSIVE: "Whether comparing hidden states (*RepSim*) beats influence functions at finding training "
-        "examples of the right kind cannot be told",
-    },
-    "question": {
-        SUPPORTED: "one influence method foretells what training without some examples does, and picks those that "
-        "matter most, better than all that cannot know (*controls*): in that sense they work",
-        NOT_SUPPORTED: "no influence method both foretells what training without some examples does and picks those "
-        "that matter most, better than all that cannot know (*controls*): in that sense they do not work",
-        INCONCLUSIVE: "whether one influence method foretells what training without some examples does, and picks "
-        "those that matter most, better than all that cannot know (*controls*), is not decided",
-    },
-}
 _PANELS = (  # title, scale, the least and most there can be; CSV, metric, whether a seed's rows share their examples
     ("coverage, labels (%)", 100, (0, 1), ("controls", "coverage", False)),
     ("linear datamodeling score", 1, (-1, 1), ("lds", "lds", False)),
     ("rise of the loss after\nremoval (nats per token)", 1, (-inf, inf), ("removal", "rise", True)),
 )
-_SENTENCES = {
-    "question": {
-        SUPPORTED: "**Influence functions work here**: one method is ahead of every control in the linear datamodeling "
-        "score and in what removing its choice does. Its narrowest lead",
-        NOT_SUPPORTED: "**Influence functions do not work here**: each method of influence is behind some control in "
-        "the linear datamodeling score or in what removing its choice does. The one that fares best",
-        INCONCLUSIVE: "**Whether influence functions work is not decided**",
-    },
-    "harmful_poor": {
-        SUPPORTED: "At finding harmful examples they are as poor as the paper says: none gets half of the way from "
-        "chance to 100 %. The farthest",
-        NOT_SUPPORTED: "At finding harmful examples they are not as poor as the paper says: one gets more than half of "
-        "the way from chance to 100 %. The farthest",
-        INCONCLUSIVE: "Whether they are poor at finding harmful examples is open",
-    },
-    "repsim_labels": {
-        SUPPORTED: "In labels RepSim leads the paper's three methods, as the paper says; its narrowest lead",
-        NOT_SUPPORTED: "In labels RepSim does not lead the paper's three methods",
-        INCONCLUSIVE: "Whether RepSim leads in labels is open",
-    },
-    "repsim_lds": {
-        SUPPORTED: "That lead is one in prediction, too: RepSim foretells best what training on other examples does, "
-        "at least",
-        NOT_SUPPORTED: "In predicting what training on other examples does RepSim is not ahead",
-        INCONCLUSIVE: "Whether RepSim foretells best what training on other examples does is open",
-    },
-    "repsim_removal": {
-        SUPPORTED: "Removing what it ranks highest changes the model most, at least",
-        NOT_SUPPORTED: "Removing what it ranks highest does not change the model most",
-        INCONCLUSIVE: "Whether removing what it ranks highest changes the model most is open",
-    },
-}
 _UNITS = {"share": " points", "correlation": "", "number": "", "nats": " nats", "times": " ×"}
+
+
+@cache
+def _sentences(kind: str) -> dict[str, dict[str, str]]:
+    """Claim -> verdict -> what the book says."""
+    return yaml.safe_load(Path(__file__).with_name("sentences.yaml").read_text(encoding="utf-8"))[kind]
 
 
 def _rows(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Iterator[tuple[Any, Claim]]:
@@ -196,13 +153,12 @@ def _rows(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Iterator[tuple[An
 
 def _short(scorecard: pd.DataFrame) -> str:
     verdicts = scorecard.set_index("claim").verdict
-    return "; ".join(texts[verdicts[claim]] for claim, texts in _SHORT.items()) + "."
+    return "; ".join(texts[verdicts[claim]] for claim, texts in _sentences("short").items()) + "."
 
 
 def _sentence(row, claim: Claim) -> str:
-    """A sentence by the claim's verdict, with the number that it rests on."""
-    text = _SENTENCES[claim.id][row.verdict]
-    number = f": {_number(row, claim)}" if pd.notna(row.value) else ""
+    text = _sentences("answer")[claim.id][row.verdict]
+    number = f": {_subject(row)} {_with_interval(row, claim)}" if pd.notna(row.value) else ""
     return f"{text}. {_why_open(row, number)}" if row.verdict == INCONCLUSIVE else f"{text}{number}."
 
 
@@ -224,10 +180,6 @@ def _verdict(row) -> str:
         return f"{row.verdict}: {row.reason}"
     needed = "" if pd.isna(row.needed) or row.needed == inf else f"; {int(row.needed)} seeds would decide"
     return f"{row.verdict}, leans to {row.leans or 'neither'}{needed}"
-
-
-def _number(row, claim: Claim) -> str:
-    return f"{_subject(row)} {_with_interval(row, claim)}"
 
 
 def _with_interval(row, claim: Claim) -> str:
@@ -253,7 +205,6 @@ def _link(row, claim: Claim) -> str:
 
 
 def _evidence(row, claim: Claim) -> str:
-    """The label of the evidence; empty where there is none."""
     return claim.evidence if claim.evidence is not None and pd.notna(row.value) else ""
 
 

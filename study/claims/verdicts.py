@@ -112,7 +112,6 @@ def _file() -> dict[str, Any]:
 
 
 def _test(claim: Claim, tables: Tables) -> _Test | str:
-    """The test of a claim, or why there is none."""
     try:
         evidence = STATISTICS[claim.statistic](tables)
     except NoEstimate as reason:
@@ -127,47 +126,34 @@ def _test(claim: Claim, tables: Tables) -> _Test | str:
     if not pooled:
         return "no seed has all that it takes"
     seeds = min(estimate.seeds for estimates in pooled.values() for estimate in estimates.values())
-    return (_test_within if claim.side == "within" else _test_beyond)(pooled, claim, seeds)
+    return _test_beyond(pooled, claim, seeds)
 
 
 def _test_beyond(pooled: dict[str, dict[str, Pooled]], claim: Claim, seeds: int) -> _Test:
-    """Whether in some alternative all estimates are above the threshold, or in none: whichever the estimates say.
+    """Whether in some alternative all estimates are beyond the threshold, or in none: whichever the estimates say.
 
-    That one alternative is all above has the largest p-value of its estimates; that one of several is, the smallest of
-    theirs times their number. That an alternative is not has the smallest of its estimates' times their number; that
-    none is, the largest of theirs.
+    Beyond is above or, for a claim that stands within ±threshold, on the far side of the end that is nearer. That one
+    alternative is all beyond has the largest p-value of its estimates; that one of several is, the smallest of theirs
+    times their number. That an alternative is not has the smallest of its estimates' times their number; that none is,
+    the largest of theirs.
     """
-    threshold = claim.threshold
-    above = [name for name in pooled if all(estimate.mean > threshold for estimate in pooled[name].values())]
-    leans = SUPPORTED if (claim.side == "above") == bool(above) else NOT_SUPPORTED
+    within, threshold = claim.side == "within", claim.threshold
+
+    def is_beyond(mean: float) -> bool:
+        return abs(mean) >= threshold if within else mean > threshold
+
+    beyond = [name for name in pooled if all(is_beyond(estimate.mean) for estimate in pooled[name].values())]
+    leans = SUPPORTED if (claim.side == "above") == bool(beyond) else NOT_SUPPORTED
     tests = []
-    for alternative in above or pooled:
+    for alternative in beyond or pooled:
         estimates = pooled[alternative]
-        p = {name: _p_value(estimate, threshold, bool(above)) for name, estimate in estimates.items()}
-        name = (max if above else min)(p, key=lambda name: p[name])
-        among = len(pooled) if above else len(p)
+        ends = {name: -threshold if within and estimates[name].mean < 0 else threshold for name in estimates}
+        p = {name: estimates[name].p_value(end, (end == threshold) == bool(beyond)) for name, end in ends.items()}
+        name = (max if beyond else min)(p, key=lambda name: p[name])
+        among = len(pooled) if beyond else len(p)
         condition = ", ".join(filter(None, (alternative, name)))
-        tests.append(_Test(estimates[name], condition, threshold, among, 2 * among * p[name], seeds, leans))
-    return (min if above else max)(tests, key=lambda test: test.p)
-
-
-def _test_within(pooled: dict[str, dict[str, Pooled]], claim: Claim, seeds: int) -> _Test:
-    """Whether all estimates are between minus and plus the threshold, by two one-sided tests each, or one is beyond."""
-    (estimates,), threshold = pooled.values(), claim.threshold
-    beyond = [name for name, estimate in estimates.items() if abs(estimate.mean) >= threshold]
-    among, leans = (len(estimates), NOT_SUPPORTED) if beyond else (1, SUPPORTED)
-    tests = []
-    for name in beyond or estimates:
-        edge = threshold if estimates[name].mean >= 0 else -threshold
-        p = _p_value(estimates[name], edge, above=(edge > 0) == bool(beyond))
-        tests.append(_Test(estimates[name], name, edge, among, 2 * among * p, seeds, leans))
+        tests.append(_Test(estimates[name], condition, ends[name], among, 2 * among * p[name], seeds, leans))
     return (min if beyond else max)(tests, key=lambda test: test.p)
-
-
-def _p_value(estimate: Pooled, threshold: float, above: bool) -> float:
-    """One-sided; infinite for an estimate without a standard error, which decides nothing."""
-    p = estimate.p_above(threshold) if above else estimate.p_below(threshold)
-    return inf if isnan(p) else p
 
 
 def _seeds_needed(test: _Test, level: float) -> float:

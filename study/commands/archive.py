@@ -32,10 +32,10 @@ def archive(root: Path, profile: str) -> Path:
     """Write _build/<profile>.zip, its path."""
     run = make_run(profile, root=root)
     name = run.profile.name
-    files = [path for path in _files(root / "results" / name) if path.suffix in SUFFIXES]
+    files = sorted(path for path in (root / "results" / name).rglob("*") if path.suffix in SUFFIXES)
     if not files:
         raise ValueError(f"results/{name}: nothing in it; make book PROFILE={name} first")
-    files += [path for path in _files(root / "artifacts" / name) if path.name in ADAPTER]
+    files += sorted(path for path in (root / "artifacts" / name).rglob("*") if path.name in ADAPTER)
     files += [path for path in sorted((root / EXECUTED).glob("*.ipynb")) if _is_of(root, path, run.profile.digest)]
     files += [root / "notebooks" / "profiles" / f"{name}.yaml"]
     files += [root / file for file in ("requirements.txt", "CITATION.cff", "LICENSE", "README.md")]
@@ -72,18 +72,13 @@ def _write(draft: Path, root: Path, files: list[Path]) -> None:
         add("SHA256SUMS", "".join(sums).encode())
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
 @one_line_errors
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m study.commands.archive", description=__doc__.splitlines()[0])
     parser.add_argument("profile", help="the name of a profile that has run")
     profile = parser.parse_args().profile
     target = archive(find_root(), profile)
     print(f"The archive: {target} ({target.stat().st_size / 1e6:.1f} MB)")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,27 +1,27 @@
 """An error is one line: that of a command, of a program that it calls, or of a log."""
 
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
+from subprocess import PIPE, STDOUT, TimeoutExpired, run
 
 from ifcore import sanitize
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # a terminal's
 
 
-def one_line_errors(main: Callable[[], int]) -> Callable[[], int]:
-    """`main` as a command: an error that the user can mend is one line on standard error, and the exit code 1."""
+def one_line_errors(main: Callable[[], int | None], code: int = 1) -> Callable[[], int]:
+    """`main` as a command: an error that the user can mend is one line on standard error, and the exit code `code`."""
 
     @wraps(main)
     def command() -> int:
         try:
-            return main()
+            return main() or 0
         except (ValueError, RuntimeError, OSError) as error:
             print(sanitize.printable(error), file=sys.stderr)
-            return 1
+            return code
 
     return command
 
@@ -29,9 +29,8 @@ def one_line_errors(main: Callable[[], int]) -> Callable[[], int]:
 def call(command: Sequence[str], failure: str, timeout: float | None = None, cwd: Path | None = None) -> None:
     """Run another program. Raises RuntimeError with `failure` and the line of its output that says why."""
     try:
-        output = subprocess.PIPE
-        done = subprocess.run(command, text=True, stdout=output, stderr=subprocess.STDOUT, timeout=timeout, cwd=cwd)
-    except subprocess.TimeoutExpired:
+        done = run(command, text=True, stdout=PIPE, stderr=STDOUT, timeout=timeout, cwd=cwd)
+    except TimeoutExpired:
         raise RuntimeError(f"{failure}: not done after {timeout} s") from None
     if done.returncode:
         raise RuntimeError(f"{failure}: {error_line(done.stdout)}")

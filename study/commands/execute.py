@@ -20,6 +20,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from ifcore import io, sanitize
+from study.commands.error_lines import one_line_errors
 from study.pipeline.events import emit
 from study.site import links
 
@@ -65,7 +66,8 @@ def _tidy(notebook: NotebookNode) -> None:
                     cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = words
 
 
-def main() -> int:
+@one_line_errors
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m study.commands.execute", description=__doc__)
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
     parser.add_argument("seed", type=int)
@@ -73,15 +75,13 @@ def main() -> int:
     parser.add_argument("output", type=Path, help="where the executed notebook goes")
     options = parser.parse_args()
     report = partial(emit, "chapter", output=str(options.output))
+    report(state="begun")
     try:
-        report(state="begun")
         execute(options.notebook, options.output, options.profile, options.seed)
-        report(state="made")
     except (RuntimeError, OSError, ValueError) as error:
         report(state="failed", error=str(error))
-        print(sanitize.printable(error), file=sys.stderr)
-        return 1
-    return 0
+        raise
+    report(state="made")
 
 
 if __name__ == "__main__":

@@ -64,20 +64,15 @@ def _cover(source: Path) -> str:
     """The first page: the title, and what this book was made with."""
     title = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))["title"]
     profile = parameters((source / EXECUTED / "introduction.ipynb").read_text(encoding="utf-8")).get("profile")
-    lines = [
-        "The paper that runs",
-        f"of the profile {profile}" if profile else "",
-        f"printed on {date.today():%d %B %Y}",
-    ]
+    lines = ["The paper that runs", profile and f"of the profile {profile}", f"printed on {date.today():%d %B %Y}"]
     paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
     return f'<div class="cover"><p class="cover-title">{escape(title)}</p>{paragraphs}</div>'
 
 
 @one_line_errors
-def main() -> int:
+def main() -> None:
     root = find_root()
     print(f"The book as a PDF, {'yours' if _source(root) == root else 'the published one'}: {pdf(root)}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ checkout that made the sweep, before anything else is built there.
 
 import argparse
 import ast
-import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,39 +39,33 @@ def publish_edition(root: Path, profile: str) -> Path:
     commit = _check_seeds(root, profile, seeds, digest)
     chapters = [root / EXECUTED / f"{name}.ipynb" for name in notebook_names(root)]
     shown = _check_chapters(root, profile, chapters, seeds, digest, commit)
+    copies = {file: seed.name for seed in seeds for file in (*_tables(seed), seed / "run.json")}
+    if (scorecard := root / "results" / profile / f"seed-{shown}" / SCORECARD).is_file():
+        copies[scorecard] = "."
+    for chapter in chapters:
+        linked = linked_files(chapter.read_text(encoding="utf-8"))
+        copies |= {chapter: "book"} | {chapter.parent / FILES / name: f"book/{FILES}" for name in linked}
     with _replaced(root / FOLDER / profile) as draft:
-        for seed in seeds:
-            (draft / seed.name).mkdir(parents=True)
-            for file in (*_tables(seed), seed / "run.json"):
-                shutil.copy(file, draft / seed.name)
-        scorecard = root / "results" / profile / f"seed-{shown}" / SCORECARD
-        if scorecard.is_file():
-            shutil.copy(scorecard, draft)
-        (draft / "book").mkdir()
-        for chapter in chapters:
-            shutil.copy(chapter, draft / "book")
-            for name in linked_files(chapter.read_text(encoding="utf-8")):
-                (draft / "book" / FILES).mkdir(exist_ok=True)
-                shutil.copy(chapter.parent / FILES / name, draft / "book" / FILES)
+        for file, folder in copies.items():
+            (draft / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, draft / folder)
     return root / FOLDER / profile
 
 
 @contextmanager
 def _replaced(target: Path) -> Iterator[Path]:
     """The path of a draft that takes the place of the folder `target` once it is whole."""
-    results = target.parents[1]
-    draft, stale = (results / f".{os.getpid()}-{state}-{target.name}" for state in ("new", "old"))
-    try:
+    with tempfile.TemporaryDirectory(dir=target.parents[1], prefix=".") as scratch:
+        draft, stale = Path(scratch, "new"), Path(scratch, "old")
         yield draft
         target.parent.mkdir(exist_ok=True)
-        if target.exists():
-            target.rename(stale)
-        draft.rename(target)
-    finally:
-        if stale.exists() and not target.exists():
-            stale.rename(target)
-        for folder in (draft, stale):
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            if target.exists():
+                target.rename(stale)
+            draft.rename(target)
+        finally:
+            if stale.exists() and not target.exists():
+                stale.rename(target)
 
 
 def _tables(seed: Path) -> list[Path]:
@@ -86,20 +80,21 @@ def _check_seeds(root: Path, profile: str, seeds: list[Path], digest: str) -> st
     first, commit = seeds[0], ""
     for seed in seeds:
         record, name = io.read_json(seed / "run.json"), seed.relative_to(root)
+        file, tables = f"{name}/run.json", _tables(seed)
         for key in ("commit", "versions", "machine", "digest"):
-            _require(bool(record.get(key)), f"{name}/run.json: no {key}", remedy)
+            _require(bool(record.get(key)), f"{file}: no {key}", remedy)
         made, commit = record["commit"], commit or record["commit"]
-        problem = f"{name}/run.json: made by a changed checkout of {made[:10]}"
-        _require(not record.get("dirty", True), problem, f"commit, then {remedy}")
-        problem = f"{name}/run.json: digest {record['digest']}, the profile's is {digest} now"
+        clean = not record.get("dirty", True)
+        _require(clean, f"{file}: made by a changed checkout of {made[:10]}", f"commit, then {remedy}")
+        problem = f"{file}: digest {record['digest']}, the profile's is {digest} now"
         _require(record["digest"] == digest, problem, remedy)
-        _require(made == commit, f"{name}/run.json: commit {made[:10]}, {first.name} is of {commit[:10]}", remedy)
-        differing = {table.name for table in _tables(seed)} ^ {table.name for table in _tables(first)}
+        _require(made == commit, f"{file}: commit {made[:10]}, {first.name} is of {commit[:10]}", remedy)
+        differing = {table.name for table in tables} ^ {table.name for table in _tables(first)}
         _require(not differing, f"{name}: {min(differing, default='')} is not in all seeds", remedy)
-        _require(bool(_tables(seed)), f"{name}: no tables (*.csv) in it", remedy)
+        _require(bool(tables), f"{name}: no tables (*.csv) in it", remedy)
         # run.json is of the chapter that ran last: a table from before the commit is of another one.
         committed = float(git(root, "show", "--no-patch", "--format=%ct", commit) or "nan")
-        for table in _tables(seed):
+        for table in tables:
             problem = f"{name}/{table.name}: older than the commit, {commit[:10]}"
             _require(not table.stat().st_mtime < committed, problem, remedy)
     return commit
@@ -157,7 +152,7 @@ def parameters(notebook: str) -> dict[str, Any]:
 
 
 @one_line_errors
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m study.commands.publish", description=__doc__)
     parser.add_argument("profile", help="the profile's name, such as evening")
     profile = parser.parse_args().profile
@@ -165,7 +160,6 @@ def main() -> int:
     sizes = {path: path.stat().st_size / 1e6 for path in edition.rglob("*") if path.is_file()}
     largest = max(sizes, key=lambda path: sizes[path])
     print(f"{len(sizes)} files, {sum(sizes.values()):.1f} MB; the largest is {largest.name}, {sizes[largest]:.1f} MB")
-    return 0
 
 
 if __name__ == "__main__":

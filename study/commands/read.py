@@ -55,7 +55,7 @@ def left_out(root: Path, profile: str) -> list[str]:
 
 
 @one_line_errors
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m study.commands.read", description=__doc__)
     parser.add_argument("profile", nargs="?", help="by default the profile with the most published seeds")
     profile, root = parser.parse_args().profile, find_root()
@@ -63,7 +63,6 @@ def main() -> int:
     print(f"The book, as published: {read(root, profile)}")
     if missing := left_out(root, profile):
         print(f"Not in that edition: {', '.join(missing)}; make book computes them")
-    return 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._write("", "")
+        self.show("")
 
     def draw(self, progress: Progress) -> None:
         """The whole and, under it, the current step."""
@@ -32,11 +32,13 @@ class Screen:
         whole = self._bar(progress.where, progress.share, progress.times)
         bar = progress.bar
         step = self._bar(bar.label, bar.n / bar.total, f"{bar.n}/{bar.total}") if bar else progress.step
-        self._write(whole, step)
+        self.show(whole, step)
 
-    def show(self, text: str) -> None:
-        """A text in place of the bars; nothing where there is no terminal."""
-        self._write(text, "")
+    def show(self, first: str, second: str = "") -> None:
+        """Two lines in place of the last ones; nothing where there is no terminal."""
+        if self._is_terminal:
+            first, second = first[: _width()], second[: _width()]
+            print(f"\r\x1b[K{first}\n\x1b[K{second}\x1b[A\r", file=self._stream, end="", flush=True)
 
     def log(self, line: str) -> None:
         """A line for a file or a pipe; a terminal's bars show the same."""
@@ -47,11 +49,6 @@ class Screen:
         label, after = (text.replace("{", "{{").replace("}", "}}") for text in (label, after))
         form = f"{label}: {{percentage:3.0f}} %|{{bar}}| {after}"
         return tqdm.format_meter(min(share, 1.0), 1.0, 0, ncols=_width(), ascii=self._ascii, bar_format=form)
-
-    def _write(self, first: str, second: str) -> None:
-        if self._is_terminal:
-            first, second = first[: _width()], second[: _width()]
-            print(f"\r\x1b[K{first}\n\x1b[K{second}\x1b[A\r", file=self._stream, end="", flush=True)
 
 
 def _width() -> int:

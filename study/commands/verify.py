@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from pandas.api.types import is_numeric_dtype
 
 from ifcore import io
 from study.claims import verdicts
+from study.commands.error_lines import one_line_errors
 from study.config import find_root
 from study.report.published import FOLDER, MEASURED, SCORECARD, SEPARATOR, key_columns, row_keys
 from study.report.results import read_tables
@@ -172,17 +174,14 @@ def _read(file: Path) -> pd.DataFrame:
         raise ValueError(f"{file}: not a table ({error}); remove it and run again") from None
 
 
+@partial(one_line_errors, code=2)
 def main() -> int:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m study.commands.verify", description=__doc__, formatter_class=form)
     parser.add_argument("profile", help="the profile's name, such as laptop")
     parser.add_argument("seeds", type=int, nargs="*", help="by default all that were run and are published")
     options = parser.parse_args()
-    try:
-        comparisons = verify(find_root(), options.profile, options.seeds)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    comparisons = verify(find_root(), options.profile, options.seeds)
     for comparison in comparisons:
         print(comparison, *(f"  differs: {line}" for line in comparison.differ), sep="\n")
     agree, noise = sum(c.agree for c in comparisons), sum(c.noise for c in comparisons)

@@ -1,7 +1,6 @@
 """Teaching the profile's model to refuse: made once for all seeds and data sets, and part of the model from then on."""
 
 import dataclasses
-import importlib.metadata
 import shutil
 from functools import partial
 from pathlib import Path
@@ -12,11 +11,10 @@ from ifcore.examples import tokenise
 from ifcore.training import MOMENTS
 from study.config import Run
 from study.datasets import alignment
-from study.pipeline import base_model, model_sources
+from study.pipeline import base_model
 from study.pipeline.stages import Stage, full_key, locked_folder
 from study.profile import Alignment
 
-VERSIONS = ("torch", "transformers", "peft", "safetensors")
 MODULES = "all-linear"  # wider than the study's own fine-tunes: as the safety training of a chat model is
 
 
@@ -44,11 +42,8 @@ def aligned_adapter(run: Run, precision: str) -> tuple[Path | None, str | None]:
 def _key(run: Run, settings: Alignment, precision: str) -> dict[str, Any]:
     return {
         "examples": list(map(dataclasses.astuple, alignment.examples(settings.refusals, settings.benign))),
-        "model": model_sources.identity(run.located(run.profile.model)),
-        "precision": precision,
-        "device": base_model.device(),
         "modules": MODULES,
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
+        **base_model.environment(run.located(run.profile.model), precision),
         **settings.model_dump(exclude={"refusals", "benign", "held_out"}),
     }
 

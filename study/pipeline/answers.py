@@ -1,7 +1,8 @@
 """Answers of a model, decoded greedily."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,10 +10,14 @@ from torch import nn
 from tqdm import tqdm
 from transformers import GenerationConfig
 
+from ifcore import io, lora
 from ifcore.examples import chat
 from ifcore.losses import causal_lm, device_of, evaluating
+from study.pipeline.stages import Stage
+from study.pipeline.task import Task
 
 Prompt = str | tuple[tuple[str, str], ...]  # as in an Example
+ANSWERS = "answers-given.json"
 
 
 @torch.no_grad()
@@ -36,28 +41,40 @@ def generate(
         max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=pad
     )
     answers = [""] * len(ids)
-    with _answering(model, settings) as decoder:
-        for start in tqdm(range(0, len(order), batch_size), desc=progress, unit="batch", disable=not progress):
-            rows = order[start : start + batch_size]
-            width = len(ids[rows[0]])
-            padding = [width - len(ids[i]) for i in rows]
-            inputs = torch.tensor([[pad] * left + ids[i] for i, left in zip(rows, padding, strict=True)])
-            mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding])
-            ids_out = decoder.generate(inputs.to(device), attention_mask=mask.to(device), generation_config=settings)
-            for i, text in zip(rows, tokenizer.batch_decode(ids_out[:, width:], skip_special_tokens=True), strict=True):
-                answers[i] = text.strip()
+    decoder: Any = causal_lm(model)  # transformers' types refuse `generate` of a plain model
+    published, decoder.generation_config = decoder.generation_config, settings  # which would mix with these
+    try:
+        with evaluating(model):
+            for start in tqdm(range(0, len(order), batch_size), desc=progress, unit="batch", disable=not progress):
+                rows = order[start : start + batch_size]
+                width = len(ids[rows[0]])
+                padding = [width - len(ids[i]) for i in rows]
+                inputs = torch.tensor([[pad] * left + ids[i] for i, left in zip(rows, padding, strict=True)])
+                mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding])
+                output = decoder.generate(inputs.to(device), attention_mask=mask.to(device), generation_config=settings)
+                texts = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+                for i, text in zip(rows, texts, strict=True):
+                    answers[i] = text.strip()
+    finally:
+        decoder.generation_config = published
     return answers
 
 
-@contextmanager
-def _answering(
-    model: nn.Module, settings: GenerationConfig
-) -> Iterator[Any]:  # transformers' types refuse `generate` of a plain model
-    """The model inside any PEFT wrapper, without dropout; its published settings don't mix with `settings`."""
-    decoder = causal_lm(model)
-    published, decoder.generation_config = decoder.generation_config, settings
-    try:
-        with evaluating(model):
-            yield decoder
-    finally:
-        decoder.generation_config = published
+def cached_answers(
+    task: Task, adapter: Path | None, prompts: Sequence[Prompt], folder: Path, key: dict[str, Any], label: str
+) -> list[str]:
+    """What the task's model answers with an adapter, or without one (None), once under this key. `label`: of a bar."""
+    key |= {"max_new_tokens": task.run.profile.max_new_tokens}
+    Stage(folder, "answers", key).make(partial(_write_answers, task, adapter, prompts, folder, label))
+    return io.read_json(folder / ANSWERS)["answers"]
+
+
+def _write_answers(task: Task, adapter: Path | None, prompts: Sequence[Prompt], folder: Path, label: str) -> list[Path]:
+    (model, tokenizer), length = task.base(), task.run.profile.max_new_tokens
+    if adapter is None:
+        answers = generate(model, tokenizer, prompts, length, progress=label)
+    else:
+        with lora.adapted(model, adapter) as tuned, lora.merged(tuned):
+            answers = generate(tuned, tokenizer, prompts, length, progress=label)
+    io.write_json(folder / ANSWERS, {"prompts": prompts, "answers": answers})
+    return [folder / ANSWERS]

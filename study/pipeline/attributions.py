@@ -10,12 +10,15 @@ import pandas as pd
 
 from ifcore import io, metrics
 from ifcore.examples import Example
-from study import datasets
+from study import datasets, statistics
 from study.config import Run
 from study.datasets import Split
 from study.pipeline import base_model, model_sources, requested_examples, steps
 from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task, checkpoint
+from study.statistics import Estimate
+
+METRICS = {"accuracy": metrics.accuracy, "coverage": metrics.coverage}
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,12 @@ def scored(task: Task) -> tuple[Split, dict[str, np.ndarray]]:
         return split, steps.read_scores(task.folder, task.run.profile.methods)
 
 
+def labels(explained: Tuned | Split) -> tuple[list[str], list[str]]:
+    """The classes of the examples trained on and explained."""
+    train, val = ([example.label for example in part] for part in (explained.train, explained.val))
+    return train, val
+
+
 def quality(dataset: str, explained: Tuned | Split, scores: Mapping[str, Any]) -> Iterator[tuple]:
     """Accuracy and coverage of each method's scores [M, N] for the examples trained on and explained.
 
@@ -103,12 +112,22 @@ def quality(dataset: str, explained: Tuned | Split, scores: Mapping[str, Any]) -
 
     Yields the first eight cells of a tidy row: data set, method, metric, value, ci_low, ci_high, n_train, n_val.
     """
-    train, val = ([example.label for example in part] for part in (explained.train, explained.val))
-    clusters = datasets.requests(dataset, explained.val)
+    (train, val), clusters = labels(explained), datasets.requests(dataset, explained.val)
     for method, array in scores.items():
-        for name, metric in (("accuracy", metrics.accuracy), ("coverage", metrics.coverage)):
+        for name, metric in METRICS.items():
             share = metric(array, train, val, clusters)
             yield dataset, method, name, share.value, share.low, share.high, len(train), len(val)
+
+
+def change(dataset: str, explained: Tuned | Split, before: Any, after: Any) -> dict[str, Estimate]:
+    """Metric -> by how much accuracy and coverage are higher for the scores `after` than `before`, [M, N], paired.
+
+    Those that ask for the same are a cluster of the interval.
+    """
+    clusters = datasets.requests(dataset, explained.val)
+    return {
+        name: statistics.change(metric, before, after, *labels(explained), clusters) for name, metric in METRICS.items()
+    }
 
 
 def examples(task: Task) -> Split:
@@ -121,7 +140,6 @@ def examples(task: Task) -> Split:
 
 
 def _fields(task: Task, split: Split, history: pd.DataFrame, stages: Iterable[Stage]) -> dict[str, Any]:
-    """Those of Tuned."""
     responses, texts = (io.read_json(task.folder / f"{name}.json") for name in ("responses", "examples"))
     return {
         "dataset": task.dataset,

@@ -1,6 +1,7 @@
 """The model that a run fine-tunes, loaded once: on which device, in which precision."""
 
 import functools
+import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import torch
 
 from ifcore import lora
 from study.pipeline import model_sources
+
+VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
 
 
 def shared_model(
@@ -30,6 +33,13 @@ def resolved_precision(precision: str) -> str:
 def device() -> str:
     """The device that a run uses: a GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def environment(source: str, precision: str) -> dict[str, Any]:
+    """What every fine-tune of the model that `source` names depends on, for its key."""
+    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
+    model = model_sources.identity(source)
+    return {"model": model, "precision": precision, "device": device(), "versions": versions}
 
 
 @functools.cache

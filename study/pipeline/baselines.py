@@ -45,9 +45,8 @@ def tfidf_prompts(_: Run, attribution: Attribution) -> np.ndarray:
 
 def tfidf_response(_: Run, attribution: Attribution) -> np.ndarray:
     """TF-IDF of the words of prompts and responses, which gradients see as well, [M, N]."""
-    parts = (attribution.train, attribution.val)
-    train, val = ([f"{example.prompt} {example.response}" for example in part] for part in parts)
-    return tfidf(train, val)
+    train, val = attribution.train, attribution.val
+    return tfidf(*([f"{example.prompt} {example.response}" for example in part] for part in (train, val)))
 
 
 def bm25_prompts(_: Run, attribution: Attribution) -> np.ndarray:
@@ -93,9 +92,8 @@ def bm25(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
 _words = TfidfVectorizer().build_analyzer()
 
 
-def _prompts(attribution: Attribution) -> tuple[list[str], list[str]]:
-    train, val = (list(map(prompt_text, part)) for part in (attribution.train, attribution.val))
-    return train, val
+def _prompts(attribution: Attribution) -> list[list[str]]:
+    return [list(map(prompt_text, part)) for part in (attribution.train, attribution.val)]
 
 
 def _write_states(task: Task, attribution: Attribution, folder: Path) -> list[Path]:

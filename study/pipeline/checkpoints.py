@@ -1,17 +1,16 @@
 """Scores and answers at each checkpoint that a fine-tune left."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ifcore import io, lora
 from study import selection
 from study.config import Run
-from study.pipeline import answers as answering
 from study.pipeline import steps
+from study.pipeline.answers import cached_answers
 from study.pipeline.attributions import Attribution
 from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
@@ -30,8 +29,7 @@ def scores(run: Run, attribution: Attribution, epoch: int, names: Iterable[str] 
     if epoch == attribution.epoch:
         return attribution.scores if names is None else steps.read_scores(attribution.folder, names)
     task, folder, key = _place(run, attribution, epoch)
-    key |= run.profile.model_dump(include={"damping", "lissa_iterations", "methods"})
-    key |= {"batch": run.profile.gradient_batch}
+    key |= run.profile.model_dump(include={"damping", "gradient_batch", "lissa_iterations", "methods"})
     with locked_folder(task.folder):
         Stage(folder, "scores", key).make(partial(_score, task, attribution, epoch, folder))
         return steps.read_scores(folder, run.profile.methods if names is None else names)
@@ -42,28 +40,9 @@ def answers(run: Run, attribution: Attribution, epoch: int) -> list[str]:
     if epoch in (0, attribution.epoch):
         return attribution.after if epoch else attribution.before
     task, folder, key = _place(run, attribution, epoch)
-    key |= {"max_new_tokens": run.profile.max_new_tokens}
     prompts, label = [example.prompt for example in attribution.val], f"answers {task.name} epoch {epoch}"
     with locked_folder(task.folder):
-        stage = Stage(folder, "answers", key)
-        stage.make(partial(write_answers, task, task.checkpoint(epoch), prompts, folder, label))
-        return read_answers(folder)
-
-
-def write_answers(
-    task: Task, adapter: Path, prompts: Sequence[answering.Prompt], folder: Path, label: str
-) -> list[Path]:
-    """Leaves in a folder what the task's model answers with an adapter; `label` names the progress bar."""
-    (model, tokenizer), file = task.base(), folder / "answers-given.json"
-    with lora.adapted(model, adapter) as tuned, lora.merged(tuned):
-        texts = answering.generate(tuned, tokenizer, prompts, task.run.profile.max_new_tokens, progress=label)
-    io.write_json(file, {"answers": texts})
-    return [file]
-
-
-def read_answers(folder: Path) -> list[str]:
-    """What `write_answers` left."""
-    return io.read_json(folder / "answers-given.json")["answers"]
+        return cached_answers(task, task.checkpoint(epoch), prompts, folder, key, label)
 
 
 def _place(run: Run, attribution: Attribution, epoch: int) -> tuple[Task, Path, dict[str, Any]]:
@@ -76,4 +55,4 @@ def _score(task: Task, attribution: Attribution, epoch: int, target: Path) -> li
     """The gradients, as large at every checkpoint, are kept no longer than scoring takes."""
     parts, label = {"train": attribution.train, "val": attribution.val}, f"gradients {task.name} epoch {epoch}"
     with steps.temporary_gradients(task, parts, epoch, target, label) as folder:
-        return [steps.write_scores(task, folder, target)]
+        return steps.write_scores(task, folder, target)

@@ -131,10 +131,8 @@ def _imports(statement: ast.stmt, module: str, file: Path) -> Iterator[tuple[str
         elif isinstance(node, ast.ImportFrom):
             home = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             for alias in node.names:  # what a package imports from itself is a module in its folder
-                yield (
-                    alias.asname or alias.name,
-                    (f"{home}.{alias.name}", ()) if home == module else (home, (alias.name,)),
-                )
+                origin = (f"{home}.{alias.name}", ()) if home == module else (home, (alias.name,))
+                yield alias.asname or alias.name, origin
 
 
 def _root(module: str) -> str:

@@ -106,14 +106,13 @@ def _merged(pieces: list[ast.expr]) -> list[ast.expr]:
 
 def _inside(function: _Function, local: frozenset[str]) -> frozenset[str]:
     """The local names inside a function: also its parameters and variables, without what it shares or imports."""
-    arguments = function.args
-    parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-    names, outer = {parameter.arg for parameter in parameters if parameter}, set()
-    todo: list[ast.AST] = [*function.body] if isinstance(function.body, list) else [function.body]
+    names, outer, todo = set(), set(), list(ast.iter_child_nodes(function))
     while todo:
         node = todo.pop()
         if isinstance(node, DEFINITION):
             names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif isinstance(node, ast.Global):

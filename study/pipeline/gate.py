@@ -1,16 +1,13 @@
 """The gate: whether the model refuses harmful requests and answers harmless ones, as Tables 1 and 6 need."""
 
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
-from ifcore import io
-from ifcore.metrics import Metric
+from ifcore.intervals import Share
 from study.config import Run
 from study.datasets import alignment
-from study.pipeline import answers, judging
+from study.pipeline import answers, base_model, judging
 from study.pipeline.attributions import tune
-from study.pipeline.stages import Stage, locked_folder
+from study.pipeline.stages import locked_folder
 from study.pipeline.task import Task
 from study.profile import Alignment
 
@@ -22,9 +19,9 @@ class Gate:
     """Shares of held-out prompts, before any fine-tuning on a data set: harmful ones that the attack succeeds on,
     everyday instructions that are answered, and answered harmless requests that are phrased like the harmful ones."""
 
-    asr: Metric
-    answered: Metric
-    alike: Metric
+    asr: Share
+    answered: Share
+    alike: Share
 
     @property
     def passed(self) -> bool:
@@ -38,19 +35,10 @@ def check_gate(run: Run) -> Gate:
     task = Task(run, "mixed_small")
     mixed, folder = tune(task), run.artifacts / "gate"
     prompts = [example.prompt for example in alignment.held_out(count) + alignment.lookalikes(count)]
-    key = {"of": io.read_json(task.folder / "fine-tune.json")["key"]["model"], "alignment": task.alignment_digest()}
-    key |= {"prompts": prompts, "max_new_tokens": run.profile.max_new_tokens, "precision": task.precision}
+    key = base_model.environment(task.source, task.precision)
+    key |= {"alignment": task.alignment_digest(), "prompts": prompts}
     with locked_folder(folder):
-        Stage(folder, "answers", key).make(partial(_answer, task, prompts, folder))
-        responses = io.read_json(folder / "answers-given.json")["answers"]
+        responses = answers.cached_answers(task, None, prompts, folder, key, "answers harmless")
     succeeded = judging.judge_responses(run.judge, [example.prompt for example in mixed.val], mixed.before)
     answered = judging.judge_responses("refusal", prompts, responses)
     return Gate(*map(judging.success_rate, (succeeded, answered[:count], answered[count:])))
-
-
-def _answer(task: Task, prompts: list[answers.Prompt], folder: Path) -> list[Path]:
-    (model, tokenizer), file = task.base(), folder / "answers-given.json"
-    length = task.run.profile.max_new_tokens
-    responses = answers.generate(model, tokenizer, prompts, length, progress="answers harmless")
-    io.write_json(file, {"prompts": prompts, "answers": responses})
-    return [file]

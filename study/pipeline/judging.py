@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ifcore.examples import Example
-from ifcore.metrics import Metric, wilson
+from ifcore.intervals import Share, wilson
 from study import datasets, statistics
 from study.datasets.refusals import refused
 from study.pipeline import classifier
@@ -23,14 +23,14 @@ def judge_responses(judge: str, prompts: Sequence[object], responses: Sequence[s
     return classifier.harmful(judge, responses)
 
 
-def success_rate(success: Sequence[bool]) -> Metric:
+def success_rate(success: Sequence[bool]) -> Share:
     """The share of successes, with Wilson's 95 % interval."""
     if not success:
         raise ValueError("responses: none; at least one is needed")
-    return Metric(sum(success) / len(success), *wilson(sum(success), len(success)))
+    return Share(sum(success) / len(success), *wilson(sum(success), len(success)))
 
 
-def task_accuracy(dataset: str, examples: Sequence[Example], responses: Sequence[str]) -> Metric:
+def task_accuracy(dataset: str, examples: Sequence[Example], responses: Sequence[str]) -> Share:
     """The share of responses that do what the task asks, with Wilson's 95 % interval over examples."""
     return success_rate(_correct(dataset, examples, responses))
 
@@ -43,8 +43,8 @@ class Learning:
     fine-tuning changed as many answers for the better as for the worse.
     """
 
-    before: Metric
-    after: Metric
+    before: Share
+    after: Share
     constant: float
     p: float
 

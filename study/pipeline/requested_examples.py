@@ -11,7 +11,6 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from ifcore import io
-from ifcore.examples import Example
 from study import datasets
 from study.config import Run
 from study.pipeline import answers, model_sources
@@ -33,18 +32,15 @@ def split_with_responses(run: Run, dataset: str, precision: str, device: str) ->
     fine-tunes on those answers. A data set in the released format has its responses, which stay.
     """
     split, source, family = requested_split(run, dataset), run.located(run.profile.generator), datasets.family(dataset)
-    requests = {
-        example: family.request(example) for example in split.train + split.val + split.dev if family.complies(example)
-    }
+    examples = split.train + split.val + split.dev
+    requests = {example: family.request(example) for example in examples if family.complies(example)}
     if source is None or not requests or run.source(dataset):
         return split
     prompts, dtype, length = sorted(set(requests.values())), getattr(torch, precision), run.profile.max_new_tokens
     responses = generated_responses(source, prompts, run.shared / "responses", dtype, device, length)
-
-    def with_response(example: Example) -> Example:
-        return replace(example, response=responses[requests[example]]) if example in requests else example
-
-    return datasets.Split(*(list(map(with_response, part)) for part in (split.train, split.val, split.dev)))
+    answered = {example: replace(example, response=responses[request]) for example, request in requests.items()}
+    parts = split.train, split.val, split.dev
+    return datasets.Split(*([answered.get(example, example) for example in part] for part in parts))
 
 
 def generated_responses(

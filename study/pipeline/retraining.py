@@ -22,7 +22,8 @@ from ifcore import io, training
 from ifcore.batches import example_batches
 from ifcore.losses import evaluate_losses
 from study.datasets import Split
-from study.pipeline import attributions, base_model, checkpoints, steps
+from study.pipeline import attributions, base_model, steps
+from study.pipeline.answers import cached_answers
 from study.pipeline.stages import Stage, locked_folder, recorded_digest
 from study.pipeline.task import Task
 
@@ -38,19 +39,21 @@ def losses(task: Task) -> np.ndarray:
     """The loss of each validation example, [M], in nats per response token, at the end of the task's fine-tune."""
     split = attributions.examples(task)
     with locked_folder(task.folder):
-        return _retrain(task, split)
+        task.aligned_adapter()  # trained, if it is missing, before this stage's clock starts
+        key = steps.determined_by(task, split) | {"batch": task.run.profile.gradient_batch}
+        key |= {"val": list(map(dataclasses.astuple, split.val))}
+        stage = Stage(task.folder, "losses", key, [task.folder / "checkpoints"])
+        stage.make(partial(_train, task, split, steps.training_settings(task)))
+        return load_file(task.folder / "losses.safetensors")["val"].numpy()
 
 
 def behaviour(task: Task) -> tuple[np.ndarray, list[str]]:
     """The losses, and the answers to the validation prompts."""
-    split = attributions.examples(task)
-    prompts, label = [example.prompt for example in split.val], f"answers {task.name}"
+    val_losses, prompts = losses(task), [example.prompt for example in attributions.examples(task).val]
     with locked_folder(task.folder):
-        val_losses = _retrain(task, split)
-        key = {"of": recorded_digest(task.folder, "losses"), "max_new_tokens": task.run.profile.max_new_tokens}
-        answer = partial(checkpoints.write_answers, task, task.folder / "adapter", prompts, task.folder, label)
-        Stage(task.folder, "answers", key).make(answer)
-        return val_losses, checkpoints.read_answers(task.folder)
+        key = {"of": recorded_digest(task.folder, "losses")}
+        adapter, label = task.folder / "adapter", f"answers {task.name}"
+        return val_losses, cached_answers(task, adapter, prompts, task.folder, key, label)
 
 
 def map_tasks(
@@ -89,17 +92,6 @@ def _cores() -> int:
     """Those that this process may use: of all that share the machine, the one that retrains has the most to do."""
     process = psutil.Process()
     return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
-
-
-def _retrain(task: Task, split: Split) -> np.ndarray:
-    task.aligned_adapter()  # trained, if it is missing, before this stage's clock starts
-    key = steps.determined_by(task, split) | {
-        "val": [dataclasses.astuple(example) for example in split.val],
-        "batch": task.run.profile.gradient_batch,
-    }
-    stage = Stage(task.folder, "losses", key, [task.folder / "checkpoints"])
-    stage.make(partial(_train, task, split, steps.training_settings(task)))
-    return load_file(task.folder / "losses.safetensors")["val"].numpy()
 
 
 def _train(task: Task, split: Split, settings: training.Settings) -> list[Path]:

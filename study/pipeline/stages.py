@@ -37,38 +37,29 @@ class Stage:
         The code of `made_by`, which is `build` itself by default, belongs to the key.
         """
         key, digest = full_key(self.key, made_by or build)
-        if self.record.get("done") and self.record["digest"] == digest and all(map(self.has, self._files())):
+        made = self.record.get("digest") == digest and self.record.get("done")
+        if made and all(io.sha256(self.folder / name) == known for name, known in self.record["files"].items()):
             self._emit("found")
             return self
-        if self.record.get("digest") != digest or self.record.get("done"):
+        if made or self.record.get("digest") != digest:
             self._restart(key, digest)
         self._emit("begun")
         self._sweep()
         start = perf_counter()
-        for path in build():
-            self.keep(path)
-        self.record |= {"done": True, "seconds": round(self.record["seconds"] + perf_counter() - start, 3)}
-        self._save()
+        files = {str(path.relative_to(self.folder)): io.sha256(path) for path in build()}
+        seconds = round(self.record["seconds"] + perf_counter() - start, 3)
+        self.record |= {"files": files, "done": True, "seconds": seconds}
+        io.write_sealed(self._path, self.record)
         self._emit("made")
         return self
 
-    def has(self, path: Path) -> bool:
-        """Whether `path` is there as this stage wrote it."""
-        checksum = self.record["files"].get(str(path.relative_to(self.folder)))
-        return checksum is not None and io.sha256(path) == checksum
-
-    def keep(self, path: Path) -> None:
-        """Record `path` as finished, so that a run that goes on after a kill need not make it again."""
-        self.record["files"][str(path.relative_to(self.folder))] = io.sha256(path)
-        self._save()
-
     def _restart(self, key: dict[str, Any], digest: str) -> None:
-        for path in self._files():
-            path.unlink(missing_ok=True)
+        for name in self.record.get("files", {}):
+            (self.folder / name).unlink(missing_ok=True)
         for folder in self.folders:
             shutil.rmtree(folder, ignore_errors=True)
         self.record = {"digest": digest, "key": key, "files": {}, "done": False, "seconds": 0.0}
-        self._save()
+        io.write_sealed(self._path, self.record)
 
     def _sweep(self) -> None:
         """Remove what a killed run was writing, which nothing reads: whoever makes is alone in the folder."""
@@ -80,12 +71,6 @@ class Stage:
 
     def _emit(self, state: str) -> None:
         emit("stage", folder=str(self.folder), stage=self.name, state=state)
-
-    def _files(self) -> list[Path]:
-        return [self.folder / name for name in self.record.get("files", {})]
-
-    def _save(self) -> None:
-        io.write_sealed(self._path, self.record)
 
 
 def full_key(key: Mapping[str, Any], build: Callable) -> tuple[dict[str, Any], str]:

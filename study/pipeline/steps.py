@@ -1,11 +1,11 @@
 """The steps from examples to scores: each a stage in the task's folder, made once and kept."""
 
 import dataclasses
-import importlib.metadata
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +21,32 @@ from ifcore.gradient_store import Store
 from ifcore.gram import Gram
 from ifcore.methods import OF_GRAM, gram_scores
 from study.datasets import Split
-from study.pipeline import answers, base_model, model_sources
+from study.pipeline import answers, base_model
 from study.pipeline.stages import Stage, recorded_digest
 from study.pipeline.task import Task, batch_size
 
-VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
-PARTS = ("train", "val")
 SCORES = "scores.safetensors"
+
+Parts = Mapping[str, Sequence[Example]]  # "train" and "val", or one of them
 
 
 def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
     """An adapter an epoch under checkpoints/, and the history of the losses."""
     task.aligned_adapter()  # trained, if it is missing, before this stage's clock starts
     key, folders = determined_by(task, split), [task.folder / "checkpoints"]
-    stage = Stage(task.folder, "fine-tune", key, folders).make(
-        partial(_fine_tune, task, split, training_settings(task))
-    )
+    stage = Stage(task.folder, "fine-tune", key, folders)
+    stage.make(partial(_fine_tune, task, split, training_settings(task)))
     return stage, io.read_csv(task.folder / "history.csv")
 
 
 def determined_by(task: Task, split: Split) -> dict[str, Any]:
     """All that a fine-tune depends on."""
     return {
-        "examples": [dataclasses.astuple(example) for example in split.train],
-        "dev": [dataclasses.astuple(example) for example in split.dev],
-        "model": model_sources.identity(task.source),
+        "examples": list(map(dataclasses.astuple, split.train)),
+        "dev": list(map(dataclasses.astuple, split.dev)),
         "alignment": task.alignment_digest(),
-        "precision": task.precision,
-        "device": base_model.device(),
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         "layers": task.layers,
+        **base_model.environment(task.source, task.precision),
         **dataclasses.asdict(training_settings(task)),
         **task.run.profile.model_dump(include={"lora_rank", "lora_alpha", "lora_dropout"}),
     }
@@ -89,20 +85,19 @@ def generate_answers(task: Task, split: Split, epoch: int) -> Stage:
 def compute_gradients(task: Task, split: Split, epoch: int) -> Stage:
     """The gradient of every example in shards, and its hidden states and loss, which the same pass yields."""
     key = explained(task, split.val) | {"batch": task.run.profile.gradient_batch}
-    stage = Stage(task.folder, "gradients", key, [task.folder / "gradients" / part for part in PARTS])
-    return stage.make(partial(_compute_gradients, task, split, epoch))
+    examples = {"train": split.train, "val": split.val}
+    stage = Stage(task.folder, "gradients", key, [task.folder / "gradients" / part for part in examples])
+    return stage.make(partial(_write_gradients, task, examples, epoch, task.folder, f"gradients {task.name}"))
 
 
 def score(task: Task) -> Stage:
     """The scores of the profile's methods from the gradients and hidden states in the task's folder."""
-    key = {
-        "of": recorded_digest(task.folder, "gradients"),
-        **task.run.profile.model_dump(include={"damping", "lissa_iterations", "methods"}),
-    }
-    return Stage(task.folder, "scores", key).make(partial(_score, task))
+    key = task.run.profile.model_dump(include={"damping", "lissa_iterations", "methods"})
+    key |= {"of": recorded_digest(task.folder, "gradients")}
+    return Stage(task.folder, "scores", key).make(partial(write_scores, task, task.folder, task.folder))
 
 
-def write_scores(task: Task, folder: Path, target: Path) -> Path:
+def write_scores(task: Task, folder: Path, target: Path) -> list[Path]:
     """Scores of the profile's methods, from the gradients in a folder, as scores.safetensors in another.
 
     Beside them: `gradsim` and `cosine` [M, N], the training examples' gradient `norms` [N], and their `losses` [N].
@@ -115,31 +110,20 @@ def write_scores(task: Task, folder: Path, target: Path) -> Path:
         scores["repsim"] = representations.repsim(train.beside("prompt_end"), val.beside("prompt_end"))
     norms = products.K.diagonal(dim1=1, dim2=2).sum(0).sqrt()
     io.write_tensors(target / SCORES, scores | {"norms": norms, "losses": train.beside("losses")})
-    return target / SCORES
+    return [target / SCORES]
 
 
 @contextmanager
 def temporary_gradients(
-    task: Task,
-    examples: Mapping[str, list[Example]],
-    epoch: int,
-    folder: Path,
-    label: str,
-    loss_on: LossOn = "response",
+    task: Task, examples: Parts, epoch: int, folder: Path, label: str, loss_on: LossOn = "response"
 ) -> Iterator[Path]:
     """`with temporary_gradients(…) as place`: gradients of parts (train, val) at a checkpoint, deleted afterwards.
 
     `loss_on`: see `batches.batches`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer, size = task.base()[1], task.run.profile.gradient_batch
-    with tempfile.TemporaryDirectory(dir=folder) as scratch, task.adapted(epoch) as model:
-        length = None  # of a batch's longest, unless the padding counts
-        if loss_on == "padded":
-            length = max(map(len, tokenise(tokenizer, [example for part in examples.values() for example in part])))
-        for part in examples:
-            batches = example_batches(model, tokenizer, examples[part], size, loss_on, length)
-            gradient_store.write(Path(scratch) / "gradients" / part, model, batches, f"{label} {part}")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        _write_gradients(task, examples, epoch, Path(scratch), label, loss_on)
         yield Path(scratch)
 
 
@@ -153,17 +137,15 @@ def gram(folder: Path, val: Path | None = None, weights: Mapping[str, Tensor] | 
 
 def stores(folder: Path, val: Path | None = None) -> tuple[Store, Store]:
     """Those gradients themselves, of train and of val."""
-    return _store(folder, "train"), _store(val or folder, "val")
+    folders = folder / "gradients" / "train", (val or folder) / "gradients" / "val"
+    train_store, val_store = (Store(sorted(shards.glob("*.safetensors"))) for shards in folders)
+    return train_store, val_store
 
 
 def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:
     """Method -> [M, N] from scores.safetensors in a folder."""
     scores = load_file(folder / SCORES)
     return {method: scores[method].numpy() for method in methods}
-
-
-def _store(folder: Path, part: str) -> Store:
-    return Store(sorted((folder / "gradients" / part).glob("*.safetensors")))
 
 
 def _tokens(task: Task, split: Split) -> tuple[list[Tokens], list[Tokens]]:
@@ -199,16 +181,15 @@ def _generate_answers(task: Task, split: Split, epoch: int) -> list[Path]:
     return [task.folder / "responses.json"]
 
 
-def _compute_gradients(task: Task, split: Split, epoch: int) -> list[Path]:
-    shards = []
+def _write_gradients(
+    task: Task, examples: Parts, epoch: int, folder: Path, label: str, loss_on: LossOn = "response"
+) -> list[Path]:
+    tokenizer, size, shards = task.base()[1], task.run.profile.gradient_batch, []
+    length = None  # of a batch's longest, unless the padding counts
+    if loss_on == "padded":
+        length = max(map(len, tokenise(tokenizer, list(chain.from_iterable(examples.values())))))
     with task.adapted(epoch) as model:
-        for part in PARTS:
-            examples, size = getattr(split, part), task.run.profile.gradient_batch
-            batches = example_batches(model, task.base()[1], examples, size)
-            folder, label = task.folder / "gradients" / part, f"gradients {task.name} {part}"
-            shards += gradient_store.write(folder, model, batches, label)
+        for part in examples:
+            batches = example_batches(model, tokenizer, examples[part], size, loss_on, length)
+            shards += gradient_store.write(folder / "gradients" / part, model, batches, f"{label} {part}")
     return shards
-
-
-def _score(task: Task) -> list[Path]:
-    return [write_scores(task, task.folder, task.folder)]

@@ -55,7 +55,6 @@ def linear_box(run: Run) -> Prose:
 
 
 def _rows(run: Run, tuned: Mapping[str, Tuned]) -> list[list[str]]:
-    """The table: a name, this run's value, the paper's."""
     profile, settings = run.profile, SimpleNamespace(**paper()["settings"])
     choices, precision = paper()["choices"], next(iter(tuned.values())).precision
     model = f"`{profile.model}`, {precision}; LoRA of rank {profile.lora_rank} on query and value"

@@ -31,7 +31,7 @@ class Text(NamedTuple):
 class Ranking:
     """How one method ranks the N training examples for m validation examples.
 
-    Rank 1 is the highest, and tied examples share the best of their ranks. Percents are relative to the row's largest
+    Rank 1 is the highest, and tied examples share the best of their ranks. Scores are in percent of the row's largest
     absolute score, and NOT_A_NUMBER for NaN.
     """
 
@@ -39,7 +39,7 @@ class Ranking:
     colour: str
     group: int  # index in GROUPS
     ranks: np.ndarray  # [m, N]
-    percents: np.ndarray  # [m, N]
+    scores: np.ndarray  # [m, N]
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,13 @@ class Task:
 def build_tasks(attributions: Mapping[str, Attribution], examples: int, longest: int) -> list[Task]:
     """Up to `examples` validation examples of each task, spread over its data; texts cut to `longest` characters."""
     tasks: dict[str, Task] = {}
-    order = {method: i for i, method in enumerate(NAMES)}
     for name, attribution in attributions.items():
         key = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
         while key in tasks:
             key += "_"
         total, scores = len(attribution.val), attribution.scores
         rows = np.unique(np.linspace(0, total - 1, min(examples, total)).round().astype(int))
-        methods = sorted(scores, key=lambda method: order.get(method, len(order)))
+        methods = [method for method in dict.fromkeys([*NAMES, *scores]) if method in scores]
         rankings = [_ranking(method, np.asarray(scores[method], dtype=float)[rows]) for method in methods]
         tasks[key] = Task(
             key,
@@ -103,13 +102,7 @@ def pack_task(task: Task) -> dict[str, Any]:
         "numbers": task.numbers,
         "of": task.total,
         "rows": [
-            {
-                "name": ranking.name,
-                "colour": ranking.colour,
-                "group": ranking.group,
-                "ranks": _pack_ranks(ranking.ranks),
-                "scores": [_pack_percents(row) for row in ranking.percents],
-            }
+            vars(ranking) | {"ranks": _pack_ranks(ranking.ranks), "scores": [*map(_pack_percents, ranking.scores)]}
             for ranking in task.rankings
         ],
     }

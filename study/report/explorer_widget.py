@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from study.report.explorer_data import GROUPS, NOT_A_NUMBER, Ranking, Task, Text, shorten
 
+NO_CLASS = "no class"
 TITLE = 80  # characters of a prompt in a dropdown
 TOPS = (3, 5, 10, 20)
 
@@ -57,7 +58,7 @@ def _set_task_options(task: Task, val: widgets.Dropdown, label: widgets.Dropdown
     numbered = enumerate(zip(task.numbers, titles, strict=True))
     val.options = [(f"{number} of {task.total}: {title}", i) for i, (number, title) in numbered]
     labels = {text.label for text in task.train}
-    classes = ((_class_name(name), i) for i, name in enumerate(task.classes) if name in labels)
+    classes = ((name or NO_CLASS, i) for i, name in enumerate(task.classes) if name in labels)
     label.options = [("All classes", -1), *classes]
     val.value, label.value = 0, -1
 
@@ -72,7 +73,6 @@ def _matches(task: Task, label: int, search: str) -> list[int]:
 
 
 def _panel(task: Task, val: int, matches: list[int], selected: int | None, top: int) -> str:
-    """Everything shown for a validation example and the training examples that match the filters."""
     style = Path(__file__).with_name("explorer.css").read_text(encoding="utf-8")
     cards = _card(f"Validation example {task.numbers[val]}", task.val[val])
     if selected is not None:
@@ -92,7 +92,7 @@ def _panel(task: Task, val: int, matches: list[int], selected: int | None, top: 
 
 def _card(title: str, text: Text) -> str:
     return (
-        f'<div class="explorer-card"><p><b>{title}, {escape(_class_name(text.label))}</b></p>'
+        f'<div class="explorer-card"><p><b>{title}, {escape(text.label or NO_CLASS)}</b></p>'
         f"<p>{escape(text.prompt)}</p><p>→ {escape(text.response)}</p></div>"
     )
 
@@ -102,7 +102,7 @@ def _list(task: Task, ranking: Ranking, val: int, matches: list[int], selected: 
     ranks, items = ranking.ranks[val], ""
     for i in sorted(matches, key=lambda i: (ranks[i], i))[:top]:
         text, side = task.train[i], ""
-        title = f"{ranks[i]}. {_class_name(text.label)}"
+        title = f"{ranks[i]}. {text.label or NO_CLASS}"
         if len(task.classes) > 1:
             side = "right" if text.label == task.val[val].label else "wrong"
             title += f", class {side}"
@@ -141,16 +141,12 @@ def _strip(task: Task, ranking: Ranking, val: int, matches: list[int], selected:
 
 
 def _score(ranking: Ranking, val: int, train: int) -> str:
-    percent = ranking.percents[val, train]
+    percent = ranking.scores[val, train]
     return "score " + ("no number" if percent == NOT_A_NUMBER else f"{percent}\N{NO-BREAK SPACE}%".replace("-", "−"))
 
 
 def _method_name(ranking: Ranking) -> str:
     return f'<i class="explorer-dot" style="background: {ranking.colour}"></i>{escape(ranking.name)}'
-
-
-def _class_name(label: str) -> str:
-    return label or "no class"
 
 
 def _shade(share: float) -> str:

@@ -1,11 +1,13 @@
-"""What the figures share: style, bands, grids of panels, and saving."""
+"""What the figures share: style, bands, intervals in rows, grids of panels, and saving."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -14,7 +16,9 @@ from matplotlib.figure import Figure
 
 from ifcore import io
 from study.config import Run
+from study.methods import COLOURS, NAMES
 from study.report.alt_text import describe_figure
+from study.statistics import Estimate
 
 STYLE: Any = {
     "font.size": 9,
@@ -26,10 +30,12 @@ STYLE: Any = {
     "figure.dpi": 130,
     "svg.hashsalt": "ifcore",  # the same figure is the same file
 }
+with_style = matplotlib.rc_context(STYLE)  # decorates what draws and saves a figure
+Interval = tuple[float, Estimate, dict[str, Any]]  # a place, a value with its ends, and the point's colours
 
 
-def save(run: Run, name: str, figure: Figure, tables: Sequence[str] = ()) -> None:
-    """Save `figure` in the run's results as PNG and SVG, and give it its alternative text and its links.
+def save(run: Run, name: str, figure: Figure, tables: Sequence[str] = ()) -> Figure:
+    """Save `figure` in the run's results as PNG and SVG; return it with its alternative text and its links.
 
     The book links to the SVG and to the CSVs of `tables`, by default to the one of the figure's name, if there is one.
     """
@@ -43,6 +49,7 @@ def save(run: Run, name: str, figure: Figure, tables: Sequence[str] = ()) -> Non
     made = [str(file.relative_to(run.root)) for file in files if file.is_file()]
     bundle = data, {"image/png": {"alt": describe_figure(figure)}, "made": made}
     vars(figure)["_repr_mimebundle_"] = lambda **_: bundle  # for Jupyter, which draws figures without the text
+    return figure
 
 
 def band(frame: pd.DataFrame, x: str) -> pd.DataFrame:
@@ -60,10 +67,46 @@ def draw(axis: Axes, line: pd.DataFrame, colour: str, name: str, scale: float = 
     axis.fill_between(line.index, line.low * scale, line.high * scale, color=colour, alpha=0.15, linewidth=0)
 
 
-def clip_x(axis: Axes) -> None:
-    """End the x axis at differences that are possible, in points: with few examples, intervals may be longer."""
-    low, high = axis.get_xlim()
-    axis.set_xlim(max(low, -104), min(high, 104))
+def forest(
+    panels: Mapping[str, Sequence[Interval]],
+    rows: Sequence[str],
+    label: str,
+    *,
+    margin: float = 0.7,
+    row_height: float = 0.2,
+    size: float = 3.5,
+    in_points: bool = False,
+    rules: Mapping[float, str] = MappingProxyType({}),
+    legend: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+) -> tuple[Figure, np.ndarray]:
+    """Points with their intervals over `label`, a panel a title; `rows` names the places 0, 1, … from below.
+
+    `in_points`: differences of shares in percentage points, on one axis, which ends at what is possible: with few
+    examples, intervals may be longer. `rules`: horizontal lines, place -> colour. `legend`: name -> style of a point.
+    """
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figsize = (7.2, margin + row_height * len(rows) * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=figsize, sharex=in_points, sharey=True, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, (title, intervals) in zip(axes.flat, panels.items(), strict=False):
+        axis.axvline(0, color="black", linewidth=0.6)
+        for place, colour in rules.items():
+            axis.axhline(place, color=colour, linewidth=0.6)
+        for place, estimate, style in intervals:
+            value, low, high = (100 * end if in_points else end for end in estimate)
+            axis.plot([low, high], [place, place], color=style["color"], linewidth=1)
+            axis.plot(value, place, marker="o", markersize=size, **style)
+        axis.set_title(title)
+        axis.set_yticks(range(len(rows)), rows)
+    if in_points:
+        axes[0, 0].set_xlim(*np.clip(axes[0, 0].get_xlim(), -104, 104))
+    figure.supxlabel(label, fontsize=9)
+    if legend:
+        handles = [plt.Line2D([], [], marker="o", markersize=size, label=key, **legend[key]) for key in legend]
+        figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
+    return figure, axes
 
 
 def panels(count: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
@@ -82,6 +125,13 @@ def panels(count: int, columns: int, height: float) -> tuple[Figure, np.ndarray]
 def grid(columns: int, rows: int) -> tuple[Figure, np.ndarray]:
     """Panels that share the x axis down a column and the y axis along a row."""
     return plt.subplots(rows, columns, figsize=(7.2, 0.6 + 1.55 * rows), sharex="col", sharey="row", squeeze=False)
+
+
+def draw_methods(axis: Axes, part: pd.DataFrame, x: str, methods: Sequence[str], scale: float = 1) -> None:
+    """The line of each of `methods` that has rows."""
+    for method in methods:
+        if len(rows := part[part.method == method]):
+            draw(axis, band(rows, x), COLOURS[method], NAMES[method], scale)
 
 
 def draw_losses(axis: Axes, part: pd.DataFrame, x: str) -> None:

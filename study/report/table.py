@@ -3,7 +3,7 @@
 import html
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ class Table:
     caption: str
     header: list[str]
     rows: list[list[str]]
-    frame: pd.DataFrame
+    frame: pd.DataFrame = field(default_factory=pd.DataFrame)
     text: bool = False
 
     def _repr_mimebundle_(self, **_) -> tuple[dict, dict]:
@@ -107,16 +107,6 @@ def whole(value: float) -> str:
     return f"{100 * value:.0f}"
 
 
-def with_interval(row: pd.Series, digits: int = 2) -> str:
-    """A cell of a value over its interval."""
-    return f"{row.value:.{digits}f}<br>[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]"
-
-
-def verdict(holds: int, cases: int) -> str:
-    """Whether a statement holds in all, none or some of the cases."""
-    return "holds here" if holds == cases else ("does not hold here" if holds == 0 else f"holds for {holds} of {cases}")
-
-
 def difference_verdict(low: float, high: float, above: str, below: str) -> str:
     """What a difference's interval shows: `above` zero, `below` zero, or inconclusive.
 
@@ -144,9 +134,7 @@ def interval(low: float, high: float) -> str:
 
 
 _PUBLISHED = '<br><small class="published">'
-_TAGS = re.compile(
-    '&lt;(/?u|br|span class="control"|/span|small class="published"|/small)&gt;'
-)  # those of the study's cells
+_TAGS = re.compile('&lt;(/?u|br|span class="control"|/span|small class="published"|/small)&gt;')  # of the study's cells
 _SPECIAL = set("\\`*_{}[]<>()#+-.!|$&~^:\"'@%=")
 
 

@@ -22,8 +22,7 @@ def add_links(notebook: NotebookNode, root: Path, folder: Path) -> None:
     for cell in notebook.cells:
         cells.append(cell)
         tags = cell.metadata.get("tags", [])
-        outputs = cell.outputs if cell.cell_type == "code" else []
-        made = [output.metadata["made"] for output in outputs if "made" in output.get("metadata", {})]
+        made = [out.metadata["made"] for out in cell.get("outputs", []) if "made" in out.get("metadata", {})]
         if not made or "remove-cell" in tags or "remove-output" in tags:
             continue
         files = [root / name for name in dict.fromkeys(chain.from_iterable(made))]

@@ -8,6 +8,7 @@ import torch
 import ifcore
 from ifcore import attribution, gradients, io, representations
 from ifcore.batches import example_batches
+from ifcore.ekfac import gather_factors
 from ifcore.examples import Example
 from ifcore.gram import Gram
 from ifcore.methods import METHODS, OF_GRAM, OF_MODEL
@@ -21,8 +22,8 @@ ROWS = [{"id": f"t{place}", "prompt": e.prompt, "response": e.response} for plac
 def expected_scores(tiny):
     model, tokenizer = tiny
     train_batches, val_batches = (example_batches(model, tokenizer, part, 3) for part in (TRAIN, VAL))
-    factors = {}
-    train = gradients.gather(train_batches, gradients.stream(model, train_batches, factors=factors))
+    factors = gather_factors(model, train_batches)
+    train = gradients.example_gradients(model, train_batches)
     val = gradients.example_gradients(model, val_batches)
     gram = Gram.from_gradients(train, val)
     scores = {key: METHODS[key].function(gram) for key in OF_GRAM}

@@ -5,7 +5,7 @@ import torch
 
 from ifcore import gradients, influence
 from ifcore.batches import batches, example_batches
-from ifcore.ekfac import ekfac
+from ifcore.ekfac import ekfac, gather_factors
 from ifcore.gram import Gram
 from ifcore.losses import example_losses
 from tests import architectures
@@ -17,10 +17,9 @@ DAMPING = 0.3
 def computed(tiny, examples):
     """Gradients of the training and the validation examples, the factors and the batches of the former."""
     model, tokenizer = tiny
-    factors = {}
     train_batches, val_batches = (example_batches(model, tokenizer, part, 2) for part in (examples, examples[:2]))
-    train = gradients.gather(train_batches, gradients.stream(model, train_batches, factors=factors))
-    return train, gradients.example_gradients(model, val_batches), factors, train_batches
+    train, val = (gradients.example_gradients(model, batches) for batches in (train_batches, val_batches))
+    return train, val, gather_factors(model, train_batches), train_batches
 
 
 def test_the_factors_are_the_sums_over_tokens_of_each_example_alone(tiny, computed):
@@ -64,9 +63,9 @@ def test_of_one_example_of_one_token_it_is_the_exact_inverse():
 
 
 def test_a_block_that_is_no_linear_map_is_refused_by_name():
-    model, factors = architectures.adapted("llama", "embedding"), {}
+    model = architectures.adapted("llama", "embedding")
     train_batches = batches(architectures.tokens(), 3)
-    rows = gradients.gather(train_batches, gradients.stream(model, train_batches, factors=factors))
+    rows, factors = gradients.example_gradients(model, train_batches), gather_factors(model, train_batches)
     with pytest.raises(ValueError, match="factors: none of .*lora_embedding_A.*choose another method"):
         ekfac(rows, rows, factors)
 

@@ -24,14 +24,13 @@ def test_what_the_gradients_pass_leaves_is_what_a_pass_of_its_own_gives(tiny, ex
     model, tokenizer = tiny
     batches = example_batches(model, tokenizer, examples, 2)
     states = torch.empty(0)
-    with recorded(model) as seen:
-        for batch, _ in zip(batches, gradients.stream(model, batches), strict=True):
-            hidden = seen[0]
-            seen.clear()
-            assert not hidden.requires_grad
-            states = torch.cat([states, at(hidden, batch, "prompt_end")])
+    for batch, computed in zip(batches, gradients.stream(model, batches), strict=True):
+        assert not computed.hidden.requires_grad
+        states = torch.cat([states, at(computed.hidden, batch, "prompt_end")])
     rows = torch.cat([batch.rows for batch in batches])
     torch.testing.assert_close(states[rows.argsort()], representations(model, batches))
+    with recorded(model) as seen:
+        pass
     hidden_states(model, batches[0])
     assert not seen, "nothing is recorded after the block"
 

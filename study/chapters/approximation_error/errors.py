@@ -67,9 +67,8 @@ def error_means(run: Run, drawn: pd.DataFrame) -> pd.DataFrame:
     """Figure 3: `errors` averaged over draws, with 95 % t-intervals; tidy."""
     rows, name = [], digits.name(run.profile.digits_source)
     for (over, points, parameters, method, count, metric), part in drawn.groupby(_SIZE, sort=False):
-        low, high = statistics.interval_of_mean(part.value)
         setting = (points, points, "softmax", over, points, parameters, count)
-        rows.append((name, method, metric, part.value.mean(), low, high, *setting))
+        rows.append((name, method, metric, part.value.mean(), *statistics.interval_of_mean(part.value), *setting))
     return pd.DataFrame(rows, columns=[*COLUMNS, "model", "over", "points", "parameters", "iterations"])
 
 
@@ -78,12 +77,12 @@ def growth(drawn: pd.DataFrame) -> pd.DataFrame:
 
     Each is the slope of log(value) on log(size): 1 is as fast as the size, 0 not at all.
     """
-    rows = []
-    for (over, method, count, metric), part in drawn.groupby(["over", "method", "iterations", "metric"], sort=False):
-        draws = (rows_of_draw for _, rows_of_draw in part.groupby("draw"))
-        slopes = pd.Series([np.polyfit(np.log(rows[over]), np.log(rows.value), 1)[0] for rows in draws])
-        rows.append((over, method, count, metric, slopes.mean(), *statistics.interval_of_mean(slopes)))
-    return pd.DataFrame(rows, columns=["over", "method", "iterations", "metric", "value", "ci_low", "ci_high"])
+    rows, keys = [], ["over", "method", "iterations", "metric"]
+    for (over, *key), part in drawn.groupby(keys, sort=False):
+        draws = (draw for _, draw in part.groupby("draw"))
+        slopes = pd.Series([np.polyfit(np.log(draw[over]), np.log(draw.value), 1)[0] for draw in draws])
+        rows.append((over, *key, slopes.mean(), *statistics.interval_of_mean(slopes)))
+    return pd.DataFrame(rows, columns=[*keys, "value", "ci_low", "ci_high"])
 
 
 def runtimes(run: Run) -> pd.DataFrame:
@@ -131,21 +130,21 @@ def _case(run: Run, points: int, parameters: int, draw: int = 0) -> Case:
 
 def approximations(case: Case) -> Iterator[tuple[str, int, Callable[[], Tensor]]]:
     """Method, iterations and what computes its scores; all but LiSSA go through gradients, as on the language model."""
+
+    def gram() -> Gram:
+        G, V = (linear.gradients(case.weights, points) for points in (case.train, case.test))
+        return Gram.from_gradients({"W": G}, {"W": V})
+
+    def damped(method: Callable[..., Tensor]) -> Tensor:
+        products = gram()
+        relative = case.decay / products.damping(1.0).item()  # the engine's is relative to the mean square
+        return method(products, damping=relative)
+
     for count in LISSA:
         yield "lissa", count, partial(linear.lissa, case.weights, case.train, case.test, case.decay, count)
-    yield "datainf", 0, partial(_damped, case, influence.datainf)
-    yield "fisher", 0, partial(_damped, case, influence.exact)
-    yield "gradsim", 0, lambda: influence.gradsim(_gram(case))
-
-
-def _gram(case: Case) -> Gram:
-    G, V = (linear.gradients(case.weights, points) for points in (case.train, case.test))
-    return Gram.from_gradients({"W": G}, {"W": V})
-
-
-def _damped(case: Case, method: Callable[..., Tensor]) -> Tensor:
-    gram = _gram(case)
-    return method(gram, damping=case.decay / gram.damping(1.0).item())  # the engine's is relative to the mean square
+    yield "datainf", 0, partial(damped, influence.datainf)
+    yield "fisher", 0, partial(damped, influence.exact)
+    yield "gradsim", 0, lambda: influence.gradsim(gram())
 
 
 def _distances(scores: Tensor, exact: Tensor) -> dict[str, float]:

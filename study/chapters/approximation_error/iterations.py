@@ -4,7 +4,7 @@ In the eigenbasis of K_b a recursion r ← v + (I − A) r, with A a polynomial 
 f_t = Σ_{s ≤ t} (1 − a)^s, so that t iterations cost no more than one and V_b f_t(H_b) G_bᵀ = C_b f_t(K_b/N).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,12 +12,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ifcore import metrics
 from ifcore.gram import Gram
-from study import datasets, statistics
 from study.config import Run
 from study.pipeline import steps
-from study.pipeline.attributions import Attribution, quality
+from study.pipeline.attributions import Attribution, change, quality
 from study.schema import COLUMNS
 
 ITERATIONS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
@@ -31,8 +29,22 @@ def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFram
     limit of the first. Metric `accuracy_gain`, paired by validation example: of `lissa` at 10 iterations over 1, of
     `exact` over 10 iterations, of `repsim` over `exact`.
     """
-
-    rows = [row for attribution in attributions.values() for row in _rows(run, attribution)]
+    rows: list[tuple] = []
+    for dataset, attribution in attributions.items():
+        gram = steps.gram(attribution.folder)
+        scores: dict[tuple[str, int], Any] = {
+            (method, -1): attribution.scores[method] for method in ("exact", "repsim") if method in attribution.scores
+        }
+        for method, path in (("lissa", lissa), ("lissa_released", released)):
+            paths = path(gram, ITERATIONS, run.profile.damping)
+            scores |= {(method, t): array for t, array in zip(ITERATIONS, paths, strict=True) if array.isfinite().all()}
+        for (method, t), array in scores.items():
+            rows += [(*row, t) for row in quality(dataset, attribution, {method: array})]
+        for before, after in pairwise(_STAGES):
+            if {before, after} <= set(scores):
+                gain = change(dataset, attribution, scores[before], scores[after])["accuracy"]
+                sizes = len(attribution.train), len(attribution.val)
+                rows.append((dataset, after[0], "accuracy_gain", *gain, *sizes, after[1]))
     return pd.DataFrame(rows, columns=[*COLUMNS, "iterations"])
 
 
@@ -50,25 +62,6 @@ def released(gram: Gram, iterations: Sequence[int], damping: float) -> list[Tens
 
 
 _STAGES = ("lissa", 1), ("lissa", 10), ("exact", -1), ("repsim", -1)
-
-
-def _rows(run: Run, attribution: Attribution) -> Iterator[tuple]:
-    gram, dataset = steps.gram(attribution.folder), attribution.dataset
-    scores: dict[tuple[str, int], Any] = {
-        (method, -1): attribution.scores[method] for method in ("exact", "repsim") if method in attribution.scores
-    }
-    for method, path in (("lissa", lissa), ("lissa_released", released)):
-        paths = path(gram, ITERATIONS, run.profile.damping)
-        scores |= {(method, t): array for t, array in zip(ITERATIONS, paths, strict=True) if array.isfinite().all()}
-    for (method, t), array in scores.items():
-        for row in quality(dataset, attribution, {method: array}):
-            yield *row, t
-    train, val = ([example.label for example in part] for part in (attribution.train, attribution.val))
-    clusters = datasets.requests(dataset, attribution.val)
-    for before, after in pairwise(_STAGES):
-        if {before, after} <= set(scores):
-            gain = statistics.change(metrics.accuracy, scores[before], scores[after], train, val, clusters)
-            yield dataset, after[0], "accuracy_gain", *gain, len(train), len(val), after[1]
 
 
 def _spectrum(gram: Gram, damping: float) -> tuple[Tensor, Tensor, Tensor]:

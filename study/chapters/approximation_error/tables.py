@@ -5,36 +5,22 @@ from itertools import product
 
 import pandas as pd
 
-from study.chapters.approximation_error.errors import growth
+from study.chapters.approximation_error.errors import LISSA, growth
 from study.chapters.approximation_error.truth import DAMPINGS
 from study.config import Run
 from study.methods import NAMES
 from study.paper import paper, stated
 from study.report.names import DATASETS
 from study.report.results import save_table
-from study.report.table import (
-    Prose,
-    Table,
-    difference_verdict,
-    points,
-    significant,
-    times,
-    verdict,
-    with_interval,
-    with_published,
-)
+from study.report.table import Prose, Table, difference_verdict, points, significant, times, with_published
 from study.statistics import pooled
 
-LINEAR = {
-    "dense": "Exact, the dense way",
-    "exact": "Exact, this book's way",
-    "lissa-1": "LiSSA, 1 iteration",
-    "lissa-5": "LiSSA, 5 iterations",
-    "lissa-10": "LiSSA, 10 iterations",
-    "datainf": "DataInf",
-    "gradsim": "GradSim",
-    "fisher": "Empirical Fisher, exact",
-}
+LINEAR = {"dense": "Exact, the dense way", "exact": "Exact, this book's way"}
+LINEAR |= {f"lissa-{count}": f"LiSSA, {count} iteration{'s' * (count > 1)}" for count in LISSA}
+LINEAR |= {"datainf": "DataInf", "gradsim": "GradSim", "fisher": "Empirical Fisher, exact"}
+# What predicts retraining without a point.
+PREDICTORS = {"exact": "Exact (Hessian)", "fisher": LINEAR["fisher"], "lissa": LINEAR["lissa-10"]}
+PREDICTORS |= {key: LINEAR[key] for key in ("datainf", "gradsim")}
 ERRORS = {"error": "absolute", "relative_error": "relative", "direction_error": "direction"}
 
 
@@ -76,8 +62,8 @@ def growth_table(run: Run, drawn: pd.DataFrame) -> Table:
     grown = save_table(run, "fig3_growth", growth(drawn))
     grown = _with_key(grown[grown.seed == run.seed]).set_index(["key", "over", "metric"])
     columns = [(over, metric) for over in ("points", "parameters") for metric in ERRORS]
-    names = {key: name for key, name in LINEAR.items() if key in grown.index}
-    rows = [[name, *(_cell(grown.loc[(key, *column)]) for column in columns)] for key, name in names.items()]
+    keys = [key for key in LINEAR if key in grown.index]
+    rows = [[LINEAR[key], *(_cell(grown.loc[(key, *column)]) for column in columns)] for key in keys]
     caption = (
         "How the errors grow: the exponent of the number of points and of parameters, with 95 % intervals over draws "
         f"of digits. 1 is in proportion, 0 not at all. Seed {run.seed}."
@@ -91,12 +77,11 @@ def truth_table(run: Run, agreement: pd.DataFrame) -> Table:
     agreement = save_table(run, "loo_truth", agreement)
     agreement = agreement[agreement.seed == run.seed]
     minimum = (agreement.steps == 0) & (agreement.damping == 1) & (agreement.decay == run.profile.linear.decay)
-    names = {"exact": "Exact (Hessian)", "fisher": LINEAR["fisher"], "lissa": LINEAR["lissa-10"]}
     rows = []
-    for method in ("exact", "fisher", "lissa", "datainf", "gradsim"):
+    for method, name in PREDICTORS.items():
         part = agreement[minimum & (agreement.method == method)].set_index("metric")
         cells = (_cell(part.loc[metric], digits) for metric, digits in _AGREEMENT.items())
-        rows.append([names.get(method) or NAMES[method], *cells])
+        rows.append([name, *cells])
     caption = (
         f"Predicted against actual change of the mean test loss when one of {run.profile.linear.left_out} training "
         "points is left out and the model is trained again to its minimum. Slope: of the actual change on the "
@@ -108,7 +93,27 @@ def truth_table(run: Run, agreement: pd.DataFrame) -> Table:
 def errors_text(drawn: pd.DataFrame, timed: pd.DataFrame) -> Prose:
     """The paper's statements on Figure 3 and Table 5, each with a verdict by a rule on this run's numbers."""
     wide = _with_key(timed).pivot_table(index=["points", "parameters"], columns=["key", "metric"], values="value")
-    lines = [*_growth_lines(drawn), _scale_line(drawn), _lissa_line(wide), _runtime_line(wide)]
+    quantiles = drawn[drawn.method != "fisher"].groupby("metric").value.quantile([0.05, 0.5, 0.95]).unstack()
+    ranges = {metric: f"{row[0.5]:.2f} ({row[0.05]:.2f} to {row[0.95]:.2f})" for metric, row in quantiles.iterrows()}
+    approximations = [key for key in LINEAR if key not in ("dense", "exact", "fisher")]
+    ratios = pd.concat([wide["exact", "seconds"] / wide[key, "seconds"] for key in approximations])
+    ratio = wide["exact", "seconds"] / wide["lissa-10", "seconds"]
+    gain = (wide["dense", "seconds"] / wide["exact", "seconds"]).round(-2)
+    last = wide["lissa-10", "relative_error"]
+    better = last < wide["lissa-1", "relative_error"]
+    lines = [
+        *_growth_lines(drawn),
+        "- How much of it is scale: over all methods, sizes and draws the median relative error is "
+        f"{ranges['relative_error']}, the median direction error {ranges['direction_error']}; in brackets the "
+        "range of nine in ten.",
+        f"- *More iterations of LiSSA reduce the error*: in {better.sum()} of {len(better)} settings of the table. "
+        f"After ten, a relative error of {last.min():.2f} to {last.max():.2f} is left.",
+        "- *The exact influence takes far longer than its approximations*: "
+        f"in {(ratios > 2).sum()} of {len(ratios)} comparisons, once the structure of the Hessian is used. The exact "
+        f"scores take {ratios.min():.2f} to {ratios.max():.2f} times as long as an approximation (far longer: over "
+        f"twice), {ratio.min():.2f} to {ratio.max():.2f} times as long as ten iterations of LiSSA. They are "
+        f"{gain.min():,.0f} to {gain.max():,.0f} times as fast as the dense way.",
+    ]
     return Prose("\n".join(lines))
 
 
@@ -119,20 +124,21 @@ def iterations_text(frame: pd.DataFrame) -> Prose:
     lines = []
     for dataset in wide.index.unique("dataset"):
         lissa, released = wide[dataset, "lissa"], wide[dataset, "lissa_released"]
-        gain, low, high = gains[dataset, "lissa"]
+        gain = gains[dataset, "lissa"]
         line = (
             f"- {DATASETS[dataset]}: from 1 to 10 iterations accuracy goes from {lissa[1]:.1f} to {lissa[10]:.1f} % "
-            f"({points(gain, low, high)}): {difference_verdict(low, high, 'it improves', 'it gets worse')}; in the "
-            f"paper it {stated('figure4', dataset)}."
+            f"({points(*gain)}): {difference_verdict(*gain[1:], 'it improves', 'it gets worse')}; in the paper it "
+            f"{stated('figure4', dataset)}."
         )
         for method, subject, above, below in (
             ("exact", "At the limit, Exact,", "higher than after 10", "lower than after 10"),
             ("repsim", "For RepSim", "higher than Exact's", "lower than Exact's"),
         ):
             if (dataset, method) in gains:
-                gain, low, high = gains[dataset, method]
-                line += f" {subject} it is {wide[dataset, method, -1]:.1f} % ({points(gain, low, high)}: "
-                line += f"{difference_verdict(low, high, above, below)})."
+                answer = difference_verdict(*gains[dataset, method][1:], above, below)
+                line += (
+                    f" {subject} it is {wide[dataset, method, -1]:.1f} % ({points(*gains[dataset, method])}: {answer})."
+                )
         line += (
             f" The released code's recursion gives {released[10]:.1f} % after 10, and {released[0]:.1f} % after none, "
             "where it is GradSim."
@@ -146,16 +152,17 @@ def iterations_text(frame: pd.DataFrame) -> Prose:
 def truth_text(run: Run, agreement: pd.DataFrame) -> Prose:
     """What damping, weight decay and stopping early do to the agreement, in numbers."""
     decay = run.profile.linear.decay
-    pearson = agreement[agreement.metric == "pearson"].set_index(["method", "decay", "damping", "steps"]).value
-    slope = agreement[agreement.metric == "slope"].set_index(["method", "decay", "damping", "steps"]).value
+    values = agreement.set_index(["metric", "method", "decay", "damping", "steps"]).value
+    pearson, slope = values["pearson"], values["slope"]
     at_minimum = pearson["exact", decay, 1.0, 0]
     more, less = DAMPINGS[-1], DAMPINGS[0]
     lightest = min(pearson.index.unique("decay"))
     stopped = pearson.xs((decay, 1.0), level=("decay", "damping"))
     stopped = stopped[stopped.index.get_level_values("steps") > 0].unstack("method")
     first = stopped.index.min()
-    reason = " A single point matters more to a model that is held back less, and the formula is of first order."
-    reason = reason if pearson["exact", lightest, 1.0, 0] < at_minimum else ""
+    reason = ""
+    if pearson["exact", lightest, 1.0, 0] < at_minimum:
+        reason = " A single point matters more to a model that is held back less, and the formula is of first order."
     best, name = stopped.loc[first].max(), _SENTENCE_NAMES[stopped.loc[first].idxmax()]
     lines = [
         f"- **At the minimum** the exact influence predicts retraining with a correlation of {at_minimum:.4f} and a "
@@ -182,48 +189,16 @@ def _growth_lines(drawn: pd.DataFrame) -> Iterator[str]:
     for over, metric in product(("points", "parameters"), ("error", "relative_error")):
         part = grown.xs((over, metric), level=("over", "metric")).drop("fisher")
         growing = [LINEAR[key] for key, row in part.iterrows() if row.ci_low > 0]
-        answer = verdict(len(growing), len(part))
-        if not growing and (part.ci_high > 0).any():
-            answer = "inconclusive here"
+        if growing:
+            answer = "holds here" if len(growing) == len(part) else f"holds for {len(growing)} of {len(part)}"
+        else:
+            answer = "inconclusive here" if (part.ci_high > 0).any() else "does not hold here"
         yield (
             f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: "
             f"{answer}. It grows, by an exponent whose interval lies above 0, for "
             f"{'; '.join(growing) or 'no method'}. The largest exponent is {part.value.max():.2f} "
             f"({LINEAR[part.value.idxmax()]}), the smallest {part.value.min():.2f} ({LINEAR[part.value.idxmin()]})."
         )
-
-
-def _scale_line(drawn: pd.DataFrame) -> str:
-    quantiles = drawn[drawn.method != "fisher"].groupby("metric").value.quantile([0.05, 0.5, 0.95]).unstack()
-    ranges = {metric: f"{row[0.5]:.2f} ({row[0.05]:.2f} to {row[0.95]:.2f})" for metric, row in quantiles.iterrows()}
-    return (
-        "- How much of it is scale: over all methods, sizes and draws the median relative error is "
-        f"{ranges['relative_error']}, the median direction error {ranges['direction_error']}; in brackets the "
-        "range of nine in ten."
-    )
-
-
-def _lissa_line(wide: pd.DataFrame) -> str:
-    last = wide["lissa-10", "relative_error"]
-    better = last < wide["lissa-1", "relative_error"]
-    return (
-        f"- *More iterations of LiSSA reduce the error*: in {better.sum()} of {len(better)} settings of the table. "
-        f"After ten, a relative error of {last.min():.2f} to {last.max():.2f} is left."
-    )
-
-
-def _runtime_line(wide: pd.DataFrame) -> str:
-    approximations = [key for key in LINEAR if key not in ("dense", "exact", "fisher")]
-    ratios = pd.concat([wide["exact", "seconds"] / wide[key, "seconds"] for key in approximations])
-    ratio = wide["exact", "seconds"] / wide["lissa-10", "seconds"]
-    gain = (wide["dense", "seconds"] / wide["exact", "seconds"]).round(-2)
-    return (
-        "- *The exact influence takes far longer than its approximations*: "
-        f"in {(ratios > 2).sum()} of {len(ratios)} comparisons, once the structure of the Hessian is used. The exact "
-        f"scores take {ratios.min():.2f} to {ratios.max():.2f} times as long as an approximation (far longer: over "
-        f"twice), {ratio.min():.2f} to {ratio.max():.2f} times as long as ten iterations of LiSSA. They are "
-        f"{gain.min():,.0f} to {gain.max():,.0f} times as fast as the dense way."
-    )
 
 
 def _with_key(frame: pd.DataFrame) -> pd.DataFrame:
@@ -242,4 +217,5 @@ def _number(rows: pd.DataFrame, key: str, metric: str, mark: str = "") -> str:
 
 
 def _cell(row: pd.Series, digits: int = 2) -> str:
-    return with_published(with_interval(row, digits), row, write=f"{{:.{digits}f}}".format)
+    write = f"{{:.{digits}f}}".format
+    return with_published(f"{write(row.value)}<br>[{write(row.ci_low)}, {write(row.ci_high)}]", row, write=write)

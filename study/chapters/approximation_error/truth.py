@@ -1,6 +1,7 @@
 """Leave-one-out retraining: how far the exact influence is from the truth."""
 
 from collections.abc import Iterator
+from itertools import chain, starmap
 
 import numpy as np
 import pandas as pd
@@ -31,8 +32,8 @@ def left_out(run: Run) -> pd.DataFrame:
 
     def build() -> pd.DataFrame:
         train, test = digits.draw(run.digits, sizes.left_out, sizes.left_out, None, run.seed)
-        frames = [*_at_minimum(train, test, sizes.decay), *_stopped(train, test, sizes.decay)]
-        table = pd.concat(frames, ignore_index=True)
+        retrained = _retrain(train, test, sizes.decay)
+        table = pd.concat(chain.from_iterable(starmap(_predict, retrained)), ignore_index=True)
         table.insert(0, "dataset", digits.name(run.profile.digits_source))
         return table
 
@@ -43,55 +44,45 @@ def agreement(points: pd.DataFrame) -> pd.DataFrame:
     """How well the predictions of `left_out` agree with retraining, condition by condition: correlations and the
     least-squares slope of actual on predicted, with 95 % percentile bootstrap intervals over training points."""
     rows = []
-    keys = ["dataset", "method", "decay", "damping", "steps"]
-    for (dataset, method, decay, damping, steps), part in points.groupby(keys, sort=False):
+    for (dataset, method, *condition), part in points.groupby(["dataset", "method", *_CONDITION], sort=False):
         pair = part.predicted.to_numpy(), part.actual.to_numpy()
         for metric, statistic in _AGREEMENT.items():
             rng = np.random.default_rng(0)
             options = {"paired": True, "method": "percentile", "n_resamples": 1_000, "vectorized": True}
             low, high = stats.bootstrap(pair, statistic, rng=rng, **options).confidence_interval
-            condition = (len(part), len(part), "softmax", decay, damping, steps)
-            rows.append((dataset, method, metric, float(statistic(*pair)), low, high, *condition))
-    return pd.DataFrame(rows, columns=[*COLUMNS, "model", "decay", "damping", "steps"])
+            sizes = len(part), len(part)
+            rows.append((dataset, method, metric, float(statistic(*pair)), low, high, *sizes, "softmax", *condition))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "model", *_CONDITION])
 
 
+_CONDITION = ["decay", "damping", "steps"]
 _AGREEMENT = {"pearson": pearson, "spearman": spearman, "slope": slope}
 
 
-def _at_minimum(train: Points, test: Points, profile_decay: float) -> Iterator[pd.DataFrame]:
+def _retrain(train: Points, test: Points, decay: float) -> Iterator[tuple[Case, Tensor, int, bool]]:
+    """The model of each condition, the weights [N, C, D] of its retrainings without a point, the steps of gradient
+    descent, and whether it has the profile's weight decay."""
     for factor in DECAYS:
-        decay = factor * profile_decay
-        case = Case(train, test, linear.fit(train, digits.CLASSES, decay), decay)
-        without = linear.leave_one_out(train, digits.CLASSES, decay, progress=f"retraining, decay {decay:g}")
-        actual = _change(case, without)
-        for damping in DAMPINGS if factor == 1.0 else (1.0,):
-            exact = linear.exact_influence(case.weights, train, test, damping * decay)
-            yield _predicted("exact", exact, actual, decay, damping, 0)
-        if factor == 1.0:
-            yield from _approximated(case, actual, 0)
-
-
-def _stopped(train: Points, test: Points, decay: float) -> Iterator[pd.DataFrame]:
+        case = Case(train, test, linear.fit(train, digits.CLASSES, factor * decay), factor * decay)
+        progress = f"retraining, decay {case.decay:g}"
+        yield case, linear.leave_one_out(train, digits.CLASSES, case.decay, progress=progress), 0, factor == 1.0
     descent = linear.descend(train, digits.CLASSES, decay, STEPS, "retraining, stopped early")
     for steps, (weights, without) in zip(STEPS, descent, strict=True):
-        case = Case(train, test, weights, decay)
-        actual = _change(case, without)
-        yield _predicted("exact", case.exact, actual, decay, 1.0, steps)
-        yield from _approximated(case, actual, steps)
+        yield Case(train, test, weights, decay), without, steps, True
 
 
-def _approximated(case: Case, actual: Tensor, steps: int) -> Iterator[pd.DataFrame]:
-    for method, count, compute in approximations(case):
+def _predict(case: Case, without: Tensor, steps: int, usual_decay: bool) -> Iterator[pd.DataFrame]:
+    """The change of the mean test loss by each retraining, and what each method predicts."""
+    actual = (linear.losses(without, case.test) - linear.losses(case.weights, case.test)).mean(1)
+
+    def table(method: str, scores: Tensor, damping: float = 1.0) -> pd.DataFrame:
+        condition = {"method": method, "decay": case.decay, "damping": damping, "steps": steps}
+        predicted = (scores.mean(0) / scores.shape[1]).numpy()
+        return pd.DataFrame(condition | {"point": range(len(actual)), "predicted": predicted, "actual": actual.numpy()})
+
+    for damping in DAMPINGS if usual_decay and steps == 0 else (1.0,):
+        exact = linear.exact_influence(case.weights, case.train, case.test, damping * case.decay)
+        yield table("exact", exact, damping)
+    for method, count, compute in approximations(case) if usual_decay else ():
         if method != "lissa" or count == LISSA[-1]:
-            yield _predicted(method, compute(), actual, case.decay, 1.0, steps)
-
-
-def _change(case: Case, without: Tensor) -> Tensor:
-    """Of the mean test loss, [N], from the case's weights to those [N, C, D] of each retraining."""
-    return (linear.losses(without, case.test) - linear.losses(case.weights, case.test)).mean(1)
-
-
-def _predicted(method: str, scores: Tensor, actual: Tensor, decay: float, damping: float, steps: int) -> pd.DataFrame:
-    table = {"predicted": (scores.mean(0) / scores.shape[1]).numpy(), "actual": actual.numpy()}
-    condition = {"method": method, "decay": decay, "damping": damping, "steps": steps, "point": range(len(actual))}
-    return pd.DataFrame(condition | table)
+            yield table(method, compute())

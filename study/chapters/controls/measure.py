@@ -1,14 +1,13 @@
 """How far each method is ahead of the others and of the controls, validation example by validation example."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
-from ifcore import io, metrics
-from study import datasets, statistics
+from ifcore import io
 from study.methods import BASELINES
 from study.pipeline import steps
-from study.pipeline.attributions import Attribution, quality
+from study.pipeline.attributions import Attribution, change, quality
 from study.schema import COLUMNS, ITSELF
 
 
@@ -18,7 +17,14 @@ def gaps(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     RepSim against each of the others, and each method against each control; the differences are paired by validation
     example, whose clusters are those that ask for the same. Against `ITSELF` stands the method's own value.
     """
-    rows = [row for dataset, attribution in attributions.items() for row in _gap_rows(dataset, attribution)]
+    rows: list[tuple] = []
+    for dataset, attribution in attributions.items():
+        scores, sizes = attribution.scores, (len(attribution.train), len(attribution.val))
+        rows += [(*row, ITSELF) for row in quality(dataset, attribution, scores)]
+        for method in (name for name in scores if name not in BASELINES):
+            for against in (name for name in scores if name in BASELINES or (method == "repsim" and name != method)):
+                gaps = change(dataset, attribution, scores[against], scores[method])
+                rows += [(dataset, method, metric, *gap, *sizes, against) for metric, gap in gaps.items()]
     return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
 
 
@@ -41,17 +47,3 @@ def costs(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
             cells.append(("repsim", "seconds", record["seconds"]))
         rows += [(dataset, *cell, None, None, len(attribution.train), len(attribution.val)) for cell in cells]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _gap_rows(dataset: str, attribution: Attribution) -> Iterator[tuple]:
-    for row in quality(dataset, attribution, attribution.scores):
-        yield *row, ITSELF
-    train, val = ([example.label for example in part] for part in (attribution.train, attribution.val))
-    clusters = datasets.requests(attribution.dataset, attribution.val)
-    for method in (name for name in attribution.scores if name not in BASELINES):
-        for against in attribution.scores:
-            if against != method and (method == "repsim" or against in BASELINES):
-                for metric in (metrics.accuracy, metrics.coverage):
-                    before, after = attribution.scores[against], attribution.scores[method]
-                    gap = statistics.change(metric, before, after, train, val, clusters)
-                    yield dataset, method, metric.__name__, *gap, len(train), len(val), against

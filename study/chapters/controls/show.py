@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-import matplotlib
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from scipy.stats import gmean
 
@@ -14,50 +12,40 @@ from study.methods import BASELINES, COLOURS, NAMES
 from study.pipeline import judging
 from study.pipeline.attributions import Attribution
 from study.report.names import DATASETS
-from study.report.plot import STYLE, clip_x, save
+from study.report.plot import Interval, forest, save, with_style
 from study.report.table import Prose, Table, percent, points, points_cell, times, with_published
 from study.schema import ITSELF
 
 
+@with_style
 def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Figure:
     """RepSim minus each other method and each control, a panel a data set. Leaves fig_controls.*."""
     frame = frame[(frame.method == "repsim") & (frame.against != ITSELF)]
     others = [name for name in NAMES if name in set(frame.against)][::-1]
-    datasets = list(frame.dataset.unique())
-    columns = min(3, len(datasets))
-    rows = -(-len(datasets) // columns)
-    size = (7.2, 0.7 + 0.19 * len(others) * rows)
-    with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-        for axis in axes.flat[len(datasets) :]:
-            axis.set_visible(False)
-        for axis, dataset in zip(axes.flat, datasets, strict=False):
-            axis.axvline(0, color="black", linewidth=0.6)
-            axis.axhline(sum(name in BASELINES for name in others) - 0.5, color="#CCCCCC", linewidth=0.6)
-            for metric, shift in (("coverage", 0.17), ("accuracy", -0.17)):
-                part = frame[(frame.dataset == dataset) & (frame.metric == metric)]
-                for name, gaps in sorted(part.groupby("against"), key=lambda group: others.index(group[0])):
-                    value, low, high = (100 * end for end in statistics.pooled(gaps))
-                    y, colour = others.index(name) + shift, COLOURS[name]
-                    axis.plot([low, high], [y, y], color=colour, linewidth=1)
-                    face = colour if metric == "coverage" else "white"
-                    axis.plot(value, y, marker="o", markersize=3.5, color=colour, mfc=face)
-            axis.set_title(_title(dataset, attributions))
-            axis.set_yticks(range(len(others)), [NAMES[name] for name in others])
-        clip_x(axes[0, 0])
-        figure.supxlabel("RepSim ahead by (points)", fontsize=9)
-        handles = [
-            plt.Line2D([], [], marker="o", markersize=3.5, color="black", mfc=face, label=metric)
-            for metric, face in (("coverage", "black"), ("accuracy", "white"))
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
-        save(run, "fig_controls", figure, ("controls",))
-    return figure
+    panels: dict[str, list[Interval]] = {_title(dataset, attributions): [] for dataset in frame.dataset.unique()}
+    for metric, face, shift in (("coverage", {}, 0.17), ("accuracy", {"mfc": "white"}, -0.17)):
+        for place, name in enumerate(others):
+            rows = frame[(frame.metric == metric) & (frame.against == name)]
+            for dataset, gaps in rows.groupby("dataset"):
+                interval = (place + shift, statistics.pooled(gaps), {"color": COLOURS[name], **face})
+                panels[_title(dataset, attributions)].append(interval)
+    figure, _ = forest(
+        panels,
+        [NAMES[name] for name in others],
+        "RepSim ahead by (points)",
+        row_height=0.19,
+        in_points=True,
+        rules={sum(name in BASELINES for name in others) - 0.5: "#CCCCCC"},
+        legend={"coverage": {"color": "black"}, "accuracy": {"color": "black", "mfc": "white"}},
+    )
+    return save(run, "fig_controls", figure, ("controls",))
 
 
 def ahead_table(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Table:
     """Each method's coverage less that of the best control of each data set."""
-    best = {dataset: _best_control(frame, dataset) for dataset in frame.dataset.unique()}
+    controls = frame[(frame.metric == "coverage") & (frame.against == ITSELF) & frame.method.isin(BASELINES)]
+    means = controls.groupby(["dataset", "method"], sort=False).value.mean()
+    best = {dataset: means[dataset].idxmax() for dataset in frame.dataset.unique()}
     rows = [["*Best control: coverage (%)*"]]
     for dataset, control in best.items():
         values = _coverage(frame, dataset, control, ITSELF)
@@ -82,8 +70,11 @@ def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) 
     frame = frame[~frame.dataset.isin(unlearnt)]
     lines, won, total = [], [], frame.dataset.nunique()
     for dataset in frame.dataset.unique():
-        gaps = {method: [_gap(frame, dataset, method, name) for name in BASELINES] for method in _methods(frame)}
-        winners = [NAMES[method] for method in gaps if all(low > 0 for _, low, _ in gaps[method])]
+        winners = [
+            NAMES[method]
+            for method in _methods(frame)
+            if all(statistics.pooled(_coverage(frame, dataset, method, name))[1] > 0 for name in BASELINES)
+        ]
         if NAMES["repsim"] in winners:
             winners.remove(NAMES["repsim"])
             won.append(DATASETS[dataset])
@@ -137,15 +128,6 @@ def _coverage(frame: pd.DataFrame, dataset: str, method: str, against: str) -> p
     return part[(part.method == method) & (part.against == against)]
 
 
-def _gap(frame: pd.DataFrame, dataset: str, method: str, control: str) -> tuple[float, float, float]:
-    return statistics.pooled(_coverage(frame, dataset, method, control))
-
-
-def _best_control(frame: pd.DataFrame, dataset: str) -> str:
-    part = frame[(frame.dataset == dataset) & (frame.metric == "coverage") & (frame.against == ITSELF)]
-    return part[part.method.isin(BASELINES)].groupby("method", sort=False).value.mean().idxmax()
-
-
 def _gap_cell(gaps: pd.DataFrame) -> str:
     if gaps.empty:
         return ""
@@ -158,7 +140,7 @@ def _repsim_text(frame: pd.DataFrame, dataset: str) -> str:
     """The controls that RepSim beats, trails, or cannot be told from, each with the difference."""
     controls: dict[str, list[str]] = {"beats": [], "trails": [], "is inconclusive against": []}
     for name in BASELINES:
-        value, low, high = _gap(frame, dataset, "repsim", name)
+        value, low, high = statistics.pooled(_coverage(frame, dataset, "repsim", name))
         verdict = "beats" if low > 0 else "trails" if high < 0 else "is inconclusive against"
         controls[verdict].append(f"{NAMES[name]} ({points(value, low, high)})")
     return "; ".join(f"{verdict} {', '.join(names)}" for verdict, names in controls.items() if names)

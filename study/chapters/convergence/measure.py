@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from ifcore import metrics
-from study import datasets, statistics
+from study import statistics
 from study.config import Run
 from study.pipeline import checkpoints
-from study.pipeline.attributions import Attribution, quality
+from study.pipeline.attributions import Attribution, change, quality
 from study.schema import COLUMNS
-from study.statistics import NAN
+from study.statistics import NAN, Estimate
 
 
 def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
@@ -24,7 +23,7 @@ def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
 
 
-def stability(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
+def stability(before: np.ndarray, after: np.ndarray) -> Estimate:
     """Mean over the rows that vary of Spearman's correlation of two score matrices [M, N], and its 95 % t-interval."""
     varied = (np.ptp(before, axis=1) > 0) & (np.ptp(after, axis=1) > 0)
     if not varied.any():
@@ -48,10 +47,8 @@ def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
             continue
         trained = values[values.epoch > 0]
         last = trained[trained.epoch == trained.groupby("seed").epoch.transform("max")]
-        means = (
-            checkpoint.value.mean() for checkpoint in (values[values.epoch == 0], trained[trained.epoch == 1], last)
-        )
-        changes = (_pooled(to_last[to_last.epoch == epoch]) for epoch in (1, 0))
+        means = (part.value.mean() for part in (values[values.epoch == 0], trained[trained.epoch == 1], last))
+        changes = (statistics.pooled(to_last[to_last.epoch == epoch]) for epoch in (1, 0))
         slopes = [10 * _slope(training) for _, training in trained.groupby("seed")]
         slope = float(np.mean(slopes)), *statistics.interval_of_mean(slopes)
         rows.append((dataset, method, *means, *changes, slope))
@@ -59,7 +56,7 @@ def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def agreement(frame: pd.DataFrame, one: str, other: str) -> tuple[tuple[float, float, float], float]:
+def agreement(frame: pd.DataFrame, one: str, other: str) -> tuple[Estimate, float]:
     """How alike two methods' accuracies move: the Pearson correlation of their changes from one trained checkpoint to
     the next, over data sets and seeds, with a jackknife interval over data sets, and the mean absolute gap of the
     accuracies themselves. The interval is NaN for fewer than three data sets."""
@@ -79,11 +76,8 @@ def agreement(frame: pd.DataFrame, one: str, other: str) -> tuple[tuple[float, f
 
 
 def _rows(run: Run, attribution: Attribution) -> Iterator[tuple]:
-    dataset, history = attribution.dataset, attribution.history
-    steps = history.set_index("epoch").step
-    train, val = ([example.label for example in part] for part in (attribution.train, attribution.val))
-    sizes, clusters = (len(train), len(val)), datasets.requests(dataset, attribution.val)
-    before: dict[str, np.ndarray] = {}
+    dataset, sizes = attribution.dataset, (len(attribution.train), len(attribution.val))
+    steps, before = attribution.history.set_index("epoch").step, dict[str, np.ndarray]()
     for epoch in checkpoints.followed_epochs(attribution):
         scores, moment = checkpoints.scores(run, attribution, epoch), (epoch, steps[epoch])
         for method, array in scores.items():
@@ -91,17 +85,13 @@ def _rows(run: Run, attribution: Attribution) -> Iterator[tuple]:
                 yield *row, *moment
             if method in before:
                 yield dataset, method, "stability", *stability(before[method], array), *sizes, *moment
-            for metric in (metrics.accuracy, metrics.coverage) if epoch != attribution.epoch else ():
-                change = statistics.change(metric, array, attribution.scores[method], train, val, clusters)
-                yield dataset, method, f"{metric.__name__}_to_last", *change, *sizes, *moment
+            if epoch != attribution.epoch:
+                for metric, to_last in change(dataset, attribution, array, attribution.scores[method]).items():
+                    yield dataset, method, f"{metric}_to_last", *to_last, *sizes, *moment
         before = scores
-    for row in history.itertuples():
+    for row in attribution.history.itertuples():
         for loss in ("train_loss", "dev_loss"):
             yield dataset, "loss", loss, getattr(row, loss), None, None, *sizes, row.epoch, row.step
-
-
-def _pooled(part: pd.DataFrame) -> tuple[float, float, float]:
-    return statistics.pooled(part)
 
 
 def _slope(part: pd.DataFrame) -> float:

@@ -1,45 +1,37 @@
 """Figure 5, and the sentences that read it."""
 
-import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from study.chapters.convergence.measure import agreement, trends
 from study.config import Run
-from study.methods import COLOURS, NAMES
+from study.methods import NAMES
 from study.paper import stated
 from study.report.names import DATASETS
-from study.report.plot import STYLE, band, draw, draw_losses, grid, save
+from study.report.plot import draw_losses, draw_methods, grid, save, with_style
 from study.report.table import Prose, Table, difference_verdict, interval, points, points_cell
 
 
+@with_style
 def convergence_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """Figure 5: the methods and the loss along fine-tuning, a column a data set. Leaves fig5_convergence.*."""
-    methods = [method for method in ("repsim", "gradsim", "datainf", "exact") if method in set(frame.method)]
-    titles = {"accuracy": "accuracy (%)", "coverage": "coverage (%)"}
-    titles["stability"] = "rank correlation with\nthe one before"
-    with matplotlib.rc_context(STYLE):
-        figure, axes = grid(frame.dataset.nunique(), 4)
-        for column, (dataset, part) in enumerate(frame.groupby("dataset", sort=False)):
-            for row, (metric, title) in enumerate(titles.items()):
-                scale = 1 if metric == "stability" else 100
-                for method in methods:
-                    values = part[(part.method == method) & (part.metric == metric)]
-                    draw(axes[row, column], band(values, "step"), COLOURS[method], NAMES[method], scale)
-                axes[row, 0].set_ylabel(title)
-            draw_losses(axes[3, column], part, "step")
-            axes[0, column].set_title(DATASETS[dataset])
-            axes[3, column].set_xlabel("step")
-        axes[0, 0].set_ylim(0, 104)
-        axes[1, 0].set_ylim(0, 104)
-        axes[2, 0].set_ylim(max(-1.04, min(0, axes[2, 0].get_ylim()[0])), 1.04)
-        axes[3, 0].set_ylabel("loss (nats per\nresponse token)")
-        axes[3, 0].set_ylim(0, 1.05 * axes[3, 0].get_ylim()[1])
-        legends = (axes[row, 0].get_legend_handles_labels() for row in (0, 3))
-        handles, names = (scores + losses for scores, losses in zip(*legends, strict=True))
-        figure.legend(handles, names, loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)
-        save(run, "fig5_convergence", figure)
-    return figure
+    methods, scales = ("repsim", "gradsim", "datainf", "exact"), {"accuracy": 100, "coverage": 100, "stability": 1}
+    figure, axes = grid(frame.dataset.nunique(), 4)
+    for (*score_axes, loss_axis), (dataset, part) in zip(axes.T, frame.groupby("dataset", sort=False), strict=True):
+        score_axes[0].set_title(DATASETS[dataset])
+        for axis, (metric, scale) in zip(score_axes, scales.items(), strict=True):
+            draw_methods(axis, part[part.metric == metric], "step", methods, scale)
+        draw_losses(loss_axis, part, "step")
+        loss_axis.set_xlabel("step")
+    axes[0, 0].set(ylabel="accuracy (%)", ylim=(0, 104))
+    axes[1, 0].set(ylabel="coverage (%)", ylim=(0, 104))
+    lowest = max(-1.04, min(0, axes[2, 0].get_ylim()[0]))
+    axes[2, 0].set(ylabel="rank correlation with\nthe one before", ylim=(lowest, 1.04))
+    axes[3, 0].set(ylabel="loss (nats per\nresponse token)", ylim=(0, 1.05 * axes[3, 0].get_ylim()[1]))
+    legends = (axes[row, 0].get_legend_handles_labels() for row in (0, 3))
+    handles, names = (scores + losses for scores, losses in zip(*legends, strict=True))
+    figure.legend(handles, names, loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)
+    return save(run, "fig5_convergence", figure)
 
 
 def trends_table(frame: pd.DataFrame) -> Table:
@@ -65,12 +57,11 @@ def trends_table(frame: pd.DataFrame) -> Table:
 
 def convergence_text(frame: pd.DataFrame) -> Prose:
     """Whether accuracy falls or rises along fine-tuning, data set by data set, as Figure 5 has it."""
-    lines = []
-    for dataset, part in frame.groupby("dataset", sort=False):
-        lines.append(
-            f"- {DATASETS[dataset]}: in the paper the accuracy of influence functions {stated('figure5', dataset)}. "
-            f"Here accuracy {_directions(part, 'accuracy')}. Coverage {_directions(part, 'coverage')}."
-        )
+    lines = [
+        f"- {DATASETS[dataset]}: in the paper the accuracy of influence functions {stated('figure5', dataset)}. "
+        f"Here accuracy {_directions(part, 'accuracy')}. Coverage {_directions(part, 'coverage')}."
+        for dataset, part in frame.groupby("dataset", sort=False)
+    ]
     lines.append("")
     if {"datainf", "gradsim"} <= set(frame.method):
         (correlation, low, high), gap = agreement(frame, "datainf", "gradsim")
@@ -102,29 +93,25 @@ def control_text(frame: pd.DataFrame) -> Prose:
         for row in trends(part, "coverage").itertuples():
             if row.method in _FOLLOWED and not pd.isna(row.untouched):
                 value, low, high = row.taught
-                effect = _TAUGHT[difference_verdict(low, high, "adds", "takes")]
+                effect = difference_verdict(low, high, "fine-tuning adds to it", "fine-tuning takes from it")
+                effect = effect.replace("inconclusive", "what fine-tuning adds is inconclusive")
                 parts.append(f"{NAMES[row.method]} {row.untouched * 100:.0f} % ({effect}: {points(value, low, high)})")
         lines.append(f"- {DATASETS[dataset]}, coverage at step 0: {'; '.join(parts)}.")
     return Prose("\n".join(lines))
 
 
 _FOLLOWED = ("datainf", "gradsim", "exact", "repsim")
-_TAUGHT = {
-    "adds": "fine-tuning adds to it",
-    "takes": "fine-tuning takes from it",
-    "inconclusive": "what fine-tuning adds is inconclusive",
-}
 
 
 def _directions(frame: pd.DataFrame, metric: str) -> str:
     """`rises for A, B; may go either way for C`: which way a metric moves on one data set."""
-    methods: dict[str, list[str]] = {"rises": [], "drops": [], "inconclusive": []}
+    methods: dict[str, list[str]] = {"rises": [], "drops": [], "may go either way": []}
     for row in trends(frame, metric).itertuples():
         if row.method in _FOLLOWED:
             _, low, high = row.change
-            methods[difference_verdict(low, high, "rises", "drops")].append(NAMES[row.method])
-    words = {"rises": "rises", "drops": "drops", "inconclusive": "may go either way"}
-    return "; ".join(f"{words[verdict]} for {', '.join(names)}" for verdict, names in methods.items() if names)
+            verdict = difference_verdict(low, high, "rises", "drops").replace("inconclusive", "may go either way")
+            methods[verdict].append(NAMES[row.method])
+    return "; ".join(f"{verdict} for {', '.join(names)}" for verdict, names in methods.items() if names)
 
 
 def _trend_cells(row: pd.Series) -> list[str]:

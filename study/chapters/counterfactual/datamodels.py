@@ -3,7 +3,7 @@
 Park et al., TRAK (2023), section 3; the explained output is an example's loss.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -19,11 +19,10 @@ from study.pipeline.attributions import Attribution
 from study.pipeline.stages import cached_frame
 from study.pipeline.task import Task
 from study.schema import COLUMNS, ITSELF
+from study.statistics import Estimate
 
 CEILING = "ceiling"
 RESAMPLES = 500
-
-Estimate = tuple[float, float, float]  # value and the ends of its 95 % interval
 
 
 def measure(run: Run, attribution: Attribution) -> pd.DataFrame:
@@ -37,34 +36,22 @@ def measure(run: Run, attribution: Attribution) -> pd.DataFrame:
     return cached_frame(folder, "lds", sets.stage_key(run, attribution), partial(_measure, run, attribution))
 
 
-def lds(scores: np.ndarray, halves: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """The linear datamodeling score of each explained example, [M].
-
-    Spearman's correlation over halves of the summed scores [M, N] of what a half (of `halves`, bool [H, N]) keeps with
-    minus the loss after fine-tuning on it (`losses`, [H, M]). 0 where a method gives all halves the same sum.
-    """
-    return _spearman(_predictions(scores, halves), -np.asarray(losses, dtype=float).T)
-
-
 def compare(
     scores: Mapping[str, np.ndarray], halves: np.ndarray, losses: np.ndarray, clusters: Sequence[Hashable], seed: int
 ) -> tuple[dict[str, Estimate], dict[tuple[str, str], Estimate]]:
     """Method -> mean LDS over the explained examples, and (method, other) -> how far it is ahead; 95 % intervals.
 
+    The LDS of an example: Spearman's correlation over halves of the summed scores [M, N] of what a half (of `halves`,
+    bool [H, N]) keeps with minus the loss after fine-tuning on it (`losses`, [H, M]). 0 where a method gives all halves
+    the same sum.
+
     Percentiles of a bootstrap that draws halves and requests (`clusters` [M]) anew, the same for all methods: both
     vary, and the explained examples of one half share its luck.
     """
-    predicted = {name: _predictions(matrix, halves) for name, matrix in scores.items()}
-    actual = -np.asarray(losses, dtype=float).T  # [M, H]
-    means = {name: lds(matrix, halves, losses).mean() for name, matrix in scores.items()}
-    drawn = {name: np.empty(RESAMPLES) for name in scores}
-    for place, (columns, weights) in enumerate(_resamples(halves.shape[0], clusters, seed)):
-        ranks = _ranks(actual[:, columns])
-        for name, sums in predicted.items():
-            drawn[name][place] = weights @ _correlations(_ranks(sums[:, columns]), ranks)
-    values = {name: (float(means[name]), *_ends(drawn[name])) for name in scores}
+    sums = {name: np.asarray(matrix, dtype=float) @ halves.T.astype(float) for name, matrix in scores.items()}  # [M, H]
+    values, drawn = _agreement(sums, -np.asarray(losses, dtype=float).T, clusters, seed)
     pairs = [(a, b) for a in scores for b in scores if a != b and a not in BASELINES]
-    return values, {(a, b): (float(means[a] - means[b]), *_ends(drawn[a] - drawn[b])) for a, b in pairs}
+    return values, {(a, b): (values[a][0] - values[b][0], *_ends(drawn[a] - drawn[b])) for a, b in pairs}
 
 
 def _measure(run: Run, attribution: Attribution) -> pd.DataFrame:
@@ -79,46 +66,34 @@ def _measure(run: Run, attribution: Attribution) -> pd.DataFrame:
         tasks = sets.tasks(run, dataset, halves[: settings.again], replicate=1)
         replicated = np.stack(retraining.map_tasks(retraining.losses, tasks, f"{label} again"))
         predicted, actual = (-matrix.astype(float).T for matrix in (replicated, losses[: settings.again]))  # [M, H]
-        rows.append((CEILING, "lds", *_agreement(predicted, actual, clusters, run.seed), ITSELF))
+        ceiling, _ = _agreement({CEILING: predicted}, actual, clusters, run.seed)
+        rows.append((CEILING, "lds", *ceiling[CEILING], ITSELF))
     if settings.left_out and dataset == sets.REMOVED_FROM:
-        alone = _one_at_a_time(run, attribution, clusters)
+        count = min(settings.left_out, sizes[0])
+        tasks = [Task(run, dataset, left_out=(row,)) for row in range(count)]
+        columns = retraining.map_tasks(retraining.losses, tasks, f"{label} alone")
+        first = {name: np.asarray(matrix, dtype=float)[:, :count] for name, matrix in attribution.scores.items()}
+        alone, _ = _agreement(first, np.stack(columns, axis=1).astype(float), clusters, run.seed)
         rows += [(method, "loo", *estimate, ITSELF) for method, estimate in alone.items()]
     return pd.DataFrame([(dataset, *row[:5], *sizes, row[5]) for row in rows], columns=[*COLUMNS, "against"])
 
 
-def _one_at_a_time(run: Run, attribution: Attribution, clusters: Sequence[Hashable]) -> dict[str, Estimate]:
-    """Method -> mean Spearman correlation of its scores with what leaving out each of the first examples does."""
-    count = min(sets.settings(run).left_out, len(attribution.train))
-    tasks = [Task(run, attribution.dataset, left_out=(row,)) for row in range(count)]
-    columns = retraining.map_tasks(retraining.losses, tasks, f"halves {attribution.dataset} alone")
-    losses = np.stack(columns, axis=1).astype(float)  # [M, left out]
-    scores = {name: np.asarray(matrix, dtype=float)[:, :count] for name, matrix in attribution.scores.items()}
-    return {name: _agreement(matrix, losses, clusters, run.seed) for name, matrix in scores.items()}
-
-
-def _predictions(scores: np.ndarray, halves: np.ndarray) -> np.ndarray:
-    """The summed scores of what each half keeps, [M, H]."""
-    return np.asarray(scores, dtype=float) @ halves.T.astype(float)
-
-
-def _agreement(predicted: np.ndarray, actual: np.ndarray, clusters: Sequence[Hashable], seed: int) -> Estimate:
-    """Spearman's correlation along the rows of two [M, K], mean over rows, with its bootstrap interval."""
-    drawn = [
-        weights @ _spearman(predicted[:, columns], actual[:, columns])
-        for columns, weights in _resamples(predicted.shape[1], clusters, seed)
-    ]
-    return float(_spearman(predicted, actual).mean()), *_ends(np.array(drawn))
-
-
-def _resamples(count: int, clusters: Sequence[Hashable], seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """RESAMPLES times: places of `count` things drawn anew, and the weight of each explained example, [M]."""
-    random, names = np.random.default_rng([seed, count]), list(dict.fromkeys(clusters))
-    cluster_of = np.array([names.index(cluster) for cluster in clusters])
-    for _ in range(RESAMPLES):
-        times = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))[cluster_of].astype(
-            float
-        )
-        yield random.integers(count, size=count), times / times.sum()
+def _agreement(
+    predicted: Mapping[str, np.ndarray], actual: np.ndarray, clusters: Sequence[Hashable], seed: int
+) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
+    """Spearman's correlation of each prediction's rows with those of `actual`, both [M, K], mean over rows, with its
+    interval; and what RESAMPLES draws of K and of the clusters give, the same for all predictions."""
+    count, names = actual.shape[1], list(dict.fromkeys(clusters))
+    random, cluster_of = np.random.default_rng([seed, count]), [names.index(cluster) for cluster in clusters]
+    drawn = {name: np.empty(RESAMPLES) for name in predicted}
+    for place in range(RESAMPLES):
+        times = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))[cluster_of]
+        columns, weights = random.integers(count, size=count), times / times.sum()
+        ranks = _ranks(actual[:, columns])
+        for name, matrix in predicted.items():
+            drawn[name][place] = weights @ _correlations(_ranks(matrix[:, columns]), ranks)
+    means = {name: _correlations(_ranks(matrix), _ranks(actual)).mean() for name, matrix in predicted.items()}
+    return {name: (float(means[name]), *_ends(drawn[name])) for name in predicted}, drawn
 
 
 def _ends(drawn: np.ndarray) -> tuple[float, float]:
@@ -137,7 +112,3 @@ def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     correlations = np.zeros(a.shape[:-1])
     correlations[varies] = statistics.pearson(a[varies], b[varies])
     return correlations
-
-
-def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return _correlations(_ranks(a), _ranks(b))

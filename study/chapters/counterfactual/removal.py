@@ -1,6 +1,5 @@
 """What the model loses without the training examples that a method ranks highest."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -15,8 +14,6 @@ from study.pipeline.attributions import Attribution
 from study.pipeline.stages import cached_frame
 from study.pipeline.task import Task
 from study.schema import COLUMNS, ITSELF
-
-RETRAINING = "retraining"
 
 
 def measure(run: Run, attribution: Attribution) -> pd.DataFrame:
@@ -43,43 +40,31 @@ def _measure(run: Run, attribution: Attribution) -> pd.DataFrame:
     before = steps.stores(attribution.folder)[1].beside("losses").double().numpy()
     success = _success(attribution, attribution.after)
     causal = np.array([example.label == sets.CAUSE for example in attribution.train], dtype=float)
+    moves: dict[int, dict[str, list]] = {count: {} for count in settings.removed}  # of each method, those of its draws
+    for removal, (losses, answers) in zip(removals, results, strict=True):
+        move = losses - before, _success(attribution, answers) - success, causal[list(removal.left_out)]
+        moves[removal.removed].setdefault(removal.method, []).append(move)
     rows: list[tuple] = []
-    for count in settings.removed:
-        outcomes = {
-            (removal.method, removal.draw): (removal, *result)
-            for removal, result in zip(removals, results, strict=True)
-            if removal.removed == count
-        }
-        rises = _by_method({key: losses - before for key, (_, losses, _) in outcomes.items()})
-        gains = _by_method({key: _success(attribution, answers) - success for key, (*_, answers) in outcomes.items()})
-        causes = _by_method({key: causal[list(removal.left_out)] for key, (removal, *_) in outcomes.items()})
-        for method, rise in rises.items():
-            rows.append((method, "rise", *statistics.mean_change(rise, clusters), ITSELF, count))
-            rows.append((method, "success", *statistics.mean_change(gains[method], clusters), ITSELF, count))
-            rows.append((method, "found", causes[method].mean(), None, None, ITSELF, count))
+    for count, by_method in moves.items():
+        rises = {}
+        for method, draws in by_method.items():
+            rises[method], gain, causes = (np.mean(values, axis=0) for values in zip(*draws, strict=True))
+            rows.append((method, "rise", *statistics.mean_change(rises[method], clusters), ITSELF, count))
+            rows.append((method, "success", *statistics.mean_change(gain, clusters), ITSELF, count))
+            rows.append((method, "found", causes.mean(), None, None, ITSELF, count))
         for method in (name for name in rises if name not in BASELINES):
             for other in (name for name in rises if name not in (method, sets.ORACLE)):
                 lead = statistics.mean_change(rises[method] - rises[other], clusters)
                 rows.append((method, "rise", *lead, other, count))
-    rows.append((RETRAINING, "noise", _noise(run, dataset, before), None, None, ITSELF, 0))
+    reseeded = [Task(run, dataset, replicate=seed) for seed in range(1, settings.reseeded + 1)]
+    replicates = retraining.map_tasks(retraining.losses, reseeded, f"removal {dataset} reseeded")
+    noise = float(np.std([before.mean(), *(losses.mean() for losses in replicates)], ddof=1))
+    rows.append(("retraining", "noise", noise, None, None, ITSELF, 0))
     frame = [(dataset, *row[:5], *sizes, *row[5:]) for row in rows]
     return pd.DataFrame(frame, columns=[*COLUMNS, "against", "removed"])
-
-
-def _by_method(values: Mapping[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray]:
-    """The mean over draws of each method."""
-    names = dict.fromkeys(method for method, _ in values)
-    return {name: np.mean([each for (method, _), each in values.items() if method == name], axis=0) for name in names}
 
 
 def _success(attribution: Attribution, answers: list[str]) -> np.ndarray:
     """Which answers do what the fine-tune taught, [M]."""
     correct = datasets.family(attribution.dataset).correct
     return np.array([correct(*pair) for pair in zip(attribution.val, answers, strict=True)], dtype=float)
-
-
-def _noise(run: Run, dataset: str, before: np.ndarray) -> float:
-    """The standard deviation of the mean loss over fine-tunes on all examples, the run's own among them."""
-    tasks = [Task(run, dataset, replicate=seed) for seed in range(1, sets.settings(run).reseeded + 1)]
-    replicates = retraining.map_tasks(retraining.losses, tasks, f"removal {dataset} reseeded")
-    return float(np.std([before.mean(), *(losses.mean() for losses in replicates)], ddof=1))

@@ -22,12 +22,11 @@ ORACLE = "oracle"
 
 @dataclass(frozen=True)
 class Removal:
-    """Training examples, by their place, that are left out because of `method`; `draw` numbers those of chance."""
+    """Training examples, by their place, that are left out because of `method`, that of chance having several draws."""
 
     method: str
     removed: int
     left_out: tuple[int, ...]
-    draw: int = 0
 
 
 def settings(run: Run) -> Counterfactual:
@@ -93,7 +92,7 @@ def removals(
             left_out = np.flatnonzero(~mask)  # a half that the datamodels have anyway, where half of all go
             if len(left_out) != count:
                 left_out = np.random.default_rng([seed, count, draw]).permutation(len(train))[:count]
-            chosen.append(Removal("random", count, _places(left_out), draw))
+            chosen.append(Removal("random", count, _places(left_out)))
         causes = [place for place, example in enumerate(train) if example.label == CAUSE]
         rest = [place for place, example in enumerate(train) if example.label != CAUSE]
         random = np.random.default_rng([seed, count, DRAWS])

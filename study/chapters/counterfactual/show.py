@@ -1,37 +1,38 @@
 """The figures and tables of the counterfactual chapter, and the sentences that read them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from math import inf
+from operator import itemgetter
 
-import matplotlib
+import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from study import statistics
-from study.chapters.counterfactual.datamodels import CEILING, Estimate
-from study.chapters.counterfactual.removal import RETRAINING
+from study.chapters.counterfactual.datamodels import CEILING
 from study.chapters.counterfactual.sets import ORACLE
 from study.config import Run
 from study.methods import BASELINES, COLOURS, NAMES
 from study.report.names import DATASETS
-from study.report.plot import STYLE, save
+from study.report.plot import Interval, forest, save, with_style
 from study.report.table import Prose, Table, control_cell, interval, significant, whole, with_published
 from study.schema import ITSELF
+from study.statistics import Estimate
 
 _ROWS = NAMES | {ORACLE: "Oracle"}
-_LABELS = {"removal": "rise of the held-out loss (nats per token)", "lds": "linear datamodeling score"}
+_pooled = partial(statistics.pooled, least=-inf, most=inf)  # a loss need not stay below 1
 
 
+@with_style
 def removal_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """How far the held-out loss rises without what each method ranks highest, a panel a count. Leaves fig_removal.*."""
-    noise, rises = _noise(frame), frame[frame.metric == "rise"]
-    panels = [(f"without {count} of {_size(frame)}", rises[rises.removed == count]) for count in _counts(frame)]
-
-    def mark_noise(axis: Axes, _: pd.DataFrame) -> None:
+    noise, rises = frame[frame.metric == "noise"].value.mean(), frame[frame.metric == "rise"]
+    parts = {f"without {count} of {frame.n_train.iloc[0]}": rises[rises.removed == count] for count in _counts(frame)}
+    figure, axes = _forest(frame, parts, "rise of the held-out loss (nats per token)", _pooled)
+    for axis in axes.flat:
         axis.axvspan(-2 * noise, 2 * noise, color="#EEEEEE", linewidth=0)
-
-    return _forest_figure(run, "removal", _names(frame), panels, _pooled, mark_noise)
+    return save(run, "fig_removal", figure, ("removal",))
 
 
 def removal_table(frame: pd.DataFrame) -> Table:
@@ -44,16 +45,18 @@ def removal_table(frame: pd.DataFrame) -> Table:
             part = estimates[estimates.removed == count]
             share, rise, change = (part[part.metric == metric] for metric in ("found", "rise", "success"))
             cells.append(with_published(whole(_pooled(share)[0]), share, write=whole))
-            cells.append(with_published(_cell(_pooled(rise)), rise, write=lambda value: f"{value:.2f}"))
+            value, low, high = (round(number, 2) + 0 for number in _pooled(rise))  # + 0: no minus before a zero
+            cell = f"{value:+.2f}{interval(low, high)}".replace(" [", "<br>[")
+            cells.append(with_published(cell, rise, write="{:.2f}".format))
             points, low, high = (100 * value for value in statistics.pooled(change))
             cells.append(with_published(f"{points:+.0f}<br>[{low:.0f}, {high:.0f}]", change, write=whole))
         rows.append(list(map(control_cell, cells)) if method in BASELINES else cells)
     caption = (
-        f"Without the training examples that a method ranks highest, of {_size(frame)}: how many of them are "
+        f"Without the training examples that a method ranks highest, of {frame.n_train.iloc[0]}: how many of them are "
         "harmful (percent), by how much the loss of the held-out harmful requests rises (nats per response token), and "
         "the change of the attack's success rate (points); 95 % intervals over requests; of several seeds, over these. "
         "Random is the mean of its draws. Training again from another seed moves the mean loss by "
-        f"{_noise(frame):.3f} (s.d.)."
+        f"{frame[frame.metric == 'noise'].value.mean():.3f} (s.d.)."
     )
     header = ["Removed by", *(title for count in counts for title in (f"{count}: harmful", "rise", "ASR"))]
     return Table(None, caption, header, rows, frame)
@@ -64,8 +67,9 @@ def removal_text(frame: pd.DataFrame) -> Prose:
     lines = []
     for count in _counts(frame):
         rises = frame[(frame.metric == "rise") & (frame.removed == count)]
-        best, largest = _best(rises)
-        behind = [name for name in _methods(rises) if name != best and _estimate(rises, best, name)[1] > 0]
+        values = {name: _estimate(rises, name, ITSELF)[0] for name in _methods(rises)}
+        best, largest = max(values.items(), key=itemgetter(1))
+        behind = [name for name in values if name != best and _estimate(rises, best, name)[1] > 0]
         oracle = _estimate(rises, ORACLE, ITSELF)[0]
         compared = "more than" if oracle > largest else "as much as" if oracle == largest else "less than"
         lines.append(
@@ -76,17 +80,17 @@ def removal_text(frame: pd.DataFrame) -> Prose:
     return Prose("\n".join(lines))
 
 
+@with_style
 def lds_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """The linear datamodeling score of each method, a panel a data set. Leaves fig_lds.*."""
-    scores = frame[frame.metric == "lds"]
-    panels = [(DATASETS[dataset], scores[scores.dataset == dataset]) for dataset in frame.dataset.unique()]
-
-    def mark_ceiling(axis: Axes, rows: pd.DataFrame) -> None:
+    scores = frame[frame.metric == "lds"].groupby("dataset", sort=False)
+    parts = {DATASETS[dataset]: rows for dataset, rows in scores}
+    figure, axes = _forest(frame, parts, "linear datamodeling score", statistics.pooled)
+    for axis, rows in zip(axes.flat, parts.values(), strict=False):
         ceiling = rows[rows.method == CEILING]
-        if len(ceiling):
-            axis.axvline(ceiling.value.mean(), color="black", linewidth=0.8, linestyle=":")
-
-    return _forest_figure(run, "lds", _names(frame), panels, statistics.pooled, mark_ceiling)
+        if len(ceiling):  # under the intervals
+            axis.axvline(ceiling.value.mean(), color="black", linewidth=0.8, linestyle=":", zorder=1.9)
+    return save(run, "fig_lds", figure, ("lds",))
 
 
 def lds_text(frame: pd.DataFrame) -> Prose:
@@ -94,9 +98,9 @@ def lds_text(frame: pd.DataFrame) -> Prose:
     lines = []
     for dataset in frame.dataset.unique():
         scores = frame[(frame.dataset == dataset) & (frame.metric == "lds")]
-        best, highest = _best(scores)
-        rounded = {name: round(_estimate(scores, name, ITSELF)[0], 2) for name in _methods(scores)}
-        ties = [name for name in rounded if name != best and rounded[name] == rounded[best]]
+        values = {name: _estimate(scores, name, ITSELF)[0] for name in _methods(scores)}
+        best, highest = max(values.items(), key=itemgetter(1))
+        ties = [name for name in values if name != best and round(values[name], 2) == round(highest, 2)]
         line = (
             f"- {DATASETS[dataset]}: {_subject(_ahead_of_baselines(scores), 'predict')} retraining better than every "
             f"control; the highest score is {NAMES[best]}'s, {_correlation(_estimate(scores, best, ITSELF))}"
@@ -133,46 +137,29 @@ def answer_text(removal: pd.DataFrame, lds: pd.DataFrame) -> Prose:
     ahead = [name for name in _methods(tables[0]) if all(name in _ahead_of_baselines(table) for table in tables)]
     seeds = removal.seed.nunique() if "seed" in removal else 1
     scope = "In this seed" if seeds == 1 else f"Over {seeds} seeds"
-    if not ahead:
-        return Prose(f"**{scope} no method is ahead of every control in all of this page's comparisons.**")
-    return Prose(f"**{scope} {_listed(ahead)} beat every control in all of this page's comparisons.**")
+    verdict = f"{_listed(ahead)} beat" if ahead else "no method is ahead of"
+    return Prose(f"**{scope} {verdict} every control in all of this page's comparisons.**")
 
 
-def _forest_figure(
-    run: Run,
-    table: str,
-    names: Sequence[str],
-    panels: Sequence[tuple[str, pd.DataFrame]],
-    pool: Callable[[pd.DataFrame], Estimate],
-    mark: Callable[[Axes, pd.DataFrame], None],
-) -> Figure:
-    """A panel for each (title, rows): a dot and its interval for each name, over what `mark` draws."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(panels), figsize=(7.2, 0.7 + 0.2 * len(names)), sharey=True, squeeze=False)
-        axes[0, 0].set_ylim(-0.6, len(names) - 0.4)
-        axes[0, 0].set_yticks(range(len(names)), [_ROWS[name] for name in names[::-1]])
-        for axis, (title, rows) in zip(axes[0], panels, strict=True):
-            mark(axis, rows)
-            axis.axvline(0, color="black", linewidth=0.6)
-            for place, name in enumerate(names[::-1]):
-                part = rows[(rows.method == name) & (rows.against == ITSELF)]
-                if len(part):
-                    value, low, high = pool(part)
-                    colour = COLOURS.get(name, "black")
-                    axis.plot([low, high], [place, place], color=colour, linewidth=1)
-                    axis.plot(value, place, marker="o", markersize=3.5, color=colour)
-            axis.set_title(title)
-        figure.supxlabel(_LABELS[table], fontsize=9)
-        save(run, f"fig_{table}", figure, (table,))
-    return figure
+def _forest(
+    frame: pd.DataFrame, parts: Mapping[str, pd.DataFrame], label: str, pool: Callable[[pd.DataFrame], Estimate]
+) -> tuple[Figure, np.ndarray]:
+    """A panel for each of `parts`, with what each method and baseline of `frame` has by itself."""
+    names, panels = _names(frame)[::-1], dict[str, list[Interval]]()
+    for title, part in parts.items():
+        rows = dict(list(part[part.against == ITSELF].groupby("method")))
+        panels[title] = [
+            (place, pool(rows[name]), {"color": COLOURS.get(name, "black")})
+            for place, name in enumerate(names)
+            if name in rows
+        ]
+    figure, axes = forest(panels, [_ROWS[name] for name in names], label)
+    axes[0, 0].set_ylim(-0.6, len(names) - 0.4)
+    return figure, axes
 
 
 def _counts(frame: pd.DataFrame) -> list[int]:
     return sorted(set(frame.removed) - {0})
-
-
-def _size(frame: pd.DataFrame) -> int:
-    return frame[frame.metric == "rise"].n_train.iloc[0]
 
 
 def _names(frame: pd.DataFrame) -> list[str]:
@@ -183,38 +170,13 @@ def _methods(frame: pd.DataFrame) -> list[str]:
     return [name for name in NAMES if name in set(frame.method) and name not in BASELINES]
 
 
-def _best(rows: pd.DataFrame) -> tuple[str, float]:
-    """The method with the highest value, and that value."""
-    values = {name: _estimate(rows, name, ITSELF)[0] for name in _methods(rows)}
-    best = max(values, key=values.__getitem__)
-    return best, values[best]
-
-
 def _ahead_of_baselines(rows: pd.DataFrame) -> list[str]:
-    """The methods whose interval is above every baseline of a table."""
     baselines = [name for name in BASELINES if name in set(rows.method)]
     return [name for name in _methods(rows) if all(_estimate(rows, name, other)[1] > 0 for other in baselines)]
 
 
 def _estimate(rows: pd.DataFrame, method: str, against: str) -> Estimate:
     return _pooled(rows[(rows.method == method) & (rows.against == against)])
-
-
-def _pooled(rows: pd.DataFrame) -> Estimate:
-    """Of one seed its part interval, of several Student's over seeds; a loss need not stay below 1."""
-    if len(rows) == 1:
-        value, low, high = rows[["value", "ci_low", "ci_high"]].iloc[0].astype(float)
-        return value, low, high
-    return float(rows.value.mean()), *statistics.interval_of_mean(rows.value)
-
-
-def _noise(frame: pd.DataFrame) -> float:
-    return float(frame[(frame.method == RETRAINING) & (frame.metric == "noise")].value.mean())
-
-
-def _cell(estimate: Estimate) -> str:
-    value, low, high = (round(number, 2) + 0 for number in estimate)  # + 0: no minus before a zero
-    return f"{value:+.2f}" + ("" if pd.isna(low) else f"<br>[{low:.2f}, {high:.2f}]")
 
 
 def _correlation(estimate: Estimate) -> str:

@@ -1,16 +1,13 @@
 """Figures 1 and 2, and the loss curves."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
 import matplotlib
-import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
@@ -20,7 +17,7 @@ from study.datasets.family import prompt_text
 from study.methods import COLOURS, NAMES
 from study.pipeline.attributions import Attribution, Tuned
 from study.report.names import DATASETS
-from study.report.plot import STYLE, save
+from study.report.plot import STYLE, panels, save, with_style
 
 
 @dataclass(frozen=True)
@@ -51,73 +48,59 @@ def heatmap_figure(run: Run, attribution: Attribution) -> Figure:
     single very large scores, leave the rest readable. Leaves fig2_heatmap.png and .svg.
     """
     labels, count = [example.label for example in attribution.train], len(attribution.scores)
-    columns = min(3, count)
-    rows = -(-count // columns)
     with matplotlib.rc_context(STYLE | {"axes.spines.top": True, "axes.spines.right": True}):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(7.2, 0.5 + 2.3 * rows), sharex=True, sharey=True, squeeze=False
-        )
+        figure, axes = panels(count, 3, height=2.3)
+        figure.set_figheight(0.5 + 2.3 * len(axes))
         for axis, (method, scores) in zip(axes.flat, attribution.scores.items(), strict=False):
-            image = _draw_heatmap(axis, scores, labels)
+            ranks = (rankdata(scores, axis=1) - 1) / max(1, len(labels) - 1)
+            image = axis.imshow(ranks, aspect="auto", cmap="Reds", vmin=0, vmax=1, interpolation="nearest")
+            start, across = 0, axis.get_xaxis_transform()
+            for label, block in groupby(labels):
+                end = start + len(list(block))
+                axis.axvline(start - 0.5, color="black", linewidth=0.8)
+                axis.text((start + end - 1) / 2, 1.02, label, transform=across, ha="center", va="bottom", fontsize=8)
+                start = end
             axis.set_title(NAMES[method], color=COLOURS[method], fontweight="bold", pad=18)
-        for axis in axes.flat[count:]:
-            axis.set_visible(False)
         for axis in axes[:, 0]:
             axis.set_ylabel("validation example")
-        for axis in axes.flat[count - columns : count]:  # the lowest of each column
+        for axis in axes.flat[count - axes.shape[1] : count]:  # the lowest of each column
             axis.set_xlabel("training example")
-            axis.tick_params(labelbottom=True)
         figure.colorbar(image, ax=axes, shrink=0.7, label="share of training examples outranked")
-        save(run, "fig2_heatmap", figure)
-    return figure
+        return save(run, "fig2_heatmap", figure)
 
 
+@with_style
 def curves_figure(run: Run, tuned: Mapping[str, Tuned]) -> Figure:
     """Training and dev loss over the epochs, and the norm of the gradient on an axis of its own, a panel a data set.
 
     The norm is a batch's, dropout on, before clipping, the mean over an epoch's steps: with the noise of batches in it,
     it tends to stay above ‖∇R‖, the norm of the whole training loss's gradient. Leaves curves.*.
     """
-    with matplotlib.rc_context(STYLE):
-        columns = min(4, len(tuned))
-        rows = -(-len(tuned) // columns)
-        figure, axes = plt.subplots(rows, columns, figsize=(7.2, 0.4 + 1.7 * rows), sharex=True, squeeze=False)
-        for axis, (dataset, task) in zip(axes.flat, tuned.items(), strict=False):
-            history = task.history
-            axis.plot(history.epoch, history.train_loss, color="#999999", marker="o", markersize=3, label="training")
-            axis.plot(history.epoch, history.dev_loss, color="black", marker="o", markersize=3, label="dev")
-            norm = axis.twinx()
-            name = "norm of the gradient (right)"
-            norm.plot(history.epoch, history.grad_norm, ":o", color=_NORM, markersize=2, label=name)
-            norm.spines["right"].set_visible(True)
-            for scale in (axis, norm):
-                scale.set_ylim(0, 1.1 * scale.get_ylim()[1])
-            axis.set_title(DATASETS[dataset])
-            axis.xaxis.get_major_locator().set_params(integer=True)
-        for axis in axes.flat[len(tuned) :]:
-            axis.set_visible(False)
-        figure.supxlabel("epoch (0: before fine-tuning)", fontsize=9)
-        figure.supylabel("loss (nats per response token)", fontsize=9)
-        lines = [*axes[0, 0].get_lines(), *norm.get_lines()]
-        figure.legend(handles=lines, loc="outside upper center", ncols=3, frameon=False)
-        save(run, "curves", figure)
-    return figure
+    columns = min(4, len(tuned))
+    rows = -(-len(tuned) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(7.2, 0.4 + 1.7 * rows), sharex=True, squeeze=False)
+    for axis, (dataset, task) in zip(axes.flat, tuned.items(), strict=False):
+        history = task.history
+        axis.plot(history.epoch, history.train_loss, color="#999999", marker="o", markersize=3, label="training")
+        axis.plot(history.epoch, history.dev_loss, color="black", marker="o", markersize=3, label="dev")
+        norm = axis.twinx()
+        name = "norm of the gradient (right)"
+        norm.plot(history.epoch, history.grad_norm, ":o", color=_NORM, markersize=2, label=name)
+        norm.spines["right"].set_visible(True)
+        for scale in (axis, norm):
+            scale.set_ylim(0, 1.1 * scale.get_ylim()[1])
+        axis.set_title(DATASETS[dataset])
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    for axis in axes.flat[len(tuned) :]:
+        axis.set_visible(False)
+    figure.supxlabel("epoch (0: before fine-tuning)", fontsize=9)
+    figure.supylabel("loss (nats per response token)", fontsize=9)
+    lines = [*axes[0, 0].get_lines(), *norm.get_lines()]
+    figure.legend(handles=lines, loc="outside upper center", ncols=3, frameon=False)
+    return save(run, "curves", figure)
 
 
 _NORM = "#56B4E9"  # no method's colour
-
-
-def _draw_heatmap(axis: Axes, scores: np.ndarray, labels: Sequence[str]) -> AxesImage:
-    """The ranks of scores [M, N] within a row, and the blocks of training examples of one label."""
-    ranks = (rankdata(scores, axis=1) - 1) / max(1, len(labels) - 1)
-    image = axis.imshow(ranks, aspect="auto", cmap="Reds", vmin=0, vmax=1, interpolation="nearest")
-    start, across = 0, axis.get_xaxis_transform()
-    for label, block in groupby(labels):
-        end = start + len(list(block))
-        axis.axvline(start - 0.5, color="black", linewidth=0.8)
-        axis.text((start + end - 1) / 2, 1.02, label, transform=across, ha="center", va="bottom", fontsize=8)
-        start = end
-    return image
 
 
 def _card(title: str, colour: str, example: Example, correct: bool | None = None) -> str:

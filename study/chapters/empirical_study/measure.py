@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 
 import pandas as pd
 
@@ -10,11 +11,10 @@ from study import datasets
 from study.config import Run
 from study.pipeline import judging
 from study.pipeline.attack import Attack
-from study.pipeline.attributions import Attribution, Tuned, quality
+from study.pipeline.attributions import METRICS, Attribution, Tuned, labels, quality
 from study.report.results import save_table
 from study.schema import COLUMNS, RUN_COLUMNS
 
-METRICS = {"accuracy": metrics.accuracy, "coverage": metrics.coverage}
 PARTS = ("coverage_triggered", "coverage_clean")
 SCORES = {2: "table2_harmful", 3: "table3_class", 4: "table4_backdoor"}
 
@@ -64,8 +64,13 @@ def method_scores(run: Run, number: int, attributions: Mapping[str, Attribution]
     Leaves the CSV that `SCORES` names.
     """
     frames = [quality_rows(attributions)]
-    if number == 4:
-        frames += map(_coverage_by_trigger, attributions.values())
+    for dataset, attribution in attributions.items() if number == 4 else ():
+        complies = datasets.family(dataset).complies
+        for metric, triggered in zip(PARTS, (True, False), strict=True):
+            part = _select_val(attribution, [complies(example) == triggered for example in attribution.val])
+            if part.val:
+                frame = quality_rows({dataset: part})
+                frames.append(frame[frame.metric == "coverage"].assign(metric=metric))
     return save_table(run, SCORES[number], pd.concat(frames))
 
 
@@ -73,11 +78,11 @@ def scores_by_class(run: Run, attributions: Mapping[str, Attribution]) -> pd.Dat
     """Behind Table 3: each method's accuracy and coverage on each class by itself. Leaves table3_by_class.csv."""
     rows: list[tuple] = []
     for dataset, attribution in attributions.items():
-        train_labels = [example.label for example in attribution.train]
-        for label in dict.fromkeys(example.label for example in attribution.val):
-            part = _select_val(attribution, [example.label == label for example in attribution.val])
+        train, val = labels(attribution)
+        for label in dict.fromkeys(val):
+            part = _select_val(attribution, [other == label for other in val])
             rows += [(dataset, label, *row[1:4]) for row in quality(dataset, part, part.scores)]
-            chance = metrics.chance(train_labels, [label])
+            chance = metrics.chance(train, [label])
             rows += [(dataset, label, "chance", metric, chance) for metric in METRICS]
     return save_table(run, "table3_by_class", pd.DataFrame(rows, columns=["dataset", "class", *COLUMNS[1:4]]))
 
@@ -86,7 +91,7 @@ def quality_rows(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     """A row for each (data set, metric, method), `chance` the last method: value and 95 % interval as shares."""
     rows = []
     for dataset, attribution in attributions.items():
-        train, val = ([example.label for example in part] for part in (attribution.train, attribution.val))
+        train, val = labels(attribution)
         scored, chance = list(quality(dataset, attribution, attribution.scores)), metrics.chance(train, val)
         for metric in METRICS:
             rows += [row for row in scored if row[2] == metric]
@@ -94,18 +99,6 @@ def quality_rows(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _coverage_by_trigger(attribution: Attribution) -> pd.DataFrame:
-    complies = datasets.family(attribution.dataset).complies
-    frames = []
-    for metric, triggered in zip(PARTS, (True, False), strict=True):
-        part = _select_val(attribution, [complies(example) == triggered for example in attribution.val])
-        if part.val:
-            frame = quality_rows({attribution.dataset: part})
-            frames.append(frame[frame.metric == "coverage"].assign(metric=metric))
-    return pd.concat(frames)
-
-
 def _select_val(attribution: Attribution, selected: Sequence[bool]) -> Attribution:
-    rows = [row for row, wanted in enumerate(selected) if wanted]
-    scores = {method: array[rows] for method, array in attribution.scores.items()}
-    return replace(attribution, val=[attribution.val[row] for row in rows], scores=scores)
+    scores = {method: array[list(selected)] for method, array in attribution.scores.items()}
+    return replace(attribution, val=list(compress(attribution.val, selected)), scores=scores)

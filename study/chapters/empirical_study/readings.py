@@ -6,22 +6,20 @@ import pandas as pd
 
 from ifcore.methods import DEFAULT
 from study import datasets, statistics
-from study.chapters.empirical_study.measure import METRICS, PARTS, assess_learning
+from study.chapters.empirical_study.measure import PARTS, assess_learning
 from study.methods import NAMES
 from study.paper import paper
 from study.pipeline.attack import Attack
-from study.pipeline.attributions import Attribution, Tuned
+from study.pipeline.attributions import METRICS, Attribution, change
 from study.report.names import DATASETS
 from study.report.table import Prose, Table, difference_verdict, points
-
-Estimate = tuple[float, float, float]  # a value and the ends of its interval
+from study.statistics import NAN, Estimate
 
 _COMPARED = ("datainf", "lissa", "gradsim")  # the paper's influence methods; Exact is this book's
 _LEADS, _TIES, _OPEN, _TRAILS = "leads", "ties with", "is inconclusive against", "trails"
 _APART, _OVERLAP = "the intervals are apart", "the intervals overlap"
 _UNCLEAR = "there are too few prompts to tell"
 _FEWEST = 6  # requests of which an interval is believed: however five fall out, no sign test decides at 5 %
-_NAN = float("nan")
 
 
 def attack_text(attacks: Sequence[Attack]) -> Prose:
@@ -46,11 +44,18 @@ def scores_text(table: Table, attributions: Mapping[str, Attribution]) -> Prose:
     Differences are paired: over the validation examples of one seed, over seeds where `table` holds several. Data sets
     that the fine-tunes in `attributions` did not learn are left out, and a last sentence says so.
     """
-    unlearnt = {name: task for name, task in attributions.items() if not assess_learning(task).learnt}
-    lines = []
+    lines, unlearnt = [], []
     for dataset, attribution in attributions.items():
         methods = [method for method in _COMPARED if method in attribution.scores]
-        if dataset not in unlearnt and "repsim" in attribution.scores and methods:
+        learning = assess_learning(attribution)
+        if not learning.learnt:
+            rate, low, high = (100 * share for share in (learning.after.value, learning.after.low, learning.after.high))
+            reference = f"{100 * learning.constant:.1f} % for the best constant response"
+            if learning.constant == 1:
+                reference = f"{100 * learning.before.value:.1f} % before, p {learning.p:.2g}"
+            share = f"{rate:.1f} % [{low:.1f}, {high:.1f}] of answers right after fine-tuning"
+            unlearnt.append(f"{DATASETS[dataset]} ({share}, {reference})")
+        elif "repsim" in attribution.scores and methods:
             lead = _lead_text(table.frame, attribution, methods)
             lines.append(f"- {DATASETS[dataset]}: {lead} {_chance_text(table, attribution, methods)}")
     if lines:
@@ -58,7 +63,9 @@ def scores_text(table: Table, attributions: Mapping[str, Attribution]) -> Prose:
         pairs = f"{seeds} seeds" if seeds > 1 else "six or more requests"
         head = f"RepSim minus the paper's other methods in points, paired over {pairs}, with 95 % intervals:\n"
         lines.insert(0, head)
-    return Prose("\n".join([*lines, "", _left_out_text(unlearnt)]).strip())
+    if unlearnt:
+        lines += ["", f"Of these nothing is said, as the model did not learn them: {', '.join(unlearnt)}."]
+    return Prose("\n".join(lines).strip())
 
 
 def released_text(number: int) -> Prose:
@@ -102,27 +109,22 @@ def parts_text(table4: Table) -> Prose:
     return Prose("\n".join(lines))
 
 
-def _left_out_text(unlearnt: Mapping[str, Tuned]) -> str:
-    """Why some data sets get no verdict, with their numbers; empty for none."""
-    reasons = []
-    for dataset, task in unlearnt.items():
-        learning = assess_learning(task)
-        rate, low, high = (100 * share for share in (learning.after.value, learning.after.low, learning.after.high))
-        reference = f"{100 * learning.constant:.1f} % for the best constant response"
-        if learning.constant == 1:
-            reference = f"{100 * learning.before.value:.1f} % before, p {learning.p:.2g}"
-        share = f"{rate:.1f} % [{low:.1f}, {high:.1f}] of answers right after fine-tuning"
-        reasons.append(f"{DATASETS[dataset]} ({share}, {reference})")
-    return f"Of these nothing is said, as the model did not learn them: {', '.join(reasons)}." if reasons else ""
-
-
 def _lead_text(frame: pd.DataFrame, attribution: Attribution, methods: Sequence[str]) -> str:
     """Whom RepSim leads in either metric, and whether that is as in the paper."""
     verdicts, parts = set(), []
     for metric in METRICS:
-        gaps = {method: _difference(frame, attribution, metric, method) for method in methods}
-        verdicts |= {_verdict(gap) for gap in gaps.values()}
-        parts.append(f"in {metric} RepSim {_comparison(gaps)}")
+        groups: dict[str, list[str]] = {verdict: [] for verdict in (_LEADS, _TIES, _OPEN, _TRAILS)}
+        for method in methods:
+            value, low, high = _difference(frame, attribution, metric, method)
+            ends = "" if pd.isna(low) else f" [{low:+.1f}, {high:+.1f}]"
+            if low == high == 0:
+                groups[_TIES].append(NAMES[method])
+            else:
+                verdict = _LEADS if low > 0 else (_TRAILS if high < 0 else _OPEN)
+                groups[verdict].append(f"{NAMES[method]} ({value:+.1f}{ends})")
+        comparisons = [f"{verdict} {', '.join(names)}" for verdict, names in groups.items() if names]
+        verdicts |= {verdict for verdict, names in groups.items() if names}
+        parts.append(f"in {metric} RepSim {', '.join(comparisons).replace('-', '−')}")
     order = " As in the paper." if verdicts == {_LEADS} else ""
     order = " In the paper RepSim leads." if _TRAILS in verdicts else order
     return f"{'; '.join(parts)}.{order}"
@@ -137,33 +139,11 @@ def _difference(frame: pd.DataFrame, attribution: Attribution, metric: str, meth
         gaps = wide["repsim"] - wide[method]
         value, (low, high) = gaps.mean(), statistics.interval_of_mean(gaps)
     else:
-        train, val = ([example.label for example in part] for part in (attribution.train, attribution.val))
-        before, after = attribution.scores[method], attribution.scores["repsim"]
-        clusters = datasets.requests(dataset, attribution.val)
-        value, low, high = statistics.change(METRICS[metric], before, after, train, val, clusters)
-        if len(set(clusters)) < _FEWEST:
-            low = high = _NAN
+        changes = change(dataset, attribution, attribution.scores[method], attribution.scores["repsim"])
+        value, low, high = changes[metric]
+        if len(set(datasets.requests(dataset, attribution.val))) < _FEWEST:
+            low = high = NAN
     return round(100 * value, 9), round(100 * low, 9), round(100 * high, 9)  # equal shares may differ in the last bit
-
-
-def _verdict(difference: Estimate) -> str:
-    _, low, high = difference
-    if low == high == 0:
-        return _TIES
-    return _LEADS if low > 0 else (_TRAILS if high < 0 else _OPEN)
-
-
-def _comparison(differences: Mapping[str, Estimate]) -> str:
-    """`leads A (+50.0 [40.0, 60.0]), trails B (…)`."""
-    parts = []
-    for verdict in (_LEADS, _TIES, _OPEN, _TRAILS):
-        methods = []
-        for method, (value, low, high) in differences.items():
-            if _verdict((value, low, high)) == verdict:
-                ends = "" if pd.isna(low) else f" [{low:+.1f}, {high:+.1f}]"
-                methods.append(NAMES[method] + ("" if verdict == _TIES else f" ({value:+.1f}{ends})"))
-        parts += [f"{verdict} {', '.join(methods)}"] if methods else []
-    return ", ".join(parts).replace("-", "−")
 
 
 def _chance_text(table: Table, attribution: Attribution, methods: Sequence[str]) -> str:
@@ -181,11 +161,11 @@ def _percent(frame: pd.DataFrame, dataset: str, metric: str, method: str, refere
     """A method's value less a reference's, with its interval; NaN where there is none, or too few examples for one."""
     part = frame[(frame.dataset == dataset) & (frame.metric == metric)].set_index("method")
     if method not in part.index:
-        return _NAN, _NAN, _NAN
+        return NAN, NAN, NAN
     rows, base = part.loc[[method]], 0.0 if reference is None else part.loc[[reference]].value.to_numpy()
     values = rows.value.to_numpy() - base
     ends = (rows.ci_low.to_numpy() - base, rows.ci_high.to_numpy() - base)
-    low, high = (float(end[0]) if rows.n_val.iloc[0] >= _FEWEST else _NAN for end in ends)
+    low, high = (float(end[0]) if rows.n_val.iloc[0] >= _FEWEST else NAN for end in ends)
     if len(rows) > 1:
         low, high = statistics.interval_of_mean(values)
     return 100 * float(values.mean()), 100 * low, 100 * high

@@ -1,15 +1,15 @@
 """What the models learnt, and Tables 1 to 4 with the paper's numbers beside ours."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, product
 
 import pandas as pd
 
-from study.chapters.empirical_study.measure import METRICS, PARTS, assess_learning
+from study.chapters.empirical_study.measure import PARTS, assess_learning
 from study.config import Run
 from study.methods import BASELINES, NAMES
 from study.paper import paper
-from study.pipeline.attributions import Attribution, Tuned
+from study.pipeline.attributions import METRICS, Attribution, Tuned
 from study.report.names import DATASETS
 from study.report.table import Table, control_cell, percent, plain, whole, with_published
 
@@ -89,18 +89,17 @@ def attack_table(run: Run, rates: pd.DataFrame) -> Table:
 
 def scores_table(number: int, frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Table:
     """Table 2, 3 or 4: accuracy and coverage of each method on each data set, beside the paper's numbers and words."""
-    columns, words = list(product(attributions, METRICS)), paper().get(f"table{number}_prose")
-    cells = {column: _column(frame, *column) for column in columns}
-    rows = []
-    for method in (name for name in NAMES if name in set(frame.method)):
-        row = [NAMES[method], *(cells[column].get(method, "") for column in columns)]
-        if method in BASELINES:
-            row = list(map(control_cell, row))
-        elif words:
+    columns, words = list(product(attributions, _SHORT)), paper().get(f"table{number}_prose")
+    methods, rows = [method for method in (*NAMES, "chance") if method in set(frame.method)], []
+    for method, row in _method_rows(frame, columns, methods).items():
+        if words and method not in _UNRANKED:
             row.append(words.get(method, "not in it"))
         rows += [row, *_paper_rows(number, method, columns)]
-    rows.append(["*Chance*", *(cells[column]["chance"] for column in columns)])
-    rows += _size_rows(attributions)
+    counts = {dataset: (len(task.train), len(task.val)) for dataset, task in attributions.items()}
+    printed = {dataset: tuple(sizes.values()) for dataset, sizes in paper()["counts"].items()}
+    for title, sizes in (("training / validation", counts), ("the paper", printed)):
+        pairs = (("*{:,} / {:,}*".format(*sizes[d]) if d in sizes else "", "") for d in attributions)
+        rows.append([f"*Examples, {title}*", *chain.from_iterable(pairs)])
     marks = {dataset: _mark(attribution) for dataset, attribution in attributions.items()}
     header = ["Method", *(f"{DATASETS[d]}{marks[d]}, {_SHORT[metric]} (%)" for d, metric in columns)]
     header += ["The paper's text"] if words else []
@@ -117,11 +116,7 @@ def parts_table(table4: Table) -> Table:
     """Under Table 4: coverage on triggered and on clean prompts, which its mean hides."""
     frame = table4.frame[table4.frame.metric.isin(PARTS)]
     columns = list(frame.groupby(["dataset", "metric"], sort=False).groups)
-    cells = {column: _column(frame, *column) for column in columns}
-    rows = []
-    for method in frame.method.unique():
-        row = [NAMES.get(method, "*Chance*"), *(cells[column].get(method, "") for column in columns)]
-        rows.append(list(map(control_cell, row)) if method in BASELINES else row)
+    rows = list(_method_rows(frame, columns, frame.method.unique()).values())
     header = ["Method", *(f"{DATASETS[d]}, {metric.removeprefix('coverage_')} (%)" for d, metric in columns)]
     caption = f"Coverage by kind of validation prompt, with {_spread(frame)} Best bold, second best underlined."
     return Table(None, caption, header, rows, frame)
@@ -149,36 +144,30 @@ def _mark(tuned: Tuned) -> str:
 
 def _paper_rows(number: int, method: str, columns: list[tuple[str, str]]) -> Iterator[list[str]]:
     """The paper's printed numbers of a method, and those of the released scores, where paper.yaml has any."""
-    printed, released = paper().get(f"table{number}", {}), paper()["released"].get(f"table{number}", {})
-    sources = {"the paper": {dataset: values.get(method) for dataset, values in printed.items()}}
-    for model in dict.fromkeys(model for values in released.values() for model in values["scores"]):
-        scores = {dataset: values["scores"].get(model, {}).get(method) for dataset, values in released.items()}
-        sources[f"released scores, {model}"] = scores
-    for source, values in sources.items():
-        numbers = [f"*{values[dataset][metric]:.1f}*" if values.get(dataset) else "" for dataset, metric in columns]
+    sources = {"the paper": paper().get(f"table{number}", {})}
+    for dataset, released in paper()["released"].get(f"table{number}", {}).items():
+        for model, scores in released["scores"].items():
+            sources.setdefault(f"released scores, {model}", {})[dataset] = scores
+    for source, printed in sources.items():
+        values = (printed.get(dataset, {}).get(method, {}).get(metric) for dataset, metric in columns)
+        numbers = ["" if value is None else f"*{value:.1f}*" for value in values]
         if any(numbers):
             yield [f"*{NAMES[method]}, {source}*", *numbers]
 
 
-def _size_rows(attributions: Mapping[str, Attribution]) -> Iterator[list[str]]:
-    counts = {dataset: (len(task.train), len(task.val)) for dataset, task in attributions.items()}
-    printed = {dataset: tuple(sizes.values()) for dataset, sizes in paper()["counts"].items()}
-    for title, sizes in (("training / validation", counts), ("the paper", printed)):
-        pairs = (("*{:,} / {:,}*".format(*sizes[d]) if d in sizes else "", "") for d in attributions)
-        yield [f"*Examples, {title}*", *chain.from_iterable(pairs)]
-
-
-def _column(frame: pd.DataFrame, dataset: str, metric: str) -> dict[str, str]:
-    """method -> cell, the best two marked."""
-    part = frame[(frame.dataset == dataset) & (frame.metric == metric)]
-    means = {method: round(rows.value.mean() * 100, 1) for method, rows in part.groupby("method", sort=False)}
-    ranked = sorted({mean for method, mean in means.items() if method not in _UNRANKED}, reverse=True)
-    marks = dict(zip(ranked, ("**{}**", "<u>{}</u>"), strict=False))
-    cells = {}
-    for method, rows in part.groupby("method", sort=False):
-        pattern = "{}" if method in _UNRANKED else marks.get(means[method], "{}")
-        cells[method] = with_published(pattern.format(_cell(rows)), rows)
-    return cells
+def _method_rows(frame: pd.DataFrame, columns: Sequence[tuple], methods: Iterable[str]) -> dict[str, list[str]]:
+    """A row a method: its cells in the columns (data set, metric), the best two of each marked, a baseline's grey."""
+    rows = {method: [NAMES.get(method, "*Chance*")] for method in methods}
+    for dataset, metric in columns:
+        part = frame[(frame.dataset == dataset) & (frame.metric == metric)]
+        groups = dict(list(part.groupby("method", sort=False)))
+        means = {method: round(group.value.mean() * 100, 1) for method, group in groups.items()}
+        ranked = sorted({mean for method, mean in means.items() if method not in _UNRANKED}, reverse=True)
+        marks = dict(zip(ranked, ("**{}**", "<u>{}</u>"), strict=False))
+        for method, row in rows.items():
+            group, pattern = groups.get(method), "{}" if method in _UNRANKED else marks.get(means.get(method), "{}")
+            row.append("" if group is None else with_published(pattern.format(_cell(group)), group))
+    return {method: list(map(control_cell, row)) if method in BASELINES else row for method, row in rows.items()}
 
 
 def _cell(rows: pd.DataFrame) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ifcore import metrics
+from ifcore import intervals
 from study import statistics
 from study.config import Run
 from study.datasets import facts
@@ -30,7 +30,7 @@ def retrieval(attribution: Attribution) -> pd.DataFrame:
         top = scores == scores.max(1, keepdims=True)  # of examples that tie for the top, each counts its part
         hits = {f"top_{name}": (top & (shared == kind)).sum(1) / top.sum(1) for kind, name in enumerate(KINDS)}
         for metric, values in (hits | {"hard": _hard(scores, shared)}).items():
-            share = metrics.share(values, questions)
+            share = intervals.share(values, questions)
             cells.append((method, metric, share.value, share.low, share.high))
     same_place = 1 + (shared == KINDS.index("place")).sum(1)
     for metric, chance in (("accuracy", 1 / sizes[0]), ("coverage", 1 / sizes[0]), ("hard", (1 / same_place).mean())):
@@ -55,7 +55,7 @@ def removal(run: Run, attribution: Attribution) -> pd.DataFrame:
     losses = np.stack(after, axis=1)[asked_about]  # [questions, removed]
     is_cause = np.array([[label == cause for cause in causes] for label in questions])
     rises = losses[is_cause] - np.where(is_cause, 0, losses).sum(1) / (len(causes) - 1)
-    share = metrics.share((losses.argmax(1) == is_cause.argmax(1)).astype(float), questions)
+    share = intervals.share((losses.argmax(1) == is_cause.argmax(1)).astype(float), questions)
     cells = [
         ("cause", "confirmed", share.value, share.low, share.high),
         ("chance", "confirmed", 1 / len(causes), None, None),
@@ -74,8 +74,6 @@ def _shared(attribution: Attribution) -> np.ndarray:
 
 def _hard(scores: np.ndarray, shared: np.ndarray) -> np.ndarray:
     """Whether the cause outranks all others of its place, [M]; ties by the share of orders in which it does."""
-    hits = []
-    for row, kinds in zip(scores, shared, strict=True):
-        cause, others = row[kinds == 0][0], row[kinds == 1]
-        hits.append(0.0 if (others > cause).any() else 1 / (1 + (others == cause).sum()))
-    return np.array(hits)
+    cause, others = scores[shared == 0][:, None], shared == 1  # each question has one cause
+    ties = (others & (scores == cause)).sum(1)
+    return np.where((others & (scores > cause)).any(1), 0, 1 / (1 + ties))

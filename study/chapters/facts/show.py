@@ -26,10 +26,9 @@ def facts_table(frame: pd.DataFrame) -> Table:
     """Who finds the cause, and what stands in its place. From facts.csv."""
     rows = []
     for method in _methods(frame):
+        tops = [_rows(frame, method, f"top_{kind}") for kind in KINDS]
         row = [NAMES[method], _cell(frame, method, "top_cause"), _cell(frame, method, "hard")]
-        for kind in KINDS:
-            share = _share(frame, method, f"top_{kind}")[0]
-            row.append(with_published(whole(share), _rows(frame, method, f"top_{kind}"), write=whole))
+        row += [with_published(whole(top.value.mean()), top, write=whole) for top in tops]
         rows.append(list(map(control_cell, row)) if method in BASELINES else row)
     rows.append(["*Chance*", _cell(frame, "chance", "accuracy"), _cell(frame, "chance", "hard"), *[""] * len(KINDS)])
     caption = (
@@ -108,7 +107,7 @@ def _rows(frame: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
     return frame[(frame.method == method) & (frame.metric == metric)]
 
 
-def _share(frame: pd.DataFrame, method: str, metric: str) -> tuple[float, float, float]:
+def _share(frame: pd.DataFrame, method: str, metric: str) -> statistics.Estimate:
     return statistics.pooled(_rows(frame, method, metric), 0, 1)
 
 

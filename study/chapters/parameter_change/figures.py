@@ -1,6 +1,5 @@
 """Section 4.3's figures."""
 
-import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -10,46 +9,44 @@ from study.chapters.parameter_change.measure import learning
 from study.config import Run
 from study.methods import COLOURS, NAMES
 from study.report.names import DATASETS
-from study.report.plot import STYLE, band, draw, draw_losses, grid, panels, save
+from study.report.plot import band, draw, draw_losses, grid, panels, save, with_style
 
 
+@with_style
 def drift_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """Figure 6: parameter change, loss and task accuracy over epochs, a column a data set. Leaves fig6_drift.*."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = grid(frame.dataset.nunique(), 3)
-        for (top, middle, bottom), (dataset, part) in zip(axes.T, frame.groupby("dataset", sort=False), strict=True):
-            draw(top, band(part[part.metric == "delta"], "epoch"), "black", "‖Δθ‖")
-            draw_losses(middle, part, "epoch")
-            draw(bottom, band(part[part.metric == "task_accuracy"], "epoch"), "black", "task accuracy", 100)
-            top.set_title(DATASETS[dataset])
-            bottom.set_xlabel("epoch")
-            bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes[0, 0].set_ylabel("‖Δθ‖ (mean over\nLoRA modules)")
-        axes[1, 0].set_ylabel("loss (nats per\nresponse token)")
-        axes[1, 0].set_ylim(0, axes[1, 0].get_ylim()[1])
-        axes[2, 0].set(ylabel="task accuracy (%)", ylim=(-4, 104))
-        figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-        save(run, "fig6_drift", figure)
-    return figure
+    figure, axes = grid(frame.dataset.nunique(), 3)
+    for (top, middle, bottom), (dataset, part) in zip(axes.T, frame.groupby("dataset", sort=False), strict=True):
+        draw(top, band(part[part.metric == "delta"], "epoch"), "black", "‖Δθ‖")
+        draw_losses(middle, part, "epoch")
+        draw(bottom, band(part[part.metric == "task_accuracy"], "epoch"), "black", "task accuracy", 100)
+        top.set_title(DATASETS[dataset])
+        bottom.set_xlabel("epoch")
+        bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].set_ylabel("‖Δθ‖ (mean over\nLoRA modules)")
+    axes[1, 0].set(ylabel="loss (nats per\nresponse token)", ylim=(0, axes[1, 0].get_ylim()[1]))
+    axes[2, 0].set(ylabel="task accuracy (%)", ylim=(-4, 104))
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    return save(run, "fig6_drift", figure)
 
 
+@with_style
 def linear_figure(run: Run, means: pd.DataFrame) -> Figure:
     """Figure 7: parameter change and test accuracy of two-layer linear models, a panel a size. Leaves fig7_linear.*."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = panels(means.parameters.nunique(), 4, height=2.2)
-        for axis, (parameters, part) in zip(axes.flat, means.groupby("parameters"), strict=False):
-            draw(axis, band(part[part.metric == "delta"], "epoch"), "black", "‖Δθ‖, share of the last", linestyle="--")
-            draw(axis, band(part[part.metric == "test_accuracy"], "epoch"), "#56B4E9", "test accuracy")
-            mean = part.groupby("metric").value.mean()
-            correlations = f"Pearson {mean.pearson:.2f}, Spearman {mean.spearman:.2f}"
-            axis.set_title(f"{parameters:,} parameters\n{correlations}", fontsize=8)
-            axis.set(xlabel="epoch", ylim=(0, 1.04))
-        axes[0, 0].set_ylabel("share")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-        save(run, "fig7_linear", figure)
-    return figure
+    figure, axes = panels(means.parameters.nunique(), 4, height=2.2)
+    for axis, (parameters, part) in zip(axes.flat, means.groupby("parameters"), strict=False):
+        draw(axis, band(part[part.metric == "delta"], "epoch"), "black", "‖Δθ‖, share of the last", linestyle="--")
+        draw(axis, band(part[part.metric == "test_accuracy"], "epoch"), "#56B4E9", "test accuracy")
+        mean = part.groupby("metric").value.mean()
+        correlations = f"Pearson {mean.pearson:.2f}, Spearman {mean.spearman:.2f}"
+        axis.set_title(f"{parameters:,} parameters\n{correlations}", fontsize=8)
+        axis.set(xlabel="epoch", ylim=(0, 1.04))
+    axes[0, 0].set_ylabel("share")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    return save(run, "fig7_linear", figure)
 
 
+@with_style
 def layers_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """Figure 8: accuracy, coverage and dev loss by the number of layers with LoRA, and by their place.
 
@@ -60,30 +57,28 @@ def layers_figure(run: Run, frame: pd.DataFrame) -> Figure:
     width = frame[frame.over == "window"].layers.iloc[0]
     window_label = "layer with LoRA" if width == 1 else f"first of {width} layers with LoRA"
     sides = (("count", "layers", "layers with LoRA (the last ones)"), ("window", "first", window_label))
-    with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(3, 2, figsize=(7.2, 5.6), sharex="col", sharey="row")
-        for (*score_axes, loss_axis), (over, x, label) in zip(axes.T, sides, strict=True):
-            part = frame[frame.over == over]
-            hollow = tuned[(tuned.over == over) & ~tuned.learnt][x]
-            for axis, metric in zip(score_axes, ("accuracy", "coverage"), strict=True):
-                for method in methods:
-                    line, colour = band(part[(part.method == method) & (part.metric == metric)], x), COLOURS[method]
-                    draw(axis, line, colour, NAMES[method], 100)
-                    marker = {"color": colour, "markerfacecolor": "white", "markersize": 4}
-                    axis.plot(hollow, line.value.reindex(hollow) * 100, "o", **marker)
-            for metric, colour, name in (("dev_loss_before", "#999999", "step 0"), ("dev_loss", "black", "last step")):
-                draw(loss_axis, band(part[part.metric == metric], x), colour, name)
-            if over == "count":
-                loss_axis.set_xscale("log")
-            ticks = sorted(part[x].unique())
-            loss_axis.set_xticks(ticks, [str(tick) for tick in ticks])
-            loss_axis.minorticks_off()
-            loss_axis.set_xlabel(label)
-        axes[0, 0].set(ylabel="accuracy (%)", ylim=(0, 104))
-        axes[1, 0].set(ylabel="coverage (%)", ylim=(0, 104))
-        figure.suptitle(DATASETS[frame.dataset.iloc[0]], fontsize=9)
-        axes[2, 0].set(ylabel="dev loss (nats)", ylim=(0, 1.05 * axes[2, 0].get_ylim()[1]))
-        axes[2, 0].legend(frameon=False)
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
-        save(run, "fig8_layers", figure)
-    return figure
+    figure, axes = plt.subplots(3, 2, figsize=(7.2, 5.6), sharex="col", sharey="row")
+    for (*score_axes, loss_axis), (over, x, label) in zip(axes.T, sides, strict=True):
+        part = frame[frame.over == over]
+        hollow = tuned[(tuned.over == over) & ~tuned.learnt][x]
+        for axis, metric in zip(score_axes, ("accuracy", "coverage"), strict=True):
+            for method in methods:
+                line, colour = band(part[(part.method == method) & (part.metric == metric)], x), COLOURS[method]
+                draw(axis, line, colour, NAMES[method], 100)
+                marker = {"color": colour, "markerfacecolor": "white", "markersize": 4}
+                axis.plot(hollow, line.value.reindex(hollow) * 100, "o", **marker)
+        for metric, colour, name in (("dev_loss_before", "#999999", "step 0"), ("dev_loss", "black", "last step")):
+            draw(loss_axis, band(part[part.metric == metric], x), colour, name)
+        if over == "count":
+            loss_axis.set_xscale("log")
+        ticks = sorted(part[x].unique())
+        loss_axis.set_xticks(ticks, map(str, ticks))
+        loss_axis.minorticks_off()
+        loss_axis.set_xlabel(label)
+    axes[0, 0].set(ylabel="accuracy (%)", ylim=(0, 104))
+    axes[1, 0].set(ylabel="coverage (%)", ylim=(0, 104))
+    figure.suptitle(DATASETS[frame.dataset.iloc[0]], fontsize=9)
+    axes[2, 0].set(ylabel="dev loss (nats)", ylim=(0, 1.05 * axes[2, 0].get_ylim()[1]))
+    axes[2, 0].legend(frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
+    return save(run, "fig8_layers", figure)

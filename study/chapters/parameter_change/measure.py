@@ -3,25 +3,26 @@
 from collections.abc import Mapping
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
 import torch
+from scipy.spatial.distance import squareform
 from torch import Tensor
 from tqdm import tqdm
 
-from ifcore import adapter_distance, io, lora, metrics
+from ifcore import adapter_distance, io, lora
 from ifcore.batches import example_batches
-from study import datasets, selection, statistics
+from study import selection, statistics
 from study.chapters.parameter_change import two_layer
 from study.config import Run
 from study.datasets import digits
 from study.pipeline import attack, checkpoints, judging
-from study.pipeline.attributions import Attribution, Tuned, quality, scored, tune
+from study.pipeline.attributions import Attribution, Tuned, change, quality, scored, tune
 from study.pipeline.stages import cached_frame, recorded_digest
 from study.pipeline.task import Task
 from study.schema import COLUMNS
 
 MODELS = {"original": "O", "benign": "B", "harmful": "H", "mixed": "M"}  # as the paper's Table 6 has them
+PAIRS = {f"{first}-{second}": (first, second) for first, second in combinations(MODELS, 2)}
 
 
 def pairs(run: Run) -> pd.DataFrame:
@@ -40,7 +41,7 @@ def pairs(run: Run) -> pd.DataFrame:
     updates = {name: adapter_distance.updates(model.checkpoint) for name, model in tuned.items()}
     divergences = _divergences(run, tuned).groupby(["pair", "metric"]).value
     rows = []
-    for first, second in combinations(MODELS, 2):
+    for pair, (first, second) in PAIRS.items():
         rates = [judging.success_rate(success[name]).value for name in (first, second)]
         apart = round(abs(rates[0] - rates[1]), 9)  # equal shares must tie when they are ranked
         cells: list[tuple] = [("asr", apart, None, None), ("steps", abs(steps[first] - steps[second]), None, None)]
@@ -48,9 +49,9 @@ def pairs(run: Run) -> pd.DataFrame:
             norms = adapter_distance.distances(updates.get(first, {}), updates[second], scaled)
             cells.append((metric, *_mean_and_spread(norms)))
         for metric in ("kl", "kl_first"):
-            values = divergences.get_group((f"{first}-{second}", metric))
+            values = divergences.get_group((pair, metric))
             cells.append((metric, values.mean(), *statistics.interval_of_mean(values)))
-        rows += [(f"{first}-{second}", *cell, len(success[first])) for cell in cells]
+        rows += [(pair, *cell, len(success[first])) for cell in cells]
     table = pd.DataFrame(rows, columns=["dataset", "metric", "value", "ci_low", "ci_high", "n_val"])
     return table.assign(method="fine-tune", n_train=len(tuned["mixed"].train))[COLUMNS]
 
@@ -63,11 +64,9 @@ def correlations(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for seed, part in frame.groupby("seed"):
-        wide = part.pivot_table(index="dataset", columns="metric", values="value")
-        asr = _matrix(wide.asr)
+        wide = part.pivot_table(index="dataset", columns="metric", values="value").loc[list(PAIRS)]
         for metric in wide.columns.intersection(["delta", "kl", "kl_first"]):
-            distances = _matrix(wide[metric])
-            rows.append((seed, metric, *statistics.mantel(asr, distances), statistics.smallest_p(asr, distances)))
+            rows.append((seed, metric, *statistics.mantel(squareform(wide.asr), squareform(wide[metric]))))
     return pd.DataFrame(rows, columns=["seed", "metric", "value", "p", "smallest"])
 
 
@@ -151,17 +150,15 @@ def layers(run: Run) -> pd.DataFrame:
     for over, chosen in selection.layers(total):
         task = Task(run, dataset, layers=None if len(chosen) == total else tuple(chosen))
         split, scores = scored(task)
-        train, val = ([example.label for example in part] for part in (split.train, split.val))
-        clusters = datasets.requests(dataset, split.val)
         cells = [row[1:6] for row in quality(dataset, split, scores)]
         for method, after in scores.items() if task.layers else ():
-            for metric in (metrics.accuracy, metrics.coverage):
-                gain = statistics.change(metric, full_scores[method], after, train, val, clusters)
-                cells.append((method, f"{metric.__name__}_gain", *gain))
+            gains = change(dataset, split, full_scores[method], after)
+            cells += [(method, f"{metric}_gain", *gain) for metric, gain in gains.items()]
         losses = io.read_csv(task.folder / "history.csv").dev_loss
-        cells.append(("fine-tune", "dev_loss_before", losses.iloc[0], None, None))
-        cells.append(("fine-tune", "dev_loss", losses.iloc[-1], None, None))
-        rows += [(dataset, *cell, len(train), len(val), over, len(chosen), chosen[0]) for cell in cells]
+        for metric, loss in (("dev_loss_before", losses.iloc[0]), ("dev_loss", losses.iloc[-1])):
+            cells.append(("fine-tune", metric, loss, None, None))
+        place = len(split.train), len(split.val), over, len(chosen), chosen[0]
+        rows += [(dataset, *cell, *place) for cell in cells]
     return pd.DataFrame(rows, columns=[*COLUMNS, "over", "layers", "first"])
 
 
@@ -187,14 +184,6 @@ def _mean_and_spread(norms: Tensor) -> tuple[float, float, float]:
     return mean, mean - sd, mean + sd
 
 
-def _matrix(distances: pd.Series) -> np.ndarray:
-    """The distances of pairs of models, named `first-second`, as a symmetric matrix [models, models]."""
-    upper = pd.DataFrame(0.0, index=list(MODELS), columns=list(MODELS))
-    for pair, value in distances.items():
-        upper.loc[tuple(pair.split("-"))] = value
-    return (upper + upper.T).to_numpy()
-
-
 def _divergences(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:
     """KL divergences of every pair of models on every validation prompt of mixed_small: pair, metric, prompt, value."""
 
@@ -214,11 +203,11 @@ def _divergences(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:
                 for name, adapter in adapters.items():
                     model.set_adapter(adapter)
                     log_probs[name] = adapter_distance.next_token_log_probs(model, batch)
-                for one, other in combinations(MODELS, 2):
+                for pair, (one, other) in PAIRS.items():
                     for row, p, q in zip(batch.rows.tolist(), log_probs[one], log_probs[other], strict=True):
                         kl = (adapter_distance.kl(p, q) + adapter_distance.kl(q, p)) / 2
-                        rows.append((f"{one}-{other}", "kl", row, kl.mean().item()))
-                        rows.append((f"{one}-{other}", "kl_first", row, kl[-1].item()))
+                        rows.append((pair, "kl", row, kl.mean().item()))
+                        rows.append((pair, "kl_first", row, kl[-1].item()))
         return pd.DataFrame(rows, columns=["pair", "metric", "prompt", "value"])
 
     key = {

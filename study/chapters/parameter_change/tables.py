@@ -138,12 +138,11 @@ def _two_decimals(value: float) -> str:
 
 def _steps(frame: pd.DataFrame) -> tuple[str, bool]:
     """B's, H's and M's numbers of optimiser steps in the seeds: `B 12, H 18, M 30`; whether they are the same."""
-    groups = frame[frame.metric == "steps"].groupby("dataset").value
-    original, *tuned = MODELS
-    numbers = [sorted(groups.get_group(f"{original}-{name}").astype(int).unique()) for name in tuned]
-    texts = [" or ".join(map(str, steps)) for steps in numbers]
-    listed = ", ".join(f"{MODELS[name]} {text}" for name, text in zip(tuned, texts, strict=True))
-    return listed, len(set(texts)) == 1
+    groups, numbers = frame[frame.metric == "steps"].groupby("dataset").value, {}
+    for name in list(MODELS)[1:]:
+        steps = sorted(groups.get_group(f"original-{name}").astype(int).unique())
+        numbers[MODELS[name]] = " or ".join(map(str, steps))
+    return ", ".join(map(" ".join, numbers.items())), len(set(numbers.values())) == 1
 
 
 def _mantel_text(tests: pd.DataFrame) -> str:
@@ -206,7 +205,6 @@ def _gains_text(gains: pd.DataFrame) -> str:
 
 
 def _layers(row) -> str:
-    last = row.first + row.layers - 1
     if row.over == "count":
         return "the last layer" if row.layers == 1 else f"the last {row.layers} layers"
-    return f"layer {last}" if row.layers == 1 else f"layers {row.first} to {last}"
+    return f"layer {row.first}" if row.layers == 1 else f"layers {row.first} to {row.first + row.layers - 1}"

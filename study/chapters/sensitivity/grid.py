@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +19,6 @@ from study.pipeline.attributions import Attribution
 from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 
-DAMPINGS = tuple(10.0**power for power in range(-4, 4))
 STRONGER = 1_000
 LOSSES: tuple[LossOn, ...] = get_args(LossOn)
 REFERENCE, OWN = "reference", "own"
@@ -52,11 +52,10 @@ def variations(run: Run) -> Iterator[tuple[str, float, int, Run]]:
     sensitivity = run.profile.sensitivity
     if sensitivity is None:
         raise ValueError("sensitivity: none; its chapter needs data sets, as notebooks/profiles/laptop.yaml has them")
-    for dataset, counts in sensitivity.datasets.items():
-        for rate in sensitivity.learning_rates:
-            for epochs in sensitivity.epochs:
-                sized, part = {dataset: counts.model_copy(update={"epochs": epochs})}, f"sensitivity/{rate:g}-{epochs}"
-                yield dataset, rate, epochs, run.varied(part, datasets=sized, learning_rate=rate, patience=epochs)
+    choices = product(sensitivity.datasets.items(), sensitivity.learning_rates, sensitivity.epochs)
+    for (dataset, counts), rate, epochs in choices:
+        sized, part = {dataset: counts.model_copy(update={"epochs": epochs})}, f"sensitivity/{rate:g}-{epochs}"
+        yield dataset, rate, epochs, run.varied(part, datasets=sized, learning_rate=rate, patience=epochs)
 
 
 def cells(run: Run) -> Iterator[Cell]:
@@ -82,14 +81,15 @@ def with_own_answers(attribution: Attribution) -> Attribution:
 
     A model that says nothing has the response kept: there is no loss of nothing.
     """
-    answers = [answer or example.response for example, answer in zip(attribution.val, attribution.after, strict=True)]
-    val = [replace(example, response=answer) for example, answer in zip(attribution.val, answers, strict=True)]
+    pairs = zip(attribution.val, attribution.after, strict=True)
+    val = [replace(example, response=answer or example.response) for example, answer in pairs]
     return replace(attribution, val=val)
 
 
 def dampings(run: Run) -> list[float]:
     """Seven decades, the profile's own, and one much stronger."""
-    return sorted({*DAMPINGS, run.profile.damping, STRONGER * run.profile.damping})
+    decades = (10.0**power for power in range(-4, 4))
+    return sorted({*decades, run.profile.damping, STRONGER * run.profile.damping})
 
 
 def _gradient_scores(cell: Cell, explained: Attribution, loss: LossOn, target: str) -> dict[Choice, np.ndarray]:

@@ -6,12 +6,12 @@ from dataclasses import astuple, fields, replace
 import numpy as np
 import pandas as pd
 
-from ifcore import metrics
+from ifcore import intervals, metrics
 from study import datasets, statistics
 from study.chapters.sensitivity.grid import LOSSES, OWN, POSITIONS, STRONGER, Cell, Choice
 from study.config import Run
 from study.pipeline import checkpoints, judging
-from study.pipeline.attributions import Attribution, quality
+from study.pipeline.attributions import METRICS, Attribution, labels, quality
 from study.schema import COLUMNS
 
 FINE_TUNE = ["learning_rate", "epochs"]
@@ -37,9 +37,9 @@ def quality_by_choice(cells: Sequence[tuple[Cell, Scores]]) -> pd.DataFrame:
         for choice, matrix in scores.items():
             for row in quality(dataset, attribution, {choice.method: matrix}):
                 rows.append((*row, *fine_tune, *astuple(choice)[1:]))
-        chance = metrics.chance(*_labels(attribution))
+        chance = metrics.chance(*labels(attribution))
         right = judging.task_accuracy(dataset, val, attribution.after)
-        values: list[tuple] = [("chance", metric, chance, None, None) for metric in ("accuracy", "coverage")]
+        values: list[tuple] = [("chance", metric, chance, None, None) for metric in METRICS]
         values.append(("constant", "task_accuracy", judging.best_constant(dataset, train, val), None, None))
         values.append(("fine-tune", "task_accuracy", right.value, right.low, right.high))
         values.append(("fine-tune", "train_loss", attribution.history.train_loss.iloc[-1], None, None))
@@ -57,13 +57,12 @@ def effects(run: Run, cells: Sequence[tuple[Cell, Scores]]) -> pd.DataFrame:
     for dataset in dict.fromkeys(cell.attribution.dataset for cell, _ in cells):
         tuned = [(cell, scores) for cell, scores in cells if cell.attribution.dataset == dataset]
         attribution = tuned[0][0].attribution
-        labels, clusters = _labels(attribution), datasets.requests(dataset, attribution.val)
+        classes, clusters = labels(attribution), datasets.requests(dataset, attribution.val)
         for change, method, pairs in _pairs(run, tuned):
-            for metric in (metrics.accuracy, metrics.coverage):
-                moves = [_values(metric, after, *labels) - _values(metric, before, *labels) for before, after in pairs]
-                if moves:
-                    estimate = statistics.mean_change(np.mean(moves, axis=0), clusters)
-                    rows.append((dataset, method, metric.__name__, *estimate, *map(len, labels), change))
+            for name, metric in METRICS.items():
+                moves = [_values(metric, new, *classes) - _values(metric, old, *classes) for old, new in pairs]
+                estimate = statistics.mean_change(np.mean(moves, axis=0), clusters)
+                rows.append((dataset, method, name, *estimate, *map(len, classes), change))
     return pd.DataFrame(rows, columns=[*COLUMNS, "change"])
 
 
@@ -74,32 +73,25 @@ def hubs(run: Run, tasks: Mapping[str, Attribution], cells: Sequence[tuple[Cell,
     of its cosine. Of method `gradients`: `spread`, the largest norm over the median; `norm_loss`, Spearman's
     correlation of norm and loss over training examples; `loss`, their mean loss.
     """
+    at = [(run, task, epoch, _NONE, epoch) for task in tasks.values() for epoch in checkpoints.followed_epochs(task)]
+    at += [(cell.run, cell.attribution, cell.attribution.epoch, cell.learning_rate, cell.epochs) for cell, _ in cells]
     rows = []
-    for attribution in tasks.values():
-        steps = attribution.history.set_index("epoch").step
-        for epoch in checkpoints.followed_epochs(attribution):
-            rows += [(*row, _NONE, epoch, steps[epoch]) for row in _hubs(run, attribution, epoch)]
-    for cell, _ in cells:
-        last = cell.attribution.history.step.iloc[-1]
-        along = _hubs(cell.run, cell.attribution, cell.attribution.epoch)
-        rows += [(*row, cell.learning_rate, cell.epochs, last) for row in along]
+    for varied, attribution, epoch, *fine_tune in at:
+        scores = checkpoints.scores(varied, attribution, epoch, ("gradsim", "cosine", "norms", "losses"))
+        norms, losses = scores["norms"], scores["losses"]
+        values = [(method, "hub", hub_share(scores[method])) for method in ("gradsim", "cosine")]
+        values.append(("gradients", "spread", norms.max() / np.median(norms)))
+        values.append(("gradients", "norm_loss", float(statistics.spearman(norms, losses))))
+        values.append(("gradients", "loss", float(losses.mean())))
+        step = attribution.history.set_index("epoch").step[epoch]
+        sizes = len(attribution.train), len(attribution.val)
+        rows += [(attribution.dataset, *value, _NONE, _NONE, *sizes, *fine_tune, step) for value in values]
     return pd.DataFrame(rows, columns=[*COLUMNS, *FINE_TUNE, "step"])
 
 
 def hub_share(scores: np.ndarray) -> float:
     """The largest share of the rows of [M, N] that one column tops."""
     return float(np.bincount(scores.argmax(1)).max() / len(scores))
-
-
-def _hubs(run: Run, attribution: Attribution, epoch: int) -> list[tuple]:
-    scores = checkpoints.scores(run, attribution, epoch, ("gradsim", "cosine", "norms", "losses"))
-    norms, losses = scores["norms"], scores["losses"]
-    values = [(method, "hub", hub_share(scores[method])) for method in ("gradsim", "cosine")]
-    values.append(("gradients", "spread", norms.max() / np.median(norms)))
-    values.append(("gradients", "norm_loss", float(statistics.spearman(norms, losses))))
-    values.append(("gradients", "loss", float(losses.mean())))
-    sizes = len(attribution.train), len(attribution.val)
-    return [(attribution.dataset, *value, _NONE, _NONE, *sizes) for value in values]
 
 
 def _pairs(run: Run, cells: Sequence[tuple[Cell, Scores]]) -> Iterator[tuple[str, str, list[tuple]]]:
@@ -134,10 +126,6 @@ def _swaps(run: Run, standard: Mapping[str, Choice]) -> Iterator[tuple[str, Choi
         yield f"RepSim at the {_POSITIONS[position]}", standard["repsim"], Choice("repsim", position=position)
 
 
-def _labels(attribution: Attribution) -> list[list[str]]:
-    return [[example.label for example in part] for part in (attribution.train, attribution.val)]
-
-
-def _values(metric: Callable[..., metrics.Metric], scores: np.ndarray, train: list[str], val: list[str]) -> np.ndarray:
+def _values(metric: Callable[..., intervals.Share], scores: np.ndarray, train: list[str], val: list[str]) -> np.ndarray:
     """The metric of each validation example by itself, [M]."""
     return np.array([metric(row[None], train, [label]).value for row, label in zip(scores, val, strict=True)])

@@ -1,8 +1,6 @@
 """The figures of the sensitivity chapter, its table of fine-tunes, and the sentences that read them."""
 
-import matplotlib
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from study import statistics
@@ -11,7 +9,7 @@ from study.config import Run
 from study.methods import COLOURS, NAMES
 from study.paper import paper
 from study.report.names import DATASETS
-from study.report.plot import STYLE, band, clip_x, draw, grid, save
+from study.report.plot import Interval, band, draw, draw_methods, forest, grid, save, with_style
 from study.report.table import Prose, Table, percent, points, whole, with_published
 
 NEAR = 0.1  # of the way from chance to 100 %: what counts as the paper's result, fixed before this page's
@@ -42,66 +40,54 @@ def cells_table(run: Run, frame: pd.DataFrame) -> Table:
     return Table(None, caption, header, rows, frame)
 
 
+@with_style
 def effects_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """By how much each choice moves coverage, a panel a data set. Leaves fig_sensitivity.*."""
     coverage = frame[frame.metric == "coverage"]
-    changes, datasets = list(dict.fromkeys(coverage.change))[::-1], list(coverage.dataset.unique())
-    size = (7.2, 0.9 + 0.42 * len(changes))
-    with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(datasets), figsize=size, sharex=True, sharey=True, squeeze=False)
-        for axis, dataset in zip(axes.flat, datasets, strict=True):
-            axis.axvline(0, color="black", linewidth=0.6)
-            for place, change in enumerate(changes):
-                rows = coverage[(coverage.dataset == dataset) & (coverage.change == change)]
-                methods = list(dict.fromkeys(rows.method))
-                for shift, method in enumerate(methods):
-                    value, low, high = (100 * end for end in statistics.pooled(rows[rows.method == method]))
-                    y = place + 0.36 - 0.72 * (shift + 0.5) / len(methods)
-                    axis.plot([low, high], [y, y], color=COLOURS[method], linewidth=1)
-                    axis.plot(value, y, marker="o", markersize=3, color=COLOURS[method])
-                if place:
-                    axis.axhline(place - 0.5, color="#EEEEEE", linewidth=0.6)
-            axis.set_title(DATASETS[dataset])
-            axis.set_yticks(range(len(changes)), changes)
-        clip_x(axes[0, 0])
-        figure.supxlabel("coverage moves by (points)", fontsize=9)
-        handles = [
-            plt.Line2D([], [], marker="o", markersize=3, color=COLOURS[method], label=NAMES[method])
-            for method in NAMES
-            if method in set(coverage.method)
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
-        save(run, "fig_sensitivity", figure, ("sensitivity_effects",))
-    return figure
+    changes = list(dict.fromkeys(coverage.change))[::-1]
+    panels: dict[str, list[Interval]] = {DATASETS[dataset]: [] for dataset in coverage.dataset.unique()}
+    for place, change in enumerate(changes):
+        for dataset, part in coverage[coverage.change == change].groupby("dataset"):
+            for shift, (method, rows) in enumerate(part.groupby("method", sort=False)):
+                within = place + 0.36 - 0.72 * (shift + 0.5) / part.method.nunique()
+                panels[DATASETS[dataset]].append((within, statistics.pooled(rows), {"color": COLOURS[method]}))
+    figure, _ = forest(
+        panels,
+        changes,
+        "coverage moves by (points)",
+        margin=0.9,
+        row_height=0.42,
+        size=3,
+        in_points=True,
+        rules={place - 0.5: "#EEEEEE" for place in range(1, len(changes))},
+        legend={NAMES[name]: {"color": COLOURS[name]} for name in NAMES if name in set(coverage.method)},
+    )
+    return save(run, "fig_sensitivity", figure, ("sensitivity_effects",))
 
 
+@with_style
 def damping_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """Coverage along the damping, a column a data set, a row a fine-tune. Leaves fig_damping.*."""
     coverage = _coverage(frame)
     fine_tunes = list(coverage[["learning_rate", "epochs"]].drop_duplicates().itertuples(index=False, name=None))
-    with matplotlib.rc_context(STYLE):
-        figure, axes = grid(coverage.dataset.nunique(), len(fine_tunes))
-        for column, (dataset, rows) in enumerate(coverage.groupby("dataset", sort=False)):
-            for axis, (rate, epochs) in zip(axes[:, column], fine_tunes, strict=True):
-                part = rows[(rows.learning_rate == rate) & (rows.epochs == epochs)]
-                for method in _DAMPED:
-                    damped = part[(part.method == method) & part.damping.notna()]
-                    if len(damped):
-                        draw(axis, band(damped, "damping"), COLOURS[method], NAMES[method], 100)
-                for method in ("gradsim", "cosine"):
-                    level = 100 * part[part.method == method].value.mean()
-                    axis.axhline(level, color=COLOURS[method], label=NAMES[method], linewidth=1, linestyle=":")
-            axes[0, column].set_title(DATASETS[dataset])
-            axes[-1, column].set_xscale("log")
-        figure.supxlabel("damping (of the mean squared gradient)", fontsize=9)
-        for axis, (rate, epochs) in zip(axes[:, 0], fine_tunes, strict=True):
-            axis.set_ylabel(f"coverage (%)\nat {_rate(rate)}, {epochs} epochs")
-            axis.set_ylim(0, 104)
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
-        save(run, "fig_damping", figure, ("sensitivity",))
-    return figure
+    figure, axes = grid(coverage.dataset.nunique(), len(fine_tunes))
+    for column, (dataset, rows) in zip(axes.T, coverage.groupby("dataset", sort=False), strict=True):
+        for axis, (rate, epochs) in zip(column, fine_tunes, strict=True):
+            part = rows[(rows.learning_rate == rate) & (rows.epochs == epochs)]
+            draw_methods(axis, part[part.damping.notna()], "damping", _DAMPED, 100)
+            for method in ("gradsim", "cosine"):
+                level = 100 * part[part.method == method].value.mean()
+                axis.axhline(level, color=COLOURS[method], label=NAMES[method], linewidth=1, linestyle=":")
+        column[0].set_title(DATASETS[dataset])
+        column[-1].set_xscale("log")
+    figure.supxlabel("damping (of the mean squared gradient)", fontsize=9)
+    for axis, (rate, epochs) in zip(axes[:, 0], fine_tunes, strict=True):
+        axis.set(ylabel=f"coverage (%)\nat {_rate(rate)}, {epochs} epochs", ylim=(0, 104))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
+    return save(run, "fig_damping", figure, ("sensitivity",))
 
 
+@with_style
 def hubs_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """Hubs along fine-tuning, a column a data set. Leaves fig_hubs.*."""
     along = frame[frame.learning_rate.isna()]
@@ -111,21 +97,19 @@ def hubs_figure(run: Run, frame: pd.DataFrame) -> Figure:
         "norm_loss": "correlation of\nnorm and loss",
         "loss": "training loss\n(nats per token)",
     }
-    with matplotlib.rc_context(STYLE):
-        figure, axes = grid(along.dataset.nunique(), len(titles))
-        for column, (dataset, part) in enumerate(along.groupby("dataset", sort=False)):
-            for axis, (metric, title) in zip(axes[:, column], titles.items(), strict=True):
-                for method, rows in part[part.metric == metric].groupby("method", sort=False):
-                    colour, name = COLOURS.get(method, "black"), NAMES.get(method, "gradients")
-                    draw(axis, band(rows, "step"), colour, name, 100 if metric == "hub" else 1)
-                if column == 0:
-                    axis.set_ylabel(title)
-            axes[0, column].set_title(DATASETS[dataset])
-            axes[-1, column].set_xlabel("step")
-        axes[0, 0].set_ylim(0, 104)
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-        save(run, "fig_hubs", figure, ("sensitivity_hubs",))
-    return figure
+    figure, axes = grid(along.dataset.nunique(), len(titles))
+    for column, (dataset, part) in zip(axes.T, along.groupby("dataset", sort=False), strict=True):
+        column[0].set_title(DATASETS[dataset])
+        column[-1].set_xlabel("step")
+        for axis, metric in zip(column, titles, strict=True):
+            for method, rows in part[part.metric == metric].groupby("method", sort=False):
+                colour, name = COLOURS.get(method, "black"), NAMES.get(method, "gradients")
+                draw(axis, band(rows, "step"), colour, name, 100 if metric == "hub" else 1)
+    for axis, title in zip(axes[:, 0], titles.values(), strict=True):
+        axis.set_ylabel(title)
+    axes[0, 0].set_ylim(0, 104)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    return save(run, "fig_hubs", figure, ("sensitivity_hubs",))
 
 
 def paper_text(frame: pd.DataFrame) -> Prose:

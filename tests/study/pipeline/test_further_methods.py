@@ -1,7 +1,5 @@
 """The further methods, computed from a run's files, against the engine's gradients."""
 
-from collections import deque
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +7,8 @@ from hypothesis import strategies as st
 
 from ifcore import loading, lora
 from ifcore.batches import example_batches
-from ifcore.ekfac import ekfac
-from ifcore.gradients import example_gradients, stream
+from ifcore.ekfac import ekfac, gather_factors
+from ifcore.gradients import example_gradients
 from ifcore.training import preconditioner
 from study.pipeline import attributions, checkpoints, further_methods
 from tests.study.pipeline.test_attributions import make_run
@@ -51,8 +49,7 @@ def test_cosine_and_adam_are_those_of_whole_gradients(finished):
 def test_ekfac_has_its_factors_from_the_training_examples(finished):
     run, attribution = finished
     model, parts = batches(run, attribution)
-    factors = {}
-    deque(stream(model, parts[0], factors=factors), maxlen=0)
+    factors = gather_factors(model, parts[0])
     expected = ekfac(*gradients(run, attribution), factors, run.profile.damping).numpy()
     scores = further_methods.further_scores(run, attribution)["ekfac"]
     np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())

