@@ -1,7 +1,7 @@
 """Whether a run can start: what can be seen to be wrong is reported before anything long begins."""
 
 from study import datasets
-from study.chapters.counterfactual import sets
+from study.chapters.counterfactual import subsets
 from study.chapters.sensitivity import grid
 from study.config import Run
 from study.datasets import alignment, digits
@@ -37,12 +37,12 @@ def check(run: Run) -> None:
     for dataset, _, _, varied in grid.variations(run) if run.profile.sensitivity else ():
         requested_examples.requested_split(varied, dataset)
     if removal := run.profile.counterfactual:
-        for dataset, varied in sets.variations(run):
+        for dataset, varied in subsets.variations(run):
             if dataset not in varied.profile.datasets:
                 continue  # the whole book needs it, see check_book
             split = requested_examples.requested_split(varied, dataset)
-            if dataset == sets.REMOVED_FROM:
-                sets.removals({}, split.train, removal.removed, run.seed)
+            if dataset == subsets.REMOVED_FROM:
+                subsets.removals({}, split.train, removal.removed, run.seed)
         if unknown := [name for name in removal.by or () if name not in NAMES]:
             raise ValueError(f"counterfactual.by: {unknown[0]!r}; choose from {', '.join(NAMES)}")
     if run.profile.layers_on not in run.profile.datasets:
@@ -59,7 +59,7 @@ def check_book(run: Run) -> None:
     if names := unsized_datasets(run):
         needed = f"the book's chapters need all but {', '.join(OPTIONAL)}"
         raise ValueError(f"datasets: no sizes for {', '.join(names)}; {needed}")
-    next(grid.variations(run)), next(sets.variations(run))
+    next(grid.variations(run)), next(subsets.variations(run))
     if "repsim" not in run.profile.methods:
         raise ValueError(f"methods: {', '.join(run.profile.methods)}; the book's chapters compare repsim, name it too")
 

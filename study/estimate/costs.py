@@ -7,7 +7,7 @@ through some of the layers costs.
 from collections.abc import Iterable, Iterator, Sequence
 
 from study import selection
-from study.chapters.counterfactual import sets
+from study.chapters.counterfactual import subsets
 from study.config import Run
 from study.datasets import alignment
 from study.estimate.counting import TokenCount, count_split, count_tokens, tokenizer_of
@@ -123,8 +123,8 @@ class Costs:
             return
         folder, whole = task.folder / "counterfactual", self._fine_tune(task).tokens
         size, losses, alone = len(self._examples(task, "train")), self._forward * self._tokens(task, "val"), 0
-        if dataset == sets.REMOVED_FROM:
-            alone, methods = min(settings.left_out, size), len(settings.by or NAMES) + sets.DRAWS
+        if dataset == subsets.REMOVED_FROM:
+            alone, methods = min(settings.left_out, size), len(settings.by or NAMES) + subsets.DRAWS
             retrained = (whole * (1 - count / size) + losses + self._answers(task) for count in settings.removed)
             cost = sum(methods * retraining for retraining in retrained) + settings.reseeded * (whole + losses)
             yield Item(folder, "removal", cost, label=f"removal {dataset}", bars=2)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from study.chapters.counterfactual import sets
+from study.chapters.counterfactual import subsets
 from study.config import Run
 from study.estimate.counting import count_split, tokenizer_of
 from study.estimate.rates import SMALL_BATCH
@@ -77,7 +77,7 @@ def disk(profile: Profile, shape: Architecture, sizes: dict[str, Size], cells: S
         bytes_left = sum(4 * P * (size.train + size.val + 2 * epochs + 1) for size, epochs in cells)
         lines.append(_line(f"{len(cells)} fine-tunes of the sensitivity", bytes_left))
     if plan := profile.counterfactual:
-        ranked = len(plan.removed) * (len(plan.by or NAMES) + sets.DRAWS)
+        ranked = len(plan.removed) * (len(plan.by or NAMES) + subsets.DRAWS)
         retrained = len(plan.datasets) * (plan.halves + plan.again) + ranked + plan.reseeded + plan.left_out
         lines.append(_line(f"adapters of {retrained} retrained", 4 * P * retrained))
     # Beside each gradient lies a hidden state, and all of them once more, in float32.

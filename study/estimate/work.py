@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from study import selection
-from study.chapters.counterfactual import sets
+from study.chapters.counterfactual import subsets
 from study.chapters.sensitivity import grid
 from study.config import Run
 from study.estimate.costs import Costs
@@ -62,7 +62,7 @@ def _sensitivity(costs: Costs) -> Iterator[Item]:
 
 
 def _counterfactual(costs: Costs) -> Iterator[Item]:
-    for dataset, varied in sets.variations(costs.run) if costs.run.profile.counterfactual else ():
+    for dataset, varied in subsets.variations(costs.run) if costs.run.profile.counterfactual else ():
         if dataset in varied.profile.datasets:
             varied_costs = Costs(varied, costs.rates)
             yield from _compared(varied_costs, [dataset])

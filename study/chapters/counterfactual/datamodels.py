@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from study import datasets, statistics
-from study.chapters.counterfactual import sets
+from study.chapters.counterfactual import subsets
 from study.config import Run
 from study.methods import BASELINES
 from study.pipeline import retraining
@@ -33,7 +33,7 @@ def measure(run: Run, attribution: Attribution) -> pd.DataFrame:
     much the loss of an explained example rises without each training example, mean over the explained.
     """
     folder = attribution.folder / "counterfactual"
-    return cached_frame(folder, "lds", sets.stage_key(run, attribution), partial(_measure, run, attribution))
+    return cached_frame(folder, "lds", subsets.stage_key(run, attribution), partial(_measure, run, attribution))
 
 
 def compare(
@@ -56,19 +56,19 @@ def compare(
 
 def _measure(run: Run, attribution: Attribution) -> pd.DataFrame:
     dataset, sizes = attribution.dataset, (len(attribution.train), len(attribution.val))
-    settings, clusters = sets.settings(run), datasets.requests(dataset, attribution.val)
-    halves, label = sets.halves(sizes[0], settings.halves, run.seed), f"halves {dataset}"
-    losses = np.stack(retraining.map_tasks(retraining.losses, sets.tasks(run, dataset, halves), label))
+    settings, clusters = subsets.settings(run), datasets.requests(dataset, attribution.val)
+    halves, label = subsets.halves(sizes[0], settings.halves, run.seed), f"halves {dataset}"
+    losses = np.stack(retraining.map_tasks(retraining.losses, subsets.tasks(run, dataset, halves), label))
     values, leads = compare(attribution.scores, halves, losses, clusters, run.seed)
     rows = [(method, "lds", *estimate, ITSELF) for method, estimate in values.items()]
     rows += [(method, "lds", *estimate, other) for (method, other), estimate in leads.items()]
     if settings.again >= 3:
-        tasks = sets.tasks(run, dataset, halves[: settings.again], replicate=1)
+        tasks = subsets.tasks(run, dataset, halves[: settings.again], replicate=1)
         replicated = np.stack(retraining.map_tasks(retraining.losses, tasks, f"{label} again"))
         predicted, actual = (-matrix.astype(float).T for matrix in (replicated, losses[: settings.again]))  # [M, H]
         ceiling, _ = _agreement({CEILING: predicted}, actual, clusters, run.seed)
         rows.append((CEILING, "lds", *ceiling[CEILING], ITSELF))
-    if settings.left_out and dataset == sets.REMOVED_FROM:
+    if settings.left_out and dataset == subsets.REMOVED_FROM:
         count = min(settings.left_out, sizes[0])
         tasks = [Task(run, dataset, left_out=(row,)) for row in range(count)]
         columns = retraining.map_tasks(retraining.losses, tasks, f"{label} alone")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from study import datasets, statistics
-from study.chapters.counterfactual import sets
+from study.chapters.counterfactual import subsets
 from study.config import Run
 from study.methods import BASELINES
 from study.pipeline import retraining, steps
@@ -27,19 +27,19 @@ def measure(run: Run, attribution: Attribution) -> pd.DataFrame:
     deviation of the mean loss over fine-tunes on all examples from different seeds.
     """
     folder = attribution.folder / "counterfactual"
-    return cached_frame(folder, "removal", sets.stage_key(run, attribution), partial(_measure, run, attribution))
+    return cached_frame(folder, "removal", subsets.stage_key(run, attribution), partial(_measure, run, attribution))
 
 
 def _measure(run: Run, attribution: Attribution) -> pd.DataFrame:
     dataset, sizes = attribution.dataset, (len(attribution.train), len(attribution.val))
-    settings, clusters = sets.settings(run), datasets.requests(dataset, attribution.val)
+    settings, clusters = subsets.settings(run), datasets.requests(dataset, attribution.val)
     scores = {name: attribution.scores[name] for name in settings.by or attribution.scores}
-    removals = sets.removals(scores, attribution.train, settings.removed, run.seed)
+    removals = subsets.removals(scores, attribution.train, settings.removed, run.seed)
     tasks = [Task(run, dataset, left_out=removal.left_out) for removal in removals]
     results = retraining.map_tasks(retraining.behaviour, tasks, f"removal {dataset}")
     before = steps.stores(attribution.folder)[1].beside("losses").double().numpy()
     success = _success(attribution, attribution.after)
-    causal = np.array([example.label == sets.CAUSE for example in attribution.train], dtype=float)
+    causal = np.array([example.label == subsets.CAUSE for example in attribution.train], dtype=float)
     moves: dict[int, dict[str, list]] = {count: {} for count in settings.removed}  # of each method, those of its draws
     for removal, (losses, answers) in zip(removals, results, strict=True):
         move = losses - before, _success(attribution, answers) - success, causal[list(removal.left_out)]
@@ -53,7 +53,7 @@ def _measure(run: Run, attribution: Attribution) -> pd.DataFrame:
             rows.append((method, "success", *statistics.mean_change(gain, clusters), ITSELF, count))
             rows.append((method, "found", causes.mean(), None, None, ITSELF, count))
         for method in (name for name in rises if name not in BASELINES):
-            for other in (name for name in rises if name not in (method, sets.ORACLE)):
+            for other in (name for name in rises if name not in (method, subsets.ORACLE)):
                 lead = statistics.mean_change(rises[method] - rises[other], clusters)
                 rows.append((method, "rise", *lead, other, count))
     reseeded = [Task(run, dataset, replicate=seed) for seed in range(1, settings.reseeded + 1)]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from study import statistics
 from study.chapters.counterfactual.datamodels import CEILING
-from study.chapters.counterfactual.sets import ORACLE
+from study.chapters.counterfactual.subsets import ORACLE
 from study.config import Run
 from study.methods import BASELINES, COLOURS, NAMES
 from study.report.names import DATASETS

@@ -10,7 +10,7 @@ from ifcore.examples import chat, tokenise
 from study import config, datasets, selection
 from study.chapters.approximation_error import errors, truth
 from study.chapters.convergence import measure as convergence
-from study.chapters.counterfactual import datamodels, removal, sets
+from study.chapters.counterfactual import datamodels, removal, subsets
 from study.chapters.facts import measure as facts
 from study.chapters.parameter_change import measure as parameter_change
 from study.chapters.sensitivity import grid
@@ -104,9 +104,9 @@ def test_every_stage_that_the_chapters_make_has_its_item_and_every_item_its_stag
     (attribution,) = attributions.compute_attributions(run, ["facts"]).values()
     with_baselines(run, tasks | {"facts": attribution})
     facts.removal(run, attribution)
-    for dataset, varied in sets.variations(run):
+    for dataset, varied in subsets.variations(run):
         attribution = with_baselines(varied, attributions.compute_attributions(varied, [dataset]))[dataset]
-        if dataset == sets.REMOVED_FROM:
+        if dataset == subsets.REMOVED_FROM:
             removal.measure(varied, attribution)
         datamodels.measure(varied, attribution)
     events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]

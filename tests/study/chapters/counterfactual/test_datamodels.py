@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from ifcore import linear
-from study.chapters.counterfactual import datamodels, sets
+from study.chapters.counterfactual import datamodels, subsets
 from study.datasets import digits
 
 SIZE, EXPLAINED, HALVES, DECAY = 60, 15, 40, 0.1
@@ -26,7 +26,7 @@ def lds(scores, halves, losses):
     arrays(float, (10, 3), elements=st.integers(-5, 5).map(float)),
 )
 def test_lds_is_spearmans_correlation_of_sums_and_losses_example_by_example(scores, losses):
-    halves = sets.halves(8, 10, 0)
+    halves = subsets.halves(8, 10, 0)
     for row in range(3):
         with mock.patch.object(datamodels, "RESAMPLES", 1):
             score = lds(scores[[row]], halves, losses[:, [row]])
@@ -42,7 +42,7 @@ def retrained():
     """Softmax regression: exact influence of each training point, and the losses after training on random halves."""
     train, val = digits.draw(None, SIZE, EXPLAINED, None, 0)
     scores = linear.exact_influence(linear.fit(train, 10, DECAY), train, val, DECAY)
-    halves = sets.halves(SIZE, HALVES, 0)
+    halves = subsets.halves(SIZE, HALVES, 0)
 
     def retrain(rows):
         part = linear.Points(*(each[torch.as_tensor(rows)] for each in train))

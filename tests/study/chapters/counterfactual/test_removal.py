@@ -10,7 +10,7 @@ from scipy import stats
 from ifcore import loading, lora
 from ifcore.batches import example_batches
 from ifcore.losses import example_losses
-from study.chapters.counterfactual import datamodels, removal, sets, show
+from study.chapters.counterfactual import datamodels, removal, show, subsets
 from study.methods import with_baselines
 from study.pipeline import attributions, retraining
 from study.pipeline.task import Task
@@ -76,8 +76,8 @@ def test_the_table_of_datamodels_has_the_ceiling_and_what_is_left_out_alone(fini
     run, attribution = finished
     frame = datamodels.measure(run, attribution)
     assert {"gradsim", "repsim", "tfidf", "random", datamodels.CEILING} <= set(frame.method)
-    halves = sets.halves(7, 3, run.seed)
-    losses = np.stack([retraining.losses(task) for task in sets.tasks(run, "mixed_small", halves)])
+    halves = subsets.halves(7, 3, run.seed)
+    losses = np.stack([retraining.losses(task) for task in subsets.tasks(run, "mixed_small", halves)])
     rows = frame[(frame.method == "gradsim") & (frame.metric == "lds") & (frame.against == "nothing")]
     sums = attribution.scores["gradsim"] @ halves.T
     correlations = [stats.spearmanr(*pair).statistic for pair in zip(sums, -losses.T, strict=True)]

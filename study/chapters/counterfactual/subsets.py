@@ -1,4 +1,4 @@
-"""Which training examples are left out: random halves, what a ranking has on top, and one at a time."""
+"""Which training examples a model is retrained on: random halves, all but what a ranking has on top, all but one."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
