@@ -113,10 +113,14 @@ def test_ctrl_c_in_the_moment_in_which_snakemake_is_born_ends_it_as_well(carry_o
         return born[-1]
 
     monkeypatch.setattr(subprocess, "Popen", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        carry_out("import time; time.sleep(60)")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it would be ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            carry_out("import time; time.sleep(60)")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert born[0].poll() is not None
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # The build with a stand-in for Snakemake, which starts a kernel in a session of its own, and with nothing to check.
