@@ -97,7 +97,9 @@ def test_a_process_that_dies_leaves_an_error_and_no_scores_and_the_next_call_goe
     assert killed.returncode != 0 and not list((folder / "died").glob("*.csv"))
     assert "SIGKILL" in killed.stderr or "another process has died" in killed.stderr
     assert list((folder / "died" / "ifcore-gradients").rglob("*.safetensors"))
-    times = {path: path.stat().st_mtime_ns for path in (folder / "died").rglob("*.safetensors")}
+    # A process that ends with the one that died may leave a shard without its record, which is made again.
+    shards = [path for path in (folder / "died").rglob("*.safetensors") if path.with_suffix(".json").is_file()]
+    times = {path: path.stat().st_mtime_ns for path in shards}
     resumed = command(folder, "--keep-gradients", out="died")
     assert resumed.returncode == 0 and list((folder / "died").glob("*.csv")), resumed.stderr
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
