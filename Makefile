@@ -42,7 +42,7 @@ given = $(if $(filter-out file,$(origin $(1))),$($(1)))
 
 help: ## list these commands
 	awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	echo "  with PROFILE=$$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd '|' -) (default laptop), SEED=0, NB=$(NB); JOBS=2 notebooks at a time"
+	echo "  with PROFILE=$$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd '|' -) (default laptop), SEED=0, NB=$(NB); JOBS=2 jobs at a time"
 
 setup: $(SETUP) ## install the pinned environment into .venv (book and test do this themselves)
 

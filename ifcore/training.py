@@ -45,7 +45,7 @@ def finetune(
     """Fine-tune the adapter on the mean of the training examples' losses.
 
     AdamW without weight decay, linear decay of the learning rate, gradients clipped at 1. Where a call was killed, the
-    next one goes on from the last epoch, to the same bits.
+    next one goes on from the last epoch, to the same bits; where it ended, the next one finds it made.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ def finetune(
     train, dev : list of Tokens
         What to train on, and what decides when to stop; `dev` may be empty.
     folder : Path
-        Gets epoch-NN as `save_checkpoint` leaves it for each epoch, 00 the untouched adapter.
+        Gets epoch-NN as `save_checkpoint` leaves it for each epoch, 00 the untouched adapter; and `finished`, by which
+        a later call knows that it is made.
     settings : Settings
     label : str
         Of the progress bar.
@@ -67,7 +68,7 @@ def finetune(
     Raises
     ------
     ValueError
-        For no examples, sizes below 1, a model that trains something else, and a folder that holds another fine-tune.
+        For no examples, sizes below 1, a model that trains something else, and a folder with another, unfinished one.
     FloatingPointError
         Where the loss or its gradient is not finite.
     """
@@ -100,12 +101,12 @@ def finetune(
                 history.append({"epoch": epoch, "step": steps * epoch, **means})
                 state = optimizer.state[theta] | {"theta": theta, "dropout": dropout.get_state()}
                 _save(folder, model, state, {"identity": identity, "history": history})
+        _finish(folder)
         final = theta
     finally:
         theta.copy_(final)
         bar.close()
         model.eval()
-    shutil.rmtree(folder / "unfinished")
     return pd.DataFrame(history)
 
 
@@ -217,25 +218,37 @@ def _save(folder, model, state, record):
     (scratch / "state").rename(scratch / f"{_digest(folder, scratch / 'state')}.safetensors")
 
 
+def _finish(folder):
+    """Keep the last state alone: killed before its caller has noted the end, a fine-tune is not made again."""
+    if states := sorted(folder.glob("unfinished/epoch-*")):
+        states[-1].rename(folder / "finished")
+        shutil.rmtree(folder / "unfinished")
+
+
 def _unfinished(folder, model, train, dev, settings):
-    """History and state of the killed run in `folder`, else no epoch is left; and its identity, weights sampled."""
+    """History and state of the run in `folder`, killed or at its end, else no epoch is left; and its identity, weights
+    sampled."""
     adapter = model.active_peft_config.to_dict() | {"base_model_name_or_path": None, "inference_mode": None}
     weights = [weight.detach().flatten()[:: weight.numel() // 256 | 1].tolist() for weight in model.parameters()]
     hashed = {"train": train, "dev": dev, "weights of base and adapter": weights, "device": device_of(model).type}
     hashes = {name: hashlib.sha256(repr(content).encode()).hexdigest()[:12] for name, content in hashed.items()}
     identity = json.loads(json.dumps(asdict(settings) | adapter | hashes, default=sorted))
-    for path in sorted(folder.glob("unfinished/epoch-*/*.safetensors"), reverse=True):
+    finished = list(folder.glob("finished/*.safetensors"))
+    for path in finished + sorted(folder.glob("unfinished/epoch-*/*.safetensors"), reverse=True):
         if path.stem == _digest(folder, path):
             state = load_file(path)
             record = json.loads(bytes(state.pop("record").tolist()))
             pairs = [(name, record["identity"].get(name), value) for name, value in identity.items()]
-            if other := "; ".join(f"{name} {held}, asked {asked}" for name, held, asked in pairs if held != asked):
+            other = "; ".join(f"{name} {held}, asked {asked}" for name, held, asked in pairs if held != asked)
+            if other and path in finished:
+                break  # another one, and nothing is lost: it takes this one's place
+            if other:
                 problem = f"folder: {folder} holds a fine-tune with other settings ({other})"
                 raise ValueError(f"{problem}; choose another folder or remove it")
             return record["history"], state, identity
         warnings.warn(f"folder: {path} or an epoch up to it has changed; not gone on from there", stacklevel=3)
-    for epoch in folder.glob("epoch-[0-9]*"):
-        shutil.rmtree(epoch)
+    for stale in (*folder.glob("epoch-[0-9]*"), folder / "finished", folder / "unfinished"):
+        shutil.rmtree(stale, ignore_errors=True)
     return [], {}, identity
 
 

@@ -7,10 +7,12 @@ from itertools import cycle
 import numpy as np
 
 from ifcore.methods import DEFAULT, METHODS
+from study import selection
 from study.config import Run
-from study.pipeline import baselines
-from study.pipeline.attributions import Attribution
+from study.pipeline import baselines, checkpoints
+from study.pipeline.attributions import Attribution, compute_attribution
 from study.pipeline.further_methods import further_scores
+from study.pipeline.gate import check_gate
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,15 @@ _COLOURS = {
 _SPARE = cycle(["#882255", "#44AA99", "#999933", "#332288"])
 COLOURS = {key: _COLOURS.get(key) or next(_SPARE) for key in METHODS}
 COLOURS |= {key: baseline.colour for key, baseline in BASELINES.items()}
+
+
+def attribute(run: Run, dataset: str) -> None:
+    """Make what the chapters read of a data set: scores of all methods, and of the checkpoints that are followed."""
+    attribution = with_baselines(run, {dataset: compute_attribution(run, dataset)})[dataset]
+    for epoch in checkpoints.followed_epochs(attribution) if dataset in selection.FOLLOWED else ():
+        checkpoints.scores(run, attribution, epoch), checkpoints.answers(run, attribution, epoch)
+    if dataset == "mixed_small":
+        check_gate(run)
 
 
 def with_baselines(run: Run, attributions: Mapping[str, Attribution]) -> dict[str, Attribution]:

@@ -1,15 +1,14 @@
 """Build the book, a sweep or one notebook, and show the progress: what the Makefile calls.
 
-Snakemake runs as a child process; all that it and the notebooks print goes to a log. A terminal shows two lines, one
-for the whole and one for the current step; elsewhere a line is printed as a chapter begins and ends. An error is one
-line.
+Snakemake runs as a child process; all that it, the jobs and the notebooks print goes to a log. A terminal shows two
+lines, one for the whole and one for what is at work; elsewhere a line is printed as a job or a chapter begins and ends.
+An error is one line.
 """
 
 import argparse
 import fcntl
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -19,70 +18,58 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
 import psutil
 
 from ifcore import sanitize
-from study import config
-from study.commands.contents import EXECUTED, VERDICTS, chapter_names
+from study.commands import work_plan
+from study.commands.contents import EXECUTED
 from study.commands.error_lines import error_line, one_line_errors
-from study.commands.progress import Bars, Chapter, Progress
+from study.commands.progress import Progress
 from study.commands.terminal import Screen
 
 TICK = 0.25  # seconds
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 20.0  # seconds for Snakemake to end its jobs after Ctrl-C
 LOCK, PAGES = Path(".lock"), Path("_build")
-SOURCES = ["*.yml", "notebooks/*.md", "notebooks/profiles/*", "ifcore/**/*", "study/**/*", "book/*", "book/_static/*"]
-SOURCES += ["book/guide/*", "results/published/**/*", "results/bench/*"]
-SNAKEMAKE = ["snakemake", "--cores", "all", "--nolock", "--rerun-incomplete"]
+SNAKEMAKE = ["snakemake", "--nolock", "--rerun-incomplete"]
 SNAKEMAKE += ["--rerun-triggers", "mtime", "params", "code", "--quiet", "rules", "progress", "host", "reason"]
-
-
-def plan_chapters(profile: str, seed: int, target: str, seeds: Sequence[int]) -> tuple[list[Chapter], float, int]:
-    """Check everything first. The chapters to execute, in order, the expected speed in tokens a second, and how many
-    chapters run at a time: two that share the processor, or one on a graphics card."""
-    from study.commands.check import check_book
-    from study.estimate import rates, work  # takes seconds and memory, which is why this runs in a process of its own
-    from study.pipeline import base_model
-
-    def planned(seed: int, names: Sequence[str], folder: Path, series: str | None = None) -> list[Chapter]:
-        run = config.make_run(profile, seed)
-        check_book(run)
-        note, items = f", {series}" if series else "", work.work(run, names)
-        parts = {name: [item for item in items if item.chapter == name] for name in names}
-        return [Chapter(f"{folder}/{n}.ipynb", _title(n) + note, series, parts[n], work.SHOWING) for n in names]
-
-    names = chapter_names(Path())
-    if target not in ("book", "sweep"):
-        names = [*names, target] if target in VERDICTS else [target]
-        chapters = planned(seed, names, _results(profile, seed))
-    else:
-        swept = seeds if target == "sweep" else ()
-        chapters = [chapter for s in swept for chapter in planned(s, names, _results(profile, s), f"seed {s}")]
-        chapters += planned(seed, [*names, *VERDICTS], EXECUTED)
-    speed = rates.expected(config.make_run(profile, seed)).training
-    return chapters, speed, 2 if base_model.device() == "cpu" else 1
 
 
 def build(profile: str, seed: int, target: str, seeds: Sequence[int], jobs: int, further: Sequence[str]) -> int:
     """Check, compute and render; the exit code. Raises ValueError, in one line, for what the check finds wrong."""
+    wanted, plans = (profile, seed, target, seeds), Path("artifacts", profile)
     with Screen(sys.stdout) as screen:
-        screen.show("checking the profile")
-        with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)) as pool:
-            chapters, speed, at_a_time = pool.submit(plan_chapters, profile, seed, target, seeds).result()
-    outputs = [Path(chapter.output) for chapter in chapters]
-    default = [f"{_results(profile, seed)}/{target}.ipynb"]
-    targets = {"book": ["book"], "sweep": ["sweep", "book"]}.get(target, default)
-    settings = [f"profile={profile}", f"seed={seed}", f"jobs={jobs or at_a_time}", f"seeds={' '.join(map(str, seeds))}"]
-    commands = [[*SNAKEMAKE, "--config", *settings, *further, "--", name] for name in targets]
+        if (plan := work_plan.load_plan(*wanted, plans)) is None:
+            screen.show("checking the profile")
+            with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)) as pool:
+                plan = pool.submit(work_plan.make_plan, *wanted, plans).result()
+    pieces = work_plan.read_pieces(plan)
+    outputs = [Path(piece.output) for piece in pieces]
+    name = target if target == "book" else f"results/{profile}/seed-{seed}/{target}.ipynb"
+    targets = ["chapters", "book"] if target == "sweep" else [name]
+    limits, at_a_time = _limits(jobs, further, any(piece.card for piece in pieces))
+    commands = [[*SNAKEMAKE, *limits, "--config", f"plan={plan}", *further, "--", name] for name in targets]
     with _locked_checkout() as lock:  # Snakemake holds it too, should this process be killed
         _distrust_future(outputs)
         if any(path.parent == EXECUTED and not path.exists() for path in outputs):
             commands[-1][1:1] = ["--forcerun", "book"]  # else pages that are there are taken for whole
-        return carry_out(commands, Progress(chapters, speed), Path("results", profile), [lock])
+        ending = work_plan.PAGES if targets[-1] == "book" else 0.0
+        return carry_out(commands, Progress(pieces, at_a_time, ending), Path("results", profile), [lock])
+
+
+def _limits(jobs: int, further: Sequence[str], on_card: bool) -> tuple[list[str], int]:
+    """What Snakemake may use of this machine, and how many pieces at a time: of a cluster, what its options say."""
+    if "--executor" in further:
+        given = [int(count) for option, count in pairwise(further) if option in ("--jobs", "-j") and count.isdigit()]
+        return [], (given or [1])[0]
+    process = psutil.Process()
+    cores = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else os.cpu_count() or 1
+    memory = f"mem_mb={psutil.virtual_memory().total // 10**6}"
+    return ["--cores", str(jobs or cores), "--resources", memory, "card=1"], 1 if on_card else jobs or cores
 
 
 def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Path, held: Sequence[int] = ()) -> int:
@@ -93,14 +80,14 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
     events.write_bytes(b"")
     environment = os.environ | {"IFCORE_EVENTS": str(events.resolve())}
     start = partial(subprocess.Popen, stdin=subprocess.DEVNULL, start_new_session=True)
-    with log.open("wb") as written, log.open("rb") as read, events.open("rb") as emitted, Screen(sys.stdout) as screen:
+    with log.open("wb") as written, events.open("rb") as emitted, Screen(sys.stdout) as screen:
         for command in commands:
             with _postponed_signals() as release:
                 # In a session of its own: Ctrl-C is for this process, which then ends the others in order.
                 child = start(command, stdout=written, stderr=subprocess.STDOUT, env=environment, pass_fds=held)
                 try:
                     release()
-                    code = _follow(child, read, emitted, progress, screen)
+                    code = _follow(child, emitted, progress, screen)
                 except BaseException:
                     screen.show("stopping")
                     _stop(child)
@@ -113,19 +100,9 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
     return code
 
 
-def _results(profile: str, seed: int) -> Path:
-    return Path("results", profile, f"seed-{seed}")
-
-
-def _title(name: str) -> str:
-    """A notebook's, without its number in the book."""
-    text = Path("notebooks", f"{name}.md").read_text(encoding="utf-8")
-    return next(iter(re.findall(r"^# (?:[\d.]+ )?(.+)$", text, re.MULTILINE)), name)
-
-
-def _follow(child: subprocess.Popen, log: BinaryIO, events: BinaryIO, progress: Progress, screen: Screen) -> int:
+def _follow(child: subprocess.Popen, events: BinaryIO, progress: Progress, screen: Screen) -> int:
     """Show what the child does until it ends; its exit code."""
-    bars, rest = Bars(), b""
+    rest = b""
     while True:
         code = child.poll()
         *lines, rest = (rest + events.read()).split(b"\n")
@@ -133,9 +110,6 @@ def _follow(child: subprocess.Popen, log: BinaryIO, events: BinaryIO, progress: 
             with suppress(ValueError):  # half a line of a job on another machine
                 if news := progress.on_event(json.loads(line)):
                     screen.log(news)
-        for bar in bars.feed(log.read()):  # after the events: an item is begun before it shows a bar
-            progress.on_bar(bar)
-        progress.tick()
         screen.draw(progress)
         if code is not None:
             return code
@@ -195,7 +169,7 @@ def _distrust_future(outputs: Sequence[Path]) -> None:
     def is_of_future(path: Path) -> bool:
         return path.exists() and path.stat().st_mtime > future
 
-    for path in (source for pattern in SOURCES for source in Path().glob(pattern)):
+    for path in (source for pattern in work_plan.SOURCES for source in Path().glob(pattern)):
         with suppress(OSError):  # a folder that can't be written to; Snakemake then says what is wrong
             if path.is_file() and is_of_future(path):
                 os.utime(path)
@@ -226,7 +200,7 @@ def main() -> int:
     parser.add_argument("seed", type=int, help="the seed of the notebook, or of the book's pages")
     parser.add_argument("target", help="book, sweep or the name of a notebook")
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="the seeds of a sweep")
-    parser.add_argument("--jobs", type=int, default=0, help="notebooks at a time (default 2; 1 on a graphics card)")
+    parser.add_argument("--jobs", type=int, default=0, help="jobs at a time (default one a core)")
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options = parser.parse_args(sys.argv[1:cut])
     for number in (signal.SIGTERM, signal.SIGHUP):

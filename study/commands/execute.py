@@ -21,7 +21,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from ifcore import io, sanitize
 from study.commands.error_lines import one_line_errors
-from study.pipeline.events import emit
+from study.commands.events import emit
 from study.site import links
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("notebook", type=Path, help="a text notebook")
     parser.add_argument("output", type=Path, help="where the executed notebook goes")
     options = parser.parse_args()
-    report = partial(emit, "chapter", output=str(options.output))
+    report = partial(emit, output=str(options.output))
     report(state="begun")
     try:
         execute(options.notebook, options.output, options.profile, options.seed)

@@ -2,41 +2,29 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
+import psutil
 
 from study import config, datasets, selection
 from study.chapters.sensitivity import grid
+from study.commands import work_plan
 from study.commands.check import unsized_datasets
+from study.commands.contents import notebook_names
 from study.commands.error_lines import one_line_errors
 from study.config import Run
-from study.estimate import calibrate
+from study.estimate import durations, speed
 from study.estimate.counting import source_file, tokenizer_of
-from study.estimate.item import Item
+from study.estimate.durations import Duration
+from study.estimate.jobs import list_jobs
 from study.estimate.memory import JUDGE_WEIGHTS, Size, disk, located_profile, memory, size_of
-from study.estimate.rates import LARGE_BATCH, SMALL_BATCH, Rates, expected
-from study.estimate.work import NEEDS, SHOWING, work
 from study.pipeline import base_model
 from study.pipeline.architectures import Architecture, architecture
 from study.profile import Profile
 
 GATED = ("hub:meta-llama/",)
 BUSY = 0.5  # cores that others use, from which on no speed is measured
-
-# The parts of the work: what the first chapter needs is named by its stage, anything else by its chapter.
-ALIGNMENT, LINEAR = "alignment and its gate", "linear models (4.1, 4.3)"
-CHECKPOINTS = "checkpoints (4.2)"
-BY_STAGE = {"fine-tune": "fine-tunes", "answers": "answers", "gradients": "gradients, scores"}
-BY_STAGE["scores"] = BY_STAGE["gradients"]
-BY_CHAPTER = {
-    "parameter_change": "parameter change (4.3)",
-    "controls": "controls",
-    "sensitivity": "sensitivity",
-    "facts": "facts",
-    "counterfactual": "counterfactuals",
-    "your_own": "a fine-tune of one's own",
-}
 
 
 def plan(run: Run) -> str:
@@ -54,62 +42,59 @@ def plan(run: Run) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def measured_minutes(run: Run) -> str:
-    """How long the whole book takes at the speed measured now, or at the recorded one while the machine is busy."""
-    cores = calibrate.cores_in_use() if base_model.device() == "cpu" else 0.0
-    if cores <= BUSY or not architecture(run.located(run.profile.model) or ""):
-        return minutes(run, calibrate.rates(run))
-    busy = f"The machine is busy: other programs use {cores:.1f} cores. Its speed is not measured now."
-    return f"{busy}\n{minutes(run, expected(run), measured=False)}"
-
-
-def minutes(run: Run, rates: Rates | None, measured: bool = True) -> str:
-    """How long the whole book takes at these rates, part by part, as plain text."""
-    if rates is None:
-        return f"No estimate of minutes: the sizes of {run.profile.model} are not known here"
+def minutes(run: Run) -> str:
+    """How long the whole book takes with nothing made yet, part by part, as plain text: recorded or computed."""
     if names := unsized_datasets(run):
         return f"No estimate of minutes: the book's chapters need sizes for {', '.join(names)} too"
-    threads = torch.get_num_threads() if base_model.device() == "cpu" else 0
-    where = (
-        f"{base_model.resolved_precision(run.profile.precision)}, {f'threads: {threads}' if threads else 'on the GPU'}"
-    )
-    header = (
-        f"Minutes on this machine ({where})" if measured else "Minutes at the rates recorded on two cores (float32)"
-    )
-    lines = [
-        f"{header}, with nothing made yet",
-        f"  Tokens a second: {rates.training:,.0f} forward and backward, {rates.forward:,.0f} forward, "
-        f"{rates.small:,.0f} decoded by {SMALL_BATCH}, {rates.large:,.0f} by {LARGE_BATCH}",
-    ]
-    parts = seconds(run, rates)
-    lines += [f"  {name:<37} {part / 60:>7.1f}" for name, part in parts.items()]
-    total = sum(parts.values())
-    cores = f", {threads * total:,.0f} core-seconds" if threads and measured else ""
-    hours = f" ({total / 3600:,.0f} hours)" if total > 3 * 3600 else ""
-    lines.append(f"  {'together, about':<37} {total / 60:>7.1f}{hours}{cores}")
+    speed, told = _speed(run)
+    if speed is None:
+        return f"No estimate of minutes: the sizes of {run.profile.model} are not known here"
+    chapters = notebook_names(run.root)
+    expected = durations.expected_durations(run, speed, chapters)
+    parts, recorded = part_seconds(run, expected, speed)
+    parts |= {"chapters": sum(expected[name].seconds for name in chapters)}
+    recorded |= {"chapters"} if any(expected[name].is_recorded for name in chapters) else set()
+    lines = [told, f"{'Minutes of a core, with nothing made yet' if on_cpu() else 'Minutes'}"]
+    for name, part in parts.items():
+        lines.append(f"  {name:<37} {part / 60:>7.1f}  {'recorded' if name in recorded else 'computed'}")
+    total, cores = sum(parts.values()), (psutil.cpu_count() or 1) if on_cpu() else 1
+    lines.append(f"  {'together':<37} {total / 60:>7.1f}")
+    clock = total / cores + work_plan.PAGES
+    hours = f" ({clock / 3600:,.0f} hours)" if clock > 3 * 3600 else ""
+    lines.append(f"  {f'by the clock, {cores} at a time, about':<37} {clock / 60:>7.1f}{hours}")
+    if recorded:
+        lines.append(f"  recorded: when what is published of {run.profile.name} was made, on another machine")
     left_out = ["installation", "downloads", *(["the generator's answers"] if run.profile.generator else [])]
     left_out += ["the judge"] if run.profile.judge != "refusal" else []
     return "\n".join([*lines, f"  Not counted: {', '.join(left_out)}"])
 
 
-def seconds(run: Run, rates: Rates) -> dict[str, float]:
-    """Part of the book's work -> the seconds that it takes at these rates."""
-    parts = dict.fromkeys((ALIGNMENT, *BY_STAGE.values(), CHECKPOINTS, *BY_CHAPTER.values(), LINEAR), 0.0)
-    for item in work(run, tuple(NEEDS), rates):
-        parts[_part(item)] += item.tokens / rates.training + item.seconds
-    return parts | {"chapters' own time": SHOWING * len(NEEDS)}
+def part_seconds(run: Run, expected: Mapping[str, Duration], speed: float) -> tuple[dict[str, float], set[str]]:
+    """Part of the study -> seconds of all jobs for it, a job's seconds going by its passes; and which are recorded."""
+    parts, recorded = dict[str, float](), set[str]()
+    for job in list_jobs(run):
+        for part, by_dataset in job.parts.items():
+            seconds = expected[job.name].seconds * sum(by_dataset.values()) / job.passes
+            parts[part] = parts.get(part, 0.0) + seconds
+            recorded |= {part} if expected[job.name].is_recorded else set()
+    return parts, recorded
 
 
-def _part(item: Item) -> str:
-    if item.folder.name in ("alignment", "gate"):
-        return ALIGNMENT
-    if item.folder.name == "linear":
-        return LINEAR
-    if item.folder.parent.name == "epochs" and item.stage == "scores":
-        return CHECKPOINTS
-    if item.folder.name in ("before", "further") and item.chapter != "facts":
-        return BY_CHAPTER["controls"]
-    return BY_CHAPTER.get(item.chapter) or BY_STAGE[item.stage]
+def on_cpu() -> bool:
+    return base_model.device() == "cpu"
+
+
+def _speed(run: Run) -> tuple[float | None, str]:
+    """Tokens a second, measured or, while the machine is busy, as recorded; and the line that says so."""
+    cores = speed.cores_in_use() if on_cpu() else 0.0
+    known = speed.architecture(run.located(run.profile.model)) is not None
+    if known and cores > BUSY:
+        usual = speed.recorded_speed(run)
+        told = f"The machine is busy: other programs use {cores:.1f} cores. Its speed is not measured now, but taken as"
+        return usual, f"{told} {usual:,.0f} tokens a second, forward and backward."
+    rate = speed.measured_speed(run)
+    where = f"{base_model.resolved_precision(run.profile.precision)}, {'one core' if on_cpu() else 'on the GPU'}"
+    return rate, f"Measured now ({where}): {rate or 0:,.0f} tokens a second, forward and backward"
 
 
 def _configuration(run: Run) -> list[str]:
@@ -188,7 +173,7 @@ def main() -> int:
     parser.add_argument("profile", type=Path, help="a profile's YAML file")
     run = config.make_run(parser.parse_args().profile.stem)
     print(plan(run), flush=True)  # measuring takes seconds
-    print(f"\n{measured_minutes(run)}")
+    print(f"\n{minutes(run)}")
     return 0
 
 

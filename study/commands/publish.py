@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 
 from ifcore import io
 from study import config
 from study.commands.contents import EXECUTED, notebook_names
 from study.commands.error_lines import one_line_errors
+from study.estimate.durations import recorded_durations
 from study.report.provenance import git
 from study.report.published import FOLDER, SCORECARD
 from study.site.links import FOLDER as FILES
@@ -31,8 +33,9 @@ from study.site.links import linked_files
 def publish_edition(root: Path, profile: str) -> Path:
     """Copy results/<profile>/seed-*/ (CSV, run.json) and book/executed/ to results/published/<profile>/, its path.
 
-    Replaces what was published of the profile as a whole. Raises ValueError, in one line, for seeds and chapters that
-    are not of one unchanged commit and of the profile as it is now, or that show what is published or a local folder.
+    Beside them jobs.csv: how long each job and chapter took. Replaces what was published of the profile as a whole.
+    Raises ValueError, in one line, for seeds and chapters that are not of one unchanged commit and of the profile as it
+    is now, or that show what is published or a local folder.
     """
     digest = config.make_run(profile, root=root).profile.digest
     seeds = sorted((root / "results" / profile).glob("seed-*"))
@@ -45,11 +48,22 @@ def publish_edition(root: Path, profile: str) -> Path:
     for chapter in chapters:
         linked = linked_files(chapter.read_text(encoding="utf-8"))
         copies |= {chapter: "book"} | {chapter.parent / FILES / name: f"book/{FILES}" for name in linked}
+    durations = _durations(config.make_run(profile, shown or 0, root=root))
     with _replaced(root / FOLDER / profile) as draft:
+        io.write_csv(draft / "jobs.csv", durations)
         for file, folder in copies.items():
             (draft / folder).mkdir(parents=True, exist_ok=True)
             shutil.copy(file, draft / folder)
     return root / FOLDER / profile
+
+
+def _durations(run: config.Run) -> pd.DataFrame:
+    """How long the jobs and chapters of the shown seed took."""
+    try:
+        return recorded_durations(run, notebook_names(run.root))
+    except FileNotFoundError as error:
+        name = Path(error.filename).relative_to(run.root)
+        raise ValueError(f"{name}: missing; {_sweep(run.profile.name)}") from None
 
 
 @contextmanager

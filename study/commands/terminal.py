@@ -24,15 +24,12 @@ class Screen:
         self.show("")
 
     def draw(self, progress: Progress) -> None:
-        """The whole and, under it, the current step."""
-        if not progress.where:
+        """The whole and, under it, what is at work."""
+        if not progress.is_known:
             return self.show("checking what is already there")
         if progress.is_over:
             return self.show("all chapters are there; building the pages")
-        whole = self._bar(progress.where, progress.share, progress.times)
-        bar = progress.bar
-        step = self._bar(bar.label, bar.n / bar.total, f"{bar.n}/{bar.total}") if bar else progress.step
-        self.show(whole, step)
+        self.show(self._bar(progress.count, progress.share, progress.times), "; ".join(progress.at_work))
 
     def show(self, first: str, second: str = "") -> None:
         """Two lines in place of the last ones; nothing where there is no terminal."""

@@ -8,8 +8,8 @@ from transformers import PreTrainedTokenizerBase
 from study.chapters.counterfactual import subsets
 from study.config import Run
 from study.estimate.counting import count_split, tokenizer_of
-from study.estimate.rates import SMALL_BATCH
 from study.methods import NAMES
+from study.pipeline.answers import BATCH
 from study.pipeline.architectures import Architecture, architecture
 from study.profile import Profile
 
@@ -126,7 +126,7 @@ def _parts(profile: Profile, shape: Architecture, sizes: dict[str, Size]) -> tup
         f"fine-tuning, {rows} sequences at a time": batch(rows),
         f"or gradients, a batch of {profile.gradient_batch}": batch(profile.gradient_batch)
         + profile.gradient_batch * 4 * P,
-        f"or answers, a batch of {SMALL_BATCH}": SMALL_BATCH * cache,
+        f"or answers, a batch of {BATCH}": BATCH * cache,
     }
     if settings := profile.alignment:  # counted as if its examples were as long as the longest
         rows = min(settings.batch_size, settings.micro_batch or settings.batch_size)

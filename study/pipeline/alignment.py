@@ -34,7 +34,8 @@ def aligned_adapter(run: Run, precision: str) -> tuple[Path | None, str | None]:
         return None, None
     folder = run.shared / "alignment"
     with locked_folder(folder):
-        stage = Stage(folder, "fine-tune", _key(run, settings, precision), [folder / "checkpoints"])
+        checkpoints = [folder / "checkpoints"]
+        stage = Stage(folder, "fine-tune", _key(run, settings, precision), checkpoints, temporary=checkpoints)
         stage.make(partial(_teach, run.located(run.profile.model), settings, precision, folder))
     return folder / "adapter", stage.record["digest"]
 
@@ -61,8 +62,7 @@ def _teach(source: str, settings: Alignment, precision: str, folder: Path) -> li
         peft.unload()
     adapter = folder / "adapter"
     shutil.rmtree(adapter, ignore_errors=True)
-    (folder / "checkpoints" / f"epoch-{settings.epochs:02d}").rename(adapter)
-    shutil.rmtree(folder / "checkpoints")
+    shutil.copytree(folder / "checkpoints" / f"epoch-{settings.epochs:02d}", adapter)
     (adapter / MOMENTS).unlink()
     io.write_csv(folder / "history.csv", history)
     io.write_json(folder / "examples.json", {"examples": list(map(vars, examples)), "tokens": sum(map(len, tokens))})

@@ -18,6 +18,7 @@ from study.pipeline.task import Task
 
 Prompt = str | tuple[tuple[str, str], ...]  # as in an Example
 ANSWERS = "answers-given.json"
+BATCH = 16  # prompts at a time
 
 
 @torch.no_grad()
@@ -26,7 +27,7 @@ def generate(
     tokenizer,
     prompts: Sequence[Prompt],
     max_new_tokens: int,
-    batch_size: int = 16,
+    batch_size: int = BATCH,
     progress: str = "",
 ) -> list[str]:
     """The model's greedy answer to each prompt, of at most `max_new_tokens` tokens, without special tokens.

@@ -17,17 +17,21 @@ from filelock import FileLock, Timeout
 
 from ifcore import io
 from study.pipeline.code_fingerprint import fingerprint
-from study.pipeline.events import emit
+
+SECONDS: dict[str, float] = {}  # a stage's record -> how long it took, of those made or found in this process
 
 
 class Stage:
     """One step: its key, and the record of the files that it left.
 
-    `folders`: which it fills beside the files it names; they are deleted before it is made anew.
+    `folders`: which it fills beside the files it names; they are deleted before it is made anew. `temporary`: which a
+    killed one goes on from; they are deleted once the record is written.
     """
 
-    def __init__(self, folder: Path, name: str, key: dict[str, Any], folders: Sequence[Path] = ()):
-        self.folder, self.name, self.key, self.folders = folder, name, key, folders
+    def __init__(
+        self, folder: Path, name: str, key: dict[str, Any], folders: Sequence[Path] = (), temporary: Sequence[Path] = ()
+    ):
+        self.folder, self.name, self.key, self.folders, self.temporary = folder, name, key, folders, temporary
         self._path = folder / f"{name}.json"
         self.record: dict[str, Any] = io.read_sealed(self._path)
 
@@ -39,18 +43,19 @@ class Stage:
         key, digest = full_key(self.key, made_by or build)
         made = self.record.get("digest") == digest and self.record.get("done")
         if made and all(io.sha256(self.folder / name) == known for name, known in self.record["files"].items()):
-            self._emit("found")
+            SECONDS[str(self._path)] = self.record["seconds"]
             return self
         if made or self.record.get("digest") != digest:
             self._restart(key, digest)
-        self._emit("begun")
         self._sweep()
         start = perf_counter()
         files = {str(path.relative_to(self.folder)): io.sha256(path) for path in build()}
         seconds = round(self.record["seconds"] + perf_counter() - start, 3)
         self.record |= {"files": files, "done": True, "seconds": seconds}
+        SECONDS[str(self._path)] = seconds
         io.write_sealed(self._path, self.record)
-        self._emit("made")
+        for folder in self.temporary:
+            shutil.rmtree(folder, ignore_errors=True)
         return self
 
     def _restart(self, key: dict[str, Any], digest: str) -> None:
@@ -68,9 +73,6 @@ class Stage:
                 file.unlink(missing_ok=True)
         for scratch in self.folder.glob("tmp*"):  # as `tempfile` names the folders of temporary gradients
             shutil.rmtree(scratch, ignore_errors=True)
-
-    def _emit(self, state: str) -> None:
-        emit("stage", folder=str(self.folder), stage=self.name, state=state)
 
 
 def full_key(key: Mapping[str, Any], build: Callable) -> tuple[dict[str, Any], str]:

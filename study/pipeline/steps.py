@@ -33,8 +33,8 @@ Parts = Mapping[str, Sequence[Example]]  # "train" and "val", or one of them
 def fine_tune(task: Task, split: Split) -> tuple[Stage, pd.DataFrame]:
     """An adapter an epoch under checkpoints/, and the history of the losses."""
     task.aligned_adapter()  # trained, if it is missing, before this stage's clock starts
-    key, folders = determined_by(task, split), [task.folder / "checkpoints"]
-    stage = Stage(task.folder, "fine-tune", key, folders)
+    checkpoints = task.folder / "checkpoints"
+    stage = Stage(task.folder, "fine-tune", determined_by(task, split), [checkpoints], [checkpoints / "finished"])
     stage.make(partial(_fine_tune, task, split, training_settings(task)))
     return stage, io.read_csv(task.folder / "history.csv")
 

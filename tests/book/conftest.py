@@ -76,7 +76,7 @@ def run_make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = {
         name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
     }
-    command = ["make", *arguments, f"VENV={sys.prefix}", "SETUP=", "SNAKEMAKE_ARGS=--cores 1"]
+    command = ["make", "JOBS=1", *arguments, f"VENV={sys.prefix}", "SETUP="]
     return subprocess.run(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

@@ -75,17 +75,16 @@ TITLES = [
 ]
 
 
-def test_chapters_run_in_the_books_order_and_a_build_says_little_else(built, book):
-    *chapters, last = built.splitlines()
+def test_jobs_run_before_chapters_and_verdicts_last_and_a_build_says_little_else(built, book):
+    *lines, last = built.splitlines()
     assert last == f"The book: {book / 'index.html'}"
-    begun, made = chapters[::2], chapters[1::2]
-    assert begun == [f"chapter {number} of {len(TITLES)}, {title}" for number, title in enumerate(TITLES, 1)]
-    shares = []
-    for begins, ends in zip(begun, made, strict=True):
-        match = re.fullmatch(re.escape(begins) + r": made; (\d+)% of the whole, .+, about .+ left", ends)
-        shares.append(int(match[1]))
-    assert shares == sorted(shares)
-    assert shares[-1] == 100
+    begun = [line.removesuffix(": begun") for line in lines[::2]]
+    jobs, chapters = begun[: -len(TITLES)], begun[-len(TITLES) :]
+    assert jobs[0] == "alignment" and set(TITLES).isdisjoint(jobs)
+    assert set(chapters) == set(TITLES) and set(chapters[-2:]) == {"Introduction", "Conclusion"}
+    count = len(begun)
+    for number, (name, line) in enumerate(zip(begun, lines[1::2], strict=True), 1):
+        assert re.fullmatch(rf"{re.escape(name)}: made in .+; {number} of {count}, \d+%, .+, about .+ left", line)
 
 
 def test_a_failure_is_one_line_and_the_name_of_the_log(make, checkout, book):
@@ -98,25 +97,22 @@ def test_a_failure_is_one_line_and_the_name_of_the_log(make, checkout, book):
     lines = [line for line in done.stdout.splitlines() if not line.startswith("make:")]
     assert done.returncode != 0
     assert lines == [
-        "chapter 1 of 1, Appendix B: Settings and data",
+        "Appendix B: Settings and data: begun",
         "appendix_b.md: ValueError: x: 1; give 2",
         "log: results/smoke/build.log",
     ]
     assert "x: 1; give 2" in (checkout / "results" / "smoke" / "build.log").read_text()
 
 
-def test_the_order_of_chapters_makes_none_stale_and_keeps_no_stale_one(checkout, book):
+def test_a_changed_chapter_makes_itself_and_the_verdicts_stale_and_no_other(checkout, book):
     """With two chapters changed, Snakemake would execute these two and the chapters with verdicts, which read all."""
     changed = {checkout / "notebooks" / f"{name}.md": "" for name in ("empirical_study", "parameter_change")}
     for source in changed:
         changed[source] = source.read_text()
         source.write_text(changed[source] + "\nA further sentence.\n")
-    command = [
-        Path(sys.prefix, "bin", "snakemake"),
-        "--dry-run",
-        *build.SNAKEMAKE[1 : build.SNAKEMAKE.index("--quiet")],
-    ]
-    command += ["--config", "profile=smoke", "seed=0", "jobs=1", "seeds=", "--", "book"]
+    options = build.SNAKEMAKE[1 : build.SNAKEMAKE.index("--quiet")]
+    command = [Path(sys.prefix, "bin", "snakemake"), "--dry-run", "--cores", "1", *options]
+    command += ["--config", "plan=artifacts/smoke/plan.json", "--", "book"]
     listed = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout
     for source, text in changed.items():
         source.write_text(text)

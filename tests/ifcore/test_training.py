@@ -168,7 +168,7 @@ def test_the_last_checkpoint_in_peft_s_own_format_is_the_model_and_the_first_is_
     model, train, dev = start()
     base = {name: value.clone() for name, value in model.named_parameters() if "lora_" not in name}
     finetune(model, train, dev, tmp_path, SETTINGS)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"epoch-0{i}" for i in range(4)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*(f"epoch-0{i}" for i in range(4)), "finished"]
     assert all(torch.equal(value, base[name]) for name, value in model.named_parameters() if name in base)
     ids = torch.tensor([train[0].prompt])
     fresh, _ = loading.load("random:tiny-llama")
@@ -189,8 +189,9 @@ def die_at_rename(monkeypatch, call):
     monkeypatch.setattr(Path, "rename", counted_rename)
 
 
-# Batches: an evaluation, then three times three steps and an evaluation. Renames: an adapter and a state an epoch.
-@pytest.mark.parametrize("die, calls", [(die_at, 1 + 3 * 4), (die_at_rename, 2 * 4)])
+# Batches: an evaluation, then three times three steps and an evaluation. Renames: an adapter and a state an epoch, and
+# the last state.
+@pytest.mark.parametrize("die, calls", [(die_at, 1 + 3 * 4), (die_at_rename, 2 * 4 + 1)])
 def test_a_run_killed_at_any_step_evaluation_or_write_goes_on_to_the_same_bits(tmp_path, monkeypatch, die, calls):
     expected = finetune(*start(), tmp_path / "whole", SETTINGS)
     whole_adapters, whole_moments = adapters(tmp_path / "whole"), moments(tmp_path / "whole")
@@ -204,7 +205,7 @@ def test_a_run_killed_at_any_step_evaluation_or_write_goes_on_to_the_same_bits(t
         pd.testing.assert_frame_equal(finetune(model, train, dev, folder, SETTINGS), expected, check_exact=True)
         assert_same(adapters(folder), whole_adapters)
         assert_same(moments(folder), whole_moments)
-        assert sorted(path.name for path in folder.iterdir()) == sorted(whole_adapters)
+        assert sorted(path.name for path in folder.iterdir()) == [*sorted(whole_adapters), "finished"]
 
 
 def test_a_process_killed_outright_is_gone_on_from_and_nothing_is_unpickled(tmp_path, monkeypatch):
@@ -279,7 +280,22 @@ def test_another_fine_tune_is_refused_by_name_and_left_alone(tmp_path, monkeypat
 def test_a_fresh_start_clears_the_epochs_of_a_longer_run(tmp_path):
     for epochs in (3, 1):
         finetune(*start(), tmp_path, replace(SETTINGS, epochs=epochs))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00", "epoch-01"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00", "epoch-01", "finished"]
+
+
+def test_what_is_made_is_found_and_its_model_is_the_same_unless_it_was_altered(tmp_path, monkeypatch):
+    trained, train, dev = start()
+    expected, batches = finetune(trained, train, dev, tmp_path, SETTINGS), []
+    monkeypatch.setattr(training, "example_losses", lambda *a: batches.append(a) or example_losses(*a))
+    model, *_ = start()
+    pd.testing.assert_frame_equal(finetune(model, train, dev, tmp_path, SETTINGS), expected, check_exact=True)
+    assert not batches
+    assert_same({"": dict(model.named_parameters())}, {"": dict(trained.named_parameters())})
+    file = tmp_path / "epoch-03" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.warns(UserWarning, match="has changed"):
+        finetune(*start(), tmp_path, SETTINGS)
+    assert len(batches) == 1 + 3 * 4
 
 
 def test_it_stops_once_the_dev_loss_rose_patience_times_running_also_when_resumed_there(tmp_path, monkeypatch):
@@ -294,8 +310,7 @@ def test_it_stops_once_the_dev_loss_rose_patience_times_running_also_when_resume
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(training.pd, "DataFrame", die)
-        patch.setattr(training.shutil, "rmtree", lambda path, **_: die() if path.name == "unfinished" else None)
+        patch.setattr(training, "_finish", die)
         finetune(*start(), tmp_path / "killed", settings)
     monkeypatch.setattr(training.torch.optim.AdamW, "step", die)
     pd.testing.assert_frame_equal(finetune(*start(), tmp_path / "killed", settings), history, check_exact=True)

@@ -17,7 +17,6 @@ from study.methods import BASELINES
 from study.pipeline import retraining
 from study.pipeline.attributions import Attribution
 from study.pipeline.stages import cached_frame
-from study.pipeline.task import Task
 from study.schema import COLUMNS, ITSELF
 from study.statistics import Estimate
 
@@ -68,11 +67,9 @@ def _measure(run: Run, attribution: Attribution) -> pd.DataFrame:
         predicted, actual = (-matrix.astype(float).T for matrix in (replicated, losses[: settings.again]))  # [M, H]
         ceiling, _ = _agreement({CEILING: predicted}, actual, clusters, run.seed)
         rows.append((CEILING, "lds", *ceiling[CEILING], ITSELF))
-    if settings.left_out and dataset == subsets.REMOVED_FROM:
-        count = min(settings.left_out, sizes[0])
-        tasks = [Task(run, dataset, left_out=(row,)) for row in range(count)]
+    if tasks := subsets.left_out_alone(run, dataset, sizes[0]):
         columns = retraining.map_tasks(retraining.losses, tasks, f"{label} alone")
-        first = {name: np.asarray(matrix, dtype=float)[:, :count] for name, matrix in attribution.scores.items()}
+        first = {name: np.asarray(matrix, dtype=float)[:, : len(tasks)] for name, matrix in attribution.scores.items()}
         alone, _ = _agreement(first, np.stack(columns, axis=1).astype(float), clusters, run.seed)
         rows += [(method, "loo", *estimate, ITSELF) for method, estimate in alone.items()]
     return pd.DataFrame([(dataset, *row[:5], *sizes, row[5]) for row in rows], columns=[*COLUMNS, "against"])

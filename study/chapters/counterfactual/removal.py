@@ -8,9 +8,9 @@ import pandas as pd
 from study import datasets, statistics
 from study.chapters.counterfactual import subsets
 from study.config import Run
-from study.methods import BASELINES
+from study.methods import BASELINES, with_baselines
 from study.pipeline import retraining, steps
-from study.pipeline.attributions import Attribution
+from study.pipeline.attributions import Attribution, compute_attribution
 from study.pipeline.stages import cached_frame
 from study.pipeline.task import Task
 from study.schema import COLUMNS, ITSELF
@@ -30,18 +30,37 @@ def measure(run: Run, attribution: Attribution) -> pd.DataFrame:
     return cached_frame(folder, "removal", subsets.stage_key(run, attribution), partial(_measure, run, attribution))
 
 
+def removals(run: Run, attribution: Attribution) -> list[subsets.Removal]:
+    """What the profile's methods and baselines, chance and the oracle remove."""
+    settings = subsets.settings(run)
+    scores = {name: attribution.scores[name] for name in settings.by or attribution.scores}
+    return subsets.removals(scores, attribution.train, settings.removed, run.seed)
+
+
+def without(run: Run, dataset: str, removal: subsets.Removal) -> Task:
+    """The fine-tune on what a removal leaves."""
+    return Task(run, dataset, left_out=removal.left_out)
+
+
+def retrain(run: Run, dataset: str, number: int, batches: int) -> None:
+    """One of so many batches of these fine-tunes, each distinct one in one batch."""
+    attribution = with_baselines(run, {dataset: compute_attribution(run, dataset)})[dataset]
+    distinct = {task.folder: task for task in (without(run, dataset, chosen) for chosen in removals(run, attribution))}
+    for task in list(distinct.values())[number::batches]:
+        retraining.behaviour(task)
+
+
 def _measure(run: Run, attribution: Attribution) -> pd.DataFrame:
     dataset, sizes = attribution.dataset, (len(attribution.train), len(attribution.val))
     settings, clusters = subsets.settings(run), datasets.requests(dataset, attribution.val)
-    scores = {name: attribution.scores[name] for name in settings.by or attribution.scores}
-    removals = subsets.removals(scores, attribution.train, settings.removed, run.seed)
-    tasks = [Task(run, dataset, left_out=removal.left_out) for removal in removals]
+    chosen = removals(run, attribution)
+    tasks = [without(run, dataset, removal) for removal in chosen]
     results = retraining.map_tasks(retraining.behaviour, tasks, f"removal {dataset}")
     before = steps.stores(attribution.folder)[1].beside("losses").double().numpy()
     success = _success(attribution, attribution.after)
     causal = np.array([example.label == subsets.CAUSE for example in attribution.train], dtype=float)
     moves: dict[int, dict[str, list]] = {count: {} for count in settings.removed}  # of each method, those of its draws
-    for removal, (losses, answers) in zip(removals, results, strict=True):
+    for removal, (losses, answers) in zip(chosen, results, strict=True):
         move = losses - before, _success(attribution, answers) - success, causal[list(removal.left_out)]
         moves[removal.removed].setdefault(removal.method, []).append(move)
     rows: list[tuple] = []
@@ -56,8 +75,7 @@ def _measure(run: Run, attribution: Attribution) -> pd.DataFrame:
             for other in (name for name in rises if name not in (method, subsets.ORACLE)):
                 lead = statistics.mean_change(rises[method] - rises[other], clusters)
                 rows.append((method, "rise", *lead, other, count))
-    reseeded = [Task(run, dataset, replicate=seed) for seed in range(1, settings.reseeded + 1)]
-    replicates = retraining.map_tasks(retraining.losses, reseeded, f"removal {dataset} reseeded")
+    replicates = retraining.map_tasks(retraining.losses, subsets.reseeded(run, dataset), f"removal {dataset} reseeded")
     noise = float(np.std([before.mean(), *(losses.mean() for losses in replicates)], ddof=1))
     rows.append(("retraining", "noise", noise, None, None, ITSELF, 0))
     frame = [(dataset, *row[:5], *sizes, *row[5:]) for row in rows]

@@ -72,6 +72,28 @@ def tasks(run: Run, dataset: str, masks: np.ndarray, replicate: int = 0) -> list
     return [Task(run, dataset, left_out=_places(np.flatnonzero(~mask)), replicate=replicate) for mask in masks]
 
 
+def left_out_alone(run: Run, dataset: str, size: int) -> list[Task]:
+    """The fine-tunes on all but one of the first examples, of so many as the profile asks for."""
+    count = min(settings(run).left_out, size) if dataset == REMOVED_FROM else 0
+    return [Task(run, dataset, left_out=(row,)) for row in range(count)]
+
+
+def reseeded(run: Run, dataset: str) -> list[Task]:
+    """The fine-tunes on all examples from other seeds."""
+    return [Task(run, dataset, replicate=seed) for seed in range(1, settings(run).reseeded + 1)]
+
+
+def retrained(run: Run, dataset: str, size: int) -> list[Task]:
+    """All fine-tunes whose losses the chapter asks for and that are known before any score, of `size` examples."""
+    masks, again = halves(size, settings(run).halves, run.seed), settings(run).again
+    chosen = tasks(run, dataset, masks)
+    if again >= 3:
+        chosen += tasks(run, dataset, masks[:again], replicate=1)
+    if dataset == REMOVED_FROM:
+        chosen += reseeded(run, dataset)
+    return chosen + left_out_alone(run, dataset, size)
+
+
 def removals(
     scores: Mapping[str, np.ndarray], train: Sequence[Example], counts: Sequence[int], seed: int
 ) -> list[Removal]:

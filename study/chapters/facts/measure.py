@@ -47,9 +47,9 @@ def removal(run: Run, attribution: Attribution) -> pd.DataFrame:
     `confirmed`, the share whose loss is highest without the cause.
     """
     dataset, train = attribution.dataset, attribution.train
-    removed = range(min(run.profile.facts_removed, len(train)))
-    causes = [train[row].label for row in removed]
-    after = [retraining.losses(Task(run, dataset, left_out=(row,))) for row in removed]
+    tasks = removed(run, len(train))
+    causes = [train[row].label for task in tasks for row in task.left_out]
+    after = retraining.map_tasks(retraining.losses, tasks, "facts left out")
     asked_about = [row for row, example in enumerate(attribution.val) if example.label in causes]
     questions = [attribution.val[row].label for row in asked_about]
     losses = np.stack(after, axis=1)[asked_about]  # [questions, removed]
@@ -62,6 +62,11 @@ def removal(run: Run, attribution: Attribution) -> pd.DataFrame:
         ("cause", "rise", *statistics.mean_change(rises, questions)),
     ]
     return pd.DataFrame([(dataset, *cell, len(train), len(questions)) for cell in cells], columns=COLUMNS)
+
+
+def removed(run: Run, size: int) -> list[Task]:
+    """The fine-tunes on all but one fact, of `size` in all."""
+    return [Task(run, "facts", left_out=(row,)) for row in range(min(run.profile.facts_removed, size))]
 
 
 def _shared(attribution: Attribution) -> np.ndarray:

@@ -60,8 +60,18 @@ def variations(run: Run) -> Iterator[tuple[str, float, int, Run]]:
 
 def cells(run: Run) -> Iterator[Cell]:
     """Every fine-tune of the study, made once and kept."""
-    for dataset, rate, epochs, varied in variations(run):
-        yield Cell(varied, rate, epochs, attributions.compute_attribution(varied, dataset))
+    for variation in variations(run):
+        yield compute_cell(*variation)
+
+
+def compute_cell(dataset: str, rate: float, epochs: int, varied: Run) -> Cell:
+    """One of them, as `variations` yields it."""
+    return Cell(varied, rate, epochs, attributions.compute_attribution(varied, dataset))
+
+
+def compute(dataset: str, rate: float, epochs: int, varied: Run) -> None:
+    """One of them with all its scores."""
+    scores(compute_cell(dataset, rate, epochs, varied))
 
 
 def scores(cell: Cell) -> dict[Choice, np.ndarray]:

@@ -11,19 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study import config
 from study.commands import build
-from study.commands.progress import Chapter, Progress
-from study.estimate import work
-from study.estimate.rates import MEASURED, expected
+from study.commands.progress import Progress
+from study.commands.work_plan import Piece
 
 ROOT = Path(__file__).parents[3]
 CHAPTER = """
 import sys
-from study.pipeline.events import emit
-emit("chapter", output="book/executed/convergence.ipynb", state="begun")
+from study.commands.events import emit
+emit("book/executed/convergence.ipynb", "begun")
 print("Select jobs to execute...")
-print("fine-tuning a:  50%|##   | 1/2 [00:01<00:01,  1.00s/step]", end="\\r", file=sys.stderr)
 """
 
 
@@ -35,8 +32,8 @@ def carry_out(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "TICK", 0.02)
 
     def run(*programs):
-        chapter = Chapter("book/executed/convergence.ipynb", "Convergence", None, [], 5.0)
-        progress = Progress([chapter], MEASURED.training)
+        chapter = Piece("book/executed/convergence.ipynb", "Convergence", [], [], [], "", 5.0, 0, 0)
+        progress = Progress([chapter], 1, 0.0)
         return build.carry_out(
             [[sys.executable, "-c", program] for program in programs], progress, Path("results", "p")
         )
@@ -45,15 +42,15 @@ def carry_out(tmp_path, monkeypatch):
 
 
 def test_without_a_terminal_a_line_tells_of_a_chapter_and_nothing_else_is_printed(carry_out, capsys):
-    assert carry_out(CHAPTER + 'emit("chapter", output="book/executed/convergence.ipynb", state="made")') == 0
+    assert carry_out(CHAPTER + 'emit("book/executed/convergence.ipynb", "made")') == 0
     begun, made = capsys.readouterr().out.splitlines()
-    assert begun == "chapter 1 of 1, Convergence"
-    assert made.startswith("chapter 1 of 1, Convergence: made; 100% of the whole, ")
+    assert begun == "Convergence: begun"
+    assert made == "Convergence: made in 0 s; 1 of 1, 100%, 0 s, about 0 s left"
     assert Path("results", "p", "build.log").read_text().count("Select jobs") == 1
 
 
 def test_a_failure_is_the_notebooks_one_line_and_the_name_of_the_log(carry_out, capsys):
-    failed = 'emit("chapter", output="book/executed/convergence.ipynb", state="failed", error="a.md: ValueError: x: 1")'
+    failed = 'emit("book/executed/convergence.ipynb", "failed", "a.md: ValueError: x: 1")'
     code = carry_out(CHAPTER + failed + '\nprint("RuleException: much\\nmore")\nsys.exit(3)', "never = reached")
     assert code == 3
     assert capsys.readouterr().err.splitlines() == ["a.md: ValueError: x: 1", "log: results/p/build.log"]
@@ -61,7 +58,7 @@ def test_a_failure_is_the_notebooks_one_line_and_the_name_of_the_log(carry_out, 
 
 def test_an_error_is_one_line_that_moves_no_terminal(carry_out, capsys):
     error = "a.md: ValueError: \\x1b[2J\\nb\\u202ec"
-    failed = f'emit("chapter", output="book/executed/convergence.ipynb", state="failed", error="{error}")'
+    failed = f'emit("book/executed/convergence.ipynb", "failed", "{error}")'
     assert carry_out(CHAPTER + failed + "\nsys.exit(1)") == 1
     assert capsys.readouterr().err.splitlines()[0] == "a.md: ValueError: ?[2J b?c"
 
@@ -85,14 +82,16 @@ def test_what_is_of_a_time_to_come_is_made_again(tmp_path, monkeypatch):
 
 def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
     (tmp_path / "stub.py").write_text(STUB)
-    command = [sys.executable, "stub.py", "notebooks/profiles/p.yaml", "0", "book", "--", "--more"]
+    (tmp_path / "plan.json").write_text('{"pieces": []}')
+    command = [sys.executable, "stub.py", "notebooks/profiles/p.yaml", "0", "book", "--jobs", "3", "--", "--more"]
     options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
     hear_ctrl_c = partial(
         signal.signal, signal.SIGINT, signal.SIG_DFL
     )  # what runs in the background is born deaf to it
     running = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c, **options)
     family = wait_for(lambda: psutil.Process(running.pid).children(recursive=True), 2)
-    assert family[0].cmdline()[3:] == ["--config", "profile=p", "seed=0", "jobs=2", "seeds=", "--more", "--", "book"]
+    assert family[0].cmdline()[3:5] == ["--cores", "3"]
+    assert family[0].cmdline()[-5:] == ["--config", "plan=plan.json", "--more", "--", "book"]
     waiting = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
     assert waiting.stdout.readline() == "another build is running in this folder; waiting for it to end\n"
     waiting.kill()
@@ -126,6 +125,7 @@ def test_ctrl_c_in_the_moment_in_which_snakemake_is_born_ends_it_as_well(carry_o
 # The build with a stand-in for Snakemake, which starts a kernel in a session of its own, and with nothing to check.
 STUB = """
 import sys
+from pathlib import Path
 from study.commands import build
 
 class Pool:
@@ -133,7 +133,7 @@ class Pool:
     def __enter__(self): return self
     def __exit__(self, *_): pass
     def submit(self, *_): return self
-    def result(self): return [], 1.0, 2
+    def result(self): return Path("plan.json")
 
 kernel = "import subprocess, time; subprocess.Popen(['sleep', '99'], start_new_session=True); time.sleep(99)"
 build.ProcessPoolExecutor, build.SNAKEMAKE = Pool, [sys.executable, "-c", kernel]
@@ -149,25 +149,14 @@ def wait_for(ask, count):
     raise TimeoutError
 
 
-def test_a_book_is_its_chapters_in_order_and_a_sweep_has_them_for_every_seed_before(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    names = ["empirical_study", "approximation_error", "convergence", "parameter_change"]
-    names += ["controls", "sensitivity", "facts", "counterfactual", "your_own", "speed", "appendix_b"]
-    book, speed, _ = build.plan_chapters("smoke", 0, "book", [])
-    shown = [*names, "introduction", "conclusion"]  # which read what the others leave
-    assert [each.output for each in book] == [f"book/executed/{name}.ipynb" for name in shown]
-    assert book[2].title == "Convergence"
-    assert [item.stage for each in book for item in each.items] == [
-        item.stage for item in work.work(config.make_run("smoke", root=ROOT), names)
-    ]
-    assert speed == expected(config.make_run("smoke", root=ROOT)).training
-    sweep, *_ = build.plan_chapters("smoke", 0, "sweep", [0, 1])
-    wanted = [f"results/smoke/seed-{seed}/{name}.ipynb" for seed in (0, 1) for name in names]
-    assert [each.output for each in sweep] == wanted + [each.output for each in book]
-    (convergence,) = build.plan_chapters("smoke", 3, "convergence", [])[0]
-    assert convergence.output == "results/smoke/seed-3/convergence.ipynb"
-    alone, *_ = build.plan_chapters("smoke", 3, "conclusion", [])
-    assert [each.output for each in alone] == [f"results/smoke/seed-3/{each}.ipynb" for each in [*names, "conclusion"]]
+def test_what_snakemake_may_use_is_this_machine_or_what_a_clusters_options_say():
+    limits, at_a_time = build._limits(0, [], on_card=False)
+    cores = len(psutil.Process().cpu_affinity())
+    assert limits == ["--cores", str(cores), "--resources", limits[3], "card=1"] and at_a_time == cores
+    assert int(limits[3].removeprefix("mem_mb=")) > 1_000
+    assert build._limits(3, [], on_card=False)[1] == 3
+    assert build._limits(3, [], on_card=True)[1] == 1
+    assert build._limits(0, ["--executor", "slurm", "--jobs", "20"], on_card=False) == ([], 20)
 
 
 def test_a_wrong_profile_is_refused_before_anything_is_written(tmp_path, monkeypatch):

@@ -5,23 +5,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ifcore import loading, lora
+from ifcore import io, loading, lora
 from ifcore.batches import collate
 from ifcore.examples import Tokens, tokenise
 from ifcore.losses import example_losses
 from study import config, datasets
 from study.commands import plan
-from study.estimate import counting, work
-from study.estimate.rates import Rates, expected
+from study.estimate import counting, durations
+from study.estimate.jobs import list_jobs
 from study.pipeline import architectures
+from tests.study.commands.test_work_plan import CHAPTERS
 from tests.study.datasets.test_train_test_files import rule_rows, write_source
-from tests.study.estimate.test_work import CHAPTERS
 
 ROOT = Path(__file__).parents[3]
 
@@ -101,17 +101,37 @@ def test_classes_that_a_profile_leaves_out_are_not_planned():
     assert cells[1:4] == ["2", "16", "6"] and cells[6:] == ["8", "+", "3", "each"]
 
 
-def test_the_minutes_of_the_parts_are_those_of_the_whole_book_and_halve_where_all_is_twice_as_fast():
-    run, rates = config.make_run("smoke", root=ROOT), Rates(50.0, 90.0, 20.0, 30.0)
-    parts = plan.seconds(run, rates)
-    items = work.work(run, CHAPTERS, rates)
-    showing, fixed = 15 * len(CHAPTERS), sum(item.seconds for item in items)
-    assert sum(parts.values()) == pytest.approx(sum(item.tokens for item in items) / 50 + fixed + showing)
-    assert all(parts.values())
-    *minutes, total = (float(line[39:47]) for line in plan.minutes(run, rates).replace(",", " ").splitlines()[2:-1])
-    assert sum(minutes) == pytest.approx(total, abs=0.05 * len(parts))
-    faster = plan.seconds(run, Rates(100.0, 180.0, 40.0, 60.0))
-    assert sum(parts.values()) - sum(faster.values()) == pytest.approx((sum(parts.values()) - fixed - showing) / 2)
+def test_the_minutes_of_the_parts_are_those_of_the_whole_book_and_say_where_they_are_from(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    shutil.copy(ROOT / "_toc.yml", tmp_path)
+    run = config.make_run("smoke", root=tmp_path)
+    monkeypatch.setattr(plan.speed, "cores_in_use", lambda: 0.0)
+    monkeypatch.setattr(plan.speed, "measured_speed", lambda _: 50.0)
+    chapters = [*CHAPTERS, "introduction", "conclusion"]
+    names = [job.name for job in list_jobs(run)]
+    expected = durations.expected_durations(run, 50.0, chapters)
+    text = plan.minutes(run)
+    assert text.splitlines()[0].endswith(": 50 tokens a second, forward and backward")
+    rows = [line.split() for line in text.splitlines() if line.endswith("computed")]
+    assert sum(float(row[-2]) for row in rows) == pytest.approx(
+        sum(duration.seconds for duration in expected.values()) / 60, abs=0.06 * len(rows)
+    )
+    assert "recorded" not in text
+    table = pd.DataFrame([(name, 1, 60.0, 500) for name in names + chapters], columns=durations.COLUMNS)
+    table["passes"] = [*(job.passes for job in list_jobs(run)), *[0] * len(chapters)]
+    io.write_csv(tmp_path / "results" / "published" / "smoke" / "jobs.csv", table)
+    lines = plan.minutes(run).splitlines()
+    assert not any(line.endswith("computed") for line in lines)
+    assert f"  {'together':<37} {len(names + chapters):>7.1f}" in lines
+    assert lines[-2] == "  recorded: when what is published of smoke was made, on another machine"
+
+
+def test_where_other_programs_use_the_machine_no_speed_is_measured_and_it_says_so(monkeypatch):
+    monkeypatch.setattr(plan.speed, "cores_in_use", lambda: 1.5)
+    monkeypatch.setattr(plan.speed, "measured_speed", lambda _: pytest.fail("measured"))
+    monkeypatch.setattr(plan.base_model, "device", lambda: "cpu")
+    first, *_ = plan.minutes(config.make_run("smoke", root=ROOT)).splitlines()
+    assert first.startswith("The machine is busy: other programs use 1.5 cores. Its speed is not measured now, but ")
 
 
 def test_an_alignment_takes_memory_and_disk_and_none_takes_neither():
@@ -127,33 +147,6 @@ def test_the_disk_of_the_sensitivity_chapter_is_that_of_its_gradients_adapters_a
     parameters = architectures.ARCHITECTURES["random:tiny-llama"].lora(run.profile.lora_rank)
     size = 4 * parameters * 2 * (2 * 2 + 2 * 1 + 2 * 2 + 1)  # two rates: 2 classes, 2 + 1 examples each, 2 epochs
     assert f"2 fine-tunes of the sensitivity {size / 1e6:.2f} MB" in " ".join(plan.plan(run).split())
-
-
-@pytest.mark.parametrize(
-    ("percent", "used_here", "is_busy"), [(75.0, 0.0, True), (75.0, 0.6, False), (20.0, 0.0, False)]
-)
-def test_where_other_programs_use_the_machine_the_recorded_rates_are_taken_and_it_says_so(
-    monkeypatch, percent, used_here, is_busy
-):
-    """Of two cores, so much is used for half a second, of which `used_here` seconds are this process's."""
-    times = iter([(0.0, 0.0), (used_here, 0.0)])
-    clock = iter([0.0, 0.5])
-    process = SimpleNamespace(cpu_times=lambda: next(times))
-    fake = SimpleNamespace(cpu_percent=lambda interval: percent, cpu_count=lambda: 2, Process=lambda: process)
-    monkeypatch.setattr(plan.calibrate, "psutil", fake)
-    monkeypatch.setattr(plan.calibrate, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(plan.base_model, "device", lambda: "cpu")
-    measured = Rates(1_111.0, 2_222.0, 333.0, 444.0)
-    monkeypatch.setattr(plan.calibrate, "rates", lambda _: measured)
-    run = config.make_run("smoke", root=ROOT)
-    text = plan.measured_minutes(run)
-    first, second, *_ = text.splitlines()
-    if is_busy:
-        assert first == "The machine is busy: other programs use 1.5 cores. Its speed is not measured now."
-        assert second == "Minutes at the rates recorded on two cores (float32), with nothing made yet"
-        assert text.endswith(plan.minutes(run, expected(run), measured=False)) and "1,111" not in text
-    else:
-        assert text == plan.minutes(run, measured)
 
 
 def test_help_says_what_a_plan_is(monkeypatch, capsys):
@@ -227,7 +220,7 @@ def test_a_folder_is_planned_from_its_configuration_and_an_unknown_model_without
     for source in (f"path:{tmp_path / 'other'}", "hub:some/model"):
         run = config.make_run("smoke", 0, {"model": source}, ROOT)
         assert f"the sizes of {source} are not known here" in plan.plan(run)
-        assert plan.minutes(run, None) == f"No estimate of minutes: the sizes of {source} are not known here"
+        assert plan.minutes(run) == f"No estimate of minutes: the sizes of {source} are not known here"
 
 
 def test_the_papers_profile_is_planned_from_the_command_line_without_a_model_at_hand():

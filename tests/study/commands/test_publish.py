@@ -9,6 +9,8 @@ import pytest
 from ifcore import io
 from study import config
 from study.commands import publish
+from study.estimate.durations import benchmark_file
+from study.estimate.jobs import list_jobs
 
 PROFILE = "profile: p\nmodel: random:tiny-llama\ndatasets: {}\n"
 RECORD = {"commit": "c" * 40, "dirty": False, "versions": {"torch": "2"}, "machine": "a machine"}
@@ -22,6 +24,9 @@ def root(tmp_path):
         write_run(tmp_path, seed)
         io.write_text(tmp_path / "results" / "p" / f"seed-{seed}" / "controls.csv", f"value\n{seed}\n")
         io.write_text(tmp_path / "results" / "p" / f"seed-{seed}" / "fig.png", "a figure")
+    run = config.make_run("p", 0, root=tmp_path)
+    for name in (*(job.name for job in list_jobs(run)), "controls"):
+        io.write_text(benchmark_file(run, name), "s\tmax_rss\n60.0\t700\n")
     execute(tmp_path)
     return tmp_path
 
@@ -48,16 +53,22 @@ def test_an_edition_has_the_tables_and_the_chapters_and_replaces_the_one_before(
     files = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
     assert files == [
         "book/controls.ipynb",
+        "jobs.csv",
         "scorecard.csv",
         *(f"seed-{s}/{name}" for s in (0, 1) for name in ("controls.csv", "run.json")),
     ]
     assert (target / "seed-1" / "controls.csv").read_text() == "value\n2\n"
+    assert (target / "jobs.csv").read_text().splitlines()[-1] == "controls,0.0,60.0,700.0"
     assert sorted(path.name for path in (root / "results").iterdir()) == ["p", "published"]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (
+            lambda root: benchmark_file(config.make_run("p", root=root), "controls").unlink(),
+            ["artifacts/p/seed-0/jobs/controls.tsv: missing; make sweep"],
+        ),
         (lambda root: write_run(root, 1, dirty=True), ["seed-1/run.json", "changed checkout of cccccccccc"]),
         (
             lambda root: write_run(root, 1, commit="d" * 40),

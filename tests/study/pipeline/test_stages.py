@@ -28,6 +28,25 @@ def test_a_step_is_built_once(stage):
     assert [stage(), stage()] == [1, 1]
 
 
+def test_what_a_killed_one_goes_on_from_stays_until_the_record_is_written(tmp_path, monkeypatch):
+    state = tmp_path / "shards" / "state"
+
+    def make():
+        stage = Stage(tmp_path, "step", {"size": 3}, [tmp_path / "shards"], [state])
+        return stage.make(lambda: [io.write_text(state / "kept.txt", "kept")] and [], made_by=Stage)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        make_record = io.write_sealed
+        patch.setattr(io, "write_sealed", lambda path, record: die() if record["done"] else make_record(path, record))
+        make()
+    assert (state / "kept.txt").exists()
+    make()
+    assert not state.exists()
+
+
 CHANGES = [('"seconds"', '"secondr"'), ('"files"', '"filer"'), ('"size": 3', '"size": 2')]
 
 

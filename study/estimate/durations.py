@@ -1,0 +1,106 @@
+"""How long the jobs and chapters of a run take: as recorded with what is published of its profile, or computed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import mean
+
+import pandas as pd
+
+from ifcore import io
+from study.config import Run
+from study.datasets import alignment
+from study.estimate.counting import count_split, count_tokens, tokenizer_of
+from study.estimate.jobs import ALIGNMENT, LINEAR, SECOND, Job, list_jobs
+from study.report.published import FOLDER
+
+START = 5.0  # seconds of a job until it computes: imports, the model
+CHAPTER = 15.0  # seconds of its kernel and imports, and of its tables and figures
+COLUMNS = ["name", "passes", "seconds", "megabytes"]
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Of a job or chapter: `is_recorded`, or computed from its tokens. `megabytes`: its memory, where recorded."""
+
+    seconds: float
+    is_recorded: bool = False
+    megabytes: float | None = None
+
+
+def expected_durations(run: Run, speed: float, chapters: Sequence[str]) -> dict[str, Duration]:
+    """Name -> duration of each job and of these chapters. `speed`: tokens a second, of which `speed.py` knows.
+
+    What is recorded with the published edition of the profile is taken as it is: of another machine.
+    """
+    file = run.root / FOLDER / run.profile.name / "jobs.csv"
+    rows = pd.read_csv(file).set_index("name") if file.is_file() else pd.DataFrame(columns=COLUMNS).set_index("name")
+    tokens = _tokens_a_pass(run)
+    expected = {}
+    for job in list_jobs(run):
+        if job.name in rows.index:
+            row = rows.loc[job.name]
+            expected[job.name] = Duration(row.seconds * job.passes / row.passes, True, row.megabytes)
+        else:
+            expected[job.name] = Duration(START + sum(part_seconds(job, tokens, speed).values()))
+    for name in chapters:
+        is_recorded = name in rows.index
+        expected[name] = Duration(*((rows.seconds[name], True, rows.megabytes[name]) if is_recorded else (CHAPTER,)))
+    return expected
+
+
+def part_seconds(job: Job, tokens: Callable[[str], float], speed: float) -> dict[str, float]:
+    """Part of the study -> computed seconds of what a job does for it."""
+    return {
+        part: sum(
+            passes / SECOND if dataset == LINEAR else passes * tokens(dataset) / speed
+            for dataset, passes in by_dataset.items()
+        )
+        for part, by_dataset in job.parts.items()
+    }
+
+
+def recorded_durations(run: Run, chapters: Sequence[str]) -> pd.DataFrame:
+    """What is published: a row for each job and chapter of a run that is made, from what Snakemake and they recorded.
+
+    A job's seconds are those that the stages took which no job before it had made: a job that was killed, or found its
+    stages, says no less.
+    """
+    rows, known = list[tuple](), set[str]()
+    for job in list_jobs(run):
+        stages = io.read_json(record_file(run, job.name)).get("stages", {})
+        seconds = sum(took for stage, took in stages.items() if stage not in known)
+        known |= stages.keys()
+        benchmark = pd.read_csv(benchmark_file(run, job.name), sep="\t").iloc[0]
+        rows.append((job.name, job.passes, max(START + seconds, benchmark.s), benchmark.max_rss))
+    for name in chapters:
+        benchmark = pd.read_csv(benchmark_file(run, name), sep="\t").iloc[0]
+        rows.append((name, 0, benchmark.s, benchmark.max_rss))
+    return pd.DataFrame(rows, columns=COLUMNS).round({"passes": 0, "seconds": 1, "megabytes": 0})
+
+
+def record_file(run: Run, job: str) -> Path:
+    """What a job leaves when it is done; that of the alignment is all seeds'."""
+    return (run.shared if job == ALIGNMENT else run.artifacts) / "jobs" / f"{job}.json"
+
+
+def benchmark_file(run: Run, name: str) -> Path:
+    """What Snakemake leaves of a job or a chapter: seconds, memory."""
+    return record_file(run, name).with_suffix(".tsv")
+
+
+def _tokens_a_pass(run: Run) -> Callable[[str], float]:
+    """Data set -> the mean tokens of its examples, counted when asked for."""
+    tokenizer = cache(lambda: tokenizer_of(run.located(run.profile.model)))
+
+    @cache
+    def tokens(dataset: str) -> float:
+        if dataset == ALIGNMENT:
+            counts = count_tokens(alignment.examples(8, 8), tokenizer())
+        else:
+            sized = dataset if dataset in run.profile.datasets else next(iter(run.profile.datasets))
+            counts = [count for part in count_split(run, sized, tokenizer()).values() for count in part]
+        return mean(count.tokens for count in counts)
+
+    return tokens
