@@ -3,15 +3,19 @@
 #
 # config: plan (its file)
 
+import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path.cwd()))  # for a job on another machine
 
+from study.commands.contents import VERDICTS
 from study.commands.events import emit
-from study.commands.work_plan import read_pieces
+from study.commands.work_plan import pieces_of, write_table_hashes
 
-PIECES = {piece.output: piece for piece in read_pieces(Path(config["plan"]))}
+PIECES = {piece.output: piece for piece in pieces_of(json.loads(Path(config["plan"]).read_text()))}
+NOTEBOOKS = {output: Path(output).stem for output in PIECES if output.endswith(".ipynb")}
+write_table_hashes(Path(config["plan"]).parent)
 PAGES = ["_config.yml", "_toc.yml", *sorted(str(path) for path in Path("book").glob("*.*"))]
 PAGES += sorted(str(path) for folder in ("book/_static", "book/guide") for path in Path(folder).glob("*"))
 
@@ -35,9 +39,10 @@ rule book:
         "touch _build/.writing && jupyter-book build . -W -n --keep-going -q && test -f {output} && rm _build/.writing"
 
 
+# All but the verdicts, which are stale only if tables have changed: that is known once the chapters are there.
 rule chapters:
     input:
-        [output for output in PIECES if output.endswith(".ipynb")],
+        [output for output, name in NOTEBOOKS.items() if name not in VERDICTS],
 
 
 # A thread each: one does much of a training step, and two jobs with a thread each are faster than one with two. It is
@@ -49,7 +54,7 @@ for piece in PIECES.values():
             piece.output.replace("/", "-").replace(".", "-").replace("+", "-and-")
         input:
             piece.inputs,
-            piece.after,
+            ancient(piece.after) if NOTEBOOKS.get(piece.output) in VERDICTS else piece.after,
         output:
             piece.output,
         params:

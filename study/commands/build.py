@@ -24,9 +24,9 @@ from typing import BinaryIO
 
 import psutil
 
-from ifcore import sanitize
+from ifcore import io, sanitize
 from study.commands import work_plan
-from study.commands.contents import EXECUTED
+from study.commands.contents import EXECUTED, VERDICTS
 from study.commands.error_lines import error_line, one_line_errors
 from study.commands.progress import Progress
 from study.commands.terminal import Screen
@@ -41,19 +41,20 @@ SNAKEMAKE += ["--rerun-triggers", "mtime", "params", "code", "--quiet", "rules",
 
 def build(profile: str, seed: int, target: str, seeds: Sequence[int], jobs: int, further: Sequence[str]) -> int:
     """Check, compute and render; the exit code. Raises ValueError, in one line, for what the check finds wrong."""
-    wanted, plans = (profile, seed, target, seeds), Path("artifacts", profile)
+    wanted, file = (profile, seed, target, seeds), Path("artifacts", profile, "plan.json")
     with Screen(sys.stdout) as screen:
-        if (plan := work_plan.load_plan(*wanted, plans)) is None:
+        if (plan := work_plan.load_plan(file, *wanted)) is None:
             screen.show("checking the profile")
             with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)) as pool:
-                plan = pool.submit(work_plan.make_plan, *wanted, plans).result()
-    pieces = work_plan.read_pieces(plan)
+                plan = pool.submit(work_plan.make_plan, *wanted).result()
+    pieces = work_plan.pieces_of(plan)
     outputs = [Path(piece.output) for piece in pieces]
-    name = target if target == "book" else f"results/{profile}/seed-{seed}/{target}.ipynb"
-    targets = ["chapters", "book"] if target == "sweep" else [name]
+    last = "book" if target in ("book", "sweep") else f"results/{profile}/seed-{seed}/{target}.ipynb"
+    targets = ["chapters", last] if target in ("book", "sweep", *VERDICTS) else [last]
     limits, at_a_time = _limits(jobs, further, any(piece.card for piece in pieces))
-    commands = [[*SNAKEMAKE, *limits, "--config", f"plan={plan}", *further, "--", name] for name in targets]
+    commands = [[*SNAKEMAKE, *limits, "--config", f"plan={file}", *further, "--", name] for name in targets]
     with _locked_checkout() as lock:  # Snakemake holds it too, should this process be killed
+        io.write_json(file, plan)  # only now: another build may have gone by another one
         _distrust_future(outputs)
         if any(path.parent == EXECUTED and not path.exists() for path in outputs):
             commands[-1][1:1] = ["--forcerun", "book"]  # else pages that are there are taken for whole

@@ -1,7 +1,6 @@
 """The plan of a build: its jobs and chapters, what each needs and how long it takes. The Snakefile reads it."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -19,6 +18,7 @@ from study.config import Run
 
 SOURCES = ["*.yml", "notebooks/*.md", "notebooks/profiles/*", "ifcore/**/*", "study/**/*", "book/*", "book/_static/*"]
 SOURCES += ["book/guide/*", "results/published/**/*", "results/bench/*"]
+HASHES = "tables.json"  # the content of all tables, beside the plan
 ASIDE = 1_000  # megabytes of a process beside the model
 PAGES = 25.0  # seconds that the pages take
 
@@ -41,14 +41,14 @@ class Piece:
     priority: int = 0
 
 
-def load_plan(profile: str, seed: int, target: str, seeds: Sequence[int], folder: Path) -> Path | None:
-    """The plan that an earlier build left in `folder`, if nothing that it is made from has changed since."""
-    path = folder / "plan.json"
-    return path if io.read_json(path).get("digest") == _digest(profile, seed, target, seeds) else None
+def load_plan(path: Path, profile: str, seed: int, target: str, seeds: Sequence[int]) -> dict[str, Any] | None:
+    """The plan that an earlier build left there, if nothing that it is made from has changed since."""
+    plan = io.read_json(path)
+    return plan if plan.get("digest") == _digest(profile, seed, target, seeds) else None
 
 
-def make_plan(profile: str, seed: int, target: str, seeds: Sequence[int], folder: Path) -> Path:
-    """Check everything first, then leave the plan. Raises ValueError, in one line, for what the check finds wrong."""
+def make_plan(profile: str, seed: int, target: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """Check everything, then plan. Raises ValueError, in one line, for what the check finds wrong."""
     from study.commands.check import check_book  # takes seconds and memory, as what follows does
 
     digest, swept = _digest(profile, seed, target, seeds), list(seeds) if target == "sweep" else []
@@ -63,14 +63,20 @@ def make_plan(profile: str, seed: int, target: str, seeds: Sequence[int], folder
         check_book(run)
         for piece in _pieces(run, chapters, place, swept, [s for s, _, _ in wanted]):
             pieces.setdefault(piece.output, piece)
-    content = {"digest": digest, "pieces": [asdict(piece) for piece in _prioritised(pieces)]}
-    io.write_json(folder / "plan.json", content)
-    return folder / "plan.json"
+    return {"digest": digest, "pieces": [asdict(piece) for piece in _prioritised(pieces)]}
 
 
-def read_pieces(path: Path) -> list[Piece]:
+def pieces_of(plan: dict[str, Any]) -> list[Piece]:
     """The pieces of a plan."""
-    return [Piece(**fields) for fields in json.loads(path.read_text(encoding="utf-8"))["pieces"]]
+    return [Piece(**fields) for fields in plan["pieces"]]
+
+
+def write_table_hashes(folder: Path) -> None:
+    """Leave the hashes of a profile's tables beside its plan, unless they are there: what verdicts are made of."""
+    tables = sorted(path for path in Path("results", folder.name).glob("seed-*/*.csv") if path.stem != "scorecard")
+    hashes = {str(path): io.sha256(path) for path in tables}
+    if io.read_json(folder / HASHES) != hashes or not (folder / HASHES).exists():
+        io.write_json(folder / HASHES, hashes)
 
 
 def _pieces(
@@ -112,7 +118,9 @@ def _pieces(
         inputs = [profile, notebook, *sources(_imported(notebook)), *_tables(run, name, seeds)]
         read = [other for other, job in listed.items() if other in needed and (name in job.chapters)]
         after = [str(_relative(run, durations.record_file(run, other))) for other in read]
-        after += [f"{place}/{other}.ipynb" for other in chapters if other != name] if name in VERDICTS else []
+        if name in VERDICTS:
+            inputs.append(f"artifacts/{run.profile.name}/{HASHES}")
+            after += [f"{place}/{other}.ipynb" for other in chapters if other != name]
         if place == EXECUTED:  # the tables show the spread over all seeds: a chapter's own, for verdicts all chapters'
             others = chapter_names(Path()) if name in VERDICTS else [name]
             after += [f"{_results(run.profile.name, s)}/{o}.ipynb" for s in swept if s != run.seed for o in others]

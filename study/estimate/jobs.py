@@ -23,11 +23,11 @@ from study.pipeline.attack import PARTS
 from study.pipeline.task import Task
 
 ALIGNMENT, LINEAR = "alignment", "linear models"
-JOINED = 800  # passes up to which small jobs are joined: two minutes of the default model on a core, a start in 20
+JOINED = 1_200  # passes up to which small jobs are joined: of two minutes of the default model, 5 % are the start
 ITERATED = ("mixed_small", "mixed_large", "harmfulcheck", "grammars_rule", "mathqa")  # what section 4.1 attributes
 
 # In passes: an example once forward and backward. Measured with the default model.
-FORWARD, ANSWER, SECOND = 0.4, 1.0, 7.0  # SECOND: what is done in one
+FORWARD, ANSWER, SECOND = 0.4, 1.5, 8.0  # SECOND: what is done in one
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def _linear(run: Run) -> Iterator[Job]:
     trained = run.profile.two_layer.draws * len(run.profile.two_layer.widths) * run.profile.two_layer.epochs
     for name, compute, chapter, seconds in (
         ("errors", errors.errors, approximation, 15 * drawn / 7e6),
-        ("running-times", errors.runtimes, approximation, 40 * sizes.dense_limit / 10_000),
-        ("left-out", truth.left_out, approximation, 40 * sizes.left_out / 200),
+        ("running-times", errors.runtimes, approximation, 25 * sizes.dense_limit / 10_000),
+        ("left-out", truth.left_out, approximation, 25 * sizes.left_out / 200),
         ("two-layer", parameter_change.linear_models, change, 10 * trained / 600),
     ):
         yield Job(name, (partial(compute, run),), frozenset([chapter]), {"linear models": {LINEAR: SECOND * seconds}})

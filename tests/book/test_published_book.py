@@ -20,7 +20,9 @@ def edition(checkout, built, tmp_path_factory):
     shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns(*made))
     record = folder / "results" / "smoke" / "seed-0" / "run.json"
     io.write_json(record, io.read_json(record) | {"commit": "c" * 40, "dirty": False})
+    shutil.copytree(checkout / "artifacts", folder / "artifacts")
     (publish.publish_edition(folder, "smoke") / "book" / "speed.ipynb").unlink()  # as if the chapter were new
+    shutil.rmtree(folder / "artifacts")
     return folder
 
 
@@ -44,6 +46,12 @@ def test_reading_builds_every_page_and_leaves_the_readers_own_book(make_there, e
     assert readers_page.read_text() == "the reader's own"
     assert {path: path.stat().st_mtime_ns for path in edition.joinpath("book", "executed").iterdir()} == before
     assert not (edition / "artifacts").exists()
+
+
+def test_an_edition_says_how_long_each_job_and_chapter_took(edition, checkout):
+    table = pd.read_csv(edition / "results" / "published" / "smoke" / "jobs.csv").set_index("name")
+    assert "alignment" in table.index and set(notebook_names(edition)) <= set(table.index)
+    assert (table.seconds > 1).all() and (table.megabytes > 50).all()
 
 
 def test_verifying_passes_on_equal_tables_and_names_a_value_that_was_changed(make_there, edition):

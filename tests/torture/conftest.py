@@ -128,7 +128,7 @@ def start(home):
     builds = []
 
     def start(folder: Path, *arguments: str, command: tuple[str, ...] = (), before: tuple[str, ...] = (), **more: str):
-        variables = {"SNAKEMAKE_ARGS": "--cores 2", "PROFILE": "smoke"}
+        variables = {"JOBS": "2", "PROFILE": "smoke"}
         variables |= dict(argument.split("=", 1) for argument in arguments if "=" in argument)
         targets = [argument for argument in arguments if "=" not in argument]
         make_command = ["make", *targets, f"VENV={sys.prefix}", "SETUP="]
@@ -163,7 +163,7 @@ def intact(tmp_path_factory, home):
         return Path(existing)
     folder = tmp_path_factory.mktemp("intact") / "book"
     check_out(folder)
-    command = ["make", "book", f"VENV={sys.prefix}", "SETUP=", "PROFILE=smoke", "SNAKEMAKE_ARGS=--cores 2"]
+    command = ["make", "book", f"VENV={sys.prefix}", "SETUP=", "PROFILE=smoke", "JOBS=2"]
     build = Build(folder, command, home)
     assert build.wait() == 0, build.output[-5000:]
     return folder

@@ -3,10 +3,15 @@
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+import psutil
 import pytest
 
 from ifcore import io
@@ -15,6 +20,7 @@ from tests.torture.conftest import COUNTS, assert_same_tables, finished_files, p
 CHAPTERS = ("empirical_study", "sensitivity", "counterfactual", "parameter_change", "facts", "approximation_error")
 CHAPTER_KILLS = 4
 BOOK_KILLS = 5
+VICTIM_KILLS = 4
 LATEST = 25.0  # seconds until a build is killed at the latest
 
 
@@ -39,6 +45,59 @@ def kill_at_random(start, folder: Path, random: Random, *arguments: str) -> bool
     assert hit or build.process.returncode == 0, build.output
     COUNTS["kills -9"] += hit
     return hit
+
+
+VICTIMS = {"a job": "study.commands.compute", "snakemake": "bin/snakemake", "make": "make book"}
+
+
+@pytest.fixture
+def busy():
+    """Another program takes one of two cores."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        yield
+        process.kill()
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_one_process_killed_at_random_moments_on_a_busy_machine_and_the_next_call_goes_on(
+    start, make, fresh, intact, busy, victim
+):
+    """What goes on without it, as the jobs do without Snakemake, is waited for and found."""
+    random, made = Random(victim), {}
+    for _ in range(VICTIM_KILLS):
+        build = start(fresh, "book")
+        assert kill_one(build, victim, time.monotonic() + random.uniform(3, LATEST)), build.output
+        if victim != "make":  # make's build goes on without it, and the next call waits
+            assert build.wait() != 0, build.output
+        assert remade(made) == []
+        made |= finished_files(fresh)
+    last = make(fresh, "book")
+    assert last.process.returncode == 0, last.output
+    assert remade(made) == []
+    assert_same_tables(fresh, intact)
+    assert partial_files(fresh) == []
+    assert_whole_pages(fresh, intact)
+
+
+def kill_one(build, victim: str, moment: float) -> bool:
+    """Kill -9 one process of a build, once it is time and there is one; whether it was hit."""
+    build.until(lambda: time.monotonic() > moment and victims(build, victim))
+    for process in victims(build, victim)[:1]:
+        with suppress(psutil.Error):
+            process.send_signal(signal.SIGKILL)
+            COUNTS["kills -9"] += 1
+            return True
+    return False
+
+
+def victims(build, victim: str) -> list[psutil.Process]:
+    """The processes of a build that run a command."""
+    running = []
+    for process in build.family():
+        with suppress(psutil.Error, OSError):
+            if VICTIMS[victim] in " ".join(process.cmdline()) and process.name() not in ("sh", "bash"):
+                running.append(process)
+    return sorted(running, key=lambda process: process.pid)
 
 
 def entries(places):

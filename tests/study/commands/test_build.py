@@ -82,7 +82,6 @@ def test_what_is_of_a_time_to_come_is_made_again(tmp_path, monkeypatch):
 
 def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
     (tmp_path / "stub.py").write_text(STUB)
-    (tmp_path / "plan.json").write_text('{"pieces": []}')
     command = [sys.executable, "stub.py", "notebooks/profiles/p.yaml", "0", "book", "--jobs", "3", "--", "--more"]
     options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
     hear_ctrl_c = partial(
@@ -91,7 +90,7 @@ def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path):
     running = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c, **options)
     family = wait_for(lambda: psutil.Process(running.pid).children(recursive=True), 2)
     assert family[0].cmdline()[3:5] == ["--cores", "3"]
-    assert family[0].cmdline()[-5:] == ["--config", "plan=plan.json", "--more", "--", "book"]
+    assert family[0].cmdline()[-5:] == ["--config", "plan=artifacts/p/plan.json", "--more", "--", "chapters"]
     waiting = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
     assert waiting.stdout.readline() == "another build is running in this folder; waiting for it to end\n"
     waiting.kill()
@@ -125,7 +124,6 @@ def test_ctrl_c_in_the_moment_in_which_snakemake_is_born_ends_it_as_well(carry_o
 # The build with a stand-in for Snakemake, which starts a kernel in a session of its own, and with nothing to check.
 STUB = """
 import sys
-from pathlib import Path
 from study.commands import build
 
 class Pool:
@@ -133,7 +131,7 @@ class Pool:
     def __enter__(self): return self
     def __exit__(self, *_): pass
     def submit(self, *_): return self
-    def result(self): return Path("plan.json")
+    def result(self): return {"pieces": []}
 
 kernel = "import subprocess, time; subprocess.Popen(['sleep', '99'], start_new_session=True); time.sleep(99)"
 build.ProcessPoolExecutor, build.SNAKEMAKE = Pool, [sys.executable, "-c", kernel]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ifcore import io
 from study import config
 from study.commands import work_plan
 from study.estimate import durations, jobs
@@ -14,12 +15,12 @@ CHAPTERS += ["controls", "sensitivity", "facts", "counterfactual", "your_own", "
 
 
 @pytest.fixture
-def pieces(monkeypatch, tmp_path):
+def pieces(monkeypatch):
     """The pieces of a plan of the checkout: pieces(seed, target, seeds)."""
     monkeypatch.chdir(ROOT)
 
     def make(*wanted):
-        return {p.output: p for p in work_plan.read_pieces(work_plan.make_plan("smoke", *wanted, tmp_path))}
+        return {piece.output: piece for piece in work_plan.pieces_of(work_plan.make_plan("smoke", *wanted))}
 
     return make
 
@@ -80,7 +81,21 @@ def test_a_chapters_figures_are_its_own_and_no_jobs(pieces):
     assert "book/executed/facts.ipynb" in measured and "book/executed/convergence.ipynb" not in measured
     assert all("ifcore/training.py" in piece.inputs for piece in plan.values() if "artifacts" in piece.output)
     for piece in plan.values():
-        assert all(Path(path).is_file() for path in piece.inputs)
+        assert all(Path(path).is_file() for path in piece.inputs if not path.endswith("/tables.json"))
+
+
+def test_the_hashes_of_tables_are_written_when_a_tables_content_has_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table, folder = Path("results", "smoke", "seed-0", "facts.csv"), Path("artifacts", "smoke")
+    work_plan.write_table_hashes(folder)
+    assert (folder / work_plan.HASHES).read_text().strip() == "{}"
+    table.parent.mkdir(parents=True)
+    moments = []
+    for text in ("a", "a", "b"):
+        table.write_text(text)
+        work_plan.write_table_hashes(folder)
+        moments.append((folder / work_plan.HASHES).stat().st_mtime_ns)
+    assert moments[0] == moments[1] < moments[2]
 
 
 def test_a_plan_is_made_again_when_something_that_it_is_made_from_has_changed(monkeypatch, tmp_path):
@@ -88,16 +103,16 @@ def test_a_plan_is_made_again_when_something_that_it_is_made_from_has_changed(mo
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("executed", "__pycache__"))
     shutil.copy(ROOT / "_toc.yml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    wanted, folder = ("smoke", 0, "facts", []), tmp_path / "results" / "smoke"
-    assert work_plan.load_plan(*wanted, folder) is None
-    path = work_plan.make_plan(*wanted, folder)
-    assert work_plan.load_plan(*wanted, folder) == path
-    assert work_plan.load_plan("smoke", 1, "facts", [], folder) is None
-    (folder / "seed-0").mkdir()
-    (folder / "seed-0" / "facts.csv").touch()  # its own
-    assert work_plan.load_plan(*wanted, folder) == path
+    wanted, file = ("smoke", 0, "facts", []), tmp_path / "plan.json"
+    assert work_plan.load_plan(file, *wanted) is None
+    plan = work_plan.make_plan(*wanted)
+    io.write_json(file, plan)
+    assert work_plan.load_plan(file, *wanted) == plan
+    assert work_plan.load_plan(file, "smoke", 1, "facts", []) is None
+    io.write_text(Path("results", "smoke", "seed-0", "facts.csv"), "its own")
+    assert work_plan.load_plan(file, *wanted) == plan
     os.utime("study/selection.py")
-    assert work_plan.load_plan(*wanted, folder) is None
+    assert work_plan.load_plan(file, *wanted) is None
 
 
 def test_memory_is_what_was_recorded_else_what_is_counted_and_no_more_than_there_is(pieces, monkeypatch):

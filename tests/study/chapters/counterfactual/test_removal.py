@@ -1,7 +1,5 @@
 """Removal on the tiny model, by hand; the sentences and cells that read it."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,28 +46,24 @@ def test_the_rise_is_the_loss_without_what_is_on_top_less_that_with_all(finished
     assert set(frame.method) == {"gradsim", "repsim", "random", "oracle", "retraining"}
 
 
-def test_several_processes_find_what_one_does(finished):
+def test_a_task_that_is_asked_for_twice_is_retrained_once(finished):
     run, _ = finished
     tasks = [Task(run, "mixed_small", left_out=(row,)) for row in (4, 5, 4)]
-    in_two = retraining.map_tasks(retraining.losses, tasks, "two", workers=2)
-    (tasks[0].folder / "losses.json").unlink()
-    in_one = retraining.map_tasks(retraining.losses, tasks, "one", workers=1)
-    np.testing.assert_allclose(in_two, in_one, rtol=1e-5)
-    assert np.array_equal(in_two[0], in_two[2]) and not np.array_equal(in_two[0], in_two[1])
+    computed = []
+    results = retraining.map_tasks(lambda task: computed.append(task) or task.left_out, tasks, "three")
+    assert results == [(4,), (5,), (4,)] and computed == tasks[:2]
 
 
-@pytest.mark.parametrize(
-    "parameters, cores, memory, workers",
-    [(10, 8, 64, 1), (100, 8, 64, 8), (100, 2, 64, 2), (100, 8, 8, 3), (9000, 8, 64, 1)],
-)
-def test_processes_are_as_many_as_cores_and_memory_allow(monkeypatch, parameters, cores, memory, workers):
-    """In millions of parameters, and GiB."""
-    weight = SimpleNamespace(nbytes=4_000_000 * parameters)
-    model = SimpleNamespace(parameters=lambda: [weight], num_parameters=lambda: 1_000_000 * parameters)
-    monkeypatch.setattr(retraining.base_model, "device", lambda: "cpu")
-    monkeypatch.setattr(retraining, "_cores", lambda: cores)
-    monkeypatch.setattr(retraining.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory * 2**30))
-    assert retraining._workers(SimpleNamespace(base=lambda: (model, None))) == workers
+def test_batches_share_out_the_removals_and_leave_what_the_table_asks_for(finished, monkeypatch):
+    run, attribution = finished
+    monkeypatch.setattr(removal, "compute_attribution", lambda *_: attribution)
+    monkeypatch.setattr(removal, "with_baselines", lambda _, attributions: attributions)
+    retrained = []
+    monkeypatch.setattr(retraining, "behaviour", retrained.append)
+    for number in range(3):
+        removal.retrain(run, "mixed_small", number, 3)
+    asked = {removal.without(run, "mixed_small", chosen).folder for chosen in removal.removals(run, attribution)}
+    assert {task.folder for task in retrained} == asked and len(retrained) == len(asked)
 
 
 def test_the_table_of_datamodels_has_the_ceiling_and_what_is_left_out_alone(finished):
