@@ -46,12 +46,11 @@ def minutes(run: Run) -> str:
     """How long the whole book takes with nothing made yet, part by part, as plain text: recorded or computed."""
     if names := unsized_datasets(run):
         return f"No estimate of minutes: the book's chapters need sizes for {', '.join(names)} too"
-    speed, told = _speed(run)
-    if speed is None:
+    if architecture(run.located(run.profile.model)) is None:
         return f"No estimate of minutes: the sizes of {run.profile.model} are not known here"
-    chapters = notebook_names(run.root)
-    expected = durations.expected_durations(run, speed, chapters)
-    parts, recorded = part_seconds(run, expected, speed)
+    (rate, told), chapters = _speed(run), notebook_names(run.root)
+    expected = durations.expected_durations(run, rate, chapters)
+    parts, recorded = part_seconds(run, expected)
     parts |= {"chapters": sum(expected[name].seconds for name in chapters)}
     recorded |= {"chapters"} if any(expected[name].is_recorded for name in chapters) else set()
     lines = [told, f"{'Minutes of a core, with nothing made yet' if on_cpu() else 'Minutes'}"]
@@ -63,13 +62,14 @@ def minutes(run: Run) -> str:
     hours = f" ({clock / 3600:,.0f} hours)" if clock > 3 * 3600 else ""
     lines.append(f"  {f'by the clock, {cores} at a time, about':<37} {clock / 60:>7.1f}{hours}")
     if recorded:
-        lines.append(f"  recorded: when what is published of {run.profile.name} was made, on another machine")
+        scaled = "as on the machine that made it" if rate is None else "at this machine's speed"
+        lines.append(f"  recorded: with what is published of {run.profile.name}, {scaled}")
     left_out = ["installation", "downloads", *(["the generator's answers"] if run.profile.generator else [])]
     left_out += ["the judge"] if run.profile.judge != "refusal" else []
     return "\n".join([*lines, f"  Not counted: {', '.join(left_out)}"])
 
 
-def part_seconds(run: Run, expected: Mapping[str, Duration], speed: float) -> tuple[dict[str, float], set[str]]:
+def part_seconds(run: Run, expected: Mapping[str, Duration]) -> tuple[dict[str, float], set[str]]:
     """Part of the study -> seconds of all jobs for it, a job's seconds going by its passes; and which are recorded."""
     parts, recorded = dict[str, float](), set[str]()
     for job in list_jobs(run):
@@ -85,16 +85,13 @@ def on_cpu() -> bool:
 
 
 def _speed(run: Run) -> tuple[float | None, str]:
-    """Tokens a second, measured or, while the machine is busy, as recorded; and the line that says so."""
-    cores = speed.cores_in_use() if on_cpu() else 0.0
-    known = speed.architecture(run.located(run.profile.model)) is not None
-    if known and cores > BUSY:
-        usual = speed.recorded_speed(run)
-        told = f"The machine is busy: other programs use {cores:.1f} cores. Its speed is not measured now, but taken as"
-        return usual, f"{told} {usual:,.0f} tokens a second, forward and backward."
+    """Tokens a second, None while the machine is busy, and the line that says so."""
+    if on_cpu() and (cores := speed.cores_in_use()) > BUSY:
+        busy = f"The machine is busy: other programs use {cores:.1f} cores. Its speed is not measured"
+        return None, f"{busy}, but taken as recorded: {speed.recorded_speed(run):,.0f} tokens a second."
     rate = speed.measured_speed(run)
     where = f"{base_model.resolved_precision(run.profile.precision)}, {'one core' if on_cpu() else 'on the GPU'}"
-    return rate, f"Measured now ({where}): {rate or 0:,.0f} tokens a second, forward and backward"
+    return rate, f"Measured now ({where}): {rate:,.0f} tokens a second, forward and backward"
 
 
 def _configuration(run: Run) -> list[str]:

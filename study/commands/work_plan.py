@@ -1,7 +1,7 @@
 """The plan of a build: its jobs and chapters, what each needs and how long it takes. The Snakefile reads it."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import chain
@@ -57,11 +57,13 @@ def make_plan(profile: str, seed: int, target: str, seeds: Sequence[int]) -> dic
         wanted = [(s, names, _results(profile, s)) for s in swept] + [(seed, [*names, *VERDICTS], EXECUTED)]
     else:
         wanted = [(seed, [*names, target] if target in VERDICTS else [target], _results(profile, seed))]
-    pieces: dict[str, Piece] = {}
+    pieces, rate = dict[str, Piece](), None
     for number, chapters, place in wanted:
         run = config.make_run(profile, number)
         check_book(run)
-        for piece in _pieces(run, chapters, place, swept, [s for s, _, _ in wanted]):
+        rate = rate or _speed(run)
+        series = f", seed {number}" if len(wanted) > 1 else ""
+        for piece in _pieces(run, chapters, place, swept, series, rate):
             pieces.setdefault(piece.output, piece)
     return {"digest": digest, "pieces": [asdict(piece) for piece in _prioritised(pieces)]}
 
@@ -79,55 +81,58 @@ def write_table_hashes(folder: Path) -> None:
         io.write_json(folder / HASHES, hashes)
 
 
-def _pieces(
-    run: Run, chapters: Sequence[str], place: Path, swept: Sequence[int], seeds: Sequence[int]
-) -> Iterator[Piece]:
+def _pieces(run: Run, chapters: Sequence[str], place: Path, swept: Sequence[int], series: str, rate: float | None):
     """The jobs that these chapters of a run need, and the chapters, executed in the folder `place`."""
-    from study.estimate import durations, jobs, memory, speed
-    from study.pipeline import base_model
+    from study.estimate import durations, jobs
 
-    expected = durations.expected_durations(run, speed.recorded_speed(run), chapters)
-    shape_known = speed.architecture(run.located(run.profile.model))
-    counted = int(memory.counted_memory(run) / 1e6) + ASIDE if shape_known else ASIDE
-    card = int(base_model.device() != "cpu")
-    most = psutil.virtual_memory().total // 10**6
-    profile = f"notebooks/profiles/{run.profile.name}.yaml"
-    command = ["python", "-m"]
-
-    def megabytes(name: str) -> int:
-        return int(min(most, expected[name].megabytes or counted))
-
+    expected, needs = durations.expected_durations(run, rate, chapters), _resources(run)
     listed = {job.name: job for job in jobs.list_jobs(run)}
     needed = {name for name, job in listed.items() if job.chapters & set(chapters)}
     while further := set().union(*(listed[name].after for name in needed)) - needed:
         needed |= further
-    series = f", seed {run.seed}" if len(seeds) > 1 else ""
-    for name in (name for name in listed if name in needed):
-        job = listed[name]
-        output, after = str(_relative(run, durations.record_file(run, name))), sorted(job.after)
-        before = [str(_relative(run, durations.record_file(run, other))) for other in after]
-        call = [*command, "study.commands.compute", profile, str(run.seed), name, output]
-        inputs = [profile, *_data(run), *sources(job.modules)]
-        benchmark = str(_relative(run, durations.benchmark_file(run, name)))
-        yield Piece(
-            output, name + series, call, inputs, before, benchmark, expected[name].seconds, megabytes(name), card
-        )
+    records = {name: str(_relative(run, durations.record_file(run, name))) for name in listed if name in needed}
+    profile = f"notebooks/profiles/{run.profile.name}.yaml"
+
+    def piece(name: str, label: str, output: str, command: list[str], inputs: list[str], after: list[str]) -> Piece:
+        benchmark, duration = str(_relative(run, durations.benchmark_file(run, name))), expected[name]
+        call = ["python", "-m", command[0], profile, str(run.seed), *command[1:], output]
+        megabytes = int(min(needs["most"], duration.megabytes or needs["megabytes"]))
+        inputs, label = [profile, *inputs], label + series
+        return Piece(output, label, call, inputs, after, benchmark, duration.seconds, megabytes, needs["card"])
+
+    for name, record in records.items():
+        inputs, after = [*_data(run), *sources(listed[name].modules)], [records[o] for o in sorted(listed[name].after)]
+        yield piece(name, name, record, ["study.commands.compute", name], inputs, after)
     for name in chapters:
-        output, notebook = f"{place}/{name}.ipynb", f"notebooks/{name}.md"
-        call = [*command, "study.commands.execute", profile, str(run.seed), notebook, output]
-        inputs = [profile, notebook, *sources(_imported(notebook)), *_tables(run, name, seeds)]
-        read = [other for other, job in listed.items() if other in needed and (name in job.chapters)]
-        after = [str(_relative(run, durations.record_file(run, other))) for other in read]
-        if name in VERDICTS:
-            inputs.append(f"artifacts/{run.profile.name}/{HASHES}")
-            after += [f"{place}/{other}.ipynb" for other in chapters if other != name]
+        notebook = f"notebooks/{name}.md"
+        inputs = [notebook, *sources(_imported(notebook)), *_published(name)]
+        after = [record for job, record in records.items() if name in listed[job].chapters]
+        after += [str(place / f"{other}.ipynb") for other in chapters if name in VERDICTS and other not in VERDICTS]
         if place == EXECUTED:  # the tables show the spread over all seeds: a chapter's own, for verdicts all chapters'
-            others = chapter_names(Path()) if name in VERDICTS else [name]
-            after += [f"{_results(run.profile.name, s)}/{o}.ipynb" for s in swept if s != run.seed for o in others]
-        after = [path for path in after if not path.endswith(tuple(f"/{v}.ipynb" for v in VERDICTS))]
-        benchmark = str(_relative(run, durations.benchmark_file(run, name)))
-        seconds, label = expected[name].seconds, title(name) + series
-        yield Piece(output, label, call, inputs, after, benchmark, seconds, megabytes(name), card)
+            inputs += _other_tables(run, swept)
+            shown = chapter_names(Path()) if name in VERDICTS else [name]
+            others = (_results(run.profile.name, seed) for seed in swept if seed != run.seed)
+            after += [str(other / f"{chapter}.ipynb") for other in others for chapter in shown]
+        output = str(place / f"{name}.ipynb")
+        yield piece(name, title(name), output, ["study.commands.execute", notebook], inputs, after)
+
+
+def _speed(run: Run) -> float | None:
+    """Tokens a second: measured, unless it is published how long the profile's jobs take, by which a build learns."""
+    from study.estimate import durations, speed
+
+    return None if durations.published_file(run).is_file() else speed.measured_speed(run)
+
+
+def _resources(run: Run) -> dict[str, int]:
+    """Megabytes of a piece that was never measured and of this machine, and whether a graphics card is used."""
+    from study.estimate import memory
+    from study.pipeline import architectures, base_model
+
+    is_known = architectures.architecture(run.located(run.profile.model)) is not None
+    counted = int(memory.counted_memory(run) / 1e6) if is_known else 0
+    most = psutil.virtual_memory().total // 10**6
+    return {"megabytes": counted + ASIDE, "most": most, "card": int(base_model.device() != "cpu")}
 
 
 def _relative(run: Run, path: Path) -> Path:
@@ -150,15 +155,19 @@ def _data(run: Run) -> list[str]:
     return sorted(value for value in values if Path(value).is_file())
 
 
-def _tables(run: Run, name: str, seeds: Sequence[int]) -> list[str]:
-    """What a chapter shows beside the run's own: published tables, those of seeds that don't run now, speeds."""
+def _published(name: str) -> list[str]:
+    """What a chapter shows beside the run's own: the published tables, and speeds."""
     paths = [*Path("results/published").glob("*/seed-*/*.*")]
-    for table in Path("results", run.profile.name).glob("seed-*/*.csv"):
-        if table.stem != "scorecard" and table.parent.name not in {f"seed-{seed}" for seed in seeds}:
-            paths.append(table)
     if name == "speed":
         paths += [path for folder in ("results", "results/published") for path in Path(folder).glob("bench/*.*")]
     return sorted(map(str, paths))
+
+
+def _other_tables(run: Run, swept: Sequence[int]) -> list[str]:
+    """The tables of seeds that ran earlier and don't run now."""
+    running = {f"seed-{seed}" for seed in (run.seed, *swept)}
+    tables = (path for path in Path("results", run.profile.name).glob("seed-*/*.csv") if path.stem != "scorecard")
+    return sorted(str(path) for path in tables if path.parent.name not in running)
 
 
 def sources(modules: Iterable[str]) -> list[str]:

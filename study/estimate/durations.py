@@ -13,11 +13,12 @@ from study.config import Run
 from study.datasets import alignment
 from study.estimate.counting import count_split, count_tokens, tokenizer_of
 from study.estimate.jobs import ALIGNMENT, LINEAR, SECOND, Job, list_jobs
+from study.estimate.speed import measured_speed, recorded_speed
 from study.report.published import FOLDER
 
 START = 5.0  # seconds of a job until it computes: imports, the model
 CHAPTER = 15.0  # seconds of its kernel and imports, and of its tables and figures
-COLUMNS = ["name", "passes", "seconds", "megabytes"]
+COLUMNS = ["name", "passes", "seconds", "megabytes", "speed"]  # speed: tokens a second of the machine that took them
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,35 @@ class Duration:
     megabytes: float | None = None
 
 
-def expected_durations(run: Run, speed: float, chapters: Sequence[str]) -> dict[str, Duration]:
-    """Name -> duration of each job and of these chapters. `speed`: tokens a second, of which `speed.py` knows.
+def expected_durations(run: Run, speed: float | None, chapters: Sequence[str]) -> dict[str, Duration]:
+    """Name -> duration of each job and of these chapters, at a `speed` in tokens a second, of which `speed.py` knows.
 
-    What is recorded with the published edition of the profile is taken as it is: of another machine.
+    None: that of the machine whose durations are published, or as recorded for the default model.
     """
-    file = run.root / FOLDER / run.profile.name / "jobs.csv"
+    file = published_file(run)
     rows = pd.read_csv(file).set_index("name") if file.is_file() else pd.DataFrame(columns=COLUMNS).set_index("name")
     tokens = _tokens_a_pass(run)
     expected = {}
     for job in list_jobs(run):
         if job.name in rows.index:
             row = rows.loc[job.name]
-            expected[job.name] = Duration(row.seconds * job.passes / row.passes, True, row.megabytes)
+            seconds = row.seconds * job.passes / row.passes * row.speed / (speed or row.speed)
+            expected[job.name] = Duration(seconds, True, row.megabytes)
         else:
-            expected[job.name] = Duration(START + sum(part_seconds(job, tokens, speed).values()))
+            seconds = part_seconds(job, tokens, speed or recorded_speed(run))
+            expected[job.name] = Duration(START + sum(seconds.values()))
     for name in chapters:
-        is_recorded = name in rows.index
-        expected[name] = Duration(*((rows.seconds[name], True, rows.megabytes[name]) if is_recorded else (CHAPTER,)))
+        if name in rows.index:
+            row = rows.loc[name]
+            expected[name] = Duration(row.seconds * row.speed / (speed or row.speed), True, row.megabytes)
+        else:
+            expected[name] = Duration(CHAPTER)
     return expected
+
+
+def published_file(run: Run) -> Path:
+    """Where the durations of the published edition of the run's profile are, if there is one that has them."""
+    return run.root / FOLDER / run.profile.name / "jobs.csv"
 
 
 def part_seconds(job: Job, tokens: Callable[[str], float], speed: float) -> dict[str, float]:
@@ -62,7 +73,8 @@ def part_seconds(job: Job, tokens: Callable[[str], float], speed: float) -> dict
 
 
 def recorded_durations(run: Run, chapters: Sequence[str]) -> pd.DataFrame:
-    """What is published: a row for each job and chapter of a run that is made, from what Snakemake and they recorded.
+    """What is published: a row for each job and chapter of a run that is made, from what Snakemake and they recorded,
+    with the speed of this machine, measured now.
 
     A job's seconds are those that the stages took which no job before it had made: a job that was killed, or found its
     stages, says no less.
@@ -77,7 +89,8 @@ def recorded_durations(run: Run, chapters: Sequence[str]) -> pd.DataFrame:
     for name in chapters:
         benchmark = pd.read_csv(benchmark_file(run, name), sep="\t").iloc[0]
         rows.append((name, 0, benchmark.s, benchmark.max_rss))
-    return pd.DataFrame(rows, columns=COLUMNS).round({"passes": 0, "seconds": 1, "megabytes": 0})
+    table = pd.DataFrame(rows, columns=COLUMNS[:-1]).round({"passes": 0, "seconds": 1, "megabytes": 0})
+    return table.assign(speed=round(measured_speed(run) or recorded_speed(run), 1))
 
 
 def record_file(run: Run, job: str) -> Path:

@@ -51,7 +51,7 @@ def test_reading_builds_every_page_and_leaves_the_readers_own_book(make_there, e
 def test_an_edition_says_how_long_each_job_and_chapter_took(edition, checkout):
     table = pd.read_csv(edition / "results" / "published" / "smoke" / "jobs.csv").set_index("name")
     assert "alignment" in table.index and set(notebook_names(edition)) <= set(table.index)
-    assert (table.seconds > 1).all() and (table.megabytes > 50).all()
+    assert (table.seconds > 1).all() and (table.megabytes > 50).all() and (table.speed > 0).all()
 
 
 def test_verifying_passes_on_equal_tables_and_names_a_value_that_was_changed(make_there, edition):

@@ -117,13 +117,13 @@ def test_the_minutes_of_the_parts_are_those_of_the_whole_book_and_say_where_they
         sum(duration.seconds for duration in expected.values()) / 60, abs=0.06 * len(rows)
     )
     assert "recorded" not in text
-    table = pd.DataFrame([(name, 1, 60.0, 500) for name in names + chapters], columns=durations.COLUMNS)
+    table = pd.DataFrame([(name, 1, 30.0, 500, 100.0) for name in names + chapters], columns=durations.COLUMNS)
     table["passes"] = [*(job.passes for job in list_jobs(run)), *[0] * len(chapters)]
     io.write_csv(tmp_path / "results" / "published" / "smoke" / "jobs.csv", table)
     lines = plan.minutes(run).splitlines()
     assert not any(line.endswith("computed") for line in lines)
     assert f"  {'together':<37} {len(names + chapters):>7.1f}" in lines
-    assert lines[-2] == "  recorded: when what is published of smoke was made, on another machine"
+    assert lines[-2] == "  recorded: with what is published of smoke, at this machine's speed"
 
 
 def test_where_other_programs_use_the_machine_no_speed_is_measured_and_it_says_so(monkeypatch):
@@ -131,7 +131,7 @@ def test_where_other_programs_use_the_machine_no_speed_is_measured_and_it_says_s
     monkeypatch.setattr(plan.speed, "measured_speed", lambda _: pytest.fail("measured"))
     monkeypatch.setattr(plan.base_model, "device", lambda: "cpu")
     first, *_ = plan.minutes(config.make_run("smoke", root=ROOT)).splitlines()
-    assert first.startswith("The machine is busy: other programs use 1.5 cores. Its speed is not measured now, but ")
+    assert first.startswith("The machine is busy: other programs use 1.5 cores. Its speed is not measured, ")
 
 
 def test_an_alignment_takes_memory_and_disk_and_none_takes_neither():

@@ -61,6 +61,13 @@ def test_a_sweep_has_every_seed_before_the_book_and_the_alignment_once(pieces):
     assert plan[swept[0]].label.endswith(", seed 0")
 
 
+def test_the_books_chapters_read_the_tables_of_seeds_that_ran_earlier_and_others_do_not(pieces, monkeypatch):
+    monkeypatch.setattr(work_plan, "_other_tables", lambda run, swept: [f"other than {run.seed}, {swept}"])
+    plan = pieces(0, "sweep", [1])
+    assert "other than 0, [1]" in plan["book/executed/facts.ipynb"].inputs
+    assert not any("other than" in path for path in plan["results/smoke/seed-1/facts.ipynb"].inputs)
+
+
 def test_one_notebook_takes_the_jobs_that_it_needs(pieces):
     plan = pieces(3, "facts", [])
     names = {Path(output).stem for output in plan}

@@ -33,18 +33,20 @@ def test_without_a_record_a_job_takes_its_tokens_at_the_speed_and_its_start(run)
     assert slow["facts"] == durations.Duration(durations.CHAPTER)
 
 
-def test_a_record_is_taken_as_it_is_and_in_proportion_where_the_job_has_grown(run):
+def test_a_record_is_taken_in_proportion_to_the_job_and_to_the_speed(run):
     job = next(job for job in list_jobs(run) if job.name == "table6")
-    rows = [("table6", job.passes / 2, 30.0, 900.0), ("facts", 0, 8.0, 500.0)]
+    rows = [("table6", job.passes / 2, 30.0, 900.0, 10.0), ("facts", 0, 8.0, 500.0, 10.0)]
     file = run.root / "results" / "published" / "smoke" / "jobs.csv"
     io.write_csv(file, pd.DataFrame(rows, columns=durations.COLUMNS))
-    expected = durations.expected_durations(run, 10.0, ["facts", "controls"])
+    expected = durations.expected_durations(run, None, ["facts", "controls"])
     assert expected["table6"] == durations.Duration(60.0, True, 900.0)
     assert expected["facts"] == durations.Duration(8.0, True, 500.0)
     assert not expected["controls"].is_recorded
+    slower = durations.expected_durations(run, 5.0, ["facts", "controls"])
+    assert (slower["table6"].seconds, slower["facts"].seconds) == (120.0, 16.0)
 
 
-def test_a_job_is_recorded_with_the_stages_that_none_before_it_made(run):
+def test_a_job_is_recorded_with_the_stages_that_none_before_it_made(run, monkeypatch):
     names = [job.name for job in list_jobs(run)]
     for number, name in enumerate(names):
         stages = {"a/fine-tune.json": 100.0, f"{number}/x.json": 7.0}
@@ -52,7 +54,9 @@ def test_a_job_is_recorded_with_the_stages_that_none_before_it_made(run):
         file = durations.benchmark_file(run, name)
         file.write_text("s\tmax_rss\n" + ("40\t321.5\n" if number == 1 else "2\t100\n"))
     durations.benchmark_file(run, "facts").write_text("s\tmax_rss\n9.5\t200\n")
+    monkeypatch.setattr(durations, "measured_speed", lambda _: 123.44)
     table = durations.recorded_durations(run, ["facts"]).set_index("name")
+    assert set(table.speed) == {123.4}
     assert list(table.index) == [*names, "facts"]
     first, second, third = names[:3]
     assert table.seconds[first] == durations.START + 107  # found by the others
