@@ -96,7 +96,9 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
             if code:
                 break
     if code:
-        error = progress.error or error_line(log.read_text(encoding="utf-8", errors="replace"))
+        killed = f"Snakemake was killed by signal {-code}; the same command goes on from here" if code < 0 else ""
+        error = progress.error or killed or progress.lost
+        error = error or error_line(log.read_text(encoding="utf-8", errors="replace"))
         print(sanitize.printable(error), f"log: {log}", sep="\n", file=sys.stderr)
     return code
 

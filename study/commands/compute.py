@@ -35,8 +35,8 @@ def main() -> None:
     report(state="begun")
     try:
         compute(options.profile.stem, options.seed, options.job, options.record)
-    except (RuntimeError, OSError, ValueError) as error:
-        report(state="failed", error=f"{options.job}: {error}")
+    except Exception as error:  # said by its kind, where the log alone has more
+        report(state="failed", error=f"{options.job}: {type(error).__name__}: {error}")
         raise
     report(state="made")
 

@@ -41,5 +41,10 @@ def error_line(log: str) -> str:
     if protected := re.search(r"Write-protected output files.+?affected files:\s+([^\n]+)", log, re.DOTALL):
         return f"{protected[1].strip()}: the file or its folder is read-only; make it writable"
     lines = [line.strip() for line in re.split(r"[\r\n]+", ESCAPES.sub("", log)) if line.strip()]
-    errors = [line for line in lines if re.search(r"(Error|Exception|ERROR|WARNING):", line)]
+    following = [*lines[1:], ""]  # what an error that ends with a colon announces
+    pairs = [(line, after) for line, after in zip(lines, following, strict=True) if _ERROR.search(line)]
+    errors = [f"{line} {after}".strip() if line.endswith(":") else line for line, after in pairs]
     return (errors or lines or ["it ended without a message"])[0]
+
+
+_ERROR = re.compile(r"(Error|Exception|ERROR|WARNING):")

@@ -78,7 +78,7 @@ def main() -> None:
     report(state="begun")
     try:
         execute(options.notebook, options.output, options.profile, options.seed)
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:
         report(state="failed", error=str(error))
         raise
     report(state="made")

@@ -51,6 +51,13 @@ class Progress:
         return ""
 
     @property
+    def lost(self) -> str:
+        """Of a build that has failed: what began and neither ended nor said why."""
+        labels = [self._pieces[output].label for output in self._begun]
+        remedy = "most likely killed, as for lack of memory; free some and start again: finished work is kept"
+        return f"{', '.join(labels)}: ended without a word, {remedy}" if labels else ""
+
+    @property
     def is_known(self) -> bool:
         """Whether it is known what has to be made."""
         return bool(self._needed)

@@ -56,6 +56,13 @@ def test_a_failure_is_the_notebooks_one_line_and_the_name_of_the_log(carry_out, 
     assert capsys.readouterr().err.splitlines() == ["a.md: ValueError: x: 1", "log: results/p/build.log"]
 
 
+def test_a_job_that_ends_without_a_word_is_named_and_so_is_snakemake(carry_out, capsys):
+    assert carry_out(CHAPTER + "sys.exit(1)") == 1
+    assert capsys.readouterr().err.startswith("Convergence: ended without a word, most likely killed, as for lack of ")
+    carry_out(CHAPTER + "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert capsys.readouterr().err.startswith("Snakemake was killed by signal 9; the same command goes on from here\n")
+
+
 def test_an_error_is_one_line_that_moves_no_terminal(carry_out, capsys):
     error = "a.md: ValueError: \\x1b[2J\\nb\\u202ec"
     failed = f'emit("book/executed/convergence.ipynb", "failed", "{error}")'

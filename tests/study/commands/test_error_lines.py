@@ -19,6 +19,7 @@ from study.commands import error_lines
             "Write-protected output files for rule edition:\n    output: a, b\n    affected files:\n        b\n",
             "b: the file or its folder is read-only; make it writable",
         ),
+        ("WorkflowError:\nAt least one job failed.\nElapsed", "WorkflowError: At least one job failed."),
         ("killed\n\n", "killed"),
         ("", "without a message"),
     ],
