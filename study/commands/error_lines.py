@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from subprocess import PIPE, STDOUT, TimeoutExpired, run
 
@@ -41,9 +42,8 @@ def error_line(log: str) -> str:
     if protected := re.search(r"Write-protected output files.+?affected files:\s+([^\n]+)", log, re.DOTALL):
         return f"{protected[1].strip()}: the file or its folder is read-only; make it writable"
     lines = [line.strip() for line in re.split(r"[\r\n]+", ESCAPES.sub("", log)) if line.strip()]
-    following = [*lines[1:], ""]  # what an error that ends with a colon announces
-    pairs = [(line, after) for line, after in zip(lines, following, strict=True) if _ERROR.search(line)]
-    errors = [f"{line} {after}".strip() if line.endswith(":") else line for line, after in pairs]
+    pairs = [pair for pair in pairwise([*lines, ""]) if _ERROR.search(pair[0])]
+    errors = [" ".join(pair).strip() if pair[0].endswith(":") else pair[0] for pair in pairs]  # it announces the next
     return (errors or lines or ["it ended without a message"])[0]
 
 
