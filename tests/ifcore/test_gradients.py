@@ -49,6 +49,17 @@ def test_batched_gradients_of_further_losses_equal_autograd_at_batch_size_one(ti
     assert_same(rows, autograd_gradients(model, tokenizer, examples, *loss))
 
 
+def test_losses_come_in_the_order_of_the_examples_whatever_the_batches(tiny, examples):
+    """Batches go by length, the longest first."""
+    model, tokenizer = tiny
+    singles = [example_batches(model, tokenizer, [example], 1) for example in examples]
+    expected = torch.cat([losses.evaluate_losses(model, single) for single in singles])
+    assert expected.unique().numel() == len(examples)
+    for size in (1, 3):
+        actual = losses.evaluate_losses(model, example_batches(model, tokenizer, examples, size))
+        torch.testing.assert_close(actual, expected)
+
+
 def test_gradients_equal_autograd_at_random_lengths(tiny):
     model, tokenizer = tiny
     generator = torch.Generator().manual_seed(5)
