@@ -25,9 +25,14 @@ def talker(tiny):
 
 
 @torch.no_grad()
-def test_answers_are_the_greedy_ones_up_to_the_end_token_whatever_the_batch(talker):
+@pytest.mark.parametrize("template", [True, False])
+def test_answers_are_the_greedy_ones_up_to_the_end_token_whatever_the_batch(talker, template):
+    """Without a template a prompt ends in a letter, which is no part of the answer."""
     model, tokenizer = talker
-    tokens = [greedy(model, tokenizer, prompt, 6) for prompt in PROMPTS]
+    if not template:
+        tokenizer.chat_template = None
+    prompts = PROMPTS if template else [prompt for prompt in PROMPTS if prompt]
+    tokens = [greedy(model, tokenizer, prompt, 6) for prompt in prompts]
     end = tokens[0][3]  # a token that the model says, now the one that ends an answer
     tokenizer.add_special_tokens({"eos_token": tokenizer.convert_ids_to_tokens(end)})
     tokenizer.pad_token = tokenizer.eos_token  # as Llama has it: what is padding, only the mask tells
@@ -35,7 +40,7 @@ def test_answers_are_the_greedy_ones_up_to_the_end_token_whatever_the_batch(talk
     assert len(set(map(len, tokens))) > 1
     for batch_size in (1, 3, 16):
         expected = [tokenizer.decode(ids).strip() for ids in tokens]
-        assert answers.generate(model, tokenizer, PROMPTS, 6, batch_size) == expected
+        assert answers.generate(model, tokenizer, prompts, 6, batch_size) == expected
 
 
 def test_the_published_decoding_settings_neither_change_the_answers_nor_warn_and_are_given_back(talker, capsys):
