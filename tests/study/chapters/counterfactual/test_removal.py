@@ -8,6 +8,7 @@ from scipy import stats
 from ifcore import loading, lora
 from ifcore.batches import example_batches
 from ifcore.losses import example_losses
+from study import datasets
 from study.chapters.counterfactual import datamodels, removal, show, subsets
 from study.methods import with_baselines
 from study.pipeline import attributions, retraining
@@ -52,6 +53,14 @@ def test_a_task_that_is_asked_for_twice_is_retrained_once(finished):
     computed = []
     results = retraining.map_tasks(lambda task: computed.append(task) or task.left_out, tasks, "three")
     assert results == [(4,), (5,), (4,)] and computed == tasks[:2]
+
+
+def test_losses_are_those_of_the_examples_that_are_explained_now(finished, monkeypatch):
+    task = Task(finished[0], "mixed_small", left_out=(4,))
+    losses, split = retraining.losses(task), retraining.attributions.examples(task)
+    others = datasets.Split(split.train, split.val[::-1], split.dev)
+    monkeypatch.setattr(retraining.attributions, "examples", lambda _: others)
+    np.testing.assert_allclose(retraining.losses(task), losses[::-1], rtol=1e-5)
 
 
 def test_batches_share_out_the_removals_and_leave_what_the_table_asks_for(finished, monkeypatch):
