@@ -107,7 +107,9 @@ def _pieces(run: Run, chapters: Sequence[str], place: Path, swept: Sequence[int]
         notebook = f"notebooks/{name}.md"
         inputs = [notebook, *sources(_imported(notebook)), *_published(name)]
         after = [record for job, record in records.items() if name in listed[job].chapters]
-        after += [str(place / f"{other}.ipynb") for other in chapters if name in VERDICTS and other not in VERDICTS]
+        if name in VERDICTS:
+            inputs.append(f"artifacts/{run.profile.name}/{HASHES}")
+            after += [str(place / f"{other}.ipynb") for other in chapters if other not in VERDICTS]
         if place == EXECUTED:  # the tables show the spread over all seeds: a chapter's own, for verdicts all chapters'
             inputs += _other_tables(run, swept)
             shown = chapter_names(Path()) if name in VERDICTS else [name]

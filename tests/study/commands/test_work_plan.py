@@ -38,6 +38,8 @@ def test_a_book_is_its_jobs_and_its_chapters_which_come_after_them(pieces):
             assert records[job.name] in plan[f"book/executed/{chapter}.ipynb"].after
     for name in verdicts:
         assert plan[f"book/executed/{name}.ipynb"].after == shown[:-2]
+    hashes = f"artifacts/smoke/{work_plan.HASHES}"
+    assert [output for output, piece in plan.items() if hashes in piece.inputs] == shown[-2:]
     assert plan["book/executed/convergence.ipynb"].label == "Convergence"
     assert plan["book/executed/speed.ipynb"].after == []
 
