@@ -53,7 +53,7 @@ def minutes(run: Run) -> str:
     parts, recorded = part_seconds(run, expected)
     parts |= {"chapters": sum(expected[name].seconds for name in chapters)}
     recorded |= {"chapters"} if any(expected[name].is_recorded for name in chapters) else set()
-    lines = [told, f"{'Minutes of a core, with nothing made yet' if on_cpu() else 'Minutes'}"]
+    lines = [told, "Minutes of a core, with nothing made yet" if on_cpu() else "Minutes, with nothing made yet"]
     for name, part in parts.items():
         lines.append(f"  {name:<37} {part / 60:>7.1f}  {'recorded' if name in recorded else 'computed'}")
     total, cores = sum(parts.values()), (psutil.cpu_count() or 1) if on_cpu() else 1

@@ -45,8 +45,7 @@ def expected_durations(run: Run, speed: float | None, chapters: Sequence[str]) -
             seconds = row.seconds * job.passes / row.passes * row.speed / (speed or row.speed)
             expected[job.name] = Duration(seconds, True, row.megabytes)
         else:
-            seconds = part_seconds(job, tokens, speed or recorded_speed(run))
-            expected[job.name] = Duration(START + sum(seconds.values()))
+            expected[job.name] = Duration(START + _computed_seconds(job, tokens, speed or recorded_speed(run)))
     for name in chapters:
         if name in rows.index:
             row = rows.loc[name]
@@ -59,17 +58,6 @@ def expected_durations(run: Run, speed: float | None, chapters: Sequence[str]) -
 def published_file(run: Run) -> Path:
     """Where the durations of the published edition of the run's profile are, if there is one that has them."""
     return run.root / FOLDER / run.profile.name / "jobs.csv"
-
-
-def part_seconds(job: Job, tokens: Callable[[str], float], speed: float) -> dict[str, float]:
-    """Part of the study -> computed seconds of what a job does for it."""
-    return {
-        part: sum(
-            passes / SECOND if dataset == LINEAR else passes * tokens(dataset) / speed
-            for dataset, passes in by_dataset.items()
-        )
-        for part, by_dataset in job.parts.items()
-    }
 
 
 def recorded_durations(run: Run, chapters: Sequence[str]) -> pd.DataFrame:
@@ -101,6 +89,12 @@ def record_file(run: Run, job: str) -> Path:
 def benchmark_file(run: Run, name: str) -> Path:
     """What Snakemake leaves of a job or a chapter: seconds, memory."""
     return record_file(run, name).with_suffix(".tsv")
+
+
+def _computed_seconds(job: Job, tokens: Callable[[str], float], speed: float) -> float:
+    """Of a job once it has started: linear models go by their passes, all else by its tokens."""
+    passes = [item for by_dataset in job.parts.values() for item in by_dataset.items()]
+    return sum(count / SECOND if dataset == LINEAR else count * tokens(dataset) / speed for dataset, count in passes)
 
 
 def _tokens_a_pass(run: Run) -> Callable[[str], float]:

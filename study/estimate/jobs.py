@@ -91,7 +91,7 @@ def _attributions(run: Run) -> Iterator[Job]:
     """From examples to the scores of all methods and baselines, at all checkpoints that are looked at."""
     for name in run.profile.datasets:
         task = Task(run, name)
-        passes = _fine_tune(task) + 2 * _answers(task) + 1.5 * _count(task, "train", "val")
+        passes = _attributed(task)
         if name in selection.FOLLOWED:
             passes += (len(selection.epochs(task.epochs)) - 1) * (_count(task, "train", "val") + _answers(task))
         yield Job(name, (partial(attribute, run, name),), _readers(run, name), {"attributions": {name: passes}})
@@ -167,10 +167,8 @@ def _counterfactuals(run: Run) -> Iterator[Job]:
         task, attributed = Task(varied, dataset), dataset
         if varied.part:
             attributed = f"{varied.part}-{dataset}"
-            passes = _fine_tune(task) + 2 * _answers(task) + 1.5 * _count(task, "train", "val")
-            yield Job(
-                attributed, (partial(attribute, varied, dataset),), chapters, {"counterfactuals": {dataset: passes}}
-            )
+            parts = {"counterfactuals": {dataset: _attributed(task)}}
+            yield Job(attributed, (partial(attribute, varied, dataset),), chapters, parts)
         tasks = subsets.retrained(varied, dataset, _count(task, "train"))
         yield from _retrained(tasks, "counterfactual", "counterfactuals", varied)
         if dataset == subsets.REMOVED_FROM:
@@ -181,11 +179,11 @@ def _removals(run: Run, task: Task, attributed: str) -> Iterator[Job]:
     """Batches of the fine-tunes that the scores of an attribution decide: those that differ are known only then."""
     settings, size = subsets.settings(run), _count(task, "train")
     ranked = len(settings.by or NAMES) + subsets.DRAWS + 1
-    each = [task.epochs * (size - count) + 2 * _answers(task) for count in settings.removed]
-    batches = ceil(ranked * sum(each) / JOINED)
+    passes = ranked * sum(task.epochs * (size - count) + 2 * _answers(task) for count in settings.removed)
+    batches = ceil(passes / JOINED)
     for number in range(batches):
         compute = partial(removal.retrain, run, task.dataset, number, batches)
-        parts = {"counterfactuals": {task.dataset: ranked * sum(each) / batches}}
+        parts = {"counterfactuals": {task.dataset: passes / batches}}
         name = f"removal-{number + 1}"
         yield Job(name, (compute,), frozenset(["counterfactual"]), parts, frozenset([attributed]))
 
@@ -195,6 +193,11 @@ def _retrained(tasks: Iterable[Task], chapter: str, part: str, run: Run) -> Iter
         passes = _fine_tune(task) + FORWARD * _count(task, "val")
         name = f"{run.part}-{task.name}" if run.part else task.name
         yield Job(name, (partial(retraining.losses, task),), frozenset([chapter]), {part: {task.dataset: passes}})
+
+
+def _attributed(task: Task) -> float:
+    """From examples to scores, with the answers before and after."""
+    return _fine_tune(task) + 2 * _answers(task) + 1.5 * _count(task, "train", "val")
 
 
 def _fine_tune(task: Task) -> float:

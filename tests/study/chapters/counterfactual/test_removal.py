@@ -71,8 +71,8 @@ def test_batches_share_out_the_removals_and_leave_what_the_table_asks_for(finish
     monkeypatch.setattr(retraining, "behaviour", retrained.append)
     for number in range(3):
         removal.retrain(run, "mixed_small", number, 3)
-    asked = {removal.without(run, "mixed_small", chosen).folder for chosen in removal.removals(run, attribution)}
-    assert {task.folder for task in retrained} == asked and len(retrained) == len(asked)
+    folders = {removal.without(run, "mixed_small", chosen).folder for chosen in removal.removals(run, attribution)}
+    assert {task.folder for task in retrained} == folders and len(retrained) == len(folders)
 
 
 def test_the_table_of_datamodels_has_the_ceiling_and_what_is_left_out_alone(finished):
