@@ -91,7 +91,7 @@ class Progress:
         now, scale = self._clock(), self.scale
         ends = {o: max(scale * self._pieces[o].seconds - (now - begun), 0.0) for o, begun in self._begun.items()}
         places = sorted([*ends.values(), *[0.0] * self.at_a_time])[-self.at_a_time :]  # when each is free
-        waiting = [self._pieces[output] for output in self._needed - self._made.keys() - self._begun.keys()]
+        waiting = [self._pieces[output] for output in self._expected - self._made.keys() - self._begun.keys()]
         for piece in sorted(waiting, key=lambda piece: -piece.priority):  # so that none comes before those it needs
             ready = max((ends.get(output, 0.0) for output in piece.after), default=0.0)
             place = max((moment for moment in places if moment <= ready), default=min(places))
@@ -100,12 +100,17 @@ class Progress:
         return max(ends.values(), default=0.0) + (self.ending if self.is_known else 0.0)
 
     @property
+    def _expected(self) -> set[str]:
+        """What is needed, and what comes after it: verdicts, of which it is known late."""
+        return self._needed | {output for output, piece in self._pieces.items() if self._needed & set(piece.after)}
+
+    @property
     def share(self) -> float:
         """The share of the work that is done."""
         done, now = sum(self._made.values()), self._clock()
         at_work = {o: self.scale * self._pieces[o].seconds for o in self._begun}
         passed = sum(min(now - self._begun[o], usual) for o, usual in at_work.items())
-        left = self.scale * sum(self._pieces[o].seconds for o in self._needed - self._made.keys()) - passed
+        left = self.scale * sum(self._pieces[o].seconds for o in self._expected - self._made.keys()) - passed
         total = done + passed + max(left, 0.0) + self.ending
         return (done + passed) / total if total else 1.0
 
