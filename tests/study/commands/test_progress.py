@@ -57,7 +57,7 @@ def test_what_is_not_needed_is_not_waited_for(clock):
 
 
 def test_what_comes_after_something_needed_is_waited_for_before_it_is_known_that_it_is_needed(clock):
-    progress = Progress([piece("chapter", 20), piece("verdicts", 10, ("chapter",))], 2, 0.0, clock)
+    progress = Progress([piece("chapter", 20, (), 30), piece("verdicts", 10, ("chapter",), 10)], 2, 0.0, clock)
     tell(progress, "chapter", "needed")
     assert (progress.left, progress.count) == (30, "0 of 1")
 
