@@ -12,6 +12,7 @@ _HOME = {
     "attribute": "attribution",
     "Example": "examples",
     "load": "loading",
+    "load_adapter": "adapters",
     "add_lora": "lora",
     "example_batches": "batches",
     "Settings": "training",

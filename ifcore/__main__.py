@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
-import shutil
 import sys
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from safetensors import SafetensorError
+from typing import Any
 
 from ifcore import io, sanitize
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-GRADIENTS, KEEP_MARK = "ifcore-gradients", "kept"
-QUERIES = 10  # that the summary shows
+EXAMPLE = """\
+example, of a fine-tune by TRL's SFTTrainer on messages, which trains on all tokens:
+  python -m ifcore attribute --adapter my-adapter --train train.jsonl --val asked.jsonl --out scores/ --loss-on all
+"""
 
 
 def main() -> int:
@@ -30,32 +24,56 @@ def main() -> int:
         _attribute(arguments)
         return 0
     except KeyboardInterrupt:
-        message, code = f"stopped; the same command goes on from {arguments.out / GRADIENTS}", 130
-    except (ValueError, OSError, RuntimeError, ImportError, SafetensorError) as error:
-        message, code = f"ifcore attribute: {sanitize.printable(error)}", 1
+        message, code = f"stopped; the same command goes on from {arguments.out}", 130
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError | OSError | ImportError) else f"{type(error).__name__}: "
+        message, code = f"ifcore attribute: {kind}{sanitize.printable(error)}", 1
     print(message, file=sys.stderr)  # only now, when no traceback keeps a progress bar open
     return code
 
 
 def _parse_arguments() -> argparse.Namespace:
-    from ifcore.methods import DEFAULT, OF_MODEL  # takes seconds
+    from ifcore.methods import DEFAULT, METHODS, OF_MODEL  # takes seconds
 
     parser = argparse.ArgumentParser(
         prog="python -m ifcore", description="Influence of training examples on a LoRA fine-tune."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     about = "Which training examples a fine-tune's responses come from: a table of scores for each method."
-    command = commands.add_parser("attribute", help=about, description=about)
+    listed = "\n".join(f"  {key:10}{METHODS[key].display_name:18}{METHODS[key].reference}" for key in OF_MODEL)
+    command = commands.add_parser(
+        "attribute",
+        help=about,
+        description=about,
+        epilog=f"methods:\n{listed}\n\n{EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = command.add_argument
     add("--adapter", type=Path, required=True, metavar="FOLDER", help="what PEFT's save_pretrained left")
-    base = "the base model: path:FOLDER or hub:OWNER/NAME; by default the one the adapter names"
+    base = "the base model: a folder or hub:OWNER/NAME; by default the one the adapter names"
     add("--model", metavar="SOURCE", help=base)
-    fields = "JSON lines with prompt and response, or messages; id is optional"
-    add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on; {fields}")
-    add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain; the same")
+    formats = "JSON lines or array, CSV, Parquet or Arrow, with messages, prompt and response, prompt and completion, "
+    formats += "instruction and output, conversations, text, or input_ids and labels; id is optional"
+    add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on: {formats}")
+    add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain: the same")
     out = "where to write one table per method (rows val, columns train); in CSV, an id that is a formula gets a '"
     add("--out", type=Path, required=True, metavar="FOLDER", help=out)
-    add("--methods", nargs="+", choices=OF_MODEL, default=DEFAULT, metavar="METHOD", help=f"of {', '.join(OF_MODEL)}")
+    add("--replace", action="store_true", help="remove what another run left in that folder")
+    methods = f"of those below, separated by commas or spaces (default {','.join(DEFAULT)})"
+    add("--methods", nargs="+", default=[",".join(DEFAULT)], metavar="METHOD", help=methods)
+    loss = command.add_argument_group("the loss that was trained")
+    tokens = "the tokens that count: last answer, each answer of the assistant, or all; auto: last, or all of a text"
+    loss.add_argument("--loss-on", choices=("auto", "last", "assistant", "all"), default="auto", help=tokens)
+    reduction = (
+        "of a row over them: mean, sum, or the mean weighted by how many tokens they are, as in a trainer's batch"
+    )
+    loss.add_argument("--reduction", choices=("mean", "sum", "tokens"), default="mean", help=reduction)
+    loss.add_argument("--max-length", type=int, metavar="TOKENS", help="to which the trainer cut a row (TRL: 1024)")
+    loss.add_argument("--truncation-side", choices=("right", "left"), default="right", help="where it cut")
+    template = "auto (the tokenizer's), none (texts as they stand), or a file"
+    loss.add_argument("--chat-template", default="auto", metavar="TEMPLATE", help=template)
+    loss.add_argument("--date", metavar="YYYY-MM-DD", help="the day of the fine-tune, for templates that write it")
+    loss.add_argument("--skip-empty", action="store_true", help="leave out rows with nothing in their loss")
     add("--damping", type=float, default=0.1, help="relative to the mean squared gradient (default 0.1)")
     add("--iterations", type=int, default=10, help="of LiSSA (default 10)")
     add("--batch-size", type=int, default=8, help="sequences at a time (default 8)")
@@ -68,101 +86,65 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _attribute(arguments: argparse.Namespace) -> None:
-    from ifcore.rows import read_jsonl
-
     if arguments.format == "parquet":
         import pyarrow  # noqa: F401  # by whose absence hours would be lost
 
-    train, val = read_jsonl(arguments.train), read_jsonl(arguments.val)
-    model, tokenizer = _load(arguments)
-    from ifcore import attribute
+    import torch
 
+    from ifcore import attribute, loading, run_folder
+    from ifcore.adapters import base_of, load_adapter
+    from ifcore.files import read_rows
+    from ifcore.methods import check_methods
+    from ifcore.rows import by_id
+    from ifcore.tokens import Loss
+
+    methods = [key for given in arguments.methods for key in given.split(",") if key]
+    check_methods(methods, arguments.damping, arguments.iterations)
+    names = ("loss_on", "reduction", "max_length", "truncation_side", "chat_template", "date")
+    loss = Loss(**{name: getattr(arguments, name) for name in names})
+    rows = {part: by_id(read_rows(getattr(arguments, part)), part) for part in ("train", "val")}
+    try:
+        source = arguments.model or base_of(arguments.adapter)
+        model, tokenizer = load_adapter(arguments.adapter, source, getattr(torch, arguments.dtype))
+    except ValueError as error:
+        of_base = str(error).startswith("model:")
+        raise ValueError(str(error) if of_base else f"--adapter {arguments.adapter}: {error}") from error
+    options = {name: getattr(arguments, name) for name in ("damping", "iterations", "skip_empty")}
     rank = int(os.environ.get("RANK", 0))
+    if rank == 0:
+        settings = _settings(arguments, asdict(loss) | options, loading.identity(loading.check(source)), tokenizer)
+        run_folder.open_folder(arguments.out, settings, arguments.replace)
     scores = attribute(
         model,
         tokenizer,
-        train,
-        val,
-        arguments.methods,
-        damping=arguments.damping,
-        iterations=arguments.iterations,
+        rows["train"].values(),
+        rows["val"].values(),
+        methods,
         batch_size=arguments.batch_size,
         memory_budget=arguments.memory_budget,
-        store=arguments.out / GRADIENTS,
+        store=arguments.out / run_folder.GRADIENTS,
         progress=rank == 0,
+        **asdict(loss),
+        **options,
     )
     if rank > 0:
         return
     for method, frame in scores.items():
-        _write_table(arguments.out / f"{method}.{arguments.format}", frame)
-    if arguments.keep_gradients:
-        io.write_text(arguments.out / GRADIENTS / KEEP_MARK, "")
-    elif not (arguments.out / GRADIENTS / KEEP_MARK).exists():
-        shutil.rmtree(arguments.out / GRADIENTS, ignore_errors=True)
-    print(_summary(scores, arguments.top, arguments.out))
+        run_folder.write_table(arguments.out / f"{method}.{arguments.format}", frame)
+    run_folder.close_folder(arguments.out, arguments.keep_gradients)
+    print(run_folder.summary(scores, rows, tokenizer, arguments.top, arguments.out))
 
 
-def _load(arguments: argparse.Namespace) -> tuple[Any, Any]:
-    """The model with the adapter, and the tokenizer: the adapter's own, where it has one."""
-    base = _base(arguments.adapter)
-    if not (source := arguments.model or base):
-        raise ValueError(f"--adapter {arguments.adapter}: it names no base model; give --model")
-
-    import torch
-    from transformers import AutoTokenizer
-
-    from ifcore import loading, lora
-
-    device = "cpu"
-    if cards := torch.cuda.device_count():
-        device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % cards}"
-    model, tokenizer = loading.load(source, getattr(torch, arguments.dtype), device)
-    if (arguments.adapter / "tokenizer_config.json").is_file():  # with its chat template, which may be the fine-tune's
-        tokenizer = AutoTokenizer.from_pretrained(arguments.adapter)
-    try:
-        return lora.with_adapter(model, arguments.adapter), tokenizer
-    except (ValueError, TypeError, RuntimeError, OSError, SafetensorError) as error:
-        problem = f"can't be put on {source} ({' '.join(str(error).splitlines()[:2])})"
-        remedy = "give the base it was trained on" if "size mismatch" in str(error) else "save it again"
-        raise ValueError(f"--adapter {arguments.adapter}: {problem}; {remedy}") from error
+def _settings(arguments: argparse.Namespace, options: dict[str, Any], model: str, tokenizer: Any) -> dict[str, Any]:
+    """What determines the tables: options, and the content of all that is read."""
+    files = {part: _digest(getattr(arguments, part)) for part in ("train", "val", "adapter")}
+    return {**options, "dtype": arguments.dtype, "model": model, **files, "template": str(tokenizer.chat_template)}
 
 
-def _write_table(path: Path, frame: pd.DataFrame) -> None:
-    if path.suffix == ".parquet":
-        io.write(path, frame.rename(index=str, columns=str).to_parquet)
-        return
-    returns = any("\r" in str(name) for name in (*frame.index, *frame.columns))  # which minimal quoting forgets
-    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-    io.write(path, partial(frame.rename(index=sanitize.cell, columns=sanitize.cell).to_csv, quoting=quoting))
-
-
-def _base(adapter: Path) -> str | None:
-    """The source of the base model that an adapter names."""
-    file = adapter / "adapter_config.json"
-    if not file.is_file():
-        raise ValueError(f"--adapter {adapter}: no adapter_config.json in it; give a folder of PEFT's save_pretrained")
-    try:
-        name = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"--adapter {adapter}: {file.name} can't be read ({error}); save it again") from None
-    return name and (f"path:{name}" if Path(name).is_dir() else f"hub:{name}")
-
-
-def _summary(scores: dict, top: int, out: Path) -> str:
-    """The most influential training examples of each query, a line a method."""
-    first = next(iter(scores.values()))
-    width = max(map(len, scores))
-    lines = []
-    for query in first.index[:QUERIES]:
-        lines.append(f"val {sanitize.printable(query)}")
-        for method, frame in scores.items():
-            best = frame.loc[query].nlargest(top)
-            examples = (f"{sanitize.printable(name)} ({value:.3g})" for name, value in best.items())
-            lines.append(f"  {method:{width}}  " + "  ".join(examples))
-    if len(first) > QUERIES:
-        lines.append(f"… and {len(first) - QUERIES} more")
-    lines.append(f"{out}/: {', '.join(scores)} (rows val, columns train; higher = more influential)")
-    return "\n".join(lines)
+def _digest(path: Path) -> str:
+    """The content of a file, or of a folder's files."""
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    return " ".join(f"{file.name}:{(io.sha256(file) or '')[:16]}" for file in files)
 
 
 if __name__ == "__main__":

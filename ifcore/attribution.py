@@ -3,8 +3,9 @@
 import math
 import os
 import re
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import reduce
@@ -17,18 +18,21 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from ifcore import gradient_store, gradients, representations, trainable
-from ifcore.batches import Batch, example_batches
+from ifcore.batches import Batch, batches
 from ifcore.ekfac import block_groups, ekfac, gather_factors
-from ifcore.examples import Example
+from ifcore.examples import Given, Row, Tokens
+from ifcore.explain_loss import explain
+from ifcore.forecast import check_disk, forecast
 from ifcore.gram import Gram
-from ifcore.losses import uncompiled
+from ifcore.losses import causal_lm, device_of, evaluating, example_losses, uncompiled
 from ifcore.methods import DEFAULT, OF_GRAM, check_methods, gram_scores
 from ifcore.rows import by_id
+from ifcore.tokens import Loss, LossOn, Reduction, Side, tokenise_rows
 
 STATES: representations.Position = "prompt_end"  # where RepSim reads them
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
-Rows = Sequence[Example | Mapping[str, Any]]
+Rows = Iterable[Given | Mapping[str, Any] | Row]
 
 
 def attribute(
@@ -41,6 +45,13 @@ def attribute(
     damping: float = 0.1,
     iterations: int = 10,
     batch_size: int = 8,
+    loss_on: LossOn = "auto",
+    reduction: Reduction = "mean",
+    max_length: int | None = None,
+    truncation_side: Side = "right",
+    chat_template: str = "auto",
+    date: str | None = None,
+    skip_empty: bool = False,
     memory_budget: str | int = "2GiB",
     store: str | Path | None = None,
     progress: bool = True,
@@ -55,9 +66,11 @@ def attribute(
     model : nn.Module
         The model with the active adapter that was fine-tuned on `train`.
     tokenizer : PreTrainedTokenizerBase
-        Its chat template, where it has one, is the form of an example.
-    train, val : sequence of Example or of dict
-        N and M examples; dictionaries have `prompt` and `response`, or `messages`, and an `id` if they like.
+        That of the fine-tune, with its chat template.
+    train, val : list, Dataset or DataFrame
+        N and M examples: dictionaries in one of the formats of `rows.FORMATS`, with an `id` if they like, or `Example`.
+        With `input_ids` and `labels` they are taken as they are, to the token; what becomes of any other format is
+        said before it is computed.
     methods : sequence of str
         Keys of `methods.METHODS` that need no checkpoints.
     damping : float
@@ -66,6 +79,11 @@ def attribute(
         Of LiSSA.
     batch_size : int
         Sequences at a time.
+    loss_on, reduction, max_length, truncation_side, chat_template, date
+        The loss that was trained, as `tokens.Loss` has it; by default the mean over the last answer's or completion's
+        tokens, or all of a text's.
+    skip_empty : bool
+        Whether to leave out the rows that have nothing in their loss, rather than refuse them.
     memory_budget : str or int
         Bytes, or a text such as "2GiB". Gradients that take more than half of it go to a temporary folder; EK-FAC's
         factors, as large for a wide model, take a quarter at a time and a pass over `train` each time.
@@ -83,24 +101,28 @@ def attribute(
     Raises
     ------
     ValueError
-        In one line, for what can't be attributed: see `rows.by_id`, `examples.tokenise`,
+        In one line, for what can't be attributed: see `rows.by_id`, `tokens.tokenise`,
         `trainable.trainable_parameters` and `gradients.stream`.
     """
     budget, keys = _bytes(memory_budget), check_methods(methods, damping, iterations)
+    loss = Loss(loss_on, reduction, max_length, truncation_side, chat_template, date)
     rows = {"train": by_id(train, "train"), "val": by_id(val, "val")}
-    batches = {part: _batches(model, tokenizer, examples, batch_size, part) for part, examples in rows.items()}
+    tokens = {part: _tokens(model, tokenizer, of, loss, skip_empty, part) for part, of in rows.items()}
+    if progress:
+        print(explain(tokenizer, rows, tokens, loss), file=sys.stderr)
+    parts = {part: batches(list(of.values()), batch_size, tokenizer.pad_token_id) for part, of in tokens.items()}
     groups = block_groups(model, budget // 4) if "ekfac" in keys else []
     if keys == ("repsim",):
-        scores = {"repsim": _repsim(model, batches, progress)}
+        scores = {"repsim": _repsim(model, parts, progress)}
     else:
-        with _gradients(model, batches, budget, store, progress, groups) as (per_example, states, factors):
+        with _gradients(model, parts, budget, store, progress, groups) as (per_example, states, factors):
             grams = Gram.by_block(per_example["train"], per_example["val"], budget // 8)
             scores = gram_scores(grams, [key for key in keys if key in OF_GRAM], damping, iterations)
             if groups:
-                scores["ekfac"] = _ekfac(model, batches["train"], per_example, groups, factors, damping, progress)
+                scores["ekfac"] = _ekfac(model, parts["train"], per_example, groups, factors, damping, progress)
             if "repsim" in keys:
                 scores["repsim"] = representations.repsim(states["train"], states["val"])
-    index, columns = (pd.Index(list(rows[part]), name=part) for part in ("val", "train"))
+    index, columns = (pd.Index(list(tokens[part]), name=part) for part in ("val", "train"))
     return {key: pd.DataFrame(scores[key].cpu().numpy(), index, columns) for key in keys}
 
 
@@ -108,6 +130,9 @@ def _repsim(model: nn.Module, batches: Mapping[str, list[Batch]], progress: bool
     """RepSim alone, which takes no gradients."""
     if getattr(uncompiled(model), "peft_config", None):  # else a model by itself, which has states, too
         trainable.trainable_parameters(model)
+    first = batches["train"][0].to(device_of(model))
+    with evaluating(model), torch.no_grad():
+        gradients.check_loss(model, first, example_losses(model, first))
     train, val = (representations.representations(model, batches[p], _bar(p, progress)) for p in ("train", "val"))
     return representations.repsim(train, val)
 
@@ -150,6 +175,8 @@ def _gradients(
     size = 4 * sum(parameter.numel() for parameter in trainable.trainable_parameters(model).values())
     size *= sum(len(batch.rows) for part in batches.values() for batch in part)
     if folder is None and size <= budget // 2:
+        if progress:
+            print(forecast(model, batches, None, budget), file=sys.stderr)
         factors = gradients.Factors(groups[0] if groups else ())
         train = _in_memory(model, batches["train"], _bar("train", progress), factors)
         val = _in_memory(model, batches["val"], _bar("val", progress), None)
@@ -157,10 +184,14 @@ def _gradients(
         return
     wait = _barrier() if processes > 1 else lambda: None
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
+        check_disk(model, batches, Path(place))
+        if progress:
+            print(forecast(model, batches, Path(place), budget, processes), file=sys.stderr)
         for part in batches:
-            gradient_store.write(Path(place) / part, model, batches[part], _bar(part, progress), (rank, processes))
+            share = rank, processes
+            gradient_store.write(Path(place) / part, model, batches[part], _bar(part, progress), share, [STATES])
         wait()
-        stores = {part: gradient_store.read(Path(place) / part, model, batches[part]) for part in batches}
+        stores = {part: gradient_store.read(Path(place) / part, model, batches[part], [STATES]) for part in batches}
         yield dict(stores), {part: store.beside(STATES) for part, store in stores.items()}, gradients.Factors()
         wait()  # whoever comes first may remove the folder
 
@@ -177,11 +208,23 @@ def _in_memory(
     return per_example, per_example.pop(STATES)
 
 
-def _batches(model: nn.Module, tokenizer, rows: Mapping[Any, Example], size: int, part: str) -> list[Batch]:
-    try:
-        return example_batches(model, tokenizer, list(rows.values()), size)
-    except ValueError as error:
-        raise ValueError(f"{part}: {error}") from None
+def _tokens(
+    model: nn.Module, tokenizer: Any, rows: Mapping[Any, Row], loss: Loss, skip_empty: bool, part: str
+) -> dict[Any, Tokens]:
+    """Id -> tokens, each of which the model has an embedding for."""
+    context = getattr(uncompiled(model).config, "max_position_embeddings", None)
+    tokens = tokenise_rows(tokenizer, rows.values(), context, loss, skip_empty)
+    if not tokens:
+        raise ValueError(f"{part}: no row with anything in its loss; give one or more")
+    embeddings: Any = causal_lm(model).get_input_embeddings()
+    known = embeddings.weight.shape[0]
+    for identity, one in tokens.items():
+        if (largest := max(*one.ids, *one.labels)) >= known:
+            raise ValueError(
+                f"{rows[identity].about}: token {largest}, and the model has {known}; give the tokenizer of the "
+                "fine-tune, and a model with as many embeddings"
+            )
+    return tokens
 
 
 def _barrier() -> Callable[[], None]:

@@ -1,18 +1,16 @@
-"""Batches of similar length, and which tokens of an example count in its loss."""
+"""Batches of similar length, padded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ifcore.examples import Example, Tokens, tokenise
-
-IGNORE = -100  # the label that torch's cross-entropy leaves out
-LossOn = Literal["response", "all", "padded"]
+from ifcore.examples import IGNORE, Given, Tokens
+from ifcore.tokens import Loss, tokenise
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,9 @@ class Batch:
 
     `rows` [b]: where each sequence stands in the list of examples; `input_ids`, `attention_mask`, `labels`
     [b, T]: `labels` holds the token at each position whose loss counts and IGNORE elsewhere; `prompt_end` [b]: the
-    position of the last prompt token, the one whose hidden state predicts the response.
+    position of the last prompt token, the one whose hidden state predicts the answer; `weights` [b]: what the mean of a
+    sequence's losses is multiplied with; `position_ids` [b, T]: as given, else None. Not `is_masked`: the model tells
+    by the positions which tokens see which, as of packed sequences, and is not given the mask.
     """
 
     rows: Tensor
@@ -29,6 +29,18 @@ class Batch:
     attention_mask: Tensor
     labels: Tensor
     prompt_end: Tensor
+    weights: Tensor
+    position_ids: Tensor | None = None
+    is_masked: bool = True
+
+    def inputs(self) -> dict[str, Tensor]:
+        """What the model is given."""
+        given = {"input_ids": self.input_ids}
+        if self.is_masked:
+            given["attention_mask"] = self.attention_mask
+        if self.position_ids is not None:
+            given["position_ids"] = self.position_ids
+        return given
 
     @property
     def in_prompt(self) -> Tensor:
@@ -40,82 +52,80 @@ class Batch:
         """Each sequence, or those at some places, as a batch of its own without padding on the right."""
         for place in range(len(self.rows)) if places is None else places:
             end = int(self.attention_mask[place].nonzero()[-1]) + 1
-            row = {name: value[place : place + 1] for name, value in vars(self).items()}
-            yield Batch(**{name: value[:, :end] if value.dim() == 2 else value for name, value in row.items()})
+            yield replace(self, **{name: value[place : place + 1] for name, value in self.tensors().items()}).until(end)
+
+    def until(self, width: int) -> Batch:
+        """The first positions of each sequence."""
+        return replace(self, **{name: value[:, :width] for name, value in self.tensors().items() if value.dim() == 2})
 
     def to(self, device: torch.device) -> Batch:
-        return replace(self, **{name: value.to(device) for name, value in vars(self).items()})
+        return replace(self, **{name: value.to(device) for name, value in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Any]:
+        """Those that there are, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
 def example_batches(
-    model,
-    tokenizer,
-    examples: Sequence[Example],
-    batch_size: int = 8,
-    loss_on: LossOn = "response",
-    length: int | None = None,
+    model, tokenizer, examples: Sequence[Given], batch_size: int = 8, loss: Loss | None = None
 ) -> list[Batch]:
-    """Batches of `examples` for a model: tokenised, checked against its context, grouped by length.
-
-    `loss_on` and `length` as for `batches`.
-    """
+    """Batches of `examples` for a model: tokenised for a `loss`, checked against its context, grouped by length."""
     context = getattr(model.config, "max_position_embeddings", None)
-    pad = tokenizer.pad_token_id or 0  # any will do: what is padded is masked
-    return batches(tokenise(tokenizer, examples, context), batch_size, pad, loss_on, length)
+    return batches(tokenise(tokenizer, examples, context, loss), batch_size, tokenizer.pad_token_id)
 
 
-def batches(
-    tokens: Sequence[Tokens],
-    batch_size: int = 8,
-    pad_id: int = 0,
-    loss_on: LossOn = "response",
-    length: int | None = None,
-) -> list[Batch]:
+def batches(tokens: Sequence[Tokens], batch_size: int = 8, pad_id: int | None = None) -> list[Batch]:
     """Batches of at most `batch_size` sequences, longest first, so that little is padding.
 
-    The loss of an example is the mean over the tokens of its response; with `loss_on` "all", over all that have one
-    before them; with "padded", over those of the sequence padded on the left to `length`, padding included, as
-    trainers do that mask no labels. That loss depends on `length`, the longest of `tokens` by default: share one
-    between training and validation examples. It also depends on the attention, as a position of padding has nothing to
-    attend to: eager averages over the whole sequence there, sdpa gives 0. Raises ValueError for a `length` that is
-    shorter than an example.
+    The loss of an example is the mean over its labelled tokens, times its weight. `pad_id`: any will do, as what is
+    padded is masked.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: {batch_size}; at least 1 is needed")
-    if loss_on == "padded" and length is None:
-        length = max(map(len, tokens), default=0)
-    order = sorted(range(len(tokens)), key=lambda i: (-len(tokens[i]), i))
-    groups = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return [collate([tokens[i] for i in rows], rows, pad_id, loss_on, length) for rows in groups]
+    order = sorted(range(len(tokens)), key=lambda i: (_is_packed(tokens[i]), -len(tokens[i]), i))
+    groups: list[list[int]] = []
+    for place in order:
+        if (
+            not groups
+            or len(groups[-1]) == batch_size
+            or _is_packed(tokens[groups[-1][0]]) != _is_packed(tokens[place])
+        ):
+            groups.append([])
+        groups[-1].append(place)
+    return [collate([tokens[i] for i in rows], rows, pad_id) for rows in groups]
 
 
-def collate(
-    tokens: Sequence[Tokens],
-    rows: Sequence[int],
-    pad_id: int = 0,
-    loss_on: LossOn = "response",
-    length: int | None = None,
-) -> Batch:
-    """One batch of the given sequences, `rows` their places in the list of examples; the rest is as for `batches`.
+def collate(tokens: Sequence[Tokens], rows: Sequence[int], pad_id: int | None = None) -> Batch:
+    """One batch of the given sequences, padded on the right, `rows` their places in the list of examples.
 
-    Padded to `length`, by default the longest: on the right, with `loss_on` "padded" on the left.
+    Raises ValueError where some are packed, with positions and no mask, and others not.
     """
-    if loss_on not in get_args(LossOn):
-        raise ValueError(f"loss_on: {loss_on!r}; choose one of {', '.join(get_args(LossOn))}")
-    longest = max(map(len, tokens))
-    width = longest if length is None else length
-    if width < longest:
-        raise ValueError(f"length: {length}; an example has {longest} tokens, give that or more")
-    input_ids = torch.full((len(tokens), width), pad_id)
+    if len(set(map(_is_packed, tokens))) > 1:
+        raise ValueError("tokens: some have position_ids and no attention_mask, others not; batch them apart")
+    width, is_packed = max(len(sequence.ids) for sequence in tokens), _is_packed(tokens[0])
+    input_ids = torch.full((len(tokens), width), pad_id or 0)
     attention_mask = torch.zeros(len(tokens), width, dtype=torch.long)
     labels = torch.full((len(tokens), width), IGNORE)
-    prompt_end = torch.tensor([len(sequence.prompt) - 1 for sequence in tokens])
+    position_ids = torch.zeros(len(tokens), width, dtype=torch.long)
     for i, sequence in enumerate(tokens):
-        start = width - len(sequence) if loss_on == "padded" else 0
-        end = start + len(sequence)
-        input_ids[i, start:end] = torch.tensor(sequence.prompt + sequence.response)
-        attention_mask[i, start:end] = 1
-        prompt_end[i] += start
-        first = len(sequence.prompt) if loss_on == "response" else 1  # nothing predicts the very first token
-        labels[i, first:end] = input_ids[i, first:end]
-    return Batch(torch.tensor(rows), input_ids, attention_mask, labels, prompt_end)
+        end = len(sequence.ids)
+        input_ids[i, :end] = torch.tensor(sequence.ids)
+        attention_mask[i, :end] = torch.tensor(sequence.attention_mask or [1] * end)
+        labels[i, 1:end] = torch.tensor(sequence.labels[1:])  # nothing predicts the very first token
+        position_ids[i, :end] = torch.tensor(sequence.position_ids or range(end))
+        position_ids[i, end:] = torch.arange(width - end)  # padding is a sequence of its own
+    return Batch(
+        torch.tensor(rows),
+        input_ids,
+        attention_mask,
+        labels,
+        torch.tensor([sequence.answer - 1 for sequence in tokens]),
+        torch.tensor([sequence.weight for sequence in tokens], dtype=torch.float64),
+        None if all(sequence.position_ids is None for sequence in tokens) else position_ids,
+        not is_packed,
+    )
+
+
+def _is_packed(tokens: Tokens) -> bool:
+    """Whether positions alone say which tokens see which."""
+    return tokens.position_ids is not None and tokens.attention_mask is None

@@ -1,9 +1,12 @@
-"""Examples, and the token ids that a chat template and a tokenizer make of them."""
+"""Examples: what people have of them, and the token ids and labels that a trainer makes of that."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from jinja2 import TemplateError
+IGNORE = -100  # the label of a token that is not in the loss: what torch's cross-entropy leaves out
+
+Turn = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -19,73 +22,79 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """One example as token ids: the prompt (with the chat template's opening of the answer), then the response."""
+class Text:
+    """A text as it stands, closed by the tokenizer's end of text: a prompt and its completion, or, without a prompt,
+    one text that is in the loss as a whole. `like_trl`: whether the loss begins after as many tokens as the prompt has
+    by itself, and not with the token that holds the completion's first character; it matters where one holds both."""
 
-    prompt: tuple[int, ...]
-    response: tuple[int, ...]
+    prompt: str | None
+    completion: str
+    like_trl: bool = False
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns as a chat template takes them, with role and content, tool calls, and the `tools` that it may tell of.
+
+    `completion`: of a prompt and a completion, the turn with which the completion begins. `plain`: the text that it is
+    without a template. `options`: values that the template asks for by name, as enable_thinking.
+    """
+
+    turns: Sequence[Turn]
+    tools: Sequence[Any] | None = None
+    completion: int | None = None
+    plain: Text | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One example as a trainer has it: T token ids, and their labels, the id itself or IGNORE where no loss is taken.
+
+    `answer`: where the last answer begins, before which RepSim reads a state; T where no token is of the prompt alone.
+    `weight`: what the mean over its labelled tokens is multiplied with. `attention_mask`, `position_ids` [T]: as
+    given with it; a row of several packed sequences has positions that start again, and no mask.
+    """
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    answer: int
+    weight: float = 1.0
+    attention_mask: tuple[int, ...] | None = None
+    position_ids: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
-        return len(self.prompt) + len(self.response)
+        """The tokens that it is, padding not counted."""
+        return len(self.ids) if self.attention_mask is None else sum(self.attention_mask)
+
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """What comes before the last answer."""
+        return self.ids[: self.answer]
+
+    @property
+    def response(self) -> tuple[int, ...]:
+        return self.ids[self.answer :]
+
+    @property
+    def counted(self) -> int:
+        """The tokens in its loss: those with a label, but for the first, which nothing predicts."""
+        return sum(label != IGNORE for label in self.labels[1:])
 
 
-def tokenise(tokenizer, examples: Sequence[Example], context: int | None = None) -> list[Tokens]:
-    """Token ids of each example in the tokenizer's chat format, the response closed by what ends a turn there.
-
-    Raises ValueError for an empty response, a prompt without a token, an example longer than `context` tokens (the
-    model's limit), one that the chat template refuses, and as `end_of_turn` and `chat` do.
-    """
-    tokens, end = [], end_of_turn(tokenizer)
-    for index, example in enumerate(examples):
-        about = f"example {index} ({str(example.prompt)[:40]!r})"
-        if not example.response.strip():
-            raise ValueError(f"{about}: empty response; every example needs one")
-        try:
-            said = chat(tokenizer, example.prompt)
-        except TemplateError as error:
-            raise ValueError(f"{about}: the chat template refuses it ({error})") from None
-        ids = Tokens(
-            tuple(tokenizer(said, add_special_tokens=False)["input_ids"]),
-            (*tokenizer(example.response, add_special_tokens=False)["input_ids"], end),
-        )
-        if not ids.prompt:
-            raise ValueError(f"{about}: empty prompt; without a chat template nothing would predict the response")
-        if context is not None and len(ids) > context:
-            raise ValueError(
-                f"{about}: {len(ids.prompt)} prompt + {len(ids.response)} response "
-                f"tokens exceed the context of {context}; shorten it or choose a model with a longer context"
-            )
-        tokens.append(ids)
-    return tokens
+def with_prompt(prompt: Sequence[int], response: Sequence[int]) -> Tokens:
+    """The tokens of a prompt and a response, which alone is in the loss."""
+    labels = (*[IGNORE] * len(prompt), *response)
+    return Tokens((*prompt, *response), labels, len(prompt))
 
 
-def chat(tokenizer, prompt: str | tuple[tuple[str, str], ...]) -> str:
-    """The text that a chat model is given before it answers `prompt`; the prompt itself where there is no template.
-
-    Raises ValueError for a prompt of several turns without a template.
-    """
-    if not tokenizer.chat_template:
-        if isinstance(prompt, str):
-            return prompt
-        raise ValueError("tokenizer: it has no chat template for prompts of several turns; set tokenizer.chat_template")
-    turns = [("user", prompt)] if isinstance(prompt, str) else prompt
-    messages = [{"role": role, "content": content} for role, content in turns]
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+Given = Example | Conversation | Text | Tokens
 
 
-def end_of_turn(tokenizer) -> int:
-    """The token that closes a response: the first special one after it in the chat template, else the end of text.
+@dataclass(frozen=True)
+class Row:
+    """An example with its id, and by which words an error tells where it is."""
 
-    Raises ValueError for a tokenizer that has neither.
-    """
-    if tokenizer.chat_template:
-        text = "forty-two"
-        turns = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
-        after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(text)[2]
-        special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-        closing = tokenizer(after, add_special_tokens=False)["input_ids"]
-        if ends := [token for token in closing if token in special]:
-            return ends[0]
-    if tokenizer.eos_token_id is None:
-        raise ValueError("tokenizer: it has no token that ends a response; set tokenizer.eos_token")
-    return tokenizer.eos_token_id
+    identity: Any
+    example: Given
+    about: str

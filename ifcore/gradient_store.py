@@ -96,9 +96,14 @@ def shard(rows: Tensor, gradients: Mapping[str, Tensor], **more: Tensor) -> dict
 
 
 def write(
-    folder: Path, model: nn.Module, batches: Sequence[Batch], progress: str = "", share: tuple[int, int] = (0, 1)
+    folder: Path,
+    model: nn.Module,
+    batches: Sequence[Batch],
+    progress: str = "",
+    share: tuple[int, int] = (0, 1),
+    positions: Sequence[representations.Position] = representations.POSITIONS,
 ) -> list[Path]:
-    """Leave each batch's gradients, hidden states and losses as a shard in `folder`; all shards, in order.
+    """Leave each batch's gradients, hidden states at some positions and losses as a shard in `folder`; all, in order.
 
     What is there already is not made again. Beside a shard lies what determined it (the model's weights, the batch) and
     its SHA-256: one of another model, one half written and one altered are made again. `share`: (this process's number,
@@ -108,18 +113,23 @@ def write(
     identity, (rank, processes) = _model_hash(model), share
     missing = []
     for number, batch in enumerate(batches):
-        path, key = _path(folder, number), _key(identity, batch)
+        path, key = _path(folder, number), _key(identity, batch, positions)
         if number % processes == rank and not _is_sound(path, key):
             missing.append((path, key, batch))
     computed = gradients.stream(model, [batch for _, _, batch in missing], progress)
     for (path, key, batch), (rows, losses, hidden) in zip(missing, computed, strict=True):
-        states = {position: representations.at(hidden, batch, position) for position in representations.POSITIONS}
+        states = {position: representations.at(hidden, batch, position) for position in positions}
         io.write_tensors(path, shard(batch.rows, rows, losses=losses, **states))
         io.write_json(_record(path), {"of": key, "sha256": io.sha256(path)})
     return [_path(folder, number) for number in range(len(batches))]
 
 
-def read(folder: Path, model: nn.Module, batches: Sequence[Batch]) -> Store:
+def read(
+    folder: Path,
+    model: nn.Module,
+    batches: Sequence[Batch],
+    positions: Sequence[representations.Position] = representations.POSITIONS,
+) -> Store:
     """What `write` left of these batches.
 
     Raises ValueError where a shard is missing, was altered, or is of another model or batch.
@@ -127,7 +137,7 @@ def read(folder: Path, model: nn.Module, batches: Sequence[Batch]) -> Store:
     identity = _model_hash(uncompiled(model))
     paths = [_path(folder, number) for number in range(len(batches))]
     for path, batch in zip(paths, batches, strict=True):
-        if not _is_sound(path, _key(identity, batch)):
+        if not _is_sound(path, _key(identity, batch, positions)):
             raise ValueError(f"store: {path} is missing, altered, or of another model; write it again")
     return Store(paths)
 
@@ -160,6 +170,6 @@ def _model_hash(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _key(identity: str, batch: Batch) -> str:
-    tensors = (value.cpu().numpy().tobytes() for value in vars(batch).values())
-    return hashlib.sha256(b"".join([identity.encode(), *map(str.encode, BESIDE), *tensors])).hexdigest()
+def _key(identity: str, batch: Batch, positions: Sequence[str]) -> str:
+    tensors = (value.cpu().numpy().tobytes() for value in batch.tensors().values())
+    return hashlib.sha256(b"".join([identity.encode(), *map(str.encode, (ROWS, LOSSES, *positions)), *tensors])).hexdigest()

@@ -118,7 +118,7 @@ def stream(
             rows = _by_products(losses, separable, {} if checked else parameters, batch, factors)
             rows |= _one_by_one(model, {name: p for name, p in parameters.items() if name not in rows}, batch)
             if not checked:
-                _check_loss(model, batch, losses.detach())
+                check_loss(model, batch, losses.detach())
                 if missing := parameters.keys() - rows.keys():
                     raise ValueError(f"model: no gradient of {min(missing)}, which the adapter trains")
                 checked = True
@@ -181,8 +181,9 @@ def _check_sum(block: str, rows: Tensor, plain: Tensor | None) -> None:
         )
 
 
-def _check_loss(model: nn.Module, batch: Batch, losses: Tensor) -> None:
-    """The batch's shortest example, which is padded most, by itself and by the model's own logits."""
+def check_loss(model: nn.Module, batch: Batch, losses: Tensor) -> None:
+    """Raise ValueError unless the loss of a batch's shortest example, which is padded most, is what the model's own
+    logits say of it by itself."""
     place = int(batch.attention_mask.sum(1).argmin())
     with torch.no_grad():
         (alone,) = own_losses(model, next(batch.singles([place])), whole=True)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import HfApi, hf_hub_download
@@ -45,7 +46,7 @@ def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", s
     ConnectionError
         Where a download fails.
     """
-    check(source)
+    source = check(source)
     if source.startswith("hub:"):
         model, tokenizer = _from_hub(source.removeprefix("hub:"), dtype)
     elif source.startswith("path:"):
@@ -62,8 +63,11 @@ def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", s
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
-def check(source: str) -> None:
-    """Raise ValueError if `source` can be seen to be wrong without loading or downloading anything."""
+def check(source: str) -> str:
+    """The source, of a bare folder with its `path:`. Raises ValueError if it can be seen to be wrong without loading or
+    downloading anything."""
+    if Path(source).is_dir():
+        source = f"path:{source}"
     if source.startswith("path:"):
         _existing(source)
     elif source.startswith("hub:"):
@@ -71,6 +75,7 @@ def check(source: str) -> None:
             raise ValueError(f"model: {source!r}; a model on the hub is written hub:OWNER/NAME")
     elif source != "random:tiny-llama":
         raise ValueError(f"model: {source!r}; a source is one of hub:OWNER/NAME, path:FOLDER, random:tiny-llama")
+    return source
 
 
 def identity(source: str) -> str:
@@ -90,12 +95,25 @@ def _existing(source: str) -> Path:
         raise ValueError(
             f"model: {source!r}; {folder} is not a folder with a config.json; give one that save_pretrained wrote"
         )
+    if (folder / "adapter_config.json").is_file():
+        raise ValueError(f"model: {source!r}; it brings an adapter of its own; merge that into it, or give its base")
     return folder
 
 
 def _from_folder(folder: Path, dtype: torch.dtype):
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-    return model, AutoTokenizer.from_pretrained(folder)
+    return _whole_model(f"path:{folder}", folder, dtype), AutoTokenizer.from_pretrained(folder)
+
+
+def _whole_model(source: str, place: Path | str, dtype: torch.dtype, **options: Any) -> Any:
+    """The model; ValueError for weights that the files don't have, which would be drawn at random."""
+    load: Any = AutoModelForCausalLM.from_pretrained  # whose types say nothing of the report
+    model, report = load(place, dtype=dtype, use_safetensors=True, output_loading_info=True, **options)
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise ValueError(f"model: {source!r}; it brings an adapter of its own; merge that into it, or give its base")
+    if missing := sorted(report["missing_keys"]):
+        others = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise ValueError(f"model: {source!r}; its files have no {missing[0]}{others}; save the model again")
+    return model
 
 
 @functools.cache
@@ -131,8 +149,7 @@ def _from_hub(name: str, dtype: torch.dtype):
     revision = _revision(name)
     with _hub(name):
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=dtype, use_safetensors=True)
-        return model, tokenizer
+        return _whole_model(f"hub:{name}", name, dtype, revision=revision), tokenizer
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
+from ifcore.saved_adapter import check_loaded, check_shapes, read_config
+
 
 def add_lora(
     model: PreTrainedModel,
@@ -54,9 +56,21 @@ def add_lora(
 
 
 def with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """The model with the adapter that PEFT's save_pretrained left in `folder`."""
-    with _quiet():
-        return PeftModel.from_pretrained(model, folder)
+    """The model with the adapter that PEFT's save_pretrained left in `folder`, which has its values to the bit.
+
+    Raises ValueError, in one line, where it hasn't: see `saved_adapter`.
+    """
+    config = read_config(folder)
+    check_shapes(folder)
+    try:
+        with _quiet():
+            peft = PeftModel.from_pretrained(model, folder)
+    except Exception as error:  # PEFT's are of many kinds
+        remedy = "give the base it was trained on" if "size mismatch" in str(error) else "save it again"
+        raise ValueError(f"it can't be put on the model ({' '.join(str(error).split())[:200]}); {remedy}") from error
+    if not config.is_prompt_learning:  # which is refused where it is used
+        check_loaded(peft, folder)
+    return peft
 
 
 @contextmanager

@@ -10,13 +10,14 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ifcore.batches import IGNORE, Batch
+from ifcore.batches import Batch
+from ifcore.examples import IGNORE
 
 
 def example_losses(model: nn.Module, batch: Batch) -> Tensor:
-    """Mean token cross-entropy over each example's labelled positions, [b], in float32 or wider.
+    """Mean token cross-entropy over each example's labelled positions, times its weight, [b], in float32 or wider.
 
-    Those of its response, unless the batch was made otherwise. The head is evaluated at the positions that predict
+    The head is evaluated at the positions that predict
     them and nowhere else: with a vocabulary of 49,152 it costs as much as the rest of a small model. A model whose
     logits are more than that (scaled, capped) is asked for its own.
     """
@@ -34,7 +35,7 @@ def own_losses(model: nn.Module, batch: Batch, whole: bool = False) -> Tensor:
 
 def own_logits(model: nn.Module, batch: Batch) -> Tensor:
     """What the model itself says at all positions, [b, T, V]."""
-    return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+    return model(**batch.inputs(), use_cache=False).logits
 
 
 @torch.no_grad()
@@ -76,7 +77,7 @@ def _mean_losses(logits: Tensor, batch: Batch) -> Tensor:
         logits = logits.float()
     token_loss = nn.functional.cross_entropy(logits, batch.labels[:, 1:][predicting], reduction="none")
     total = token_loss.new_zeros(len(predicting)).index_add(0, predicting.nonzero()[:, 0], token_loss)
-    return total / predicting.sum(1)
+    return total / predicting.sum(1) * batch.weights.to(total)
 
 
 @torch.no_grad()
@@ -97,7 +98,7 @@ def hidden_states(model: nn.Module, batch: Batch) -> Tensor:
         kind = model.active_peft_config.peft_type.value
         raise ValueError(f"model: its adapter ({kind}) is a prompt; choose one that changes weights, as LoRA")
     decoder = causal_lm(model).base_model
-    return decoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).last_hidden_state
+    return decoder(**batch.inputs(), use_cache=False).last_hidden_state
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -28,8 +27,7 @@ def representations(model: nn.Module, batches: Iterable[Batch], progress: str = 
     with evaluating(model):
         for batch in tqdm(batches, desc=progress, unit="batch", disable=not progress):
             width = int(batch.prompt_end.max()) + 1  # attention is causal: what follows the prompts changes nothing
-            seen = {"input_ids": batch.input_ids[:, :width], "attention_mask": batch.attention_mask[:, :width]}
-            batch = replace(batch, **seen).to(device_of(model))
+            batch = batch.until(width).to(device_of(model))
             states.append(at(hidden_states(model, batch), batch, "prompt_end"))
     return torch.cat(states)[torch.cat([batch.rows for batch in batches]).argsort()]
 

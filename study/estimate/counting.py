@@ -7,8 +7,9 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from ifcore.examples import Example, tokenise
+from ifcore.examples import Example
 from ifcore.tiny import tiny_tokenizer
+from ifcore.tokens import tokenise
 from study import datasets
 from study.config import Run
 from study.datasets.family import prompt_text
@@ -53,7 +54,7 @@ def count_tokens(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
         sizes = ((estimate(prompt_text(e)) + TEMPLATE_TOKENS, estimate(e.response) + 1) for e in examples)
         return [TokenCount(e.label, *size) for e, size in zip(examples, sizes, strict=True)]
     pairs = zip(examples, tokenise(tokenizer, examples), strict=True)
-    return [TokenCount(example.label, len(tokens.prompt), len(tokens.response)) for example, tokens in pairs]
+    return [TokenCount(example.label, tokens.answer, len(tokens) - tokens.answer) for example, tokens in pairs]
 
 
 def estimate(text: str) -> int:

@@ -15,7 +15,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from ifcore import lora
 from ifcore.batches import collate
-from ifcore.examples import Tokens
+from ifcore.examples import with_prompt
 from ifcore.losses import causal_lm, hidden_states
 from ifcore.onednn import through_onednn
 from study.config import Run
@@ -102,7 +102,7 @@ def _model(shape: Architecture, dtype: torch.dtype, device: str) -> LlamaForCaus
 
 def _read(model: PeftModel, rows: int) -> None:
     """The layers, over whole sequences."""
-    batch = collate([Tokens((0,) * PROMPT, (0,) * RESPONSE)] * rows, range(rows)).to(model.device)
+    batch = collate([with_prompt((0,) * PROMPT, (0,) * RESPONSE)] * rows, range(rows)).to(model.device)
     hidden_states(model, batch).sum().backward()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ifcore import io, lora, training
-from ifcore.examples import tokenise
+from ifcore.tokens import tokenise
 from ifcore.training import MOMENTS
 from study.config import Run
 from study.datasets import alignment

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import GenerationConfig
 
 from ifcore import io, lora
-from ifcore.examples import chat
+from ifcore.chat_templates import opened
 from ifcore.losses import causal_lm, device_of, evaluating
 from study.pipeline.stages import Stage
 from study.pipeline.task import Task
@@ -35,7 +35,7 @@ def generate(
     The answer ends at the tokenizer's end-of-turn token. Prompts go in batches of similar length, longest first, padded
     on the left. `progress` names a bar. Decoding settings published with the model (sampling, penalties) are unused.
     """
-    ids = [tokenizer(chat(tokenizer, prompt), add_special_tokens=False)["input_ids"] for prompt in prompts]
+    ids = [tokenizer(opened(tokenizer, prompt), add_special_tokens=False)["input_ids"] for prompt in prompts]
     order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
     device, pad = device_of(model), tokenizer.pad_token_id
     settings = GenerationConfig(

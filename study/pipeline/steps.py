@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ifcore import gradient_store, io, lora, representations, training
-from ifcore.batches import LossOn, example_batches
-from ifcore.examples import Example, Tokens, tokenise
+from ifcore.examples import Example, Tokens
 from ifcore.gradient_store import Store
 from ifcore.gram import Gram
 from ifcore.methods import OF_GRAM, gram_scores
+from ifcore.tokens import tokenise
 from study.datasets import Split
 from study.pipeline import answers, base_model
+from study.pipeline.losses import LossOn, loss_batches
 from study.pipeline.stages import Stage, recorded_digest
 from study.pipeline.task import Task, batch_size
 
@@ -119,7 +119,7 @@ def temporary_gradients(
 ) -> Iterator[Path]:
     """`with temporary_gradients(…) as place`: gradients of parts (train, val) at a checkpoint, deleted afterwards.
 
-    `loss_on`: see `batches.batches`.
+    `loss_on`: see `losses.loss_batches`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -184,12 +184,9 @@ def _generate_answers(task: Task, split: Split, epoch: int) -> list[Path]:
 def _write_gradients(
     task: Task, examples: Parts, epoch: int, folder: Path, label: str, loss_on: LossOn = "response"
 ) -> list[Path]:
-    tokenizer, size, shards = task.base()[1], task.run.profile.gradient_batch, []
-    length = None  # of a batch's longest, unless the padding counts
-    if loss_on == "padded":
-        length = max(map(len, tokenise(tokenizer, list(chain.from_iterable(examples.values())))))
+    shards: list[Path] = []
     with task.adapted(epoch) as model:
-        for part in examples:
-            batches = example_batches(model, tokenizer, examples[part], size, loss_on, length)
+        parts = loss_batches(model, task.base()[1], examples, task.run.profile.gradient_batch, loss_on)
+        for part, batches in parts.items():
             shards += gradient_store.write(folder / "gradients" / part, model, batches, f"{label} {part}")
     return shards

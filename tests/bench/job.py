@@ -43,7 +43,8 @@ JOBS = {
 def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
     """Write the model, a nonzero adapter, the examples and their tokens to `folder`; returns the sizes of the job."""
     from ifcore import lora
-    from ifcore.examples import Example, tokenise
+    from ifcore.examples import Example
+    from ifcore.tokens import tokenise
     from study.pipeline import model_sources
 
     model, tokenizer = model_sources.load(SOURCE)

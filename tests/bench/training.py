@@ -15,8 +15,9 @@ import torch
 
 from ifcore import lora, training
 from ifcore.batches import Batch
-from ifcore.examples import Example, tokenise
+from ifcore.examples import Example
 from ifcore.losses import example_losses
+from ifcore.tokens import tokenise
 from study.pipeline import model_sources
 
 

@@ -5,6 +5,7 @@ import torch
 
 from ifcore import adapter_distance, loading
 from ifcore.batches import example_batches
+from study.pipeline.losses import loss_batches
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_kl_is_the_sum_over_the_vocabulary():
 def test_next_token_probabilities_are_those_of_the_whole_model_one_example_at_a_time(tiny, examples, loss_on, exact):
     model, tokenizer = tiny
     model.eval()
-    for batch in example_batches(model, tokenizer, examples, 3, loss_on):
+    for batch in loss_batches(model, tokenizer, {"": examples}, 3, loss_on)[""]:
         for row, log_probs in zip(batch.rows, adapter_distance.next_token_log_probs(model, batch), strict=True):
             single = example_batches(model, tokenizer, [examples[row]], 1)[0]
             end = int(single.prompt_end) + 1

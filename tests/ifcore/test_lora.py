@@ -3,9 +3,11 @@ import torch
 from torch import nn
 
 from ifcore import loading, lora
-from ifcore.batches import IGNORE, example_batches
-from ifcore.examples import tokenise
+from ifcore.batches import example_batches
+from ifcore.examples import IGNORE, Example
 from ifcore.losses import example_losses, hidden_states
+from ifcore.tokens import tokenise
+from study.pipeline.losses import loss_batches
 
 
 def test_losses_equal_the_full_head_at_batch_size_one(tiny, examples):
@@ -23,7 +25,7 @@ def test_losses_equal_the_full_head_at_batch_size_one(tiny, examples):
 def test_each_loss_is_transformers_own_at_batch_size_one(tiny, examples, monkeypatch, loss_on):
     """With labels at the response, at all tokens, and at every position of a sequence of one length."""
     model, tokenizer = tiny[0].eval(), tiny[1]
-    batches = example_batches(model, tokenizer, examples, 3, loss_on)
+    batches = loss_batches(model, tokenizer, {"": examples}, 3, loss_on)[""]
     losses = torch.cat([example_losses(model, batch) for batch in batches])
     tokens, length = tokenise(tokenizer, examples), max(map(len, tokenise(tokenizer, examples)))
     for row, loss in zip(torch.cat([batch.rows for batch in batches]).tolist(), losses, strict=True):
@@ -46,7 +48,7 @@ def test_each_loss_is_transformers_own_at_batch_size_one(tiny, examples, monkeyp
 def test_positions_of_padding_attend_to_nothing_and_stay_finite(examples, dtype):
     model, tokenizer = loading.load("random:tiny-llama", dtype)  # sdpa in float64, else eager
     peft = lora.add_lora(model).eval()
-    (batch,) = example_batches(peft, tokenizer, examples, 5, "padded", 150)
+    (batch,) = loss_batches(peft, tokenizer, {"": [*examples, Example("long", "y" * 130)]}, 6, "padded")[""]
     losses = example_losses(peft, batch)
     gradients = torch.autograd.grad(losses.sum(), [p for p in peft.parameters() if p.requires_grad])
     assert hidden_states(peft, batch).isfinite().all()

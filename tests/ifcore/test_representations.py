@@ -3,9 +3,11 @@ import torch
 
 from ifcore import gradients
 from ifcore.batches import collate, example_batches
-from ifcore.examples import Tokens, tokenise
+from ifcore.examples import with_prompt
 from ifcore.losses import hidden_states
 from ifcore.representations import POSITIONS, at, recorded, representations, repsim
+from ifcore.tokens import tokenise
+from study.pipeline.losses import loss_batches
 
 
 def test_it_is_the_state_that_predicts_the_first_response_token(tiny, examples):
@@ -40,7 +42,7 @@ def test_every_position_is_what_it_is_in_the_sequence_alone(tiny, examples, loss
     model, tokenizer = tiny
     model.eval()
     tokens = tokenise(tokenizer, examples)
-    for batch in example_batches(model, tokenizer, examples, 3, loss_on):
+    for batch in loss_batches(model, tokenizer, {"": examples}, 3, loss_on)[""]:
         hidden = hidden_states(model, batch).detach()
         per_position = [at(hidden, batch, position) for position in POSITIONS]
         for row, *states in zip(batch.rows.tolist(), *per_position, strict=True):
@@ -52,7 +54,7 @@ def test_every_position_is_what_it_is_in_the_sequence_alone(tiny, examples, loss
 
 
 def test_a_position_that_is_unknown_or_empty_is_refused_by_name():
-    batch = collate([Tokens((1,), (2, 3)), Tokens((), (2, 3))], [4, 7])
+    batch = collate([with_prompt((1,), (2, 3)), with_prompt((), (2, 3))], [4, 7])
     hidden = torch.zeros(2, 3, 5)
     with pytest.raises(ValueError, match="position: 'first'; choose one of prompt_end, last, prompt_mean"):
         at(hidden, batch, "first")

@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from ifcore import gradients, influence, loading, lora, training
 from ifcore.batches import Batch, batches, collate
-from ifcore.examples import Example, tokenise
+from ifcore.examples import Example
 from ifcore.gram import Gram
 from ifcore.losses import causal_lm, example_losses, has_linear_head
+from ifcore.tokens import tokenise
 from ifcore.training import Settings, finetune, preconditioner
 
 SETTINGS = Settings(epochs=3, batch_size=3, learning_rate=0.05, seed=1)

@@ -13,7 +13,8 @@ import torch
 import ifcore
 from ifcore import gradient_store, io, loading, lora, training
 from ifcore.batches import example_batches
-from ifcore.examples import Example, tokenise
+from ifcore.examples import Example
+from ifcore.tokens import tokenise
 from study.pipeline import attributions, model_sources, requested_examples
 from study.pipeline.stages import Stage
 from tests.study.pipeline.test_attributions import assert_same_scores, make_run

@@ -11,11 +11,11 @@ import numpy as np
 from safetensors.torch import load_file
 
 from ifcore import io, representations
-from ifcore.batches import LossOn
 from ifcore.methods import METHODS, OF_GRAM, gram_scores
 from study.config import Run
 from study.pipeline import attributions, steps
 from study.pipeline.attributions import Attribution
+from study.pipeline.losses import LossOn
 from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 

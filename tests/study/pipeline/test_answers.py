@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import GenerationConfig, logging
 
-from ifcore.examples import chat
+from ifcore.chat_templates import opened
 from ifcore.losses import causal_lm
 from study.pipeline import answers
 
@@ -13,7 +13,7 @@ PROMPTS = ["Say yes", "", "A rather longer prompt than the others, for padding",
 
 def greedy(model, tokenizer, prompt, steps):
     """The most likely next token, `steps` times, each from the whole sequence, without padding or a cache."""
-    ids = tokenizer(chat(tokenizer, prompt))["input_ids"]
+    ids = tokenizer(opened(tokenizer, prompt))["input_ids"]
     for _ in range(steps):
         ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
     return ids[-steps:]

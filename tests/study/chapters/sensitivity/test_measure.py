@@ -7,24 +7,24 @@ import pandas as pd
 import pytest
 
 from ifcore import influence, loading, lora, metrics, representations
-from ifcore.batches import example_batches
-from ifcore.examples import tokenise
 from ifcore.gradients import example_gradients
 from ifcore.gram import Gram
 from ifcore.methods import METHODS
 from study.chapters.sensitivity import grid, measure, show
 from study.chapters.sensitivity.grid import Choice
 from study.pipeline import attributions
+from study.pipeline.losses import loss_batches
 from tests.study.pipeline.test_attributions import make_run
 
 SIZES = {"classes": 2, "train": 3, "val": 2, "dev": 1}
 
 
-def gradients(run, tokenizer, attribution, examples, loss="response", length=None):
+def gradients(run, tokenizer, attribution, part, loss="response", parts=None):
     base, _ = loading.load("random:tiny-llama")
     base = lora.with_adapter(base, run.shared / "alignment" / "adapter").merge_and_unload()
     model = lora.with_adapter(base, attribution.checkpoint)
-    return example_gradients(model, example_batches(model, tokenizer, examples, 2, loss, length))
+    parts = parts or {part: getattr(attribution, part) for part in ("train", "val")}
+    return example_gradients(model, loss_batches(model, tokenizer, parts, 2, loss)[part])
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,7 @@ def test_scores_are_those_of_gradients_of_the_loss_that_is_named(finished, loss)
     cell, scored = cells[-1]
     attribution = cell.attribution
     _, tokenizer = loading.load("random:tiny-llama")
-    length = (
-        max(len(each) for each in tokenise(tokenizer, attribution.train + attribution.val))
-        if loss == "padded"
-        else None
-    )
-    rows = [gradients(run, tokenizer, attribution, part, loss, length) for part in (attribution.train, attribution.val)]
+    rows = [gradients(run, tokenizer, attribution, part, loss) for part in ("train", "val")]
     gram = Gram.from_gradients(*rows)
     for method, damping in (("gradsim", None), ("cosine", None), ("exact", 100.0), ("datainf", 0.1)):
         expected = METHODS[method].function(gram, *([] if damping is None else [damping])).numpy()
@@ -70,10 +65,9 @@ def test_ones_own_answer_is_explained_as_if_it_were_the_response(finished):
     ]
     attribution = replace(cell.attribution, after=["red bike"] * len(cell.attribution.val))
     _, tokenizer = loading.load("random:tiny-llama")
-    V = gradients(run, tokenizer, cell.attribution, grid.with_own_answers(attribution).val)
-    expected = influence.gradsim(
-        Gram.from_gradients(gradients(run, tokenizer, cell.attribution, cell.attribution.train), V)
-    )
+    own = {"val": grid.with_own_answers(attribution).val}
+    V = gradients(run, tokenizer, cell.attribution, "val", parts=own)
+    expected = influence.gradsim(Gram.from_gradients(gradients(run, tokenizer, cell.attribution, "train"), V))
     scores = grid.scores(replace(cell, attribution=attribution))[Choice("gradsim", target="own")]
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-9)
     assert not np.allclose(scores, scored[Choice("gradsim")])

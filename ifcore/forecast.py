@@ -1,0 +1,96 @@
+"""What an attribution will take of disk, memory and time, said before its first batch."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import psutil
+import torch
+
+from ifcore import trainable
+from ifcore.batches import Batch
+from ifcore.losses import device_of, evaluating, example_losses
+
+UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+SPARE = 2**28  # bytes of disk left to others
+SECONDS = ((5400, 3600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
+
+
+Parts = Mapping[str, Sequence[Batch]]
+
+
+def check_disk(model: Any, parts: Parts, folder: Path) -> None:
+    """Raise ValueError where the disk of `folder` can't hold the gradients of all batches that aren't there yet."""
+    row, rows = _row(model), _rows(parts)
+    needed, free = row * rows * (1 - _made(parts, folder)), _disk(folder)
+    if needed > free - SPARE:
+        raise ValueError(
+            f"store: the gradients of {rows:,} rows take {size(row)} each, {size(needed)} in {folder}, where "
+            f"{size(free)} are free; choose another disk, or fewer rows"
+        )
+
+
+def forecast(model: Any, parts: Parts, folder: Path | None, budget: int, processes: int = 1) -> str:
+    """The disk (where there is a `folder`), memory and time that the gradients of all batches take, in a sentence.
+
+    The time is that of one batch, tried; what a folder holds already is not counted.
+    """
+    row, rows = _row(model), _rows(parts)
+    largest = max(len(batch.rows) for part in parts.values() for batch in part)
+    memory, free = 2 * row * largest + (budget if folder else row * rows), psutil.virtual_memory().available
+    place = f"{size(row * rows)} on disk, " if folder else ""
+    tight = f", and {size(free)} are free: lower memory_budget or batch_size" if memory > free else ""
+    seconds = (
+        (1 - _made(parts, folder)) * _seconds(model, [batch for part in parts.values() for batch in part]) / processes
+    )
+    return f"gradients: {size(row)} a row, {place}{size(memory)} of memory{tight}, about {duration(seconds)}"
+
+
+def size(count: float) -> str:
+    """Bytes, as they are said."""
+    for unit, name in UNITS:
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count:.0f} bytes"
+
+
+def duration(seconds: float) -> str:
+    """Rounded, as it is said."""
+    unit, name = next((unit, name) for least, unit, name in SECONDS if seconds >= least)
+    return f"{seconds / unit:.2g} {name}"
+
+
+def _row(model: Any) -> int:
+    """Bytes of one row's gradients."""
+    return 4 * sum(parameter.numel() for parameter in trainable.trainable_parameters(model).values())
+
+
+def _rows(parts: Parts) -> int:
+    return sum(len(batch.rows) for part in parts.values() for batch in part)
+
+
+def _made(parts: Parts, folder: Path | None) -> float:
+    """The share of the batches that a folder holds already."""
+    return len(list(folder.glob("*/*.json"))) / sum(map(len, parts.values())) if folder else 0.0
+
+
+def _disk(folder: Path) -> int:
+    """Bytes free where a folder is or will be."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free
+
+
+def _seconds(model: Any, batches: Sequence[Batch]) -> float:
+    """Of all batches, by one of the middle, forward and backward, twice: the first time warms up."""
+    parameters = trainable.trainable_parameters(model)
+    batch = sorted(batches, key=lambda batch: batch.input_ids.numel())[len(batches) // 2].to(device_of(model))
+    took = 0.0
+    with evaluating(model), trainable.requiring_grad(parameters):
+        for _ in range(2):
+            start = perf_counter()
+            loss = example_losses(model, batch).sum()
+            torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)[0]
+            took = perf_counter() - start
+    return took * sum(each.input_ids.numel() for each in batches) / batch.input_ids.numel()
