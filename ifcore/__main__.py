@@ -40,7 +40,7 @@ def _parse_arguments() -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     about = "Which training examples a fine-tune's responses come from: a table of scores for each method."
-    listed = "\n".join(f"  {key:10}{METHODS[key].display_name:18}{METHODS[key].reference}" for key in OF_MODEL)
+    listed = "\n".join(f"  {key:9}{METHODS[key].about} ({METHODS[key].reference})" for key in OF_MODEL)
     command = commands.add_parser(
         "attribute",
         help=about,
@@ -93,7 +93,7 @@ def _attribute(arguments: argparse.Namespace) -> None:
 
     from ifcore import attribute, loading, run_folder
     from ifcore.adapters import base_of, load_adapter
-    from ifcore.files import read_rows
+    from ifcore.row_files import read_rows
     from ifcore.methods import check_methods
     from ifcore.rows import by_id
     from ifcore.tokens import Loss

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoTokenizer
 
 from ifcore import loading, lora
+from ifcore.chat_templates import read_template
 from ifcore.saved_adapter import CONFIG, read_config, saved_rows
 
 TEMPLATE = "chat_template.jinja"
@@ -39,15 +39,11 @@ def load_adapter(
     """
     folder = Path(folder)
     read_config(folder)
-    model, tokenizer = loading.load(source or base_of(folder), dtype, device or _device())
-    if (folder / "tokenizer_config.json").is_file():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        except Exception as error:  # of whichever class the file names
-            problem = " ".join(str(error).split())[:200]
-            raise ValueError(f"its tokenizer can't be loaded ({problem}); save it again, or remove its files") from None
+    source = source or base_of(folder)
+    own = folder if (folder / "tokenizer_config.json").is_file() else None
+    model, tokenizer = loading.load(source, dtype, device or _device(), tokenizer_in=own)
     if (folder / TEMPLATE).is_file():  # by itself, or beside a tokenizer
-        tokenizer.chat_template = (folder / TEMPLATE).read_text(encoding="utf-8")
+        tokenizer.chat_template = read_template(folder / TEMPLATE)
     embeddings = model.get_input_embeddings()
     name = next(name for name, module in model.named_modules() if module is embeddings)
     rows = saved_rows(folder, name)
@@ -68,6 +64,8 @@ def base_of(folder: Path) -> str:
     name = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
     if not name:
         raise ValueError("it names no base model; give --model")
+    if not isinstance(name, str):
+        raise ValueError(f"base_model_name_or_path: {name!r} is no model; give --model")
     if Path(name).is_dir():
         return f"path:{name}"
     if re.fullmatch(r"[\w.-]+/[\w.-]+|[\w-]+", name) is None or name.startswith("."):

@@ -50,7 +50,7 @@ class ChatTemplate:
     def answers(self, conversation: Conversation, text: str, only_last: bool = False) -> list[Span]:
         """Where the assistant's turns lie in the text of a conversation: each from the opening of an answer to what
         closes it, or what the template's own marks say. Raises ValueError where that can't be told."""
-        if self._is_marked:
+        if self._marks(conversation):
             spans = self._marked(conversation)
         else:
             places = [place for place, turn in enumerate(conversation.turns) if turn.get("role") == ASSISTANT]
@@ -59,8 +59,8 @@ class ChatTemplate:
 
     def beginning(self, conversation: Conversation, text: str, place: int) -> int:
         """Where the turn at a place begins in the text, after the opening of an answer."""
-        before = self.text(conversation, place, is_open=True) if place else None
-        if before is None or not text.startswith(before):
+        before = self.text(conversation, place, is_open=True) if place else self._opening
+        if not before or not text.startswith(before):
             raise ValueError(f"the chat template doesn't say where the answer of turn {place} begins; {MARKS}")
         return len(before)
 
@@ -68,10 +68,19 @@ class ChatTemplate:
     def closing(self) -> str | None:
         """The special token that closes an answer: the first one after it. None where there is none."""
         word = "forty-two"
-        plain = Conversation([{"role": "user", "content": word}, {"role": ASSISTANT, "content": word}])
-        after = self._render(plain, False, self.date).rpartition(word)[2]
+        turns = [{"role": role, "content": word} for role in ("system", "user", ASSISTANT)]
+        try:
+            after = self._render(Conversation(turns[1:]), False, self.date).rpartition(word)[2]
+        except ValueError:  # a template may demand a system turn
+            after = self._render(Conversation(turns), False, self.date).rpartition(word)[2]
         found = [(after.find(token), token) for token in self._special if token in after]
         return min(found)[1] if found else None
+
+    @property
+    def _opening(self) -> str:
+        """What opens an answer, by itself."""
+        asked = Conversation([{"role": "user", "content": "forty-two"}])
+        return self._render(asked, True, self.date).removeprefix(self._render(asked, False, self.date))
 
     def _answer(self, conversation: Conversation, text: str, place: int) -> Span:
         """The turn at a place, without what the template writes after its closing token, such as a line's end."""
@@ -128,9 +137,10 @@ class ChatTemplate:
             raise ValueError(f"its use of {CLOCK} can't be read; give chat_template a file without it")
         return dated
 
-    @property
-    def _is_marked(self) -> bool:
-        return re.search(r"\{%-?\s*generation\s*-?%\}", str(self.source)) is not None
+    def _marks(self, conversation: Conversation) -> bool:
+        """Whether the template itself says where answers are."""
+        source = self._source_for(conversation.tools, self.date)
+        return re.search(r"\{%-?\s*generation\s*-?%\}", source) is not None
 
     @cached_property
     def _special(self) -> list[str]:
@@ -157,7 +167,15 @@ def read(template: str) -> str:
     path = Path(template).expanduser()
     if not path.is_file():
         raise ValueError(f"chat_template: {template!r} is no file; give auto, none, a file or the template itself")
-    return path.read_text(encoding="utf-8")
+    return read_template(path)
+
+
+def read_template(path: Path) -> str:
+    """A template from its file; ValueError where that is not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"chat_template: {path} is not UTF-8; save it in UTF-8") from None
 
 
 def _day(date: str) -> Date:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -39,12 +40,11 @@ def forecast(model: Any, parts: Parts, folder: Path | None, budget: int, process
     """
     row, rows = _row(model), _rows(parts)
     largest = max(len(batch.rows) for part in parts.values() for batch in part)
-    memory, free = 2 * row * largest + (budget if folder else row * rows), psutil.virtual_memory().available
-    place = f"{size(row * rows)} on disk, " if folder else ""
+    held, free = row * rows, psutil.virtual_memory().available
+    memory = 2 * row * largest + (min(budget, held) if folder else held)
+    place = f"{size(held)} on disk, " if folder else ""
     tight = f", and {size(free)} are free: lower memory_budget or batch_size" if memory > free else ""
-    seconds = (
-        (1 - _made(parts, folder)) * _seconds(model, [batch for part in parts.values() for batch in part]) / processes
-    )
+    seconds = (1 - _made(parts, folder)) * _seconds(model, [*chain.from_iterable(parts.values())]) / processes
     return f"gradients: {size(row)} a row, {place}{size(memory)} of memory{tight}, about {duration(seconds)}"
 
 

@@ -171,5 +171,6 @@ def _model_hash(model: Any) -> str:
 
 
 def _key(identity: str, batch: Batch, positions: Sequence[str]) -> str:
+    names = map(str.encode, (identity, ROWS, LOSSES, *positions))
     tensors = (value.cpu().numpy().tobytes() for value in batch.tensors().values())
-    return hashlib.sha256(b"".join([identity.encode(), *map(str.encode, (ROWS, LOSSES, *positions)), *tensors])).hexdigest()
+    return hashlib.sha256(b"".join([*names, *tensors])).hexdigest()

@@ -21,7 +21,13 @@ from ifcore.onednn import through_onednn
 from ifcore.tiny import tiny_tokenizer
 
 
-def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0):
+def load(
+    source: str,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    seed: int = 0,
+    tokenizer_in: Path | None = None,
+):
     """Load a causal language model and its tokenizer.
 
     Parameters
@@ -33,6 +39,8 @@ def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", s
     device : str
     seed : int
         Of the weights of `random:`.
+    tokenizer_in : Path, optional
+        The folder of another tokenizer than the model's.
 
     Returns
     -------
@@ -48,11 +56,13 @@ def load(source: str, dtype: torch.dtype = torch.float32, device: str = "cpu", s
     """
     source = check(source)
     if source.startswith("hub:"):
-        model, tokenizer = _from_hub(source.removeprefix("hub:"), dtype)
+        model, tokenizer = _from_hub(source.removeprefix("hub:"), dtype, tokenizer_in)
     elif source.startswith("path:"):
-        model, tokenizer = _from_folder(_existing(source), dtype)
+        folder = _existing(source)
+        model, tokenizer = _whole_model(source, folder, dtype), _tokenizer(tokenizer_in or folder)
     else:
         model, tokenizer = _tiny_llama(seed, dtype)
+        tokenizer = _tokenizer(tokenizer_in) if tokenizer_in else tokenizer
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     # On a CPU, at some forty tokens a sequence, the plain product is a fifth faster than the fused kernel. It takes its
@@ -100,14 +110,24 @@ def _existing(source: str) -> Path:
     return folder
 
 
-def _from_folder(folder: Path, dtype: torch.dtype):
-    return _whole_model(f"path:{folder}", folder, dtype), AutoTokenizer.from_pretrained(folder)
+def _tokenizer(place: Path | str, **options: Any) -> Any:
+    """ValueError, in one line, where there is none that can be loaded."""
+    try:
+        return AutoTokenizer.from_pretrained(place, **options)
+    except Exception as error:  # of whichever class the files name
+        remedy = "save it there, or beside the adapter"
+        raise ValueError(f"model: the tokenizer in {place} can't be loaded ({_line(error)}); {remedy}") from None
 
 
 def _whole_model(source: str, place: Path | str, dtype: torch.dtype, **options: Any) -> Any:
     """The model; ValueError for weights that the files don't have, which would be drawn at random."""
     load: Any = AutoModelForCausalLM.from_pretrained  # whose types say nothing of the report
-    model, report = load(place, dtype=dtype, use_safetensors=True, output_loading_info=True, **options)
+    try:
+        model, report = load(place, dtype=dtype, use_safetensors=True, output_loading_info=True, **options)
+    except OSError:  # what a network says is said by who asked it
+        raise
+    except Exception as error:  # torn files, missing libraries of a quantised model, and more
+        raise ValueError(f"model: {source!r}; its model.safetensors can't be loaded ({_line(error)})") from None
     if getattr(model, "_hf_peft_config_loaded", False):
         raise ValueError(f"model: {source!r}; it brings an adapter of its own; merge that into it, or give its base")
     if missing := sorted(report["missing_keys"]):
@@ -145,10 +165,15 @@ def _revision(name: str) -> str:
         return Path(file).parent.name
 
 
-def _from_hub(name: str, dtype: torch.dtype):
+def _line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def _from_hub(name: str, dtype: torch.dtype, tokenizer_in: Path | None):
     revision = _revision(name)
     with _hub(name):
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        own: dict[str, Any] = {} if tokenizer_in else {"revision": revision}
+        tokenizer = _tokenizer(tokenizer_in or name, **own)
         return _whole_model(f"hub:{name}", name, dtype, revision=revision), tokenizer
 
 

@@ -35,7 +35,8 @@ def by_id(rows: Iterable[Any], name: str) -> dict[Any, Row]:
     that is there twice, and for what is no list of rows.
     """
     if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
-        known = f" of {', '.join(map(str, rows))}; choose one" if isinstance(rows, Mapping) else "; give a list of rows"
+        parts = isinstance(rows, Mapping) and not any(needed[0] in rows for needed in FORMATS.values())
+        known = f" of {', '.join(map(str, rows))}; choose one" if parts else "; give a list of rows"
         raise ValueError(f"{name}: {type(rows).__name__}{known}")
     if callable(records := getattr(rows, "to_dict", None)) and hasattr(rows, "columns"):  # a DataFrame
         rows = records("records")
@@ -64,10 +65,10 @@ def read_row(row: Any, place: int, about: str) -> Row:
     identity = fields.get("id", place)
     if not isinstance(identity, str | int) or isinstance(identity, bool) or not _is_whole(str(identity)):
         raise ValueError(f"{about}: id {identity!r} is no text or whole number; give each row one of its own, or none")
-    return Row(identity, _READERS[_format(fields, about)](fields, about), about)
+    return Row(identity, _READERS[_format(fields, row, about)](fields, about), about)
 
 
-def _format(fields: Mapping[str, Any], about: str) -> str:
+def _format(fields: Mapping[str, Any], row: Mapping[str, Any], about: str) -> str:
     """The one format whose fields are there; of ids, which are the truth, it doesn't matter what else is."""
     complete = [name for name, needed in FORMATS.items() if all(field in fields for field in needed)]
     if "tokens" in complete or len(complete) == 1:
@@ -75,8 +76,8 @@ def _format(fields: Mapping[str, Any], about: str) -> str:
     if complete:
         found = ", ".join(" and ".join(FORMATS[name]) for name in complete)
         raise ValueError(f"{about}: it has {found}; leave one of these, that which was trained on")
-    begun = (name for needed in FORMATS.values() for name in needed if any(field in fields for field in needed))
-    missing = next((name for name in begun if name not in fields), None)
+    begun = [name for needed in FORMATS.values() for name in needed if any(field in fields for field in needed)]
+    missing = next((name for name in sorted(begun, key=lambda name: name not in row) if name not in fields), None)
     what = f"no {missing}" if missing else f"none of the fields that are known, but {', '.join(fields) or 'nothing'}"
     raise ValueError(f"{about}: {what}; it needs {FIELDS}")
 
@@ -95,23 +96,28 @@ def _tokens(fields: Mapping[str, Any], about: str) -> Tokens:
     if labels is None:
         masks = [columns[name] for name in ("attention_mask", "completion_mask", "assistant_masks") if name in columns]
         labels = [token if all(kept) else IGNORE for token, *kept in zip(ids, *masks, strict=True)]
+        if mask and 1 in mask[1:] and not mask[0]:
+            labels[mask.index(1)] = IGNORE  # padding predicts nothing
     for name, values in (("input_ids", ids), ("labels", [label for label in labels if label != IGNORE])):
         if wrong := [value for value in values if value < 0]:
             raise ValueError(f"{about}, {name}: {wrong[0]} is no token; of labels, {IGNORE} is one not in the loss")
+    if mask is not None and (not any(mask) or set(mask) - {0, 1}):
+        raise ValueError(f"{about}, attention_mask: {_short(mask)}; give 0 or 1 for each token, and some of 1")
     end = len(ids)
     while mask and end and not mask[end - 1] and labels[end - 1] == IGNORE:
         end -= 1
     if mask is not None and all(mask[:end]) and positions is None:
         mask = None
     cut = [None if column is None else tuple(column[:end]) for column in (mask, positions)]
-    return Tokens(tuple(ids[:end]), tuple(labels[:end]), _answer(labels[:end]), 1.0, *cut)
+    first = mask.index(1) if mask else 0
+    return Tokens(tuple(ids[:end]), tuple(labels[:end]), _answer(labels[:end], first), 1.0, *cut)
 
 
-def _answer(labels: Sequence[int]) -> int:
-    """Where the last run of labels begins; behind all tokens where nothing comes before it that isn't in the loss."""
+def _answer(labels: Sequence[int], first: int) -> int:
+    """Where the last run of labels begins; behind all tokens where the `first` is in it."""
     end = max((place for place, label in enumerate(labels) if label != IGNORE), default=0)
     start = next((place + 1 for place in reversed(range(end)) if labels[place] == IGNORE), 0)
-    return start if start > 1 or (start == 1 and labels[0] == IGNORE and len(labels) > 2) else len(labels)
+    return start if start > first else len(labels)
 
 
 def _whole_numbers(values: Any, about: str) -> list[int]:
@@ -119,7 +125,7 @@ def _whole_numbers(values: Any, about: str) -> list[int]:
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ValueError(f"{about}: {_short(values)} is no list of whole numbers; give one row's")
     for place, value in enumerate(values):
-        if not isinstance(value, int | float) or value != int(value):
+        if not isinstance(value, int | float) or not float(value).is_integer():
             raise ValueError(f"{about}, {place}: {_short(value)} is no whole number; give one row's, not a batch")
     return list(map(int, values))
 
@@ -175,7 +181,7 @@ def _conversations(fields: Mapping[str, Any], about: str) -> Conversation:
         if speaker == "function_call":
             turns.append({"role": ASSISTANT, "tool_calls": _calls(value, f"{about}, {place}, value")})
         else:
-            turns.append({"role": SPEAKERS.get(speaker, speaker), "content": value})
+            turns.append({"role": SPEAKERS.get(speaker, speaker), "content": _text(value, f"{about}, {place}, value")})
     return _conversation(fields, [*_system(fields, about), *_turns(turns, about)], about)
 
 
@@ -232,6 +238,9 @@ def _turns(turns: Any, about: str) -> list[Turn]:
             turn["content"] = _content(turn["content"], f"{where}, content")
         elif role != ASSISTANT:
             raise ValueError(f"{where}: no content; each turn needs role and content")
+        if turn.get("weight", 1) != 1:
+            remedy = "give rows of input_ids and labels"
+            raise ValueError(f"{where}, weight: {_short(turn['weight'])}; each turn weighs 1 here; {remedy}")
         read.append(turn)
     if not read:
         raise ValueError(f"{about}: no turns; give one or more, each with role and content")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ifcore import io, sanitize
 from ifcore.examples import Conversation, Example, Row, Text
+from ifcore.methods import METHODS
 
 RECORD, GRADIENTS, KEEP_MARK = "run.json", "ifcore-gradients", "kept"
 TABLES = (".csv", ".parquet")
@@ -25,12 +26,13 @@ def open_folder(out: Path, settings: Mapping[str, Any], replace: bool) -> None:
     With `replace`, what another run left goes. Raises ValueError where it holds another one, or tables of which nobody
     knows the run.
     """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: a file; name a folder")
     settings = {**settings, "versions": {name: _version(name) for name in PACKAGES}}
     before, record = io.read_json(out / RECORD), out / RECORD
     if before != settings:
-        left = [
-            path for path in (out.iterdir() if out.is_dir() else ()) if path.suffix in TABLES or path.name == GRADIENTS
-        ]
+        names = [GRADIENTS, *(f"{method}{suffix}" for method in METHODS for suffix in TABLES)]
+        left = [out / name for name in names if (out / name).exists()]
         if (before or left) and not replace:
             raise ValueError(f"--out {out}: it holds {_difference(before, settings)}; name another, or add --replace")
         for path in left:

@@ -22,7 +22,8 @@ def read_config(folder: Path) -> PeftConfig:
         if not (folder / name).is_file():
             raise ValueError(f"no {name} in it{_instead(folder)}; give a folder of PEFT's save_pretrained")
     try:
-        json.loads((folder / CONFIG).read_text(encoding="utf-8")).items()
+        if "peft_type" not in json.loads((folder / CONFIG).read_text(encoding="utf-8")):
+            raise ValueError("no peft_type")
         config = PeftConfig.from_pretrained(str(folder))
     except Exception as error:  # of a file that people edit, and of a PEFT that was newer
         raise ValueError(f"{CONFIG} can't be read ({_line(error)}); save it again, or update peft") from None
@@ -61,7 +62,7 @@ def check_loaded(model: PeftModel, folder: Path) -> None:
             tensor = saved.get_tensor(key)
             if key not in promised and not whole:
                 whole = dict(model.state_dict())
-            loaded = promised.get(key, whole.get(key, _base_layer(whole, key)))
+            loaded = promised.get(key, _beside(whole, key, model.active_adapter))
             if loaded is None:
                 raise ValueError(f"{WEIGHTS} has {key}, for which the model has no place; {_remedy([key])}")
             if not tensor.isfinite().all():
@@ -94,9 +95,14 @@ def _opened(folder: Path) -> Any:
         raise ValueError(f"{WEIGHTS} can't be read ({_line(error)}); save it again") from None
 
 
-def _base_layer(state: dict[str, Any], key: str) -> Any:
-    """A weight that an adapter saved beside its own, of a module that it wraps."""
-    return state.get(re.sub(r"\.(weight|bias)$", r".base_layer.\1", key))
+def _beside(state: dict[str, Any], key: str, adapter: str) -> Any:
+    """A weight that was saved beside what is trained, of the model or of a module that the adapter wraps."""
+    names = (
+        key,
+        re.sub(r"\.(weight|bias)$", r".base_layer.\1", key),
+        key.replace(".modules_to_save.", f".modules_to_save.{adapter}."),
+    )
+    return next((state[name] for name in names if name in state), None)
 
 
 def _remedy(keys: list[str]) -> str:

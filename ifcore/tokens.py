@@ -1,6 +1,7 @@
 """Token ids and labels of whatever an example is: each text is tokenised once, whole, as trainers do."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any, Literal, get_args
@@ -11,9 +12,10 @@ from ifcore.examples import IGNORE, Conversation, Example, Given, Row, Text, Tok
 LossOn = Literal["auto", "last", "assistant", "all"]
 Reduction = Literal["mean", "sum", "tokens"]
 Side = Literal["right", "left"]
-NOTHING = (
-    "nothing in its loss, as the answer is empty; remove it, or set skip_empty (--skip-empty) to leave such rows out"
-)
+
+
+class NothingToLearn(ValueError):
+    """A row has no token in its loss, for this reason."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ class Loss:
         for name, known in (("loss_on", LossOn), ("reduction", Reduction), ("truncation_side", Side)):
             if (value := getattr(self, name)) not in get_args(known):
                 raise ValueError(f"{name}: {value!r}; choose one of {', '.join(get_args(known))}")
-        if self.max_length is not None and self.max_length < 2:
-            raise ValueError(f"max_length: {self.max_length}; give 2 tokens or more")
+        if self.max_length is not None and not (isinstance(self.max_length, int) and self.max_length > 1):
+            raise ValueError(f"max_length: {self.max_length!r}; give 2 tokens or more")
+        if not isinstance(self.chat_template, str):
+            raise ValueError(f"chat_template: {self.chat_template!r}; give auto, none, a file or the template itself")
 
 
 @dataclass(frozen=True)
@@ -87,48 +91,61 @@ def tokenise_rows(
     tokenizer: Any, rows: Iterable[Row], context: int | None = None, loss: Loss | None = None, skip_empty: bool = False
 ) -> dict[Any, Tokens]:
     """The same by id; with `skip_empty` without the rows that have nothing in their loss."""
-    loss = loss or Loss()
+    loss, rows = loss or Loss(), list(rows)
     template = ChatTemplate(tokenizer, loss.chat_template, loss.date)
-    encoded: list[tuple[Row, _Encoding | Tokens | None]] = []
-    for row in rows:
-        try:
-            encoded.append((row, _encode(row.example, tokenizer, template, loss)))
-        except ValueError as error:
-            raise ValueError(f"{row.about}: {error}") from None
-    found = _tokenised(tokenizer, [encoding for _, encoding in encoded if isinstance(encoding, _Encoding)])
+    encodings: dict[Any, _Encoding] = {}
     tokens: dict[Any, Tokens] = {}
-    for row, encoding in encoded:
-        one = next(found) if isinstance(encoding, _Encoding) else encoding
-        one = one and _cut(one, loss)
-        if one is None or not one.counted:
-            if skip_empty:
+    for row in rows:
+        with _named(row, skip_empty):
+            if not isinstance(row.example, Tokens):
+                encodings[row.identity] = _encode(row.example, tokenizer, template, loss)
+    ids = dict(zip(encodings, _ids(tokenizer, [(each.text, each.special) for each in encodings.values()]), strict=True))
+    for row in rows:
+        with _named(row, skip_empty):
+            if isinstance(row.example, Tokens):
+                one = row.example
+            elif row.identity in encodings:
+                one = _labelled(tokenizer, encodings[row.identity], *ids[row.identity])
+            else:
                 continue
-            raise ValueError(f"{row.about}: {NOTHING}")
-        if context is not None and len(one) > context:
-            raise ValueError(
-                f"{row.about}: {len(one)} tokens exceed the context of {context}; set max_length to where the trainer "
-                "cut, shorten it, or choose a model with a longer context"
-            )
-        tokens[row.identity] = one
+            if not one.counted:
+                raise NothingToLearn("its labels name no token")
+            one = _cut(one, loss)
+            if context is not None and len(one) > context:
+                raise ValueError(
+                    f"{len(one)} tokens exceed the context of {context}; set max_length to where the trainer cut, "
+                    "shorten it, or choose a model with a longer context"
+                )
+            tokens[row.identity] = one
     return _weighted(tokens, loss.reduction)
 
 
-def _encode(example: Given, tokenizer: Any, template: ChatTemplate, loss: Loss) -> _Encoding | Tokens | None:
-    """None where the answer is empty."""
-    if isinstance(example, Tokens):
-        return example
+@contextmanager
+def _named(row: Row, skip_empty: bool) -> Iterator[None]:
+    """An error says of which row it is; with `skip_empty` a row with nothing in its loss is none."""
+    try:
+        yield
+    except NothingToLearn as error:
+        if not skip_empty:
+            remedy = "remove it, or set skip_empty (--skip-empty) to leave such rows out"
+            raise ValueError(f"{row.about}: nothing in its loss, as {error}; {remedy}") from None
+    except ValueError as error:
+        raise ValueError(f"{row.about}: {error}") from None
+
+
+def _encode(example: Given, tokenizer: Any, template: ChatTemplate, loss: Loss) -> _Encoding:
     if isinstance(example, Example):
         example = _conversation(example)
     if isinstance(example, Conversation) and example.plain and not template:
         example = example.plain
+    assert not isinstance(example, Example | Tokens)
     encoding = _of_text(example, tokenizer, loss) if isinstance(example, Text) else _of_turns(example, template, loss)
     try:
-        (encoding.text if encoding else "").encode()
+        encoding.text.encode()
     except UnicodeEncodeError as error:
         half = error.object[error.start]
-        raise ValueError(
-            f"{half!r} is half of a character; replace it, or write the text from its source again"
-        ) from None
+        remedy = "replace it, or write the text from its source again"
+        raise ValueError(f"{half!r} is half of a character; {remedy}") from None
     return encoding
 
 
@@ -139,9 +156,9 @@ def _conversation(example: Example) -> Conversation:
     return Conversation(said, plain=Text(str(example.prompt), example.response) if single else None)
 
 
-def _of_text(example: Text, tokenizer: Any, loss: Loss) -> _Encoding | None:
+def _of_text(example: Text, tokenizer: Any, loss: Loss) -> _Encoding:
     if not example.completion.strip():
-        return None
+        raise NothingToLearn("the text is empty" if example.prompt is None else "the answer is empty")
     if (end := tokenizer.eos_token) is None:
         raise ValueError("the tokenizer has no token that ends a text; set tokenizer.eos_token")
     if example.prompt == "":
@@ -157,21 +174,21 @@ def _of_text(example: Text, tokenizer: Any, loss: Loss) -> _Encoding | None:
     return _Encoding(text, [(start, len(text))], start, example.prompt if example.like_trl else None, special=True)
 
 
-def _of_turns(example: Conversation, template: ChatTemplate, loss: Loss) -> _Encoding | None:
+def _of_turns(example: Conversation, template: ChatTemplate, loss: Loss) -> _Encoding:
     text = template.text(example)
     if example.completion is not None and loss.loss_on in ("auto", "last"):
-        completed = any(map(_says, example.turns[example.completion :]))
-        return (
-            _Encoding(text, [], None, template.text(example, example.completion, is_open=True)) if completed else None
-        )
+        if not any(map(_says, example.turns[example.completion :])):
+            raise NothingToLearn("the completion is empty")
+        return _Encoding(text, [], None, template.text(example, example.completion, is_open=True))
     if loss.loss_on == "all":
         return _Encoding(text, None, _last_answer(example, template, text))
     answers = [turn for turn in example.turns if turn.get("role") == ASSISTANT]
     only_last = loss.loss_on != "assistant"
     if not any(map(_says, answers[-1:] if only_last else answers)):
-        return None
-    spans = template.answers(example, text, only_last)
-    return _Encoding(text, spans, spans[-1][0]) if spans else None
+        raise NothingToLearn("the answer is empty" if answers else f"no turn is of the role {ASSISTANT}")
+    if not (spans := template.answers(example, text, only_last)):
+        raise NothingToLearn("the chat template marks no answer")
+    return _Encoding(text, spans, spans[-1][0])
 
 
 def _last_answer(example: Conversation, template: ChatTemplate, text: str) -> int | None:
@@ -188,44 +205,35 @@ def _says(turn: Any) -> bool:
     return any(value.strip() if isinstance(value, str) else value for value in values)
 
 
-def _tokenised(tokenizer: Any, encodings: Sequence[_Encoding]) -> Iterator[Tokens]:
-    """The tokens of each text, in their order."""
-    prompts = [encoding for encoding in encodings if encoding.prompt is not None]
-    of_prompts = (ids for ids, _ in _ids(tokenizer, [(each.prompt or "", each.special) for each in prompts]))
-    for encoding, (ids, offsets) in zip(
-        encodings, _ids(tokenizer, [(each.text, each.special) for each in encodings]), strict=True
-    ):
-        if encoding.prompt is not None:  # TRL counts the tokens of the prompt alone, even where the text has others
-            start = min(len(next(of_prompts)), len(ids))
-            yield Tokens(tuple(ids), (*[IGNORE] * start, *ids[start:]), start)
-            continue
-        inside = _inside(offsets, encoding.spans, len(encoding.text))
-        labels = tuple(token if is_in else IGNORE for token, is_in in zip(ids, inside, strict=True))
-        answer = len(ids)
-        if encoding.answer is not None:
-            answer = next((place for place, (_, end) in enumerate(offsets) if end > encoding.answer), answer)
-        yield Tokens(tuple(ids), labels, answer)
+def _labelled(tokenizer: Any, encoding: _Encoding, ids: list[int], offsets: list[Span] | None) -> Tokens:
+    if encoding.prompt is not None:  # TRL counts the tokens of the prompt alone, even where the text has others
+        ((prompt, _),) = _ids(tokenizer, [(encoding.prompt, encoding.special)])
+        start = min(len(prompt), len(ids))
+        return Tokens(tuple(ids), (*[IGNORE] * start, *ids[start:]), start)
+    if encoding.spans is None and (offsets is None or encoding.answer is None):
+        return Tokens(tuple(ids), tuple(ids), len(ids))
+    if offsets is None:
+        problem = "the tokenizer doesn't say where its tokens are"
+        raise ValueError(f"{problem}; load it as a fast one, or give rows of input_ids and labels")
+    inside = _inside(offsets, encoding.spans, len(encoding.text))
+    labels = tuple(token if is_in else IGNORE for token, is_in in zip(ids, inside, strict=True))
+    answer = encoding.answer or 0
+    return Tokens(tuple(ids), labels, next((n for n, (_, end) in enumerate(offsets) if end > answer), len(ids)))
 
 
-def _ids(tokenizer: Any, texts: Sequence[tuple[str, bool]]) -> list[tuple[list[int], list[Span]]]:
-    """Of each text the ids and each one's characters [start, end); with what the tokenizer adds where that is asked."""
-    found: dict[int, tuple[list[int], list[Span]]] = {}
+def _ids(tokenizer: Any, texts: Sequence[tuple[str, bool]]) -> list[tuple[list[int], list[Span] | None]]:
+    """Of each text the ids and, if the tokenizer says that, each one's characters [start, end); with what it adds where
+    that is asked."""
+    found: dict[int, tuple[list[int], list[Span] | None]] = {}
     for special in (False, True):
-        places = [place for place, (_, asked) in enumerate(texts) if asked == special]
-        if not places:
-            continue
-        try:
+        if places := [place for place, (_, asked) in enumerate(texts) if asked == special]:
+            options = {"return_offsets_mapping": True} if tokenizer.is_fast else {}
+            given = [texts[place][0] for place in places]
             encoded = tokenizer(
-                [texts[place][0] for place in places],
-                add_special_tokens=special,
-                return_offsets_mapping=True,
-                return_attention_mask=False,
-                verbose=False,
+                given, add_special_tokens=special, return_attention_mask=False, verbose=False, **options
             )
-        except NotImplementedError:
-            problem = "the tokenizer doesn't say where its tokens are"
-            raise ValueError(f"{problem}; load it as a fast one, or give rows of input_ids and labels") from None
-        found |= zip(places, zip(encoded["input_ids"], encoded["offset_mapping"], strict=True), strict=True)
+            offsets = encoded.get("offset_mapping") or [None] * len(places)
+            found |= zip(places, zip(encoded["input_ids"], offsets, strict=True), strict=True)
     return [found[place] for place in range(len(texts))]
 
 
@@ -250,8 +258,10 @@ def _cut(tokens: Tokens, loss: Loss) -> Tokens:
         end -= 1
     if end - start == len(tokens.ids):
         return tokens
+    if not any(label != IGNORE for label in tokens.labels[start + 1 : end]):
+        raise NothingToLearn(f"max_length: {loss.max_length} cuts off what is")
     mask, positions = (value and value[start:end] for value in (tokens.attention_mask, tokens.position_ids))
-    answer = min(max(tokens.answer - start, 0), end - start)
+    answer = tokens.answer - start if 0 < tokens.answer - start < end - start else end - start
     return Tokens(tokens.ids[start:end], tokens.labels[start:end], answer, 1.0, mask, positions)
 
 

@@ -63,9 +63,12 @@ def _text(path: Path) -> str:
     data = path.read_bytes()
     encoding = next((encoding for mark, encoding in MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        return data.decode(encoding)
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not {encoding.upper()} (byte {error.start}); save it in UTF-8") from None
+    if "\0" in text:
+        raise ValueError(f"{path}: not UTF-8, as it has zeros in it; save it in UTF-8")
+    return text
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
@@ -96,6 +99,8 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{path}, line 1: {twice[0]} is there twice; give each field a name of its own")
         for cells in reader:
             if not any(cells):
                 continue
@@ -109,17 +114,23 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 
 def _arrow(folder: Path) -> list[Any]:
     """What `Dataset.save_to_disk` left."""
-    if (folder / "dataset_dict.json").is_file():
-        parts = _json((folder / "dataset_dict.json").read_text(encoding="utf-8"), str(folder), "save it again")
-        raise ValueError(
-            f"{folder}: a dataset of {', '.join(parts['splits'])}; name the folder of one, such as "
-            f"{folder / parts['splits'][0]}"
-        )
+    whole = folder / "dataset_dict.json"
+    if whole.is_file() and (parts := _field(whole, "splits")):
+        raise ValueError(f"{folder}: a dataset of {', '.join(parts)}; name the folder of one, as {folder / parts[0]}")
     state = folder / "state.json"
     if not state.is_file():
         raise ValueError(f"{folder}: a folder without state.json; give a file, or what Dataset.save_to_disk left")
-    files = _json(state.read_text(encoding="utf-8"), str(state), "save it again")["_data_files"]
-    return _arrow_rows([folder / file["filename"] for file in files])
+    if _field(state, "_indices_data_files", None):
+        raise ValueError(f"{folder}: its rows are chosen by indices; call flatten_indices() and save it again")
+    return _arrow_rows([folder / file["filename"] for file in _field(state, "_data_files")])
+
+
+def _field(path: Path, name: str, *default: Any) -> Any:
+    """A field of a file of JSON that `datasets` wrote."""
+    value = _json(path.read_text(encoding="utf-8"), str(path), "save it again")
+    if not default and (not isinstance(value, dict) or name not in value):
+        raise ValueError(f"{path}: no {name}; save it again with Dataset.save_to_disk")
+    return value.get(name, *default)
 
 
 def _arrow_rows(paths: list[Path]) -> list[Any]:
