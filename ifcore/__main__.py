@@ -93,8 +93,8 @@ def _attribute(arguments: argparse.Namespace) -> None:
 
     from ifcore import attribute, loading, run_folder
     from ifcore.adapters import base_of, load_adapter
-    from ifcore.row_files import read_rows
     from ifcore.methods import check_methods
+    from ifcore.row_files import read_rows
     from ifcore.rows import by_id
     from ifcore.tokens import Loss
 

@@ -24,8 +24,8 @@ class Example:
 @dataclass(frozen=True)
 class Text:
     """A text as it stands, closed by the tokenizer's end of text: a prompt and its completion, or, without a prompt,
-    one text that is in the loss as a whole. `like_trl`: whether the loss begins after as many tokens as the prompt has
-    by itself, and not with the token that holds the completion's first character; it matters where one holds both."""
+    one text that is in the loss as a whole. `like_trl`: whether the loss begins where the tokens part from those of the
+    prompt alone, and not with the one that holds the completion's first character; it matters where one holds both."""
 
     prompt: str | None
     completion: str

@@ -214,10 +214,11 @@ def _conversation(
     fields: Mapping[str, Any], turns: list[Turn], about: str, completion: int | None = None, plain: Text | None = None
 ) -> Conversation:
     """With the tools and the template's own options that the row has."""
-    tools = _without_nulls(_unquoted(fields["tools"])) if fields.get("tools") else None
+    tools = _as_lists(_unquoted(fields.get("tools")))
+    tools = None if tools == "" else tools  # as tables of text have none
     if tools is not None and (not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools)):
         raise ValueError(f"{about}, tools: {_short(tools)}; give a list of JSON schemas")
-    options = _without_nulls(_unquoted(fields.get("chat_template_kwargs", {})))
+    options = _unquoted(fields.get("chat_template_kwargs", {}))
     if not isinstance(options, Mapping):
         raise ValueError(f"{about}, chat_template_kwargs: {_short(options)}; give an object")
     return Conversation(turns, tools, completion, plain, options)
@@ -230,7 +231,7 @@ def _turns(turns: Any, about: str) -> list[Turn]:
         where = f"{about}, {place}"
         if not isinstance(turn, Mapping):
             raise ValueError(f"{where}: {_short(turn)} is no turn; give each role and content")
-        turn = {name: _without_nulls(value) for name, value in turn.items() if not _is_absent(value)}
+        turn = {name: _as_lists(value) for name, value in turn.items() if not _is_absent(value)}
         if "role" not in turn:
             raise ValueError(f"{where}: no role; each turn needs role and content")
         role = _text(turn["role"], f"{where}, role")
@@ -290,13 +291,13 @@ def _unquoted(value: Any) -> Any:
     return value
 
 
-def _without_nulls(value: Any) -> Any:
-    """Without what is null at any depth, as tables give each row all keys of any."""
+def _as_lists(value: Any) -> Any:
+    """With lists where a table has arrays, at any depth; a null inside is what its trainer's template saw, too."""
     if isinstance(value, Mapping):
-        return {name: _without_nulls(inner) for name, inner in value.items() if not _is_absent(inner)}
+        return {name: _as_lists(inner) for name, inner in value.items()}
     if hasattr(value, "tolist"):
         value = value.tolist()
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list | tuple) else value
+    return list(map(_as_lists, value)) if isinstance(value, list | tuple) else value
 
 
 def _is_absent(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from statistics import mean
 from typing import Any, Literal, get_args
 
@@ -206,9 +207,9 @@ def _says(turn: Any) -> bool:
 
 
 def _labelled(tokenizer: Any, encoding: _Encoding, ids: list[int], offsets: list[Span] | None) -> Tokens:
-    if encoding.prompt is not None:  # TRL counts the tokens of the prompt alone, even where the text has others
+    if encoding.prompt is not None:  # TRL's loss begins where the text's tokens part from those of the prompt alone
         ((prompt, _),) = _ids(tokenizer, [(encoding.prompt, encoding.special)])
-        start = min(len(prompt), len(ids))
+        start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt, ids, strict=False)))
         return Tokens(tuple(ids), (*[IGNORE] * start, *ids[start:]), start)
     if encoding.spans is None and (offsets is None or encoding.answer is None):
         return Tokens(tuple(ids), tuple(ids), len(ids))
