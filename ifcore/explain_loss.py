@@ -26,7 +26,8 @@ Was that the loss? TRL's SFTTrainer trains on all of `messages` and of `text` (-
 on each answer (--loss-on assistant and, if TRL knows the model, --chat-template with the file of its chat_templates
 folder); of a prompt and completion on the completion; and on at most 1,024 tokens of a row (--max-length 1024). A
 trainer's batch has one mean over its tokens, so that a row counts by its length (--reduction tokens). transformers'
-Trainer trains on what its collator labels, of plain language modeling all tokens. Rows of input_ids and labels say it."""
+Trainer trains on what its collator labels, of plain language modeling all tokens. Rows of input_ids and labels say
+it themselves."""
 
 
 def explain(

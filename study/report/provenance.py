@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate")
+GIT = ["git", "-c", "log.showSignature=false", "-c", "status.showUntrackedFiles=normal"]  # whatever the user prefers
 
 
 @cache
@@ -43,6 +44,6 @@ def machine(device: str) -> str:
 def git(root: Path, *command: str) -> str:
     """A Git command's output in the checkout; empty where it fails or Git is missing."""
     try:
-        return subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True).stdout.strip()
+        return subprocess.run([*GIT, "-C", str(root), *command], capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:
         return ""
