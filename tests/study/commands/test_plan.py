@@ -13,8 +13,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ifcore import io, loading, lora
 from ifcore.batches import collate
-from ifcore.examples import Tokens, tokenise
+from ifcore.examples import with_prompt
+from ifcore.examples import with_prompt
 from ifcore.losses import example_losses
+from ifcore.tokens import tokenise
 from study import config, datasets
 from study.commands import plan
 from study.estimate import counting, durations
@@ -65,7 +67,7 @@ def test_activations_are_what_autograd_keeps(precision):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        loss = example_losses(model, collate([Tokens((5,) * 40, (6,) * 8)] * 4, range(4))).mean()
+        loss = example_losses(model, collate([with_prompt((5,) * 40, (6,) * 8)] * 4, range(4))).mean()
     expected = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
     activations = architectures.Architecture(4, 256, 4, 4, 688, 500).activations(4, 48, 32, precision)
     assert loss.requires_grad

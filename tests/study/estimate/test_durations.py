@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ifcore import io, loading
-from ifcore.examples import tokenise
+from ifcore.tokens import tokenise
 from study import config, datasets
 from study.estimate import durations
 from study.estimate.jobs import list_jobs

@@ -9,8 +9,8 @@ import torch
 
 from ifcore import loading, lora, training
 from ifcore.batches import example_batches
-from ifcore.examples import tokenise
 from ifcore.losses import example_losses
+from ifcore.tokens import tokenise
 from study import datasets, statistics
 from study.chapters.facts import measure, show
 from study.pipeline import attributions, retraining

@@ -4,7 +4,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ifcore import lora
 from ifcore.batches import batches
-from ifcore.examples import Tokens
+from ifcore.examples import with_prompt
 from ifcore.losses import example_losses
 from study.chapters.speed import counts
 from study.pipeline.architectures import Architecture
@@ -19,7 +19,7 @@ def llama(attention):
 
 
 def test_operations_of_the_passes_are_those_that_torch_counts():
-    (batch,) = batches([Tokens(tuple(range(1, 30)), tuple(range(40, 61)))] * 6, 6)
+    (batch,) = batches([with_prompt(tuple(range(1, 30)), tuple(range(40, 61)))] * 6, 6)
     with FlopCounterMode(display=False) as counter:
         example_losses(llama("eager"), batch).sum().backward()
     counted = counts.passes(SHAPE, 6 * 50, 50, 6 * 21, rank=4)
