@@ -15,7 +15,6 @@ from ifcore.batches import Batch
 from ifcore.losses import device_of, evaluating, example_losses
 
 UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
-SPARE = 2**28  # bytes of disk left to others
 SECONDS = ((5400, 3600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
 
 
@@ -26,7 +25,7 @@ def check_disk(model: Any, parts: Parts, folder: Path) -> None:
     """Raise ValueError where the disk of `folder` can't hold the gradients of all batches that aren't there yet."""
     row, rows = _row(model), _rows(parts)
     needed, free = row * rows * (1 - _made(parts, folder)), _disk(folder)
-    if needed > free - SPARE:
+    if needed > free:
         raise ValueError(
             f"store: the gradients of {rows:,} rows take {size(row)} each, {size(needed)} in {folder}, where "
             f"{size(free)} are free; choose another disk, or fewer rows"

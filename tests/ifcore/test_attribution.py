@@ -43,36 +43,12 @@ def test_one_call_gives_what_the_pieces_give(tiny, tmp_path, location):
         torch.testing.assert_close(torch.tensor(frame.to_numpy()), expected[method], rtol=1e-6, atol=0)
 
 
-def test_messages_and_dictionaries_are_the_examples_that_they_say(tiny):
-    chats = [
-        {"messages": [{"role": "user", "content": e.prompt}, {"role": "assistant", "content": e.response}]} for e in VAL
-    ]
-    frames = (ifcore.attribute(*tiny, TRAIN, val, ["exact"], progress=False)["exact"] for val in (VAL, chats))
+def test_an_example_is_the_messages_that_it_stands_for(tiny):
+    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "hey"}]
+    chat = {"messages": [*turns, {"role": "assistant", "content": "hello there"}]}
+    example = Example((("system", "s"), ("user", "hey")), "hello there")
+    frames = (ifcore.attribute(*tiny, TRAIN, [val], ["exact"], progress=False)["exact"] for val in (chat, example))
     pd.testing.assert_frame_equal(*frames)
-    chat = [{"role": "system", "content": "s"}, *chats[0]["messages"]]
-    (example,) = attribution.by_id([{"messages": chat}], "val").values()
-    assert example == Example((("system", "s"), ("user", "hey")), "hello there")
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([], "train: no examples"),
-        ([{"prompt": "a"}], "train, row 0: no response; it needs prompt and response, or messages"),
-        ([{"prompt": "a", "response": 3}], "train, row 0, response: 3 is no text"),
-        ([{"prompt": "a", "response": "b", "id": 1.5}], "train, row 0: id 1.5 is no text or whole number"),
-        ([{"prompt": "a", "response": "b", "id": key} for key in (1, "1")], "train, row 1: id '1' is there already"),
-        (["a"], "train, row 0: str; give an Example or a dictionary"),
-        ([{"messages": "a"}], "train, row 0, messages: 'a'; give a list"),
-        ([{"messages": [{"role": "user", "content": "a"}] * 2}], "messages: the last is of 'user'"),
-        ([{"messages": [{"role": "user"}, {"role": "assistant", "content": "a"}]}], "messages, 0: no content"),
-        ([{"prompt": "a", "response": " "}], "train: example 0 ('a'): empty response"),
-    ],
-)
-def test_rows_that_are_wrong_are_named_in_a_line(tiny, rows, message):
-    with pytest.raises(ValueError) as raised:
-        ifcore.attribute(*tiny, rows, VAL, progress=False)
-    assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

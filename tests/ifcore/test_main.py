@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import ifcore
-from ifcore import loading, lora, rows
+from ifcore import loading, lora
 
 ROOT = Path(__file__).parents[2]
 TRAIN = [{"id": f"t{n}", "prompt": f"say {n}", "response": f"it is {'so ' * n}"} for n in range(6)]
@@ -64,16 +64,18 @@ def test_the_command_leaves_the_scores_of_the_call_and_says_what_is_on_top(folde
     for method, frame in expected.items():
         table = pd.read_parquet(folder / "scores" / f"{method}.parquet")
         pd.testing.assert_frame_equal(table, frame, check_names=False)
-        assert re.search(rf"val q\n(?:  .*\n)*  {method} +{frame.loc['q'].idxmax()} \(", process.stdout)
+        assert re.search(
+            rf"val q: say it → it is so\n(?:  .*\n)*  {method} +{frame.loc['q'].idxmax()} \(", process.stdout
+        )
     assert "\x1b" not in process.stdout and "\u202e" not in process.stdout
     names = sorted(path.name for path in (folder / "scores").iterdir())
-    assert names == sorted(f"{name}.parquet" for name in expected)
+    assert names == sorted(["run.json", *(f"{name}.parquet" for name in expected)])
 
 
 def test_hidden_states_alone_take_no_gradients(folder):
     process = command(folder, "--methods", "repsim", out="states")
     assert process.returncode == 0, process.stderr
-    assert [path.name for path in (folder / "states").iterdir()] == ["repsim.csv"]
+    assert {path.name for path in (folder / "states").iterdir()} == {"repsim.csv", "run.json"}
 
 
 def test_an_adapter_that_is_none_is_said_in_a_line_before_anything_is_loaded(folder):
@@ -85,7 +87,7 @@ def test_an_adapter_that_is_none_is_said_in_a_line_before_anything_is_loaded(fol
 def test_two_processes_give_what_one_gives(folder):
     one, two = command(folder, out="one"), command(folder, out="two", before=LAUNCH)
     assert one.returncode == 0 and two.returncode == 0, two.stderr
-    for file in (folder / "one").iterdir():
+    for file in (folder / "one").glob("*.csv"):
         frames = (pd.read_csv(folder / out / file.name, index_col=0) for out in ("one", "two"))
         pd.testing.assert_frame_equal(*frames, rtol=1e-6)
 
@@ -104,21 +106,3 @@ def test_a_process_that_dies_leaves_an_error_and_no_scores_and_the_next_call_goe
     assert resumed.returncode == 0 and list((folder / "died").glob("*.csv")), resumed.stderr
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
     assert len(list((folder / "died").rglob("*.safetensors"))) > len(times) > 0
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"prompt": "a"}', "bad.jsonl, line 1: no response; it needs prompt and response, or messages"),
-        ('{"prompt": "a", "response": "b"}\n\n{"prompt"', "bad.jsonl, line 3: not JSON"),
-        ("[1]", "bad.jsonl, line 1: list, not an object"),
-        ('{"prompt": null, "response": "b"}', "bad.jsonl, line 1, prompt: None is no text"),
-        ("", "bad.jsonl: no examples"),
-    ],
-)
-def test_a_line_that_is_wrong_is_named_by_file_line_and_field(tmp_path, line, message):
-    path = tmp_path / "bad.jsonl"
-    path.write_text(line, encoding="utf-8")
-    with pytest.raises(ValueError) as raised:
-        rows.read_jsonl(path)
-    assert message in str(raised.value) and "\n" not in str(raised.value)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ifcore import attribution, gradient_store, rows
+from ifcore import attribution, gradient_store
+from ifcore.row_files import read_rows
+from ifcore.rows import by_id
 from study import config
 from study.commands.check import check
 from study.pipeline import model_sources
@@ -132,7 +134,6 @@ ROWS = {
     "null": '{"prompt": "a", "response": null}\n',
     "no turns": '{"messages": []}\n',
     "a turn without a role": '{"messages": [{"content": "a"}, {"role": "assistant", "content": "b"}]}\n',
-    "the user last": '{"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]}\n',
     "an id twice": '{"id": 1, "prompt": "a", "response": "b"}\n{"id": 1, "prompt": "c", "response": "d"}\n',
     "an id that is a list": '{"id": [1], "prompt": "a", "response": "b"}\n',
     "nothing": "",
@@ -146,7 +147,7 @@ def test_a_wrong_row_is_named_by_file_and_place(tmp_path, name):
     file, text = tmp_path / "train.jsonl", ROWS[name]
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError) as error:
-        rows.by_id(rows.read_jsonl(file), "train")
+        by_id(read_rows(file), "train")
     assert "train" in error_line(error)
 
 
@@ -177,5 +178,5 @@ def test_hostile_rows_stay_text(tmp_path):
     hostile = ["\u202eabc\u2066", "\x1b[2J\x1b[31m", "<script>alert(1)</script>", "\x00", "a" * 2**20, "```{eval-rst}"]
     file = tmp_path / "train.jsonl"
     file.write_text("".join(json.dumps({"prompt": text, "response": text}) + "\n" for text in hostile))
-    examples = rows.by_id(rows.read_jsonl(file), "train")
-    assert [example.response for example in examples.values()] == hostile
+    rows = by_id(read_rows(file), "train")
+    assert [row.example.response for row in rows.values()] == hostile

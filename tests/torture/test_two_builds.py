@@ -83,4 +83,4 @@ def test_two_attributions_into_one_folder_are_right_or_refused(start, tmp_path):
             assert build.output.splitlines()[-1].startswith("ifcore attribute: "), build.output
             assert "Traceback" not in build.output
     expected.assert_same(tmp_path / "both")
-    assert sorted(os.listdir(tmp_path / "both")) == sorted(expected.tables)
+    assert sorted(os.listdir(tmp_path / "both")) == sorted(["run.json", *expected.tables])

@@ -14,7 +14,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from ifcore import io, loading, lora
 from ifcore.batches import collate
 from ifcore.examples import with_prompt
-from ifcore.examples import with_prompt
 from ifcore.losses import example_losses
 from ifcore.tokens import tokenise
 from study import config, datasets
