@@ -8,7 +8,7 @@ import pytest
 
 from ifcore import gradient_store
 from ifcore.batches import example_batches
-from ifcore.forecast import SPARE, check_disk, duration, forecast, size
+from ifcore.forecast import check_disk, duration, forecast, size
 
 
 @pytest.fixture
@@ -43,16 +43,16 @@ def test_durations_are_said_in_the_unit_that_fits(seconds, text):
 
 def test_a_disk_that_cannot_hold_the_gradients_is_refused(tiny, parts, tmp_path, monkeypatch):
     needed = 7 * row_bytes(tiny[0])
-    set_free(monkeypatch, SPARE + needed)
+    set_free(monkeypatch, needed)
     check_disk(tiny[0], parts, tmp_path / "not" / "there yet")
-    set_free(monkeypatch, SPARE + needed - 1)
+    set_free(monkeypatch, needed - 1)
     with pytest.raises(ValueError, match=r"^store: the gradients of 7 rows take .* choose another disk, or fewer rows"):
         check_disk(tiny[0], parts, tmp_path)
 
 
 def test_what_the_folder_holds_already_needs_no_more_disk(tiny, parts, tmp_path, monkeypatch):
     gradient_store.write(tmp_path / "train", tiny[0], parts["train"])
-    set_free(monkeypatch, SPARE + 7 * row_bytes(tiny[0]) * 1 / 4)  # val's batch of four is left
+    set_free(monkeypatch, 7 * row_bytes(tiny[0]) * 1 / 4)  # val's batch of four is left
     check_disk(tiny[0], parts, tmp_path)
 
 
