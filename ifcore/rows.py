@@ -1,12 +1,11 @@
 """Rows as people have them, in the formats of the field, to examples with their ids."""
 
-import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ifcore.chat_templates import ASSISTANT
 from ifcore.examples import IGNORE, Conversation, Example, Row, Text, Tokens, Turn
+from ifcore.row_values import as_lists, as_text, is_absent, is_whole, short, unquoted, whole_numbers
 
 FORMATS: dict[str, tuple[str, ...]] = {  # the fields that make a row one of a format
     "tokens": ("input_ids",),
@@ -61,9 +60,9 @@ def read_row(row: Any, place: int, about: str) -> Row:
         return Row(place, row, about)
     if not isinstance(row, Mapping):
         raise ValueError(f"{about}: {type(row).__name__}; give an Example or a dictionary with {FIELDS}")
-    fields = {str(name): value for name, value in row.items() if not _is_absent(value)}
+    fields = {str(name): value for name, value in row.items() if not is_absent(value)}
     identity = fields.get("id", place)
-    if not isinstance(identity, str | int) or isinstance(identity, bool) or not _is_whole(str(identity)):
+    if not isinstance(identity, str | int) or isinstance(identity, bool) or not is_whole(str(identity)):
         raise ValueError(f"{about}: id {identity!r} is no text or whole number; give each row one of its own, or none")
     return Row(identity, _READERS[_format(fields, row, about)](fields, about), about)
 
@@ -85,11 +84,11 @@ def _format(fields: Mapping[str, Any], row: Mapping[str, Any], about: str) -> st
 def _tokens(fields: Mapping[str, Any], about: str) -> Tokens:
     """Ids and labels as they are given; without labels, each id that a mask of completions or answers doesn't leave out
     is one. What is padded on the right goes."""
-    ids = _whole_numbers(fields["input_ids"], f"{about}, input_ids")
+    ids = whole_numbers(fields["input_ids"], f"{about}, input_ids")
     columns: dict[str, list[int]] = {}
     for name in ("labels", "attention_mask", "position_ids", "completion_mask", "assistant_masks"):
         if name in fields:
-            columns[name] = _whole_numbers(fields[name], f"{about}, {name}")
+            columns[name] = whole_numbers(fields[name], f"{about}, {name}")
             if len(columns[name]) != len(ids):
                 raise ValueError(f"{about}, {name}: {len(columns[name])} for {len(ids)} input_ids; give as many")
     mask, positions, labels = (columns.get(name) for name in ("attention_mask", "position_ids", "labels"))
@@ -102,7 +101,7 @@ def _tokens(fields: Mapping[str, Any], about: str) -> Tokens:
         if wrong := [value for value in values if value < 0]:
             raise ValueError(f"{about}, {name}: {wrong[0]} is no token; of labels, {IGNORE} is one not in the loss")
     if mask is not None and (not any(mask) or set(mask) - {0, 1}):
-        raise ValueError(f"{about}, attention_mask: {_short(mask)}; give 0 or 1 for each token, and some of 1")
+        raise ValueError(f"{about}, attention_mask: {short(mask)}; give 0 or 1 for each token, and some of 1")
     end = len(ids)
     while mask and end and not mask[end - 1] and labels[end - 1] == IGNORE:
         end -= 1
@@ -120,16 +119,6 @@ def _answer(labels: Sequence[int], first: int) -> int:
     return start if start > first else len(labels)
 
 
-def _whole_numbers(values: Any, about: str) -> list[int]:
-    values = values.tolist() if hasattr(values, "tolist") else _unquoted(values)  # a tensor, an array
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        raise ValueError(f"{about}: {_short(values)} is no list of whole numbers; give one row's")
-    for place, value in enumerate(values):
-        if not isinstance(value, int | float) or not float(value).is_integer():
-            raise ValueError(f"{about}, {place}: {_short(value)} is no whole number; give one row's, not a batch")
-    return list(map(int, values))
-
-
 def _messages(fields: Mapping[str, Any], about: str) -> Conversation:
     return _conversation(fields, _turns(fields["messages"], f"{about}, messages"), about)
 
@@ -143,7 +132,7 @@ def _prompt_and_completion(fields: Mapping[str, Any], about: str) -> Conversatio
 
 
 def _prompt_and_response(fields: Mapping[str, Any], about: str) -> Conversation | Example:
-    response = _text(fields["response"], f"{about}, response")
+    response = as_text(fields["response"], f"{about}, response")
     if isinstance(prompt := fields["prompt"], str):
         if not fields.keys() & {"system", "tools", "chat_template_kwargs"}:
             return Example(prompt, response)
@@ -153,16 +142,16 @@ def _prompt_and_response(fields: Mapping[str, Any], about: str) -> Conversation 
 
 
 def _instruction(fields: Mapping[str, Any], about: str) -> Conversation:
-    instruction, output = (_text(fields[name], f"{about}, {name}") for name in ("instruction", "output"))
-    given = _text(fields.get("input", ""), f"{about}, input")
+    instruction, output = (as_text(fields[name], f"{about}, {name}") for name in ("instruction", "output"))
+    given = as_text(fields.get("input", ""), f"{about}, input")
     asked = ALPACA.format(
         paired=PAIRED if given else "", instruction=instruction, given=f"### Input:\n{given}\n\n" if given else ""
     )
     history = []
-    for place, pair in enumerate(_unquoted(fields.get("history", []))):
+    for place, pair in enumerate(unquoted(fields.get("history", []))):
         if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-            raise ValueError(f"{about}, history, {place}: {_short(pair)}; give pairs of an instruction and its output")
-        texts = (_text(text, f"{about}, history, {place}") for text in pair)
+            raise ValueError(f"{about}, history, {place}: {short(pair)}; give pairs of an instruction and its output")
+        texts = (as_text(said, f"{about}, history, {place}") for said in pair)
         history += [{"role": role, "content": text} for role, text in zip(("user", ASSISTANT), texts, strict=True)]
     last = [{"role": "user", "content": f"{instruction}\n{given}" if given else instruction}]
     turns = [*_system(fields, about), *history, *last, {"role": ASSISTANT, "content": output}]
@@ -171,32 +160,34 @@ def _instruction(fields: Mapping[str, Any], about: str) -> Conversation:
 
 def _conversations(fields: Mapping[str, Any], about: str) -> Conversation:
     """ShareGPT's, of which each turn says from whom it is; or messages under another name."""
-    about, given = f"{about}, conversations", _unquoted(fields["conversations"])
+    about, given = f"{about}, conversations", unquoted(fields["conversations"])
     turns = []
     for place, turn in enumerate(_list(given, about)):
         if not isinstance(turn, Mapping) or "from" not in turn:
             turns.append(turn)
             continue
-        speaker, value = _text(turn["from"], f"{about}, {place}, from"), turn.get("value")
+        speaker, value = as_text(turn["from"], f"{about}, {place}, from"), turn.get("value")
         if speaker == "function_call":
             turns.append({"role": ASSISTANT, "tool_calls": _calls(value, f"{about}, {place}, value")})
         else:
-            turns.append({"role": SPEAKERS.get(speaker, speaker), "content": _text(value, f"{about}, {place}, value")})
+            turns.append(
+                {"role": SPEAKERS.get(speaker, speaker), "content": as_text(value, f"{about}, {place}, value")}
+            )
     return _conversation(fields, [*_system(fields, about), *_turns(turns, about)], about)
 
 
 def _calls(value: Any, about: str) -> list[dict[str, Any]]:
     """Calls of functions from JSON, each with name and arguments."""
-    calls = _unquoted(value)
+    calls = unquoted(value)
     calls = calls if isinstance(calls, list) else [calls]
     for call in calls:
         if not isinstance(call, Mapping) or "name" not in call:
-            raise ValueError(f"{about}: {_short(value)} is no call of a function; give JSON with name and arguments")
+            raise ValueError(f"{about}: {short(value)} is no call of a function; give JSON with name and arguments")
     return [{"type": "function", "function": call} for call in calls]
 
 
 def _plain_text(fields: Mapping[str, Any], about: str) -> Text:
-    return Text(None, _text(fields["text"], f"{about}, text"))
+    return Text(None, as_text(fields["text"], f"{about}, text"))
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], str], Example | Conversation | Text | Tokens]] = {
@@ -214,34 +205,34 @@ def _conversation(
     fields: Mapping[str, Any], turns: list[Turn], about: str, completion: int | None = None, plain: Text | None = None
 ) -> Conversation:
     """With the tools and the template's own options that the row has."""
-    tools = _as_lists(_unquoted(fields.get("tools")))
+    tools = as_lists(unquoted(fields.get("tools")))
     tools = None if tools == "" else tools  # as tables of text have none
     if tools is not None and (not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools)):
-        raise ValueError(f"{about}, tools: {_short(tools)}; give a list of JSON schemas")
-    options = _unquoted(fields.get("chat_template_kwargs", {}))
+        raise ValueError(f"{about}, tools: {short(tools)}; give a list of JSON schemas")
+    options = unquoted(fields.get("chat_template_kwargs", {}))
     if not isinstance(options, Mapping):
-        raise ValueError(f"{about}, chat_template_kwargs: {_short(options)}; give an object")
+        raise ValueError(f"{about}, chat_template_kwargs: {short(options)}; give an object")
     return Conversation(turns, tools, completion, plain, options)
 
 
 def _turns(turns: Any, about: str) -> list[Turn]:
     """Turns, each with a role, a text as content where it has one, and whatever else a template may read."""
     read: list[Turn] = []
-    for place, turn in enumerate(_list(_unquoted(turns), about)):
+    for place, turn in enumerate(_list(unquoted(turns), about)):
         where = f"{about}, {place}"
         if not isinstance(turn, Mapping):
-            raise ValueError(f"{where}: {_short(turn)} is no turn; give each role and content")
-        turn = {name: _as_lists(value) for name, value in turn.items() if not _is_absent(value)}
+            raise ValueError(f"{where}: {short(turn)} is no turn; give each role and content")
+        turn = {name: as_lists(value) for name, value in turn.items() if not is_absent(value)}
         if "role" not in turn:
             raise ValueError(f"{where}: no role; each turn needs role and content")
-        role = _text(turn["role"], f"{where}, role")
+        role = as_text(turn["role"], f"{where}, role")
         if "content" in turn:
             turn["content"] = _content(turn["content"], f"{where}, content")
         elif role != ASSISTANT:
             raise ValueError(f"{where}: no content; each turn needs role and content")
         if turn.get("weight", 1) != 1:
             remedy = "give rows of input_ids and labels"
-            raise ValueError(f"{where}, weight: {_short(turn['weight'])}; each turn weighs 1 here; {remedy}")
+            raise ValueError(f"{where}, weight: {short(turn['weight'])}; each turn weighs 1 here; {remedy}")
         read.append(turn)
     if not read:
         raise ValueError(f"{about}: no turns; give one or more, each with role and content")
@@ -251,7 +242,7 @@ def _turns(turns: Any, about: str) -> list[Turn]:
 def _content(content: Any, about: str) -> str:
     """A text, or the texts of content parts, one after the other."""
     if not isinstance(content, list):
-        return _text(content, about)
+        return as_text(content, about)
     texts = []
     for place, part in enumerate(content):
         text = part.get("text") if isinstance(part, Mapping) and part.get("type", "text") == "text" else part
@@ -264,52 +255,14 @@ def _content(content: Any, about: str) -> str:
 
 def _system(fields: Mapping[str, Any], about: str) -> list[Turn]:
     """The system turn that a row has beside its conversation."""
-    return [{"role": "system", "content": _text(fields["system"], f"{about}, system")}] if fields.get("system") else []
+    return (
+        [{"role": "system", "content": as_text(fields["system"], f"{about}, system")}] if fields.get("system") else []
+    )
 
 
 def _list(values: Any, about: str) -> list[Any]:
     if hasattr(values, "tolist"):  # an array, as pandas has it
         values = values.tolist()
     if not isinstance(values, list | tuple):
-        raise ValueError(f"{about}: {_short(values)}; give a list of turns, each with role and content")
+        raise ValueError(f"{about}: {short(values)}; give a list of turns, each with role and content")
     return list(values)
-
-
-def _text(value: Any, about: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{about}: {_short(value)} is no text; put it in quotes")
-    return value
-
-
-def _unquoted(value: Any) -> Any:
-    """What a text holds that is JSON of a list or an object, as tables of text have it; else the value itself."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _as_lists(value: Any) -> Any:
-    """With lists where a table has arrays, at any depth; a null inside is what its trainer's template saw, too."""
-    if isinstance(value, Mapping):
-        return {name: _as_lists(inner) for name, inner in value.items()}
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    return list(map(_as_lists, value)) if isinstance(value, list | tuple) else value
-
-
-def _is_absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _is_whole(text: str) -> bool:
-    """Whether no character of it is a half."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _short(value: Any) -> str:
-    """The beginning of a value, for an error's one line."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
