@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import importlib.util
 import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ifcore import io, sanitize
+from ifcore import io, run_folder, sanitize
 
 EXAMPLE = """\
 example, of a fine-tune by TRL's SFTTrainer on messages, which trains on all tokens:
@@ -49,11 +51,13 @@ def _parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = command.add_argument
-    add("--adapter", type=Path, required=True, metavar="FOLDER", help="what PEFT's save_pretrained left")
+    add("--adapter", type=Path, required=True, metavar="FOLDER", help="what PEFT's save_pretrained or a trainer left")
     base = "the base model: a folder or hub:OWNER/NAME; by default the one the adapter names"
     add("--model", metavar="SOURCE", help=base)
-    formats = "JSON lines or array, CSV, Parquet or Arrow, with messages, prompt and response, prompt and completion, "
-    formats += "instruction and output, conversations, text, or input_ids and labels; id is optional"
+    formats = (
+        "JSON lines or array, CSV, Parquet, a folder of Dataset.save_to_disk, with messages, prompt and response, "
+    )
+    formats += "prompt and completion, instruction and output, conversations, text, or ids and labels; id is optional"
     add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on: {formats}")
     add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain: the same")
     out = "where to write one table per method (rows val, columns train); in CSV, an id that is a formula gets a '"
@@ -86,12 +90,13 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _attribute(arguments: argparse.Namespace) -> None:
-    if arguments.format == "parquet":
-        import pyarrow  # noqa: F401  # by whose absence hours would be lost
-
+    if arguments.format == "parquet" and importlib.util.find_spec("pyarrow") is None:  # else hours would be lost
+        raise ImportError("--format parquet: it is written by pyarrow, which is not here; pip install pyarrow")
+    if arguments.out.resolve() == arguments.adapter.resolve():
+        raise ValueError(f"--out {arguments.out}: it is the adapter's folder; name another")
     import torch
 
-    from ifcore import attribute, loading, run_folder
+    from ifcore import attribute, loading
     from ifcore.adapters import base_of, load_adapter
     from ifcore.methods import check_methods
     from ifcore.row_files import read_rows
@@ -142,9 +147,11 @@ def _settings(arguments: argparse.Namespace, options: dict[str, Any], model: str
 
 
 def _digest(path: Path) -> str:
-    """The content of a file, or of a folder's files."""
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    return " ".join(f"{file.name}:{(io.sha256(file) or '')[:16]}" for file in files)
+    """The content of a file, or of what a folder has of an adapter."""
+    kept = (".json", ".safetensors", ".jinja", ".model", ".txt", ".arrow")
+    files = sorted(file for file in path.iterdir() if file.suffix in kept) if path.is_dir() else [path]
+    content = [f"{file.name} {io.sha256(file)}" for file in files if file.name != run_folder.RECORD]
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

@@ -21,13 +21,15 @@ REDUCED = {
     "sum": "the sum over {}",
     "tokens": "the mean over {}, weighted by how many these are",
 }
-TRAINERS = """\
-Was that the loss? TRL's SFTTrainer trains on all of `messages` and of `text` (--loss-on all); with assistant_only_loss
-on each answer (--loss-on assistant and, if TRL knows the model, --chat-template with the file of its chat_templates
-folder); of a prompt and completion on the completion; and on at most 1,024 tokens of a row (--max-length 1024). A
-trainer's batch has one mean over its tokens, so that a row counts by its length (--reduction tokens). transformers'
-Trainer trains on what its collator labels, of plain language modeling all tokens. Rows of input_ids and labels say
-it themselves."""
+OF_CHATS = (
+    "TRL's SFTTrainer trains on all of `messages` (--loss-on all), or with assistant_only_loss on each answer "
+    "(--loss-on assistant and, if TRL knows the model, --chat-template with the file of its chat_templates folder)"
+)
+OF_LENGTH = "TRL cuts a row at its max_length, by default 1,024 tokens (--max-length)"
+OF_BATCHES = (
+    "a batch of several rows has one mean over its tokens, so that a row counts by its length (--reduction tokens)"
+)
+OF_TRAINER = "transformers' Trainer trains on what its collator labels; rows of input_ids and labels say it"
 
 
 def explain(
@@ -45,8 +47,22 @@ def explain(
         lines.append(f"{part}: {len(of_part):,} rows{skipped}; of {total:,} tokens {counted:,} count: {about}")
         identity, first = next(iter(of_part.items()))
         lines.append(f"  {sanitize.printable(rows[part][identity].about)}: {marked(tokenizer, first)}")
-    given = all(isinstance(rows["train"][identity].example, Tokens) for identity in tokens["train"])
-    return "\n".join(lines if given else [*lines, TRAINERS])
+    by_part = [{_counted(row.example, loss) for row in of_part.values()} for of_part in rows.values()]
+    if any(kinds != by_part[0] for kinds in by_part):
+        lines.append("train and val have losses over other tokens; is that meant?")
+    return "\n".join([*lines, *_advice(by_part[0], loss)])
+
+
+def _advice(kinds: set[str], loss: Loss) -> list[str]:
+    """What trainers do otherwise, as far as it may matter here."""
+    advice = [
+        OF_CHATS if kinds & {"last"} else "",
+        OF_LENGTH if loss.max_length is None else "",
+        OF_BATCHES if loss.reduction == "mean" else "",
+        OF_TRAINER,
+    ]
+    told = [] if kinds == {"labels"} else [line for line in advice if line]
+    return ["Was that the loss?", *(f"  - {line}" for line in told)] if told else []
 
 
 def marked(tokenizer: Any, tokens: Tokens) -> str:

@@ -84,6 +84,8 @@ def check(source: str) -> str:
         if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source.removeprefix("hub:")):
             raise ValueError(f"model: {source!r}; a model on the hub is written hub:OWNER/NAME")
     elif source != "random:tiny-llama":
+        if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source):
+            raise ValueError(f"model: {source!r} is no folder here; a model on the hub is written hub:{source}")
         raise ValueError(f"model: {source!r}; a source is one of hub:OWNER/NAME, path:FOLDER, random:tiny-llama")
     return source
 

@@ -118,7 +118,8 @@ def check_methods(keys: Sequence[str], damping: float, iterations: int) -> tuple
     """The methods that were asked for, each once; ValueError for an unknown one or a wrong option."""
     keys = tuple(dict.fromkeys([keys] if isinstance(keys, str) else keys))
     if unknown := [key for key in keys if key not in OF_MODEL]:
-        raise ValueError(f"methods: {unknown[0]!r}; choose from {', '.join(OF_MODEL)}")
+        needs = " needs checkpoints, and there are none here" if unknown[0] in METHODS else ""
+        raise ValueError(f"methods: {unknown[0]!r}{needs}; choose from {', '.join(OF_MODEL)}")
     if not keys:
         raise ValueError(f"methods: none; choose from {', '.join(OF_MODEL)}")
     check_damping(damping)

@@ -22,6 +22,8 @@ def read_rows(path: Path) -> list[Row]:
 
     Raises ValueError, with file, line or row, and field, for what isn't one; FileNotFoundError.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
     rows: list[Row] = []
     for where, fields in _records(path):
         if not isinstance(fields, Mapping):

@@ -92,11 +92,20 @@ def _tokens(fields: Mapping[str, Any], about: str) -> Tokens:
             if len(columns[name]) != len(ids):
                 raise ValueError(f"{about}, {name}: {len(columns[name])} for {len(ids)} input_ids; give as many")
     mask, positions, labels = (columns.get(name) for name in ("attention_mask", "position_ids", "labels"))
+    if "seq_lengths" in fields:  # as TRL packs, whose collator makes positions of them
+        lengths = whole_numbers(fields["seq_lengths"], f"{about}, seq_lengths")
+        if sum(lengths) != len(ids):
+            raise ValueError(
+                f"{about}, seq_lengths: {sum(lengths)} tokens, of {len(ids)} input_ids; give those of the row"
+            )
+        mask, positions = None, [place for length in lengths for place in range(length)]
     if labels is None:
         masks = [columns[name] for name in ("attention_mask", "completion_mask", "assistant_masks") if name in columns]
         labels = [token if all(kept) else IGNORE for token, *kept in zip(ids, *masks, strict=True)]
         if mask and 1 in mask[1:] and not mask[0]:
             labels[mask.index(1)] = IGNORE  # padding predicts nothing
+    if "seq_lengths" in fields:
+        labels = [label if place else IGNORE for label, place in zip(labels, positions or (), strict=True)]
     for name, values in (("input_ids", ids), ("labels", [label for label in labels if label != IGNORE])):
         if wrong := [value for value in values if value < 0]:
             raise ValueError(f"{about}, {name}: {wrong[0]} is no token; of labels, {IGNORE} is one not in the loss")

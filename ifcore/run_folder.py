@@ -33,7 +33,8 @@ def open_folder(out: Path, settings: Mapping[str, Any], replace: bool) -> None:
     if before != settings:
         names = [GRADIENTS, *(f"{method}{suffix}" for method in METHODS for suffix in TABLES)]
         left = [out / name for name in names if (out / name).exists()]
-        if (before or left) and not replace:
+        is_foreign = before and "versions" not in before
+        if (left or is_foreign) and not replace:
             raise ValueError(f"--out {out}: it holds {_difference(before, settings)}; name another, or add --replace")
         for path in left:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

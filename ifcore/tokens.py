@@ -158,7 +158,7 @@ def _conversation(example: Example) -> Conversation:
 
 
 def _of_text(example: Text, tokenizer: Any, loss: Loss) -> _Encoding:
-    if not example.completion.strip():
+    if not example.completion.strip() and not example.like_trl:  # TRL trains on what closes an empty completion
         raise NothingToLearn("the text is empty" if example.prompt is None else "the answer is empty")
     if (end := tokenizer.eos_token) is None:
         raise ValueError("the tokenizer has no token that ends a text; set tokenizer.eos_token")
@@ -178,15 +178,14 @@ def _of_text(example: Text, tokenizer: Any, loss: Loss) -> _Encoding:
 def _of_turns(example: Conversation, template: ChatTemplate, loss: Loss) -> _Encoding:
     text = template.text(example)
     if example.completion is not None and loss.loss_on in ("auto", "last"):
-        if not any(map(_says, example.turns[example.completion :])):
-            raise NothingToLearn("the completion is empty")
         return _Encoding(text, [], None, template.text(example, example.completion, is_open=True))
     if loss.loss_on == "all":
         return _Encoding(text, None, _last_answer(example, template, text))
     answers = [turn for turn in example.turns if turn.get("role") == ASSISTANT]
     only_last = loss.loss_on != "assistant"
     if not any(map(_says, answers[-1:] if only_last else answers)):
-        raise NothingToLearn("the answer is empty" if answers else f"no turn is of the role {ASSISTANT}")
+        problem = "the answer is empty" if answers else f"no turn is of the role {ASSISTANT}"
+        raise NothingToLearn(f"{problem} (if the trainer took all tokens, set loss_on to all)")
     if not (spans := template.answers(example, text, only_last)):
         raise NothingToLearn("the chat template marks no answer")
     return _Encoding(text, spans, spans[-1][0])

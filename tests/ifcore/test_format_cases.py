@@ -68,7 +68,7 @@ PAIRS = [
     case("completion closed already", QA | {"completion": "Paris.</s>"},
          completion_in_loss(QA["prompt"], "Paris.</s>")),
     case("completion all", QA, all_in_loss(QA["prompt"] + "Paris.</s>"), tokenizer="bos", loss_on="all"),
-    case("completion empty", QA | {"completion": ""}, Refused("row 0", "nothing in its loss", "skip_empty")),
+    case("completion empty", QA | {"completion": ""}, completion_in_loss(QA["prompt"], "</s>")),
     case("completion without eos", QA, Refused("no token that ends a text", "set tokenizer.eos_token"),
          tokenizer="no eos"),
     case("completion of turns", {"prompt": turns("s:S", *U), "completion": turns("a:Yes")},

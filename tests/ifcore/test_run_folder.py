@@ -53,6 +53,9 @@ def test_a_table_of_which_nobody_knows_the_run_is_refused_and_replaced_alone(tmp
         run_folder.open_folder(tmp_path, {"loss_on": "all"}, replace=False)
     run_folder.open_folder(tmp_path, {"loss_on": "all"}, replace=True)
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "exact.txt", "mine.csv"}
+    run_folder.open_folder(tmp_path, {"loss_on": "last"}, replace=False)  # nothing is left of the one that was refused
+    run_folder.open_folder(tmp_path, {"loss_on": "all"}, replace=False)
+    (tmp_path / "gradsim.csv").write_text("")
     run_folder.open_folder(tmp_path, {"loss_on": "all"}, replace=False)  # the same run goes on
     with pytest.raises(ValueError, match=r"it holds another run \(loss_on all, now last\)"):
         run_folder.open_folder(tmp_path, {"loss_on": "last"}, replace=False)
