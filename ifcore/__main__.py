@@ -54,10 +54,8 @@ def _parse_arguments() -> argparse.Namespace:
     add("--adapter", type=Path, required=True, metavar="FOLDER", help="what PEFT's save_pretrained or a trainer left")
     base = "the base model: a folder or hub:OWNER/NAME; by default the one the adapter names"
     add("--model", metavar="SOURCE", help=base)
-    formats = (
-        "JSON lines or array, CSV, Parquet, a folder of Dataset.save_to_disk, with messages, prompt and response, "
-    )
-    formats += "prompt and completion, instruction and output, conversations, text, or ids and labels; id is optional"
+    formats = "JSON lines or array, CSV, Parquet, folder of Dataset.save_to_disk, with messages, prompt and response, "
+    formats += "prompt and completion, instruction and output, conversations, text, or input_ids; id is optional"
     add("--train", type=Path, required=True, metavar="FILE", help=f"what the adapter was fine-tuned on: {formats}")
     add("--val", type=Path, required=True, metavar="FILE", help="the responses to explain: the same")
     out = "where to write one table per method (rows val, columns train); in CSV, an id that is a formula gets a '"

@@ -50,7 +50,7 @@ TOKENS = [
     case("packed by TRL", {"input_ids": PACKED["input_ids"], "labels": PACKED["input_ids"], "seq_lengths": [4, 4]},
          exactly(PACKED["input_ids"], PACKED["labels"], positions=PACKED["position_ids"])),
     case("packed by TRL, cut", {"input_ids": PACKED["input_ids"], "seq_lengths": [4, 3]},
-         Refused("row 0, seq_lengths: 7 tokens for 8 input_ids")),
+         Refused("row 0, seq_lengths: 7 tokens, of 8 input_ids")),
     case("packed, no labels", {key: PACKED[key] for key in ("input_ids", "position_ids")},
          exactly(PACKED["input_ids"], PACKED["input_ids"], positions=PACKED["position_ids"])),
     case("positions that don't start again", {"input_ids": IDS, "labels": LABELS, "position_ids": [*range(7)]},
