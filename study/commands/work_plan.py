@@ -50,6 +50,7 @@ def load_plan(path: Path, profile: str, seed: int, target: str, seeds: Sequence[
 def make_plan(profile: str, seed: int, target: str, seeds: Sequence[int]) -> dict[str, Any]:
     """Check everything, then plan. Raises ValueError, in one line, for what the check finds wrong."""
     from study.commands.check import check_book  # takes seconds and memory, as what follows does
+    from study.estimate import speed
 
     digest, swept = _digest(profile, seed, target, seeds), list(seeds) if target == "sweep" else []
     names = chapter_names(Path())
@@ -61,7 +62,7 @@ def make_plan(profile: str, seed: int, target: str, seeds: Sequence[int]) -> dic
     for number, chapters, place in wanted:
         run = config.make_run(profile, number)
         check_book(run)
-        rate = rate or _speed(run)
+        rate = rate or speed.measured_speed(run)
         series = f", seed {number}" if len(wanted) > 1 else ""
         for piece in _pieces(run, chapters, place, swept, series, rate):
             pieces.setdefault(piece.output, piece)
@@ -117,13 +118,6 @@ def _pieces(run: Run, chapters: Sequence[str], place: Path, swept: Sequence[int]
             after += [str(other / f"{chapter}.ipynb") for other in others for chapter in shown]
         output = str(place / f"{name}.ipynb")
         yield piece(name, title(name), output, ["study.commands.execute", notebook], inputs, after)
-
-
-def _speed(run: Run) -> float | None:
-    """Tokens a second: measured, unless it is published how long the profile's jobs take, by which a build learns."""
-    from study.estimate import durations, speed
-
-    return None if durations.published_file(run).is_file() else speed.measured_speed(run)
 
 
 def _resources(run: Run) -> dict[str, int]:
