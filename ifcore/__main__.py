@@ -9,7 +9,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ifcore import io, run_folder, sanitize
 
@@ -36,6 +36,7 @@ def main() -> int:
 
 def _parse_arguments() -> argparse.Namespace:
     from ifcore.methods import DEFAULT, METHODS, OF_MODEL  # takes seconds
+    from ifcore.tokens import LossOn, Reduction, Side
 
     parser = argparse.ArgumentParser(
         prog="python -m ifcore", description="Influence of training examples on a LoRA fine-tune."
@@ -65,13 +66,13 @@ def _parse_arguments() -> argparse.Namespace:
     add("--methods", nargs="+", default=[",".join(DEFAULT)], metavar="METHOD", help=methods)
     loss = command.add_argument_group("the loss that was trained")
     tokens = "the tokens that count: last answer, each answer of the assistant, or all; auto: last, or all of a text"
-    loss.add_argument("--loss-on", choices=("auto", "last", "assistant", "all"), default="auto", help=tokens)
+    loss.add_argument("--loss-on", choices=get_args(LossOn), default="auto", help=tokens)
     reduction = (
         "of a row over them: mean, sum, or the mean weighted by how many tokens they are, as in a trainer's batch"
     )
-    loss.add_argument("--reduction", choices=("mean", "sum", "tokens"), default="mean", help=reduction)
+    loss.add_argument("--reduction", choices=get_args(Reduction), default="mean", help=reduction)
     loss.add_argument("--max-length", type=int, metavar="TOKENS", help="to which the trainer cut a row (TRL: 1024)")
-    loss.add_argument("--truncation-side", choices=("right", "left"), default="right", help="where it cut")
+    loss.add_argument("--truncation-side", choices=get_args(Side), default="right", help="where it cut")
     template = "auto (the tokenizer's), none (texts as they stand), or a file"
     loss.add_argument("--chat-template", default="auto", metavar="TEMPLATE", help=template)
     loss.add_argument("--date", metavar="YYYY-MM-DD", help="the day of the fine-tune, for templates that write it")
@@ -96,6 +97,7 @@ def _attribute(arguments: argparse.Namespace) -> None:
 
     from ifcore import attribute, loading
     from ifcore.adapters import base_of, load_adapter
+    from ifcore.attribution import barrier
     from ifcore.methods import check_methods
     from ifcore.row_files import read_rows
     from ifcore.rows import by_id
@@ -117,6 +119,8 @@ def _attribute(arguments: argparse.Namespace) -> None:
     if rank == 0:
         settings = _settings(arguments, asdict(loss) | options, loading.identity(loading.check(source)), tokenizer)
         run_folder.open_folder(arguments.out, settings, arguments.replace)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        barrier()()  # else another process may write into a folder that is not open yet
     scores = attribute(
         model,
         tokenizer,
@@ -146,8 +150,8 @@ def _settings(arguments: argparse.Namespace, options: dict[str, Any], model: str
 
 def _digest(path: Path) -> str:
     """The content of a file, or of what a folder has of an adapter."""
-    kept = (".json", ".safetensors", ".jinja", ".model", ".txt", ".arrow")
-    files = sorted(file for file in path.iterdir() if file.suffix in kept) if path.is_dir() else [path]
+    suffixes = (".json", ".safetensors", ".jinja", ".model", ".txt", ".arrow")
+    files = sorted(file for file in path.iterdir() if file.suffix in suffixes) if path.is_dir() else [path]
     content = [f"{file.name} {io.sha256(file)}" for file in files if file.name != run_folder.RECORD]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
 

@@ -1,6 +1,5 @@
 """A fine-tune from the folder that PEFT left: the base model, the adapter on it, the tokenizer."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -11,7 +10,7 @@ from peft import PeftModel
 
 from ifcore import loading, lora
 from ifcore.chat_templates import read_template
-from ifcore.saved_adapter import CONFIG, read_config, saved_rows
+from ifcore.saved_adapter import read_config, saved_rows
 
 TEMPLATE = "chat_template.jinja"
 
@@ -40,8 +39,8 @@ def load_adapter(
     folder = Path(folder)
     read_config(folder)
     source = source or base_of(folder)
-    own = folder if (folder / "tokenizer_config.json").is_file() else None
-    model, tokenizer = loading.load(source, dtype, device or _device(), tokenizer_in=own)
+    tokenizer_folder = folder if (folder / "tokenizer_config.json").is_file() else None
+    model, tokenizer = loading.load(source, dtype, device or _device(), tokenizer_in=tokenizer_folder)
     if (folder / TEMPLATE).is_file():  # by itself, or beside a tokenizer
         tokenizer.chat_template = read_template(folder / TEMPLATE)
     embeddings = model.get_input_embeddings()
@@ -60,8 +59,7 @@ def _device() -> str:
 
 def base_of(folder: Path) -> str:
     """The source of the base model that an adapter names; ValueError where that isn't here, or it names none."""
-    read_config(folder)
-    name = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    name: Any = read_config(folder).base_model_name_or_path
     if not name:
         raise ValueError("it names no base model; give --model")
     if not isinstance(name, str):

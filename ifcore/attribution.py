@@ -22,7 +22,7 @@ from ifcore.batches import Batch, batches
 from ifcore.ekfac import block_groups, ekfac, gather_factors
 from ifcore.examples import Given, Row, Tokens
 from ifcore.explain_loss import explain
-from ifcore.forecast import check_disk, forecast
+from ifcore.forecast import check_disk, forecast, gradient_bytes
 from ifcore.gram import Gram
 from ifcore.losses import causal_lm, device_of, evaluating, example_losses, uncompiled
 from ifcore.methods import DEFAULT, OF_GRAM, check_methods, gram_scores
@@ -172,9 +172,7 @@ def _gradients(
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if processes > 1 and folder is None:
         raise ValueError(f"store: none, for {processes} processes; name a folder that all of them see")
-    size = 4 * sum(parameter.numel() for parameter in trainable.trainable_parameters(model).values())
-    size *= sum(len(batch.rows) for part in batches.values() for batch in part)
-    if folder is None and size <= budget // 2:
+    if folder is None and gradient_bytes(model, batches) <= budget // 2:
         if progress:
             print(forecast(model, batches, None, budget), file=sys.stderr)
         factors = gradients.Factors(groups[0] if groups else ())
@@ -182,7 +180,7 @@ def _gradients(
         val = _in_memory(model, batches["val"], _bar("val", progress), None)
         yield {"train": train[0], "val": val[0]}, {"train": train[1], "val": val[1]}, factors
         return
-    wait = _barrier() if processes > 1 else lambda: None
+    wait = barrier() if processes > 1 else lambda: None
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         check_disk(model, batches, Path(place))
         if progress:
@@ -227,7 +225,7 @@ def _tokens(
     return tokens
 
 
-def _barrier() -> Callable[[], None]:
+def barrier() -> Callable[[], None]:
     """What waits until every process is there; it raises RuntimeError where one has died."""
     from accelerate import PartialState  # takes a second, and none of it is needed by a process alone
 

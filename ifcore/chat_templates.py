@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ifcore.examples import Conversation, Turn
+from ifcore.sanitize import reason
 
 ASSISTANT = "assistant"
 CLOCK, ASKED = "strftime_now", r"""strftime_now\(\s*(["'])(.*?)\1\s*\)"""
@@ -41,11 +42,11 @@ class ChatTemplate:
         """
         if not self:
             raise ValueError("no chat template for turns; set tokenizer.chat_template, or give chat_template a file")
-        asked = conversation if until is None else replace(conversation, turns=conversation.turns[:until])
+        shown = conversation if until is None else replace(conversation, turns=conversation.turns[:until])
         if self.date is None and CLOCK in str(self.source):
-            if self._render(asked, is_open, DAYS[0]) != self._render(asked, is_open, DAYS[1]):
+            if self._render(shown, is_open, DAYS[0]) != self._render(shown, is_open, DAYS[1]):
                 raise ValueError("the chat template writes the day; give date the day of the fine-tune, YYYY-MM-DD")
-        return self._render(asked, is_open, self.date)
+        return self._render(shown, is_open, self.date)
 
     def answers(self, conversation: Conversation, text: str, only_last: bool = False) -> list[Span]:
         """Where the assistant's turns lie in the text of a conversation: each from the opening of an answer to what
@@ -73,14 +74,14 @@ class ChatTemplate:
             after = self._render(Conversation(turns[1:]), False, self.date).rpartition(word)[2]
         except ValueError:  # a template may demand a system turn
             after = self._render(Conversation(turns), False, self.date).rpartition(word)[2]
-        found = [(after.find(token), token) for token in self._special if token in after]
-        return min(found)[1] if found else None
+        closings = [(after.find(token), token) for token in self._special if token in after]
+        return min(closings)[1] if closings else None
 
     @property
     def _opening(self) -> str:
         """What opens an answer, by itself."""
-        asked = Conversation([{"role": "user", "content": "forty-two"}])
-        return self._render(asked, True, self.date).removeprefix(self._render(asked, False, self.date))
+        question = Conversation([{"role": "user", "content": "forty-two"}])
+        return self._render(question, True, self.date).removeprefix(self._render(question, False, self.date))
 
     def _answer(self, conversation: Conversation, text: str, place: int) -> Span:
         """The turn at a place, without what the template writes after its closing token, such as a line's end."""
@@ -122,8 +123,7 @@ class ChatTemplate:
                 **conversation.options,
             )
         except Exception as error:  # a template is a program, which may raise anything
-            problem = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"the chat template refuses it ({problem})") from None
+            raise ValueError(f"the chat template refuses it ({reason(error)})") from None
 
     def _source_for(self, tools: Sequence[Any] | None, day: Date | None) -> str:
         """The template itself; of several by name, the one that transformers takes. With the day in the place of what

@@ -39,8 +39,8 @@ def explain(
     lines = []
     for part, of_part in tokens.items():
         kinds = Counter(_counted(rows[part][identity].example, loss) for identity in of_part)
-        said = {kind: REDUCED[loss.reduction].format(COUNTED[kind]) for kind in kinds}
-        about = "; ".join(f"{said[kind]} ({count:,})" for kind, count in kinds.most_common())
+        descriptions = {kind: REDUCED[loss.reduction].format(COUNTED[kind]) for kind in kinds}
+        about = "; ".join(f"{descriptions[kind]} ({count:,})" for kind, count in kinds.most_common())
         total, counted = sum(map(len, of_part.values())), sum(one.counted for one in of_part.values())
         left = len(rows[part]) - len(of_part)
         skipped = f", {left:,} with nothing in their loss left out" if left else ""

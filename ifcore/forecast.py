@@ -47,6 +47,11 @@ def forecast(model: Any, parts: Parts, folder: Path | None, budget: int, process
     return f"gradients: {size(row)} a row, {place}{size(memory)} of memory{tight}, about {duration(seconds)}"
 
 
+def gradient_bytes(model: Any, parts: Parts) -> int:
+    """Of all rows' gradients."""
+    return _row(model) * _rows(parts)
+
+
 def size(count: float) -> str:
     """Bytes, as they are said."""
     for unit, name in UNITS:

@@ -18,6 +18,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from ifcore.onednn import through_onednn
+from ifcore.sanitize import reason
 from ifcore.tiny import tiny_tokenizer
 
 
@@ -118,7 +119,7 @@ def _tokenizer(place: Path | str, **options: Any) -> Any:
         return AutoTokenizer.from_pretrained(place, **options)
     except Exception as error:  # of whichever class the files name
         remedy = "save it there, or beside the adapter"
-        raise ValueError(f"model: the tokenizer in {place} can't be loaded ({_line(error)}); {remedy}") from None
+        raise ValueError(f"model: the tokenizer in {place} can't be loaded ({reason(error)}); {remedy}") from None
 
 
 def _whole_model(source: str, place: Path | str, dtype: torch.dtype, **options: Any) -> Any:
@@ -129,7 +130,7 @@ def _whole_model(source: str, place: Path | str, dtype: torch.dtype, **options: 
     except OSError:  # what a network says is said by who asked it
         raise
     except Exception as error:  # torn files, missing libraries of a quantised model, and more
-        raise ValueError(f"model: {source!r}; its model.safetensors can't be loaded ({_line(error)})") from None
+        raise ValueError(f"model: {source!r}; its model.safetensors can't be loaded ({reason(error)})") from None
     if getattr(model, "_hf_peft_config_loaded", False):
         raise ValueError(f"model: {source!r}; it brings an adapter of its own; merge that into it, or give its base")
     if missing := sorted(report["missing_keys"]):
@@ -165,10 +166,6 @@ def _revision(name: str) -> str:
             revision = None
         file = hf_hub_download(name, "config.json", revision=revision, local_files_only=revision is None)
         return Path(file).parent.name
-
-
-def _line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def _from_hub(name: str, dtype: torch.dtype, tokenizer_in: Path | None):

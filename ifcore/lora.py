@@ -11,6 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
+from ifcore.sanitize import reason
 from ifcore.saved_adapter import check_loaded, check_shapes, read_config
 
 
@@ -67,7 +68,7 @@ def with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
             peft = PeftModel.from_pretrained(model, folder)
     except Exception as error:  # PEFT's are of many kinds
         remedy = "give the base it was trained on" if "size mismatch" in str(error) else "save it again"
-        raise ValueError(f"it can't be put on the model ({' '.join(str(error).split())[:200]}); {remedy}") from error
+        raise ValueError(f"it can't be put on the model ({reason(error)}); {remedy}") from error
     if not config.is_prompt_learning:  # which is refused where it is used
         check_loaded(peft, folder)
     return peft

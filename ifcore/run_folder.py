@@ -91,8 +91,7 @@ def text(row: Row, tokenizer: Any) -> str:
     elif isinstance(example, Conversation):
         said = [str(turn.get("content", turn.get("tool_calls", ""))) for turn in example.turns[-2:]]
     else:
-        parts = example.ids[: example.answer], example.ids[example.answer :]
-        said = [tokenizer.decode(part, skip_special_tokens=True) for part in parts]
+        said = [tokenizer.decode(part, skip_special_tokens=True) for part in (example.prompt, example.response)]
     short = (line if len(line) <= LONGEST else f"{line[: LONGEST - 2]} …" for line in map(sanitize.printable, said))
     return " → ".join(filter(None, short))
 

@@ -17,6 +17,11 @@ def printable(text: object) -> str:
     return "".join(each if each.isprintable() else "?" for each in line)
 
 
+def reason(error: Exception, longest: int = 200) -> str:
+    """The beginning of what an error says, as part of a line; its kind where it says nothing."""
+    return printable(error)[:longest] or type(error).__name__
+
+
 def legible(text: str) -> str:
     """Text as a page may have it: a control character other than a tab or an end of a line is U+FFFD."""
     return "".join("\ufffd" if unicodedata.category(each) == "Cc" and each not in "\t\n\r" else each for each in text)

@@ -9,6 +9,8 @@ import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 
+from ifcore.sanitize import reason
+
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 REWRITES_ANEW = r"pissa_niter_.*|corda|loftq|lora_ga"  # starts that change the base, and not twice in the same way
 
@@ -26,7 +28,7 @@ def read_config(folder: Path) -> PeftConfig:
             raise ValueError("no peft_type")
         config = PeftConfig.from_pretrained(str(folder))
     except Exception as error:  # of a file that people edit, and of a PEFT that was newer
-        raise ValueError(f"{CONFIG} can't be read ({_line(error)}); save it again, or update peft") from None
+        raise ValueError(f"{CONFIG} can't be read ({reason(error)}); save it again, or update peft") from None
     if config.task_type not in (None, "CAUSAL_LM"):
         raise ValueError(f"task_type: {config.task_type}, with a head of its own; give one of a causal language model")
     start = getattr(config, "init_lora_weights", True)
@@ -92,7 +94,7 @@ def _opened(folder: Path) -> Any:
     try:
         return safe_open(folder / WEIGHTS, "pt")
     except SafetensorError as error:
-        raise ValueError(f"{WEIGHTS} can't be read ({_line(error)}); save it again") from None
+        raise ValueError(f"{WEIGHTS} can't be read ({reason(error)}); save it again") from None
 
 
 def _beside(state: dict[str, Any], key: str, adapter: str) -> Any:
@@ -109,7 +111,3 @@ def _remedy(keys: list[str]) -> str:
     if any("_orig_mod" in key for key in keys):
         return "it was saved from a compiled model: save model._orig_mod, or take _orig_mod. out of the names"
     return "save it again with save_pretrained"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -140,13 +140,6 @@ DAMAGES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_adapter_is_refused_by_every_method(folder, name):
-    damage, expected = DAMAGES[name]
-    damage(folder / "adapter")
-    assert_refused(folder / "adapter", None, expected)
-
-
 BROKEN_BASES = {
     "an adapter inside": (put_an_adapter_inside, Refused("model:", "an adapter of its own", "merge")),
     "weights missing": (leave_out_a_weight, Refused("model:", "no model.layers.1.mlp.up_proj.weight", "save")),
@@ -158,8 +151,12 @@ BROKEN_BASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BROKEN_BASES)
-def test_a_base_that_is_not_whole_is_refused_by_every_method(folder, name):
-    damage, expected = BROKEN_BASES[name]
-    damage(folder / "base")
+CASES = {("adapter", name): case for name, case in DAMAGES.items()}
+CASES |= {("base", name): case for name, case in BROKEN_BASES.items()}
+
+
+@pytest.mark.parametrize("part, name", CASES)
+def test_a_damaged_adapter_or_base_is_refused_by_every_method(folder, part, name):
+    damage, expected = CASES[part, name]
+    damage(folder / part)
     assert_refused(folder / "adapter", None, expected)

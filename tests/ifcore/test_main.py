@@ -20,10 +20,10 @@ VAL += [{"id": "a\u202eb\x1b[31m", "prompt": "go", "response": "no"}]
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
 # The second process is killed as it writes its first shard.
 DYING = """
-import os, runpy, sys
+import os, runpy, sys, time
 from ifcore import io
 if os.environ["RANK"] == "1":
-    io.write_tensors = lambda *_: os.kill(os.getpid(), 9)
+    io.write_tensors = lambda *_: (time.sleep(3), os.kill(os.getpid(), 9))  # when the first has written one, too
 sys.argv = sys.argv[2:]
 runpy.run_module("ifcore", run_name="__main__", alter_sys=True)
 """
