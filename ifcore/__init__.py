@@ -10,6 +10,7 @@ __version__ = "0.2.0"
 
 _HOME = {
     "attribute": "attribution",
+    "validate": "validation",
     "Example": "examples",
     "load": "loading",
     "load_adapter": "adapters",

@@ -18,28 +18,57 @@ def ekfac(
     val: Mapping[str, Tensor],
     factors: Mapping[str, tuple[Tensor, Tensor]],
     damping: float = 0.1,
+    fisher: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Scores [M, N] of gradients [N, P_b] and [M, P_b] of linear maps; `factors` are those of the training examples.
+    """EK-FAC: the Fisher of each linear map, diagonal in a Kronecker-factored eigenbasis.
 
-    In their eigenbases Q_x, Q_δ a gradient is G̃ = Q_δᵀ G Q_x, the empirical Fisher nearly diagonal, with
-    Λ = mean_i G̃_i² on the diagonal: Σ_b Σ Ṽ ⊙ G̃ / (Λ_b + λ_b), λ_b = damping · mean(Λ_b) (Grosse et al. 2023, arXiv
-    2308.03296, section 2.2; George et al. 2018). That mean is mean(G_b²), so the damping is that of `influence`. A
-    block without gradients adds nothing. It takes the memory of all factors and, in float64, of one block at a time.
-    Raises ValueError for a block without factors (one that is no linear map), gradients that are not finite, and
-    damping that isn't above 0.
+    In the eigenbases Q_x, Q_δ of its factors a gradient is G̃ = Q_δᵀ G Q_x, and the Fisher F of the gradients `fisher`
+    nearly diagonal, with Λ = mean_i F̃_i² on the diagonal: Σ_b Σ Ṽ ⊙ G̃ / (Λ_b + λ_b), λ_b = damping · mean(Λ_b). It
+    takes the memory of all factors and, in float64, of one block at a time.
+
+    Parameters
+    ----------
+    train, val : mapping of str to Tensor
+        Block -> gradients of linear maps, [N, P_b] and [M, P_b]. A block without gradients adds nothing.
+    factors : mapping of str to tuple of Tensor
+        Block -> Σ_t x_t x_tᵀ and Σ_t δ_t δ_tᵀ of the examples whose Fisher it is, by `gather_factors`.
+    damping : float
+        λ_b relative to the mean of Λ_b; without `fisher` that is mean(G_b²), and the damping that of `influence`.
+    fisher : mapping of str to Tensor, optional
+        Block -> gradients [any number, P_b] of labels drawn from the model, by `sampled_labels.sample_labels`, with
+        `factors` of the same; by default those of `train`, of which it is the empirical Fisher.
+
+    Returns
+    -------
+    Tensor
+        Scores [M, N], float64.
+
+    Raises
+    ------
+    ValueError
+        For a block without factors (one that is no linear map) or absent from `fisher`, gradients that are not finite,
+        and a damping that isn't above 0.
+
+    References
+    ----------
+    Grosse et al. 2023, arXiv 2308.03296, section 2.2; George et al. 2018, arXiv 1806.03884.
     """
     check_damping(damping)
+    fisher = train if fisher is None else fisher
     total: Any = 0.0
     for block in train:
         if block not in factors:
             raise ValueError(f"factors: none of {block}; EK-FAC knows linear maps alone, choose another method")
+        if block not in fisher:
+            raise ValueError(f"fisher: no gradients of {block}; take them from the same model as train")
         bases = [torch.linalg.eigh(factor.double())[1] for factor in factors[block]]
         G, V = (_rotated(part[block][:, :], *bases) for part in (train, val))
-        if not (G.isfinite().all() and V.isfinite().all()):
+        F = G if fisher is train else _rotated(fisher[block][:, :], *bases)
+        if not (G.isfinite().all() and V.isfinite().all() and F.isfinite().all()):
             raise ValueError(f"{block}: gradients that are not finite; lower the learning rate or use float32")
-        fisher = G.square().mean(0)
-        lam = damping * fisher.mean()
-        total = total + ((V / (fisher + lam)) @ G.T if lam > 0 else G.new_zeros(len(V), len(G)))
+        Lambda = F.square().mean(0)
+        lam = damping * Lambda.mean()
+        total = total + ((V / (Lambda + lam)) @ G.T if lam > 0 else G.new_zeros(len(V), len(G)))
     return total
 
 

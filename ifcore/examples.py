@@ -93,8 +93,13 @@ Given = Example | Conversation | Text | Tokens
 
 @dataclass(frozen=True)
 class Row:
-    """An example with its id, and by which words an error tells where it is."""
+    """An example with its id, and by which words an error tells where it is.
+
+    `label`: its class, if it has one. `rejected`: the same with the response that is held against its own, if any.
+    """
 
     identity: Any
     example: Given
     about: str
+    label: str | None = None
+    rejected: Given | None = None

@@ -13,6 +13,7 @@ import torch
 from ifcore import trainable
 from ifcore.batches import Batch
 from ifcore.losses import device_of, evaluating, example_losses
+from ifcore.projection import Projection
 
 UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 SECONDS = ((5400, 3600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
@@ -21,9 +22,9 @@ SECONDS = ((5400, 3600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
 Parts = Mapping[str, Sequence[Batch]]
 
 
-def check_disk(model: Any, parts: Parts, folder: Path) -> None:
+def check_disk(model: Any, parts: Parts, folder: Path, projection: Projection | None = None) -> None:
     """Raise ValueError where the disk of `folder` can't hold the gradients of all batches that aren't there yet."""
-    row, rows = _row(model), _rows(parts)
+    row, rows = _row(model, projection), _rows(parts)
     needed, free = row * rows * (1 - _made(parts, folder)), _disk(folder)
     if needed > free:
         raise ValueError(
@@ -32,24 +33,33 @@ def check_disk(model: Any, parts: Parts, folder: Path) -> None:
         )
 
 
-def forecast(model: Any, parts: Parts, folder: Path | None, budget: int, processes: int = 1) -> str:
+def forecast(
+    model: Any,
+    parts: Parts,
+    folder: Path | None,
+    budget: int,
+    processes: int = 1,
+    projection: Projection | None = None,
+) -> str:
     """The disk (where there is a `folder`), memory and time that the gradients of all batches take, in a sentence.
 
     The time is that of one batch, tried; what a folder holds already is not counted.
     """
-    row, rows = _row(model), _rows(parts)
+    row, rows = _row(model, projection), _rows(parts)
     largest = max(len(batch.rows) for part in parts.values() for batch in part)
     held, free = row * rows, psutil.virtual_memory().available
     memory = 2 * row * largest + (min(budget, held) if folder else held)
     place = f"{size(held)} on disk, " if folder else ""
     tight = f", and {size(free)} are free: lower memory_budget or batch_size" if memory > free else ""
-    seconds = (1 - _made(parts, folder)) * _seconds(model, [*chain.from_iterable(parts.values())]) / processes
+    batches = [*chain.from_iterable(parts.values())]
+    tokens = (1 - _made(parts, folder)) * sum(batch.input_ids.numel() for batch in batches)
+    seconds = tokens * seconds_a_token(model, batches) / processes
     return f"gradients: {size(row)} a row, {place}{size(memory)} of memory{tight}, about {duration(seconds)}"
 
 
-def gradient_bytes(model: Any, parts: Parts) -> int:
+def gradient_bytes(model: Any, parts: Parts, projection: Projection | None = None) -> int:
     """Of all rows' gradients."""
-    return _row(model) * _rows(parts)
+    return _row(model, projection) * _rows(parts)
 
 
 def size(count: float) -> str:
@@ -66,9 +76,10 @@ def duration(seconds: float) -> str:
     return f"{seconds / unit:.2g} {name}"
 
 
-def _row(model: Any) -> int:
-    """Bytes of one row's gradients."""
-    return 4 * sum(parameter.numel() for parameter in trainable.trainable_parameters(model).values())
+def _row(model: Any, projection: Projection | None) -> int:
+    """Bytes of one row's gradients, as they are kept."""
+    sizes = [parameter.numel() for parameter in trainable.trainable_parameters(model).values()]
+    return 4 * sum(sizes if projection is None else (min(size, projection.dimensions) for size in sizes))
 
 
 def _rows(parts: Parts) -> int:
@@ -86,8 +97,8 @@ def _disk(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def _seconds(model: Any, batches: Sequence[Batch]) -> float:
-    """Of all batches, by one of the middle, forward and backward, twice: the first time warms up."""
+def seconds_a_token(model: Any, batches: Sequence[Batch]) -> float:
+    """Of a pass forward and backward, by a batch of the middle; twice, since the first time warms up."""
     parameters = trainable.trainable_parameters(model)
     batch = sorted(batches, key=lambda batch: batch.input_ids.numel())[len(batches) // 2].to(device_of(model))
     took = 0.0
@@ -97,4 +108,4 @@ def _seconds(model: Any, batches: Sequence[Batch]) -> float:
             loss = example_losses(model, batch).sum()
             torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)[0]
             took = perf_counter() - start
-    return took * sum(each.input_ids.numel() for each in batches) / batch.input_ids.numel()
+    return took / batch.input_ids.numel()

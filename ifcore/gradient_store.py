@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ifcore import gradients, io, representations, trainable
 from ifcore.batches import Batch
 from ifcore.losses import causal_lm, uncompiled
+from ifcore.projection import Projection
 
 ROWS, LOSSES = "rows", "losses"
 BESIDE = (ROWS, LOSSES, *representations.POSITIONS)  # what a shard has beside gradients
@@ -102,21 +103,23 @@ def write(
     progress: str = "",
     share: tuple[int, int] = (0, 1),
     positions: Sequence[representations.Position] = representations.POSITIONS,
+    projection: Projection | None = None,
 ) -> list[Path]:
     """Leave each batch's gradients, hidden states at some positions and losses as a shard in `folder`; all, in order.
 
-    What is there already is not made again. Beside a shard lies what determined it (the model's weights, the batch) and
-    its SHA-256: one of another model, one half written and one altered are made again. `share`: (this process's number,
-    how many there are), each of which does its part of the batches.
+    What is there already is not made again. Beside a shard lies what determined it (the model's weights, the batch, the
+    projection of its gradients if any) and its SHA-256: one of another model or projection, one half written and one
+    altered are made again. `share`: (this process's number, how many there are), each of which does its part of the
+    batches.
     """
     model = uncompiled(model)
     identity, (rank, processes) = _model_hash(model), share
     missing = []
     for number, batch in enumerate(batches):
-        path, key = _path(folder, number), _key(identity, batch, positions)
+        path, key = _path(folder, number), _key(identity, batch, positions, projection)
         if number % processes == rank and not _is_sound(path, key):
             missing.append((path, key, batch))
-    computed = gradients.stream(model, [batch for _, _, batch in missing], progress)
+    computed = gradients.stream(model, [batch for _, _, batch in missing], progress, projection=projection)
     for (path, key, batch), (rows, losses, hidden) in zip(missing, computed, strict=True):
         states = {position: representations.at(hidden, batch, position) for position in positions}
         io.write_tensors(path, shard(batch.rows, rows, losses=losses, **states))
@@ -129,16 +132,18 @@ def read(
     model: nn.Module,
     batches: Sequence[Batch],
     positions: Sequence[representations.Position] = representations.POSITIONS,
+    projection: Projection | None = None,
 ) -> Store:
     """What `write` left of these batches.
 
-    Raises ValueError where a shard is missing, was altered, or is of another model or batch.
+    Raises ValueError where a shard is missing, was altered, or is of another model, batch or projection.
     """
     identity = _model_hash(uncompiled(model))
     paths = [_path(folder, number) for number in range(len(batches))]
     for path, batch in zip(paths, batches, strict=True):
-        if not _is_sound(path, _key(identity, batch, positions)):
-            raise ValueError(f"store: {path} is missing, altered, or of another model; write it again")
+        if not _is_sound(path, _key(identity, batch, positions, projection)):
+            remedy = "write it again, with the same projection"
+            raise ValueError(f"store: {path} is missing, altered, or of another model; {remedy}")
     return Store(paths)
 
 
@@ -170,7 +175,8 @@ def _model_hash(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _key(identity: str, batch: Batch, positions: Sequence[str]) -> str:
-    names = map(str.encode, (identity, ROWS, LOSSES, *positions))
+def _key(identity: str, batch: Batch, positions: Sequence[str], projection: Projection | None) -> str:
+    projected = () if projection is None else (str(projection),)
+    names = map(str.encode, (identity, ROWS, LOSSES, *positions, *projected))
     tensors = (value.cpu().numpy().tobytes() for value in batch.tensors().values())
     return hashlib.sha256(b"".join([*names, *tensors])).hexdigest()

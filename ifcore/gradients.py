@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ifcore import hooks, trainable
 from ifcore.batches import Batch
 from ifcore.losses import device_of, evaluating, example_losses, own_losses
+from ifcore.projection import Projection
 from ifcore.representations import recorded
 
 # By how much two ways to the same number may differ: by rounding, of which half precision has much.
@@ -17,7 +18,10 @@ TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.float16: 0.05, torc
 
 
 class Computed(NamedTuple):
-    """Of one batch: block -> gradients [b, P_b], the losses [b], both on the CPU, and the hidden states [b, T, H]."""
+    """Of one batch: block -> gradients [b, P_b], the losses [b], both on the CPU, and the hidden states [b, T, H].
+
+    Under a projection to k dimensions the gradients are [b, min(P_b, k)].
+    """
 
     gradients: dict[str, Tensor]
     losses: Tensor
@@ -45,7 +49,9 @@ class Factors(dict[str, tuple[Tensor, Tensor]]):
         self[block] = x_sum, delta_sum
 
 
-def example_gradients(model: nn.Module, batches: Iterable[Batch], progress: str = "") -> dict[str, Tensor]:
+def example_gradients(
+    model: nn.Module, batches: Iterable[Batch], progress: str = "", projection: Projection | None = None
+) -> dict[str, Tensor]:
     """Compute the gradient of every example's own loss: that of batch size 1, in evaluation mode.
 
     Parameters
@@ -56,11 +62,14 @@ def example_gradients(model: nn.Module, batches: Iterable[Batch], progress: str 
         Together they hold the examples 0 … N−1, each once.
     progress : str
         The label of a progress bar; none without.
+    projection : Projection, optional
+        What makes larger blocks small; without, gradients are exact.
 
     Returns
     -------
     dict of str to Tensor
-        Block -> [N, P_b] on the CPU. A block is one parameter, such as a `lora_A` weight, flattened.
+        Block -> [N, P_b] on the CPU, [N, min(P_b, k)] projected to k dimensions. A block is one parameter, such as a
+        `lora_A` weight, flattened.
 
     Raises
     ------
@@ -68,7 +77,7 @@ def example_gradients(model: nn.Module, batches: Iterable[Batch], progress: str 
         As `stream` does, and where rows are missing or there twice.
     """
     batches = list(batches)
-    return gather(batches, (computed.gradients for computed in stream(model, batches, progress)))
+    return gather(batches, (computed.gradients for computed in stream(model, batches, progress, projection=projection)))
 
 
 def gather(batches: Sequence[Batch], pieces: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -89,13 +98,18 @@ def gather(batches: Sequence[Batch], pieces: Iterable[Mapping[str, Tensor]]) -> 
 
 
 def stream(
-    model: nn.Module, batches: Iterable[Batch], progress: str = "", factors: Factors | None = None
+    model: nn.Module,
+    batches: Iterable[Batch],
+    progress: str = "",
+    factors: Factors | None = None,
+    projection: Projection | None = None,
 ) -> Iterator[Computed]:
     """Yields what is computed of one batch after another: for gradients that memory can't hold at once.
 
     For a linear map y = W x the gradient of example i is Σ_t δ_it x_itᵀ, with δ the gradient of Σ_i loss_i at y. The
     examples of a batch don't see one another, so one forward and one backward pass yield every row. Whatever else the
-    adapter trains (embeddings, biases, DoRA's magnitudes, experts) is differentiated example by example.
+    adapter trains (embeddings, biases, DoRA's magnitudes, experts) is differentiated example by example. Under a
+    `projection` these are projected one by one, so that memory holds a whole gradient of one example, not of b.
 
     The first batch is checked: one example's loss against the model's own logits, the sum of the rows of each block
     against what plain backpropagation says, and the names of the blocks against all that the adapter trains. Raises
@@ -116,7 +130,9 @@ def stream(
             separable = hooks.fitting(calls, batch)
             calls.clear()
             rows = _by_products(losses, separable, {} if checked else parameters, batch, factors)
-            rows |= _one_by_one(model, {name: p for name, p in parameters.items() if name not in rows}, batch)
+            rows = _projected(rows, projection)
+            others = {name: p for name, p in parameters.items() if name not in rows}
+            rows |= _one_by_one(model, others, batch, projection)
             if not checked:
                 check_loss(model, batch, losses.detach())
                 if missing := parameters.keys() - rows.keys():
@@ -154,19 +170,28 @@ def _by_products(
     return per_block
 
 
-def _one_by_one(model: nn.Module, parameters: Mapping[str, nn.Parameter], batch: Batch) -> dict[str, Tensor]:
-    """Block -> [b, P_b] by a backward pass for each example."""
+def _one_by_one(
+    model: nn.Module, parameters: Mapping[str, nn.Parameter], batch: Batch, projection: Projection | None
+) -> dict[str, Tensor]:
+    """Block -> [b, P_b], or what a projection leaves of it, by a backward pass for each example."""
     if not parameters:
         return {}
-    per_example = [_alone(example_losses(model, single), parameters) for single in batch.singles()]
-    return {block: torch.stack([each[block] for each in per_example]) for block in parameters}
+    per_example = [
+        _projected(_alone(example_losses(model, single), parameters), projection) for single in batch.singles()
+    ]
+    return {block: torch.cat([each[block] for each in per_example]) for block in parameters}
 
 
 def _alone(loss: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Block -> [P_b], the gradient of the loss [1] of one example."""
+    """Block -> [1, P_b], the gradient of the loss [1] of one example."""
     values = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
     pairs = zip(parameters.items(), values, strict=True)
-    return {block: hooks.wide(torch.zeros_like(p) if g is None else g).flatten() for (block, p), g in pairs}
+    return {block: hooks.wide(torch.zeros_like(p) if g is None else g).reshape(1, -1) for (block, p), g in pairs}
+
+
+def _projected(rows: dict[str, Tensor], projection: Projection | None) -> dict[str, Tensor]:
+    """Block -> what a projection leaves of its rows; all, without one."""
+    return rows if projection is None else {block: projection.project(block, rows[block]) for block in rows}
 
 
 def _check_sum(block: str, rows: Tensor, plain: Tensor | None) -> None:

@@ -32,6 +32,7 @@ class Gram:
         val: Mapping[str, Tensor],
         panel_bytes: int = 256 * 2**20,
         weights: Mapping[str, Tensor] | None = None,
+        sizes: Mapping[str, int] | None = None,
     ) -> Gram:
         """Compute the Gram matrices of training and validation gradients.
 
@@ -43,8 +44,11 @@ class Gram:
         panel_bytes : int
             What the columns that are read at a time take in float64; it changes nothing but rounding.
         weights : mapping of str to Tensor, optional
-            Block -> w_b [P_b]: K_b = G_b diag(w_b) G_bᵀ, C_b = V_b diag(w_b) G_bᵀ. With `training.preconditioner`, C is
-            what an Adam step without momentum on a training example takes from a validation loss.
+            Block -> w_b [P_b]: K_b = G_b diag(w_b) G_bᵀ, C_b = V_b diag(w_b) G_bᵀ. With `checkpoints.preconditioner`,
+            C is what an Adam step without momentum on a training example takes from a validation loss.
+        sizes : mapping of str to int, optional
+            Block -> its number of parameters where a `projection.Projection` left fewer, which the damping counts; by
+            default the columns of its gradients.
 
         Returns
         -------
@@ -53,13 +57,13 @@ class Gram:
         Raises
         ------
         ValueError
-            Where train and val don't match, a gradient is not finite, or weights are missing, of another number, not
-            finite or not above 0.
+            Where train and val don't match, a gradient is not finite, weights are missing, of another number, not
+            finite or not above 0, or sizes are missing or below the number of columns.
         """
         _check_blocks(train, val)
         if weights is not None and (missing := [block for block in train if block not in weights]):
             raise ValueError(f"weights: none for {missing[0]}; give them for every block")
-        sizes = []
+        counts = []
         for b, block in enumerate(train):
             w_b = None if weights is None else weights[block]
             K_b, C_b, norms_b, size = _products(block, train[block], val[block], w_b, panel_bytes)
@@ -69,12 +73,16 @@ class Gram:
                 (m, n), (M, N) = C_b.shape, C.shape[1:]
                 raise ValueError(f"{block}: {n} train, {m} val rows, others {N}, {M}; give every example")
             K[b], C[b], norms[b] = K_b, C_b, norms_b
-            sizes.append(size)
-        return cls(K, C, norms, torch.tensor(sizes, device=K.device), tuple(train))
+            counts.append(size if sizes is None else _true_size(block, size, sizes))
+        return cls(K, C, norms, torch.tensor(counts, device=K.device), tuple(train))
 
     @classmethod
     def by_block(
-        cls, train: Mapping[str, Tensor], val: Mapping[str, Tensor], panel_bytes: int = 256 * 2**20
+        cls,
+        train: Mapping[str, Tensor],
+        val: Mapping[str, Tensor],
+        panel_bytes: int = 256 * 2**20,
+        sizes: Mapping[str, int] | None = None,
     ) -> Iterator[Gram]:
         """The same block by block, each by itself: what can be summed over blocks then takes B times less memory.
 
@@ -82,7 +90,7 @@ class Gram:
         """
         _check_blocks(train, val)
         for block in train:
-            yield cls.from_gradients({block: train[block]}, {block: val[block]}, panel_bytes)
+            yield cls.from_gradients({block: train[block]}, {block: val[block]}, panel_bytes, sizes=sizes)
 
     def damping(self, relative: float) -> Tensor:
         """λ_b = relative · mean(G_b²), [B], with mean(G_b²) = trace(K_b) / (N P_b).
@@ -107,6 +115,13 @@ def _check_blocks(train: Mapping[str, Tensor], val: Mapping[str, Tensor]) -> Non
     if odd := sorted(set(train) ^ set(val)):
         names = ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
         raise ValueError(f"train, val: only one has {names}; take both from the same model")
+
+
+def _true_size(block: str, columns: int, sizes: Mapping[str, int]) -> int:
+    size = sizes.get(block, 0)
+    if size < columns:
+        raise ValueError(f"sizes: {size} for {block}, whose gradients have {columns} columns; count its parameters")
+    return size
 
 
 def _products(

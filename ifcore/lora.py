@@ -1,5 +1,6 @@
 """LoRA adapters on a causal language model: added, loaded, worn for a while, merged for a while."""
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ifcore.sanitize import reason
@@ -54,6 +56,35 @@ def add_lora(
     with _quiet(), torch.random.fork_rng([]):
         torch.default_generator.manual_seed(seed)  # A is drawn on the CPU wherever the model is
         return get_peft_model(model, config)
+
+
+def fresh_parameters(model: PeftModel, seed: int) -> dict[str, Tensor]:
+    """Parameters to begin another fine-tune with, as drawn from the active adapter's configuration: block -> values.
+
+    Of a LoRA that `add_lora` made from the same seed they are its own. Raises ValueError for one that was begun in
+    another way, which may have changed the base.
+    """
+    name: str = model.active_adapter
+    config = copy.deepcopy(model.active_peft_config)
+    start = getattr(config, "init_lora_weights", None)
+    if not isinstance(config, LoraConfig) or start not in (True, "gaussian"):
+        raise ValueError(
+            f"adapter: it was begun with init_lora_weights {start!r}; give the one it started from as start"
+        )
+    config.inference_mode, scratch = False, "fresh"
+    with _quiet(), torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)
+        model.add_adapter(scratch, config)
+    try:
+        named = dict(model.named_parameters())
+        fresh = {key: value for key, value in named.items() if f".{scratch}." in f"{key}."}
+        return {
+            key.replace(f".{scratch}.", f".{name}.").removesuffix(".weight"): value.detach().clone()
+            for key, value in fresh.items()
+        }
+    finally:
+        model.delete_adapter(scratch)
+        model.set_adapter(name)
 
 
 def with_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ifcore.chat_templates import ASSISTANT
+from ifcore.contrasts import split_contrast
 from ifcore.examples import IGNORE, Conversation, Example, Row, Text, Tokens, Turn
 from ifcore.row_values import as_lists, as_text, is_absent, is_whole, short, unquoted, whole_numbers
 
@@ -57,14 +58,17 @@ def by_id(rows: Iterable[Any], name: str) -> dict[Any, Row]:
 def read_row(row: Any, place: int, about: str) -> Row:
     """One row as `by_id` takes them; `about` is where it is."""
     if isinstance(row, Example | Conversation | Text | Tokens):
-        return Row(place, row, about)
+        return Row(place, row, about, getattr(row, "label", None) or None)
     if not isinstance(row, Mapping):
         raise ValueError(f"{about}: {type(row).__name__}; give an Example or a dictionary with {FIELDS}")
     fields = {str(name): value for name, value in row.items() if not is_absent(value)}
     identity = fields.get("id", place)
     if not isinstance(identity, str | int) or isinstance(identity, bool) or not is_whole(str(identity)):
         raise ValueError(f"{about}: id {identity!r} is no text or whole number; give each row one of its own, or none")
-    return Row(identity, _READERS[_format(fields, row, about)](fields, about), about)
+    fields, against = split_contrast(fields, about)
+    example, rejected = (part and _READERS[_format(part, row, about)](part, about) for part in (fields, against))
+    label = str(fields["label"]) if "label" in fields else None
+    return Row(identity, example, about, label, rejected)
 
 
 def _format(fields: Mapping[str, Any], row: Mapping[str, Any], about: str) -> str:

@@ -59,6 +59,22 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
     io.write(path, partial(frame.rename(index=sanitize.cell, columns=sanitize.cell).to_csv, quoting=quoting))
 
 
+def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Method -> the scores that a run left in a folder; ValueError where it has none."""
+    files = {path.stem: path for suffix in TABLES for path in sorted(folder.glob(f"*{suffix}"))}
+    frames = {name: _read_table(path) for name, path in files.items() if name in METHODS}
+    if not frames:
+        raise ValueError(f"--scores {folder}: no table of a method in it; name the folder that attribute wrote to")
+    return frames
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    frame = pd.read_csv(path, index_col=0, keep_default_na=False, dtype={0: str})
+    return frame.rename(index=sanitize.uncell, columns=sanitize.uncell)
+
+
 def summary(
     scores: Mapping[str, pd.DataFrame], rows: Mapping[str, Mapping[Any, Row]], tokenizer: Any, top: int, out: Path
 ) -> str:

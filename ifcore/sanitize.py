@@ -32,6 +32,11 @@ def cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) and not _is_number(value) else value
 
 
+def uncell(value: Any) -> Any:
+    """What `cell` made such a cell of."""
+    return value[1:] if isinstance(value, str) and value[:1] == "'" and cell(value[1:]) == value else value
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,18 +12,21 @@ from typing import Any
 
 import pandas as pd
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from tqdm import tqdm
 
+from ifcore import io
 from ifcore.batches import batches
+from ifcore.checkpoints import save_checkpoint
 from ifcore.examples import Tokens
 from ifcore.losses import causal_lm, device_of, example_losses
 
-BETA2 = 0.999  # AdamW's default
-MOMENTS = "second_moments.safetensors"
+SETTINGS = "settings.json"
+
+Weighting = tuple[tuple[float, ...], bool]  # the weights, and whether what weighs 0 is computed all the same
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,25 @@ class Settings:
     activation_checkpointing: bool = False
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step of a fine-tune, counted from 0 over all epochs: the `rows` of its batch, and its learning rate."""
+
+    number: int
+    epoch: int
+    rows: tuple[int, ...]
+    learning_rate: float
+
+
 def finetune(
-    model: PeftModel, train: list[Tokens], dev: list[Tokens], folder: Path, settings: Settings, label: str = ""
+    model: PeftModel,
+    train: list[Tokens],
+    dev: list[Tokens],
+    folder: Path,
+    settings: Settings,
+    label: str | None = "",
+    weights: Sequence[float] | None = None,
+    same_dropout: bool = False,
 ) -> pd.DataFrame:
     """Fine-tune the adapter on the mean of the training examples' losses.
 
@@ -57,8 +77,13 @@ def finetune(
         Gets epoch-NN as `save_checkpoint` leaves it for each epoch, 00 the untouched adapter; and `finished`, by which
         a later call knows that it is made.
     settings : Settings
-    label : str
-        Of the progress bar.
+    label : str or None
+        Of the progress bar; None for no bar.
+    weights : sequence of float, optional
+        Of the training examples, [N], by default 1 each: the loss of a step is Σ w_i loss_i over the size of its whole
+        batch. What weighs 0 changes neither order nor schedule.
+    same_dropout : bool
+        Whether what weighs 0 is computed all the same, so that the others get the dropout masks that they had with it.
 
     Returns
     -------
@@ -75,17 +100,23 @@ def finetune(
     size = settings.batch_size if settings.micro_batch is None else settings.micro_batch
     if min(len(train), settings.epochs, settings.batch_size, settings.patience, size) < 1:
         raise ValueError(f"train: {len(train)} examples, {settings}; examples, epochs, sizes, patience: 1 or more each")
-    adapter, device = _adapter_parameters(model), device_of(model)
-    history, state, identity = _unfinished(folder, model, train, dev, settings)
+    if weights is not None and len(weights) != len(train):
+        raise ValueError(f"weights: {len(weights)} for {len(train)} examples; give one for each")
+    adapter, device = adapter_parameters(model), device_of(model)
+    weighting = None if weights is None else (tuple(map(float, weights)), same_dropout)
+    io.write_json(folder / SETTINGS, asdict(settings))
+    history, state, identity = _unfinished(folder, model, train, dev, settings, weighting)
     theta = parameters_to_vector(adapter).detach()  # [P], of which the parameters become views
     vector_to_parameters(theta, adapter)
     final = theta.clone()  # after an error, the adapter is as it was
     optimizer = torch.optim.AdamW([theta], weight_decay=0.0, fused=True)
-    steps = len(range(0, len(train), settings.batch_size))  # an epoch
-    completed = steps * max(len(history) - 1, 0)
-    bar = tqdm(total=steps * settings.epochs, initial=completed, desc=f"fine-tuning {label}".strip(), unit="step")
+    steps = schedule(settings, len(train))
+    per_epoch = len(steps) // settings.epochs
+    completed = per_epoch * max(len(history) - 1, 0)
+    title = f"fine-tuning {label}".strip()
+    bar = tqdm(total=len(steps), initial=completed, desc=title, unit="step", disable=label is None)
     try:
-        with _seeded_dropout(device, settings.seed) as dropout, _activation_checkpointing(model, settings):
+        with seeded_dropout(device, settings.seed) as dropout, _activation_checkpointing(model, settings):
             if history:
                 theta.copy_(state.pop("theta"))
                 dropout.set_state(state.pop("dropout"))
@@ -93,14 +124,16 @@ def finetune(
             for epoch in range(len(history), settings.epochs + 1):
                 if _is_over(history, settings.patience):
                     break
-                metrics = _train_epoch(model, adapter, optimizer, train, epoch, settings, size, bar, history)
+                ahead = [step for step in steps if step.epoch == epoch]
+                metrics = _train_epoch(model, adapter, optimizer, train, ahead, size, weighting, bar, history)
                 with torch.no_grad():
                     losses = [example_losses(model, batch.to(device)).tolist() for batch in batches(dev, size)]
                 metrics["dev_loss"] = sum(losses, [])
                 means = {name: pd.Series(values, dtype=float).mean() for name, values in metrics.items()}
-                history.append({"epoch": epoch, "step": steps * epoch, **means})
+                history.append({"epoch": epoch, "step": per_epoch * epoch, **means})
                 state = optimizer.state[theta] | {"theta": theta, "dropout": dropout.get_state()}
-                _save(folder, model, state, {"identity": identity, "history": history})
+                spent = sum(step.learning_rate for step in steps if step.epoch <= epoch)
+                _save(folder, model, state, {"identity": identity, "history": history}, spent)
         _finish(folder)
         final = theta
     finally:
@@ -110,7 +143,37 @@ def finetune(
     return pd.DataFrame(history)
 
 
-def _adapter_parameters(model: PeftModel) -> list[nn.Parameter]:
+def read_settings(folder: Path) -> Settings:
+    """Those with which `finetune` left its checkpoints in a folder; ValueError where it did not."""
+    if not (fields := io.read_json(folder / SETTINGS)):
+        raise ValueError(f"checkpoints: {folder} has no {SETTINGS}; give a folder of ifcore.finetune's")
+    return Settings(**fields)
+
+
+def schedule(settings: Settings, count: int) -> list[Step]:
+    """The steps of a fine-tune on so many examples, in their order."""
+    per_epoch = len(range(0, count, settings.batch_size))
+    steps = []
+    for epoch in range(1, settings.epochs + 1):
+        # The order is the Trainer's: accelerate adds the epochs gone by to the seed.
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(settings.seed + epoch - 1))
+        for number, rows in enumerate(order.split(settings.batch_size), per_epoch * (epoch - 1)):
+            rate = settings.learning_rate * (1 - number / (per_epoch * settings.epochs))
+            steps.append(Step(number, epoch, tuple(rows.tolist()), rate))
+    return steps
+
+
+def shares(
+    model: PeftModel, train: Sequence[Tokens], rows: Sequence[int], size: int, weighting: Weighting | None = None
+) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """The rows of one micro-batch of a step after another, and their losses, not yet weighted, [b]."""
+    weights, same_dropout = weighting or ((1.0,) * len(train), True)
+    rows = [row for row in rows if same_dropout or weights[row]]
+    for batch in batches([train[row] for row in rows], size):
+        yield tuple(rows[place] for place in batch.rows), example_losses(model, batch.to(device_of(model)))
+
+
+def adapter_parameters(model: PeftModel) -> list[nn.Parameter]:
     """The LoRA parameters to train; ValueError where the model would train anything else."""
     lora = [parameter for name, parameter in model.named_parameters() if "lora_" in name]
     rest = [parameter for name, parameter in model.named_parameters() if "lora_" not in name]
@@ -128,36 +191,34 @@ def _is_over(history: list[dict[str, Any]], patience: int) -> bool:
     return bool(rises.tail(patience).sum() == patience)
 
 
-def _train_epoch(model, adapter, optimizer, train, epoch, settings, size, bar, history) -> dict[str, list[float]]:
+def _train_epoch(model, adapter, optimizer, train, steps, size, weighting, bar, history) -> dict[str, list[float]]:
     """One epoch's steps, none for epoch 0: the loss and the unclipped gradient norm of each."""
     metrics: dict[str, list[float]] = {"train_loss": [], "grad_norm": []}
     (theta,) = optimizer.param_groups[0]["params"]
-    # The order is the Trainer's: accelerate adds the epochs gone by to the seed.
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(settings.seed + epoch - 1))
-    steps = order.split(settings.batch_size) if epoch else ()
     model.train()
-    for step, rows in enumerate(steps, len(steps) * (epoch - 1)):
+    for step in steps:
         loss, theta.grad = torch.zeros((), device=theta.device), torch.zeros_like(theta)
-        for batch in batches([train[row] for row in rows], size):
-            share = example_losses(model, batch.to(theta.device)).sum() / len(rows)
+        for rows, losses in shares(model, train, step.rows, size, weighting):
+            weighted = losses if weighting is None else losses * losses.new_tensor([weighting[0][row] for row in rows])
+            share = weighted.sum() / len(step.rows)
             theta.grad += parameters_to_vector(torch.autograd.grad(share, adapter))
             loss = loss + share.detach()
         norm = torch.nn.utils.clip_grad_norm_([theta], 1.0)
         if not torch.isfinite(loss + norm):
-            problem = f"loss: {loss}, its gradient {norm}, at epoch {epoch}, step {step + 1}"
+            problem = f"loss: {loss}, its gradient {norm}, at epoch {step.epoch}, step {step.number + 1}"
             raise FloatingPointError(f"{problem}; lower learning_rate or choose precision float32")
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * (1 - step / (len(steps) * settings.epochs))
+        optimizer.param_groups[0]["lr"] = step.learning_rate
         optimizer.step()
         metrics["train_loss"].append(float(loss))
         metrics["grad_norm"].append(float(norm))
-        bar.set_postfix(epoch=epoch, loss=float(loss), dev_loss=history[-1]["dev_loss"], refresh=False)
+        bar.set_postfix(epoch=step.epoch, loss=float(loss), dev_loss=history[-1]["dev_loss"], refresh=False)
         bar.update()
     model.eval()
     return metrics
 
 
 @contextmanager
-def _seeded_dropout(device: torch.device, seed: int) -> Iterator[torch.Generator]:
+def seeded_dropout(device: torch.device, seed: int) -> Iterator[torch.Generator]:
     """The generator that dropout draws from, seeded; as it was afterwards."""
     generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
     before = generator.get_state()
@@ -182,36 +243,10 @@ def _activation_checkpointing(model: PeftModel, settings: Settings) -> Iterator[
         getattr(lm, "activation_checkpointing_disable", lm.gradient_checkpointing_disable)()
 
 
-def save_checkpoint(model: PeftModel, folder: Path, adam: Mapping[str, Tensor]) -> None:
-    """Leave the active adapter in a new `folder` in PEFT's own format, and beside it how large its gradients were.
-
-    `adam` holds AdamW's state of the trained parameters [P], one after another: second_moments.safetensors is its
-    v̂ = exp_avg_sq / (1 − β₂ᵗ), block -> [P_b] float32, named as the gradients are. There is none before the first step.
-    """
-    model.active_peft_config.save_pretrained(folder)
-    adapter = get_peft_model_state_dict(model, adapter_name=model.active_adapter, save_embedding_layers=False)
-    save_file(adapter, folder / "adapter_model.safetensors", {"format": "pt"})
-    if "step" in adam:
-        v = adam["exp_avg_sq"] / (1 - BETA2 ** adam["step"].item())
-        sizes = {name.removesuffix(".weight"): p.numel() for name, p in model.named_parameters() if p.requires_grad}
-        save_file(dict(zip(sizes, v.float().split(list(sizes.values())), strict=True)), folder / MOMENTS)
-
-
-def preconditioner(checkpoint: Path) -> dict[str, Tensor]:
-    """Block -> 1/(√v̂ + 10⁻⁸) [P_b] float32, the weights by which AdamW scaled its last step.
-
-    What `gram.Gram.from_gradients` takes as weights, from a folder that `save_checkpoint` left. Raises ValueError for
-    an adapter without second moments.
-    """
-    if not (file := checkpoint / MOMENTS).is_file():
-        raise ValueError(f"checkpoint: {checkpoint} has no {MOMENTS}; take an epoch of training.finetune from 1 on")
-    return {block: 1 / (v.sqrt() + 1e-8) for block, v in load_file(file).items()}
-
-
-def _save(folder, model, state, record):
+def _save(folder, model, state, record, spent):
     """Publish the epoch's adapter, then the state to go on from: each is there whole or not at all."""
     scratch = folder / "unfinished" / f"epoch-{record['history'][-1]['epoch']:02d}"
-    save_checkpoint(model, scratch / "adapter", state)
+    save_checkpoint(model, scratch / "adapter", state, spent)
     shutil.rmtree(folder / scratch.name, ignore_errors=True)
     (scratch / "adapter").rename(folder / scratch.name)
     save_file(state | {"record": torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)}, scratch / "state")
@@ -225,12 +260,13 @@ def _finish(folder):
         shutil.rmtree(folder / "unfinished")
 
 
-def _unfinished(folder, model, train, dev, settings):
+def _unfinished(folder, model, train, dev, settings, weighting):
     """History and state of the run in `folder`, killed or at its end, else no epoch is left; and its identity, weights
     sampled."""
     adapter = model.active_peft_config.to_dict() | {"base_model_name_or_path": None, "inference_mode": None}
     weights = [weight.detach().flatten()[:: weight.numel() // 256 | 1].tolist() for weight in model.parameters()]
     hashed = {"train": train, "dev": dev, "weights of base and adapter": weights, "device": device_of(model).type}
+    hashed |= {} if weighting is None else {"weights of the examples": weighting}
     hashes = {name: hashlib.sha256(repr(content).encode()).hexdigest()[:12] for name, content in hashed.items()}
     identity = json.loads(json.dumps(asdict(settings) | adapter | hashes, default=sorted))
     finished = list(folder.glob("finished/*.safetensors"))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ifcore import io, lora, training
+from ifcore.checkpoints import MOMENTS
 from ifcore.tokens import tokenise
-from ifcore.training import MOMENTS
 from study.config import Run
 from study.datasets import alignment
 from study.pipeline import base_model

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from ifcore import influence, io
 from ifcore.batches import example_batches
+from ifcore.checkpoints import preconditioner
 from ifcore.ekfac import ekfac, gather_factors
 from ifcore.methods import DEFAULT, OF_GRAM, gram_scores
-from ifcore.training import preconditioner
 from study import selection
 from study.config import Run
 from study.pipeline import checkpoints, steps

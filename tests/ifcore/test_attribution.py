@@ -54,7 +54,7 @@ def test_an_example_is_the_messages_that_it_stands_for(tiny):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"methods": ["tracin"]}, "methods: 'tracin' needs checkpoints, and there are none here; choose from datainf"),
+        ({"methods": ["tracin"]}, "methods: tracin needs checkpoints; name their folder"),
         ({"methods": []}, "methods: none"),
         ({"memory_budget": "two"}, "memory_budget: 'two'; give bytes"),
         ({"memory_budget": 0}, "memory_budget: 0"),

@@ -137,7 +137,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_a_template_is_found_where_people_have_it(run, assert_scores, name):
+def test_a_template_is_process_where_people_have_it(run, assert_scores, name):
     prepare, options = PLACES[name]
     prepare()
     process = run(*options)

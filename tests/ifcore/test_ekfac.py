@@ -70,6 +70,12 @@ def test_a_block_that_is_no_linear_map_is_refused_by_name():
         ekfac(rows, rows, factors)
 
 
+def test_a_fisher_of_other_blocks_is_refused_by_name():
+    G, factors = {"a": torch.ones(2, 6)}, {"a": (torch.eye(3), torch.eye(2))}
+    with pytest.raises(ValueError, match="fisher: no gradients of a; take them from the same model"):
+        ekfac(G, G, factors, fisher={"b": G["a"]})
+
+
 @pytest.mark.parametrize("damping", [0, -1, float("nan")])
 def test_damping_that_is_not_above_zero_is_refused(computed, damping):
     train, val, factors, _ = computed

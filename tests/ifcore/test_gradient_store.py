@@ -10,6 +10,7 @@ from ifcore import gradient_store, gradients, io, representations
 from ifcore.batches import batches, example_batches
 from ifcore.gram import Gram
 from ifcore.losses import evaluate_losses, hidden_states
+from ifcore.projection import Projection
 from tests import architectures
 
 
@@ -88,6 +89,23 @@ def test_shards_of_another_adapter_or_other_examples_are_made_again(written, mon
     written_names.clear()
     gradient_store.write(folder, model, batches[::-1])
     assert len(written_names) == len(batches)
+
+
+def test_shards_of_another_projection_are_refused_and_made_again(written, monkeypatch):
+    model, batches, folder = written
+    written_names = record_writes(monkeypatch)
+    projections = [Projection(32), Projection(32, seed=1), Projection(64), None]
+    for projection in projections:
+        for other in {*projections} - {projection}:
+            gradient_store.write(folder, model, batches, projection=other)
+            with pytest.raises(ValueError, match="write it again, with the same projection"):
+                gradient_store.read(folder, model, batches, projection=projection)
+        written_names.clear()
+        gradient_store.write(folder, model, batches, projection=projection)
+        assert len(written_names) == len(batches)
+        expected = gradients.example_gradients(model, batches, projection=projection)
+        store = gradient_store.read(folder, model, batches, projection=projection)
+        assert all(torch.equal(store[block][:, :], value) for block, value in expected.items())
 
 
 def test_processes_that_share_the_batches_leave_what_one_leaves(tiny, examples, tmp_path):

@@ -100,6 +100,19 @@ def test_damping_is_relative_to_the_mean_square_of_each_block():
     assert gram.damping(0.3).tolist() == pytest.approx(expected, rel=1e-14)
 
 
+def test_the_damping_of_gradients_with_fewer_columns_than_parameters_counts_the_parameters():
+    train, val = gradients(0, 5, 2, [6, 11])
+    sizes = {"b0": 600, "b1": 11}
+    expected = [0.3 * float((train[name] ** 2).sum()) / (5 * sizes[name]) for name in train]
+    gram = Gram.from_gradients(train, val, sizes=sizes)
+    assert gram.damping(0.3).tolist() == pytest.approx(expected, rel=1e-14)
+    dampings = [float(part.damping(0.3)) for part in Gram.by_block(train, val, sizes=sizes)]
+    assert dampings == pytest.approx(expected, rel=1e-14)
+    for wrong in ({"b0": 600}, {"b0": 5, "b1": 11}):
+        with pytest.raises(ValueError, match=r"sizes: (0 for b1|5 for b0), whose gradients have (11|6) columns; count"):
+            Gram.from_gradients(train, val, sizes=wrong)
+
+
 @pytest.mark.parametrize("relative", [0, -0.1, float("nan"), float("inf")])
 def test_damping_must_be_a_finite_number_above_0(relative):
     gram = Gram.from_gradients(*gradients(0, 3, 2, [4]))

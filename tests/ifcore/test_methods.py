@@ -32,7 +32,7 @@ def test_a_method_needs_something_and_says_where_it_comes_from():
     ("keys", "options", "message"),
     [
         (["nonsense"], {}, "methods: 'nonsense'; choose from datainf, lissa"),
-        (["tracin"], {}, "methods: 'tracin' needs checkpoints, and there are none here; choose from datainf"),
+        (["tracin"], {}, "methods: tracin needs checkpoints; name their folder"),
         ([], {}, "methods: none; choose from"),
         (["exact"], {"damping": 0}, "damping: 0; must be a finite number above 0"),
         (["lissa"], {"iterations": -1}, "iterations: -1; must be 0 or more"),

@@ -17,11 +17,12 @@ from safetensors.torch import load_file, save_file
 
 from ifcore import gradients, influence, loading, lora, training
 from ifcore.batches import Batch, batches, collate
+from ifcore.checkpoints import preconditioner
 from ifcore.examples import Example
 from ifcore.gram import Gram
 from ifcore.losses import causal_lm, example_losses, has_linear_head
 from ifcore.tokens import tokenise
-from ifcore.training import Settings, finetune, preconditioner
+from ifcore.training import Settings, finetune
 
 SETTINGS = Settings(epochs=3, batch_size=3, learning_rate=0.05, seed=1)
 EXAMPLES = [Example(f"Say it {i} times", "yes " * (1 + i % 4), "") for i in range(10)]  # 7 to train: 3 + 3 + 1 a batch

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from ifcore import loading, lora
 from ifcore.batches import example_batches
+from ifcore.checkpoints import preconditioner
 from ifcore.ekfac import ekfac, gather_factors
 from ifcore.gradients import example_gradients
-from ifcore.training import preconditioner
 from study.pipeline import attributions, checkpoints, further_methods
 from tests.study.pipeline.test_attributions import make_run
 

@@ -1,0 +1,88 @@
+"""What retrained models say of scores: how well these rank halves, and what is lost without what they have on top."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from torch import Tensor
+
+from ifcore.bank import Bank, Retraining
+from ifcore.baselines import NAMES, RANDOM
+from ifcore.batches import Batch
+from ifcore.datamodels import Estimate, ceiling, contributions, estimate, interval_of_mean
+from ifcore.retraining_plan import Plan, without
+
+HALVES, REMOVAL, ALONE = "halves", "removal", "alone"
+CEILING, WITHIN = "ceiling", "random_within"
+
+Scores = dict[str, np.ndarray]  # method or baseline -> [M, N]
+Judged = tuple[str, str, str, Estimate]  # question, method, against what, how much
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The losses of explained examples after each retraining of a plan.
+
+    `combinations` [M, M + K]: which losses of the sequences in `val` make up each explained one. `clusters` [M]:
+    explained examples of one cluster may depend on each other.
+    """
+
+    bank: Bank
+    plan: Plan
+    val: Sequence[Batch]
+    combinations: Tensor
+    clusters: Sequence[Hashable] | None = None
+
+    def losses(self, retrainings: Sequence[Retraining]) -> np.ndarray:
+        """[K, M] after each, all of which were made."""
+        rows = [self.combinations @ self.bank.losses(retraining, self.val) for retraining in retrainings]
+        return np.stack([row.numpy() for row in rows])
+
+    def rank_correlation(self, scores: np.ndarray, masks: np.ndarray) -> float:
+        """The linear datamodeling score by itself, over the subsets that `masks` [H, N] keep."""
+        losses = self.losses([without(mask) for mask in masks])
+        return float(contributions(scores, masks, losses, self.clusters).mean())
+
+    def halves(self, scores: Scores) -> list[Judged]:
+        """The linear datamodeling score of each, and by how much each method is ahead of all others; the ceiling."""
+        masks = self.plan.halves
+        losses = self.losses([without(mask) for mask in masks])
+        judged = self._compared(HALVES, scores, masks, losses)
+        if count := self.plan.replicated:
+            replicated = self.losses([without(mask, 1) for mask in masks[:count]])
+            judged.append((HALVES, CEILING, "", ceiling(replicated, losses[:count], self.clusters)))
+        return judged
+
+    def alone(self, scores: Scores) -> list[Judged]:
+        """The same over fine-tunes without one example each."""
+        masks = ~np.eye(len(self.plan.labels), dtype=bool)
+        return self._compared(ALONE, scores, masks, self.losses(self.plan.left_out()))
+
+    def removal(self, scores: Scores, label: Hashable | None, seed: int, progress: bool) -> list[Judged]:
+        """By how much the explained loss rises without what each has on top, paired by explained example; beside them
+        as many at random, and of the class `label` that is explained."""
+        chosen = {name: [self.plan.top(matrix)] for name, matrix in scores.items() if name != RANDOM}
+        chosen[RANDOM] = self.plan.drawn(None, seed)
+        if label is not None:
+            chosen[WITHIN] = self.plan.drawn(label, seed)
+        everything = [retraining for retrainings in chosen.values() for retraining in retrainings]
+        self.bank.make(everything, "removal" if progress else "")
+        before = self.losses([Retraining()])[0]
+        rises = {name: self.losses(retrainings).mean(0) - before for name, retrainings in chosen.items()}
+        judged = [(REMOVAL, name, "", interval_of_mean(rise, self.clusters)) for name, rise in rises.items()]
+        for a, b in _pairs(rises):
+            judged.append((REMOVAL, a, b, interval_of_mean(rises[a] - rises[b], self.clusters)))
+        return judged
+
+    def _compared(self, question: str, scores: Scores, masks: np.ndarray, losses: np.ndarray) -> list[Judged]:
+        parts = {name: contributions(matrix, masks, losses, self.clusters) for name, matrix in scores.items()}
+        judged = [(question, name, "", estimate(part)) for name, part in parts.items()]
+        for a, b in _pairs(parts):
+            judged.append((question, a, b, estimate(parts[a] - parts[b], is_correlation=False)))
+        return judged
+
+
+def _pairs(names) -> list[tuple[str, str]]:
+    """Each method with each other and each baseline."""
+    return [(a, b) for a, b in permutations(names, 2) if a not in (*NAMES, WITHIN)]

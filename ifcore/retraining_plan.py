@@ -1,0 +1,109 @@
+"""What to retrain for a validation: which subsets, which removals, and what of that fits into some minutes."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ifcore.bank import Retraining
+from ifcore.datamodels import FEWEST, stratified_halves
+
+DRAWS = 3  # random removals
+SMALL = 30  # up to so many training examples are left out one at a time unless told otherwise
+MOST = 64  # halves that minutes are spent on
+APART = 1_000_003  # between the seeds of halves to judge by and to tune by
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Of N training examples: `halves` to judge by and `tuning` ones for the damping, bool [H, N], each keeping half of
+    every class; of the first `replicated` another seed tells the ceiling; `removed` of the top are left out together,
+    and, with `alone`, each by itself."""
+
+    labels: tuple[Hashable, ...]
+    halves: np.ndarray
+    tuning: np.ndarray
+    replicated: int
+    removed: int
+    alone: bool
+
+    def subsets(self) -> list[Retraining]:
+        """What is known before any score, with the fine-tune on all first."""
+        chosen = [Retraining(), *map(without, [*self.halves, *self.tuning])]
+        chosen += [without(mask, 1) for mask in self.halves[: self.replicated]]
+        return chosen + (self.left_out() if self.alone else [])
+
+    def left_out(self) -> list[Retraining]:
+        """Each training example by itself."""
+        return [Retraining((place,)) for place in range(len(self.labels))]
+
+    def top(self, scores: np.ndarray) -> Retraining:
+        """Without what scores [M, N], summed over the explained examples, have on top."""
+        order = np.argsort(-np.asarray(scores, dtype=float).sum(0), kind="stable")
+        return Retraining(tuple(sorted(order[: self.removed].tolist())))
+
+    def drawn(self, label: Hashable | None, seed: int) -> list[Retraining]:
+        """Without as many of a class, or of all, drawn at random, DRAWS times."""
+        places = [place for place, other in enumerate(self.labels) if label is None or other == label]
+        draws = [np.random.default_rng([seed, draw]).permutation(places)[: self.removed] for draw in range(DRAWS)]
+        return [Retraining(tuple(sorted(draw.tolist()))) for draw in draws]
+
+
+def without(mask: np.ndarray, replicate: int = 0) -> Retraining:
+    """The fine-tune on what a mask [N] keeps."""
+    return Retraining(tuple(np.flatnonzero(~mask).tolist()), replicate)
+
+
+def make_plan(
+    labels: Sequence[Hashable],
+    subsets: int = 16,
+    replicated: int | None = None,
+    removed: int | None = None,
+    alone: bool | None = None,
+    tune: bool = False,
+    seed: int = 0,
+) -> Plan:
+    """A plan by its counts; those that are None are chosen.
+
+    `replicated`: by default half of the subsets. `removed`: by default half of the smallest class, but no more than a
+    quarter of all. `alone`: by default for no more than SMALL examples. Raises ValueError, in a line, for counts that
+    can't be had.
+    """
+    count, smallest = len(labels), min(Counter(labels).values())
+    replicated = max(FEWEST, subsets // 2) if replicated is None else replicated
+    if subsets < FEWEST:
+        raise ValueError(f"subsets: {subsets}; an interval takes {FEWEST} or more")
+    if replicated and not FEWEST <= replicated <= subsets:
+        raise ValueError(f"replicates: {replicated}, of {subsets} subsets; give 0, or {FEWEST} to {subsets}")
+    removed = min(smallest // 2, count // 4) if removed is None else removed
+    if not 0 <= removed < (smallest if smallest < count else count):
+        raise ValueError(f"remove: {removed}; the smallest class has {smallest} examples, give fewer, or 0")
+    halves = stratified_halves(labels, subsets, seed)
+    if not halves[0].any():
+        raise ValueError(f"labels: {count} examples, of which no half can be kept; give two or more of a class")
+    tuning = stratified_halves(labels, max(FEWEST, subsets // 2) if tune else 0, seed + APART)
+    alone = count <= SMALL if alone is None else alone
+    return Plan(tuple(labels), halves, tuning, replicated, removed, alone)
+
+
+def fit(plan: Plan, cost: Callable[[Retraining], float], ranked: int, budget: float, seed: int = 0) -> Plan:
+    """As much of a plan as a budget in seconds allows: first halves and their ceiling, then the removals of so many
+    `ranked` methods and baselines, then each by itself, and with what is left more halves, up to MOST.
+
+    Raises ValueError where not even the fewest halves fit.
+    """
+    whole, half, tune = cost(Retraining()), cost(without(plan.halves[0])), len(plan.tuning) > 0
+    of_half = half * (2 if tune else 1.5)  # every other one from another seed
+    left = budget - whole
+    if left < 2 * FEWEST * half * (1.5 if tune else 1):
+        least = (whole + 2 * FEWEST * half * (1.5 if tune else 1)) / 60
+        raise ValueError(f"minutes: {budget / 60:g}; {FEWEST} halves from two seeds take {least:.1f}, give more")
+    count = min(len(plan.halves), max(FEWEST, int(left / of_half)))
+    left -= count * of_half
+    removed = plan.removed if plan.removed and (ranked + DRAWS) * whole <= left else 0
+    left -= (ranked + DRAWS) * whole if removed else 0
+    alone = plan.alone and len(plan.labels) * whole <= left
+    left -= len(plan.labels) * whole if alone else 0
+    count = min(MOST, count + int(max(left, 0) / of_half))
+    return make_plan(plan.labels, count, None, removed, alone, tune, seed)

@@ -1,0 +1,290 @@
+"""Do scores predict what retraining the model does? Fine-tune again on halves of its data, and look."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
+
+from ifcore.attribution import memory_bytes
+from ifcore.bank import Bank, Retraining
+from ifcore.baselines import baseline_scores, said
+from ifcore.batches import batches
+from ifcore.datamodels import Estimate, interval_width
+from ifcore.explain_loss import explain
+from ifcore.forecast import duration, seconds_a_token
+from ifcore.inputs import Inputs
+from ifcore.judge import Judge, Scores
+from ifcore.losses import evaluate_losses
+from ifcore.methods import DEFAULT, METHODS, check_methods, compute_scores
+from ifcore.parts import Parts, Rows, tokenise_parts
+from ifcore.retraining_plan import DRAWS, Plan, fit, make_plan
+from ifcore.tokens import Loss, LossOn, Reduction, Side
+from ifcore.training import Settings, read_settings
+
+DAMPINGS = tuple(10.0**power for power in range(-3, 4))  # that `damping="auto"` chooses from
+COLUMNS = ["question", "method", "against", "value", "low", "high"]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What retraining says of scores.
+
+    `table` has a row for each question, method and what it is held `against` (nothing: the value itself), with the ends
+    of its 95 % interval. Question `halves`: the linear datamodeling score over retrained halves, with method `ceiling`
+    the agreement of two seeds of retraining; `alone`: the same over fine-tunes without one example; `removal`: by how
+    much the explained loss rises without the `removed` examples on top. `scores`: those of methods and baselines,
+    [M, N]. `damping`: that which was chosen. `replay`: the mean explained loss of the adapter that was given, and of
+    the fine-tune on all examples.
+    """
+
+    table: pd.DataFrame
+    scores: dict[str, pd.DataFrame]
+    plan: Plan
+    damping: dict[str, float] = field(default_factory=dict)
+    replay: tuple[float, float] = (np.nan, np.nan)
+
+    def estimate(self, question: str, method: str, against: str = "") -> Estimate | None:
+        """One row of the table."""
+        table = self.table
+        rows = table[(table.question == question) & (table.method == method) & (table.against == against)]
+        return None if rows.empty else Estimate(*rows[["value", "low", "high"]].iloc[0].tolist())
+
+
+def validate(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Rows,
+    val: Rows,
+    methods: Sequence[str] | Mapping[str, pd.DataFrame] = DEFAULT,
+    *,
+    bank: str | Path,
+    settings: Settings | None = None,
+    labels: Sequence[Hashable] | None = None,
+    subsets: int = 16,
+    replicates: int | None = None,
+    remove: int | None = None,
+    leave_one_out: bool | None = None,
+    minutes: float | None = None,
+    damping: float | str = 0.1,
+    iterations: int = 10,
+    seed: int = 0,
+    checkpoints: str | Path | None = None,
+    start: str | Path | None = None,
+    clusters: Sequence[Hashable] | None = None,
+    batch_size: int = 8,
+    loss_on: LossOn = "auto",
+    reduction: Reduction = "mean",
+    max_length: int | None = None,
+    truncation_side: Side = "right",
+    chat_template: str = "auto",
+    date: str | None = None,
+    memory_budget: str | int = "2GiB",
+    progress: bool = True,
+) -> Validation:
+    """Compare scores with what becomes of the explained losses when the model is fine-tuned again on less.
+
+    Every retraining begins where the fine-tune began and has its order and schedule; what is left out weighs nothing.
+    Halves keep half of each class, so that whoever counts labels predicts nothing. Beside the methods stand baselines
+    that never see the model, and the agreement of two seeds of retraining, which no score can be expected to exceed.
+
+    Parameters
+    ----------
+    model : PeftModel
+        With the LoRA adapter that was fine-tuned on `train`.
+    tokenizer : PreTrainedTokenizerBase
+    train, val : list, Dataset or DataFrame
+        As `attribute` takes them; a `label` of the training rows is their class.
+    methods : sequence of str or mapping of str to DataFrame
+        Keys of `methods.METHODS`, or scores [M, N] as `attribute` returns them.
+    bank : str or Path
+        The folder of the retrained adapters; another call finds those that are there, also one in another process.
+    settings : Settings, optional
+        How the adapter was fine-tuned; by default what `finetune` left in `checkpoints`.
+    labels : sequence of hashable, optional
+        The classes of the training examples, [N]; by default the rows' own, else all are of one.
+    subsets : int
+        How many halves.
+    replicates : int, optional
+        How many of them are retrained from another seed as well; by default half, 0 for no ceiling.
+    remove : int, optional
+        How many of the highest-ranked examples are left out together; by default half of the smallest class, but no
+        more than a quarter of all. 0 for none.
+    leave_one_out : bool, optional
+        Whether each example is left out by itself; by default where there are no more than 30.
+    minutes : float, optional
+        What all retraining may take; counts are chosen to fit.
+    damping : float or "auto"
+        Of the methods; "auto" takes that of DAMPINGS with which a method ranks further halves best, on which nothing is
+        judged.
+    iterations : int
+        Of LiSSA.
+    seed : int
+        Of the halves.
+    checkpoints : str or Path, optional
+        Those of the fine-tune, for methods that need them; by default those of the fine-tune on all in the bank.
+    start : str or Path, optional
+        The adapter before the first step; by default one is drawn from the settings' seed.
+    clusters : sequence of hashable, optional
+        [M]; explained examples of one cluster may depend on each other.
+    batch_size, loss_on, reduction, max_length, truncation_side, chat_template, date, memory_budget, progress
+        As those of `attribute`.
+
+    Returns
+    -------
+    Validation
+
+    Raises
+    ------
+    ValueError
+        In one line, for what can't be retrained, and for a bank of another model, data or settings.
+
+    References
+    ----------
+    Park et al. 2023, arXiv 2303.14186 (the score); Bae et al. 2024, arXiv 2405.12186 (retraining as the judge).
+    """
+    loss = Loss(loss_on, reduction, max_length, truncation_side, chat_template, date)
+    settings = _settings(settings, checkpoints)
+    given = methods if isinstance(methods, Mapping) else {}
+    at = 0.1 if damping == "auto" else float(damping)
+    keys = () if given else check_methods(tuple(methods), at, iterations, checkpoints or bank)
+    parts = tokenise_parts(model, tokenizer, train, val, loss)
+    if progress:
+        print(explain(tokenizer, parts.rows, parts.tokens, loss), file=sys.stderr)
+    plan = make_plan(_labels(parts, labels), subsets, replicates, remove, leave_one_out, damping == "auto", seed)
+    scores = {name: _ordered(frame, parts, name) for name, frame in given.items()}
+    adapters = Bank(Path(bank), model, parts.sequences["train"], settings, start and Path(start))
+    baselines = _baselines(parts, tokenizer, seed)
+    seconds, ranked = _seconds(model, adapters, parts, tokenizer.pad_token_id), len(keys or given) + len(baselines)
+    if minutes is not None:
+        plan = fit(plan, seconds, ranked, 60 * minutes, seed)
+    if progress:
+        print(_announcement(plan, adapters, seconds, ranked), file=sys.stderr)
+    adapters.make(plan.subsets(), "retraining" if progress else "")
+    inputs = Inputs(
+        model,
+        parts.sequences,
+        tokenizer.pad_token_id,
+        batch_size,
+        memory_bytes(memory_budget),
+        None,
+        parts.rejected,
+        Path(checkpoints or adapters.checkpoints),
+        progress=progress,
+    )
+    judge = Judge(adapters, plan, inputs.batches["val"], inputs.combinations, clusters)
+    chosen: dict[str, float] = {}
+    if keys:
+        chosen = _tuned(inputs, keys, iterations, judge) if damping == "auto" else {}
+        scores = _scores(inputs, keys, at, iterations, chosen)
+    scores |= baselines
+    judged = judge.halves(scores)
+    if plan.removed:
+        judged += judge.removal(scores, _explained_class(parts, plan), seed, progress)
+    if plan.alone:
+        judged += judge.alone(scores)
+    table = pd.DataFrame([(*names, *vars(value).values()) for *names, value in judged], columns=COLUMNS)
+    before = float((inputs.combinations @ evaluate_losses(model, judge.val).double()).mean())
+    replay = before, float(judge.losses([Retraining()]).mean())
+    return Validation(table, {name: _frame(matrix, parts) for name, matrix in scores.items()}, plan, chosen, replay)
+
+
+def _settings(settings: Settings | None, checkpoints: str | Path | None) -> Settings:
+    if settings is not None:
+        return settings
+    if checkpoints is None:
+        raise ValueError("settings: none; say how it was fine-tuned (ifcore.Settings), or name its checkpoints")
+    return read_settings(Path(checkpoints))
+
+
+def _labels(parts: Parts, labels: Sequence[Hashable] | None) -> list[Hashable]:
+    """A class for each training example that has tokens: those that are given, else the rows' own, else one for all."""
+    rows = parts.rows["train"]
+    if labels is not None and len(labels) != len(rows):
+        raise ValueError(f"labels: {len(labels)} for {len(rows)} training examples; give one for each")
+    own = [row.label for row in rows.values()]
+    if labels is None and None in own and any(label is not None for label in own):
+        missing = next(row for row in rows.values() if row.label is None)
+        raise ValueError(f"{missing.about}: no label, and others have one; give each row one, or none")
+    by_id = dict(zip(rows, own if labels is None else labels, strict=True))
+    return [by_id[identity] for identity in parts.tokens["train"]]
+
+
+def _explained_class(parts: Parts, plan: Plan) -> Hashable | None:
+    """The class of most explained examples, if it is one of several of the training examples'."""
+    classes = Counter(row.label for row in parts.rows["val"].values() if row.label in plan.labels)
+    return classes.most_common(1)[0][0] if classes and len(set(plan.labels)) > 1 else None
+
+
+def _ordered(frame: pd.DataFrame, parts: Parts, name: str) -> np.ndarray:
+    """The scores of a table in the order of the examples."""
+    val, train = ([str(identity) for identity in parts.tokens[part]] for part in ("val", "train"))
+    frame = frame.rename(index=str, columns=str)
+    if missing := [identity for identity in (*val, *train) if identity not in (*frame.index, *frame.columns)]:
+        raise ValueError(f"scores: {name} has none of {missing[0]!r}; give a row for each of val, a column of train")
+    return frame.loc[val, train].to_numpy(dtype=float)
+
+
+def _baselines(parts: Parts, tokenizer: PreTrainedTokenizerBase, seed: int) -> Scores:
+    texts = {
+        part: [said(parts.rows[part][identity], one, tokenizer) for identity, one in of.items()]
+        for part, of in parts.tokens.items()
+    }
+    return baseline_scores(texts["train"], texts["val"], seed)
+
+
+def _seconds(model: PeftModel, bank: Bank, parts: Parts, pad_id: int | None) -> Callable[[Retraining], float]:
+    """How long a retraining takes, with its look at the explained examples, as fast as a step was just now."""
+    pace = seconds_a_token(model, batches(parts.sequences["train"], bank.settings.batch_size, pad_id))
+    evaluated = sum(map(len, parts.sequences["val"])) / 3  # forward only
+    return lambda retraining: pace * (bank.cost(retraining) + evaluated)
+
+
+def _announcement(plan: Plan, bank: Bank, seconds: Callable[[Retraining], float], ranked: int) -> str:
+    """What is about to be done, in a few lines."""
+    planned = {retraining.name: retraining for retraining in plan.subsets()}
+    missing = [retraining for retraining in planned.values() if not bank.is_made(retraining)]
+    removals = (ranked + DRAWS) if plan.removed else 0
+    left = sum(map(seconds, missing)) + removals * seconds(Retraining((0,)))
+    kept, classes = int(plan.halves[0].sum()), len(set(plan.labels))
+    parts = [f"{len(plan.halves)} halves ({kept} of {len(plan.labels)} examples, half of each of {classes} classes)"]
+    parts += [f"{len(plan.tuning)} for the damping"] if len(plan.tuning) else []
+    parts += [f"{plan.replicated} again from another seed"] if plan.replicated else []
+    parts += [f"{len(plan.labels)} without one example"] if plan.alone else []
+    parts += [f"about {removals} without the {plan.removed} on top"] if plan.removed else []
+    width = interval_width(0.7, len(plan.halves)) / 2
+    return (
+        f"fine-tunes: {', '.join(parts)}; {len(planned) - len(missing)} are there, the others take about "
+        f"{duration(left)}. A score of .7 will be known to ± {width:.2f} or better"
+    )
+
+
+def _tuned(inputs: Inputs, keys: Sequence[str], iterations: int, judge: Judge) -> dict[str, float]:
+    """Method -> the damping of DAMPINGS with which it ranks the halves for that best."""
+    damped = [key for key in keys if "damping" in METHODS[key].options]
+    values: dict[str, dict[float, float]] = {key: {} for key in damped}
+    for damping in DAMPINGS if damped else ():
+        for key, scores in compute_scores(inputs, damped, damping, iterations).items():
+            values[key][damping] = judge.rank_correlation(scores.numpy(), judge.plan.tuning)
+    return {key: max(of, key=lambda damping: (of[damping], -damping)) for key, of in values.items()}
+
+
+def _scores(
+    inputs: Inputs, keys: Sequence[str], damping: float, iterations: int, chosen: Mapping[str, float]
+) -> Scores:
+    by_damping: dict[float, list[str]] = {}
+    for key in keys:
+        by_damping.setdefault(chosen.get(key, damping), []).append(key)
+    parts = [compute_scores(inputs, group, value, iterations) for value, group in by_damping.items()]
+    scores = {key: matrix.cpu().numpy() for part in parts for key, matrix in part.items()}
+    return {key: scores[key] for key in keys}
+
+
+def _frame(scores: np.ndarray, parts: Parts) -> pd.DataFrame:
+    index, columns = (pd.Index(list(parts.tokens[part]), name=part) for part in ("val", "train"))
+    return pd.DataFrame(scores, index, columns)
