@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ifcore import io, trainable, training
 from ifcore.batches import Batch
-from ifcore.checkpoints import wearing
+from ifcore.checkpoints import MOMENTS, wearing
 from ifcore.examples import Tokens
 from ifcore.lora import fresh_parameters
 from ifcore.losses import evaluate_losses
@@ -176,7 +176,7 @@ class Bank:
             _set(parameters, before)
         last = scratch / f"epoch-{settings.epochs:02d}"
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(last, target)
+        shutil.copytree(last, target, ignore=shutil.ignore_patterns(MOMENTS))
         if retraining == Retraining():
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             scratch.rename(self.checkpoints)

@@ -2,21 +2,20 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import chain, permutations
 
 import numpy as np
 from torch import Tensor
 
 from ifcore.bank import Bank, Retraining
-from ifcore.baselines import NAMES, RANDOM
+from ifcore.baselines import NAMES
 from ifcore.batches import Batch
 from ifcore.datamodels import Estimate, ceiling, contributions, estimate, interval_of_mean
-from ifcore.retraining_plan import Plan, without
+from ifcore.retraining_plan import WITHIN, Plan, Scores, without
 
 HALVES, REMOVAL, ALONE = "halves", "removal", "alone"
-CEILING, WITHIN = "ceiling", "random_within"
+CEILING = "ceiling"
 
-Scores = dict[str, np.ndarray]  # method or baseline -> [M, N]
 Judged = tuple[str, str, str, Estimate]  # question, method, against what, how much
 
 
@@ -59,15 +58,11 @@ class Judge:
         masks = ~np.eye(len(self.plan.labels), dtype=bool)
         return self._compared(ALONE, scores, masks, self.losses(self.plan.left_out()))
 
-    def removal(self, scores: Scores, label: Hashable | None, seed: int, progress: bool) -> list[Judged]:
+    def removal(self, scores: Scores, label: Hashable | None, seed: int, progress: str = "") -> list[Judged]:
         """By how much the explained loss rises without what each has on top, paired by explained example; beside them
         as many at random, and of the class `label` that is explained."""
-        chosen = {name: [self.plan.top(matrix)] for name, matrix in scores.items() if name != RANDOM}
-        chosen[RANDOM] = self.plan.drawn(None, seed)
-        if label is not None:
-            chosen[WITHIN] = self.plan.drawn(label, seed)
-        everything = [retraining for retrainings in chosen.values() for retraining in retrainings]
-        self.bank.make(everything, "removal" if progress else "")
+        chosen = self.plan.removed_by(scores, label, seed)
+        self.bank.make([Retraining(), *chain.from_iterable(chosen.values())], progress)
         before = self.losses([Retraining()])[0]
         rises = {name: self.losses(retrainings).mean(0) - before for name, retrainings in chosen.items()}
         judged = [(REMOVAL, name, "", interval_of_mean(rise, self.clusters)) for name, rise in rises.items()]

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ifcore.bank import Retraining
+from ifcore.baselines import RANDOM
 from ifcore.datamodels import FEWEST, stratified_halves
 
 DRAWS = 3  # random removals
+WITHIN = "random_within"
 SMALL = 30  # up to so many training examples are left out one at a time unless told otherwise
 MOST = 64  # halves that minutes are spent on
 APART = 1_000_003  # between the seeds of halves to judge by and to tune by
+
+Scores = dict[str, np.ndarray]  # method or baseline -> [M, N]
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,18 @@ class Plan:
         """Each training example by itself."""
         return [Retraining((place,)) for place in range(len(self.labels))]
 
-    def top(self, scores: np.ndarray) -> Retraining:
-        """Without what scores [M, N], summed over the explained examples, have on top."""
+    def removed_by(self, scores: Scores, label: Hashable | None, seed: int) -> dict[str, list[Retraining]]:
+        """What is left out because of each method and baseline: what its scores, summed over the explained examples,
+        have on top; at random of all, DRAWS times, and, where one is named, of a class `label` (WITHIN)."""
+        chosen = {name: [self._top(matrix)] for name, matrix in scores.items() if name != RANDOM}
+        chosen[RANDOM] = self._drawn(None, seed)
+        return chosen if label is None else chosen | {WITHIN: self._drawn(label, seed)}
+
+    def _top(self, scores: np.ndarray) -> Retraining:
         order = np.argsort(-np.asarray(scores, dtype=float).sum(0), kind="stable")
         return Retraining(tuple(sorted(order[: self.removed].tolist())))
 
-    def drawn(self, label: Hashable | None, seed: int) -> list[Retraining]:
-        """Without as many of a class, or of all, drawn at random, DRAWS times."""
+    def _drawn(self, label: Hashable | None, seed: int) -> list[Retraining]:
         places = [place for place, other in enumerate(self.labels) if label is None or other == label]
         draws = [np.random.default_rng([seed, draw]).permutation(places)[: self.removed] for draw in range(DRAWS)]
         return [Retraining(tuple(sorted(draw.tolist()))) for draw in draws]

@@ -19,11 +19,11 @@ from ifcore.datamodels import Estimate, interval_width
 from ifcore.explain_loss import explain
 from ifcore.forecast import duration, seconds_a_token
 from ifcore.inputs import Inputs
-from ifcore.judge import Judge, Scores
+from ifcore.judge import Judge
 from ifcore.losses import evaluate_losses
 from ifcore.methods import DEFAULT, METHODS, check_methods, compute_scores
 from ifcore.parts import Parts, Rows, tokenise_parts
-from ifcore.retraining_plan import DRAWS, Plan, fit, make_plan
+from ifcore.retraining_plan import DRAWS, Plan, Scores, fit, make_plan
 from ifcore.tokens import Loss, LossOn, Reduction, Side
 from ifcore.training import Settings, read_settings
 
@@ -185,7 +185,7 @@ def validate(
     scores |= baselines
     judged = judge.halves(scores)
     if plan.removed:
-        judged += judge.removal(scores, _explained_class(parts, plan), seed, progress)
+        judged += judge.removal(scores, _explained_class(parts, plan), seed, "removal" if progress else "")
     if plan.alone:
         judged += judge.alone(scores)
     table = pd.DataFrame([(*names, *vars(value).values()) for *names, value in judged], columns=COLUMNS)

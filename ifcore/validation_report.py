@@ -9,8 +9,9 @@ import pandas as pd
 from ifcore import io, sanitize
 from ifcore.baselines import NAMES
 from ifcore.datamodels import Estimate
-from ifcore.judge import ALONE, CEILING, HALVES, REMOVAL, WITHIN
+from ifcore.judge import ALONE, CEILING, HALVES, REMOVAL
 from ifcore.methods import METHODS
+from ifcore.retraining_plan import WITHIN
 from ifcore.validation import Validation
 
 TABLE, PICTURE = "validation.csv", "validation.png"

@@ -106,19 +106,18 @@ class Sensitivity(_Group):
 class Counterfactual(_Group):
     """What the counterfactual chapter retrains.
 
-    `datasets`: each in sizes of its own, or null, the profile's; mixed_small, for removal, among them. `halves`: random
-    halves of the training examples, of which the first `again` are retrained from another seed as well. `removed`: how
-    many of the highest-ranked are removed, `by` which methods and baselines; absent: by all. `reseeded`: from how many
-    other seeds all are retrained. `left_out`: how many examples are left out one at a time.
+    `datasets`: each in sizes of its own, or null, the profile's; mixed_small, for removal, among them. `halves`: of the
+    training examples, each with half of every class; the first `again` are retrained from another seed as well.
+    `removed`: how many of the highest-ranked are removed, fewer than the class has that is explained, `by` which
+    methods and baselines; absent: by all. `left_out`: whether each example is left out by itself.
     """
 
     datasets: dict[str, Counts | None] = {"mixed_small": None}
-    halves: Annotated[int, Field(ge=3)] = 60
-    again: NonNegativeInt = 20
-    removed: Distinct[PositiveInt] = [10, 20]
+    halves: Annotated[int, Field(ge=4)] = 16
+    again: NonNegativeInt = 8
+    removed: PositiveInt = 10
     by: Distinct[str] | None = None
-    reseeded: Annotated[int, Field(ge=1)] = 3
-    left_out: NonNegativeInt = 0
+    left_out: bool = False
 
 
 class Profile(BaseModel):

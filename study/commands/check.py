@@ -1,7 +1,7 @@
 """Whether a run can start: what can be seen to be wrong is reported before anything long begins."""
 
 from study import datasets
-from study.chapters.counterfactual import subsets
+from study.chapters.counterfactual import measure as counterfactual
 from study.chapters.sensitivity import grid
 from study.config import Run
 from study.datasets import alignment, digits
@@ -36,14 +36,16 @@ def check(run: Run) -> None:
             raise ValueError(f"{dataset}_source: {problem}; give them under datasets or leave the source out")
     for dataset, _, _, varied in grid.variations(run) if run.profile.sensitivity else ():
         requested_examples.requested_split(varied, dataset)
-    if removal := run.profile.counterfactual:
-        for dataset, varied in subsets.variations(run):
+    if chosen := run.profile.counterfactual:
+        for dataset, varied in counterfactual.variations(run):
             if dataset not in varied.profile.datasets:
                 continue  # the whole book needs it, see check_book
             split = requested_examples.requested_split(varied, dataset)
-            if dataset == subsets.REMOVED_FROM:
-                subsets.removals({}, split.train, removal.removed, run.seed)
-        if unknown := [name for name in removal.by or () if name not in NAMES]:
+            try:
+                counterfactual.plan(varied, dataset, [example.label for example in split.train])
+            except ValueError as error:
+                raise ValueError(f"counterfactual: {dataset}: {error}") from error
+        if unknown := [name for name in chosen.by or () if name not in NAMES]:
             raise ValueError(f"counterfactual.by: {unknown[0]!r}; choose from {', '.join(NAMES)}")
     if run.profile.layers_on not in run.profile.datasets:
         raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
@@ -59,7 +61,7 @@ def check_book(run: Run) -> None:
     if names := unsized_datasets(run):
         needed = f"the book's chapters need all but {', '.join(OPTIONAL)}"
         raise ValueError(f"datasets: no sizes for {', '.join(names)}; {needed}")
-    next(grid.variations(run)), next(subsets.variations(run))
+    next(grid.variations(run)), next(counterfactual.variations(run))
     if "repsim" not in run.profile.methods:
         raise ValueError(f"methods: {', '.join(run.profile.methods)}; the book's chapters compare repsim, name it too")
 

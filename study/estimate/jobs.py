@@ -3,7 +3,7 @@
 A job calls the functions that the chapters call, which then find everything made. Nothing is loaded to list them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -11,12 +11,12 @@ from math import ceil
 
 from study import datasets, selection
 from study.chapters.approximation_error import errors, truth
-from study.chapters.counterfactual import removal, subsets
+from study.chapters.counterfactual import measure as counterfactual
 from study.chapters.facts import measure as facts
 from study.chapters.parameter_change import measure as parameter_change
 from study.chapters.sensitivity import grid
 from study.config import Run
-from study.methods import NAMES, attribute
+from study.methods import attribute
 from study.pipeline import alignment, attributions, retraining
 from study.pipeline.architectures import architecture
 from study.pipeline.attack import PARTS
@@ -161,7 +161,7 @@ def _facts(run: Run) -> Iterator[Job]:
 
 def _counterfactuals(run: Run) -> Iterator[Job]:
     chapters = frozenset(["counterfactual"])
-    for dataset, varied in subsets.variations(run) if run.profile.counterfactual else ():
+    for dataset, varied in counterfactual.variations(run) if run.profile.counterfactual else ():
         if dataset not in varied.profile.datasets:
             continue  # the book's check says so
         task, attributed = Task(varied, dataset), dataset
@@ -169,23 +169,24 @@ def _counterfactuals(run: Run) -> Iterator[Job]:
             attributed = f"{varied.part}-{dataset}"
             parts = {"counterfactuals": {dataset: _attributed(task)}}
             yield Job(attributed, (partial(attribute, varied, dataset),), chapters, parts)
-        tasks = subsets.retrained(varied, dataset, _count(task, "train"))
-        yield from _retrained(tasks, "counterfactual", "counterfactuals", varied)
-        if dataset == subsets.REMOVED_FROM:
-            yield from _removals(varied, task, attributed)
+        size = _count(task, "train")
+        known, decided = counterfactual.passes(varied, size, task.epochs, dataset)
+        name = f"{varied.part}-{dataset}" if varied.part else dataset
+        yield from _batches(varied, f"{name}-halves", counterfactual.retrain, known, dataset)
+        yield from _batches(varied, f"{name}-removal", counterfactual.retrain_removals, decided, dataset, attributed)
 
 
-def _removals(run: Run, task: Task, attributed: str) -> Iterator[Job]:
-    """Batches of the fine-tunes that the scores of an attribution decide: those that differ are known only then."""
-    settings, size = subsets.settings(run), _count(task, "train")
-    ranked = len(settings.by or NAMES) + subsets.DRAWS + 1
-    passes = ranked * sum(task.epochs * (size - count) + 2 * _answers(task) for count in settings.removed)
+def _batches(
+    run: Run, name: str, retrain: Callable[..., None], passes: float, dataset: str, *after: str
+) -> Iterator[Job]:
+    """The fine-tunes of a bank, as many jobs as there are whole ones of JOINED passes in them."""
     batches = ceil(passes / JOINED)
     for number in range(batches):
-        compute = partial(removal.retrain, run, task.dataset, number, batches)
-        parts = {"counterfactuals": {task.dataset: passes / batches}}
-        name = f"removal-{number + 1}"
-        yield Job(name, (compute,), frozenset(["counterfactual"]), parts, frozenset([attributed]))
+        compute, parts = (
+            partial(retrain, run, dataset, number, batches),
+            {"counterfactuals": {dataset: passes / batches}},
+        )
+        yield Job(f"{name}-{number + 1}", (compute,), frozenset(["counterfactual"]), parts, frozenset(after))
 
 
 def _retrained(tasks: Iterable[Task], chapter: str, part: str, run: Run) -> Iterator[Job]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from study.chapters.counterfactual import subsets
+from ifcore.retraining_plan import DRAWS
+from study.chapters.counterfactual.measure import REMOVED_FROM
 from study.config import Run
 from study.estimate.counting import count_split, tokenizer_of
 from study.methods import NAMES
@@ -77,8 +78,8 @@ def disk(profile: Profile, shape: Architecture, sizes: dict[str, Size], cells: S
         bytes_left = sum(4 * P * (size.train + size.val + 2 * epochs + 1) for size, epochs in cells)
         lines.append(_line(f"{len(cells)} fine-tunes of the sensitivity", bytes_left))
     if plan := profile.counterfactual:
-        ranked = len(plan.removed) * (len(plan.by or NAMES) + subsets.DRAWS)
-        retrained = len(plan.datasets) * (plan.halves + plan.again) + ranked + plan.reseeded + plan.left_out
+        alone = sizes[REMOVED_FROM].train if plan.left_out and REMOVED_FROM in sizes else 0
+        retrained = len(plan.datasets) * (1 + plan.halves + plan.again) + len(plan.by or NAMES) + 2 * DRAWS + alone
         lines.append(_line(f"adapters of {retrained} retrained", 4 * P * retrained))
     # Beside each gradient lies a hidden state, and all of them once more, in float32.
     examples = sum(size.train + size.val for size in sizes.values())

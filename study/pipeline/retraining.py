@@ -19,8 +19,7 @@ from ifcore.batches import example_batches
 from ifcore.losses import evaluate_losses
 from study.datasets import Split
 from study.pipeline import attributions, steps
-from study.pipeline.answers import cached_answers
-from study.pipeline.stages import Stage, locked_folder, recorded_digest
+from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 
 Result = TypeVar("Result")
@@ -39,17 +38,8 @@ def losses(task: Task) -> np.ndarray:
         return load_file(task.folder / "losses.safetensors")["val"].numpy()
 
 
-def behaviour(task: Task) -> tuple[np.ndarray, list[str]]:
-    """The losses, and the answers to the validation prompts."""
-    val_losses, prompts = losses(task), [example.prompt for example in attributions.examples(task).val]
-    with locked_folder(task.folder):
-        key = {"of": recorded_digest(task.folder, "losses")}
-        adapter, label = task.folder / "adapter", f"answers {task.name}"
-        return val_losses, cached_answers(task, adapter, prompts, task.folder, key, label)
-
-
 def map_tasks(compute: Callable[[Task], Result], tasks: Sequence[Task], label: str) -> list[Result]:
-    """`losses` or `behaviour` of each task, in the order given, each distinct task once; `label` names the bar."""
+    """`compute` of each task, in the order given, each distinct task once; `label` names the bar."""
     distinct = {task.folder: task for task in tasks}
     results = map(compute, tqdm(distinct.values(), desc=label, unit="fine-tune"))
     by_folder = dict(zip(distinct, results, strict=True))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -61,12 +62,19 @@ def training_settings(task: Task) -> training.Settings:
 
 def train(task: Task, split: Split, settings: training.Settings) -> pd.DataFrame:
     """Fine-tunes, and leaves an adapter an epoch under checkpoints/; the history of the losses."""
-    profile, model = task.run.profile, task.base()[0]
-    tokens = _tokens(task, split)
-    layers = None if task.layers is None else list(task.layers)
-    peft = lora.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, layers, task.seed)
+    examples = tokens(task, split)
+    with fresh_adapter(task) as model:
+        return training.finetune(model, *examples, task.folder / "checkpoints", settings, task.name)
+
+
+@contextmanager
+def fresh_adapter(task: Task) -> Iterator[PeftModel]:
+    """`with fresh_adapter(task) as model`: the base with the adapter that the fine-tune starts from, then taken off."""
+    profile, layers = task.run.profile, None if task.layers is None else list(task.layers)
+    sizes = profile.lora_rank, profile.lora_alpha, profile.lora_dropout
+    peft = lora.add_lora(task.base()[0], *sizes, layers, task.seed)
     try:
-        return training.finetune(peft, *tokens, task.folder / "checkpoints", settings, task.name)
+        yield peft
     finally:
         peft.unload()
 
@@ -148,7 +156,7 @@ def read_scores(folder: Path, methods: Iterable[str]) -> dict[str, np.ndarray]:
     return {method: scores[method].numpy() for method in methods}
 
 
-def _tokens(task: Task, split: Split) -> tuple[list[Tokens], list[Tokens]]:
+def tokens(task: Task, split: Split) -> tuple[list[Tokens], list[Tokens]]:
     """Of the training and the dev examples."""
     model, tokenizer = task.base()
     context = getattr(model.config, "max_position_embeddings", None)
@@ -158,8 +166,8 @@ def _tokens(task: Task, split: Split) -> tuple[list[Tokens], list[Tokens]]:
 def _fine_tune(task: Task, split: Split, settings: training.Settings) -> list[Path]:
     history = train(task, split, settings)
     texts: dict[str, Any] = {"train": list(map(vars, split.train)), "dev": list(map(vars, split.dev))}
-    tokens = {part: sum(map(len, examples)) for part, examples in zip(texts, _tokens(task, split), strict=True)}
-    io.write_json(task.folder / "examples.json", texts | {"tokens": tokens})
+    counts = {part: sum(map(len, examples)) for part, examples in zip(texts, tokens(task, split), strict=True)}
+    io.write_json(task.folder / "examples.json", texts | {"tokens": counts})
     io.write_csv(task.folder / "history.csv", history)
     adapters = sorted((task.folder / "checkpoints").glob("epoch-*/*"))
     return [*adapters, task.folder / "history.csv", task.folder / "examples.json"]

@@ -13,7 +13,6 @@ import pytest
 
 import ifcore
 from ifcore import loading, lora, training, validation_report
-from ifcore.retraining_plan import make_plan
 from ifcore.rows import by_id
 from ifcore.tokens import tokenise_rows
 from ifcore.training import Settings
@@ -145,28 +144,6 @@ def test_rows_of_which_some_have_a_label_are_refused(tuned, bank):
     rows = [*TRAIN[:-1], {name: value for name, value in TRAIN[-1].items() if name != "label"}]
     with pytest.raises(ValueError, match="train, row 15: no label, and others have one"):
         ifcore.validate(*tuned[:2], rows, VAL, bank=bank, settings=SETTINGS, progress=False)
-
-
-def test_minutes_are_spent_on_halves_then_removals_then_each_alone_then_more_halves():
-    from ifcore.retraining_plan import fit
-
-    plan = make_plan(["a", "b"] * 10)
-
-    def cost(retraining):
-        return 10 if retraining.left_out in ((),) or len(retraining.left_out) == 1 else 5
-
-    shapes = {}
-    for budget in (75, 130, 270, 500, 10_000):
-        chosen = fit(plan, cost, ranked=8, budget=budget)
-        shapes[budget] = len(chosen.halves), chosen.replicated, chosen.removed, chosen.alone
-    assert shapes == {
-        75: (8, 4, 0, False),
-        130: (16, 8, 0, False),
-        270: (20, 10, 5, False),
-        500: (24, 12, 5, True),
-        10_000: (64, 32, 5, True),
-    }
-    assert np.array_equal(fit(plan, cost, 8, 10_000).halves[:16], plan.halves)  # what is there stays of use
 
 
 def test_the_report_says_who_leads_and_by_how_much(tuned, bank):

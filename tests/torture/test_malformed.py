@@ -78,7 +78,7 @@ KEYS = [  # key, wrong value
     ("alignment", {"refusals": "many"}),
     ("sensitivity", {"datasets": {}}),
     ("counterfactual", {"halves": 1}),
-    ("counterfactual", {"removed": [0]}),
+    ("counterfactual", {"removed": 0}),
     ("counterfactual", {"by": ["no such method"]}),
     ("further_models", "one"),
     ("lerning_rate", 1),

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ifcore.judge import CEILING
 from study import statistics
-from study.chapters.counterfactual.datamodels import CEILING
-from study.chapters.counterfactual.subsets import ORACLE
+from study.chapters.counterfactual.measure import ORACLE
 from study.config import Run
 from study.methods import BASELINES, COLOURS, NAMES
 from study.report.names import DATASETS
@@ -27,38 +27,32 @@ _pooled = partial(statistics.pooled, least=-inf, most=inf)  # a loss need not st
 @with_style
 def removal_figure(run: Run, frame: pd.DataFrame) -> Figure:
     """How far the held-out loss rises without what each method ranks highest, a panel a count. Leaves fig_removal.*."""
-    noise, rises = frame[frame.metric == "noise"].value.mean(), frame[frame.metric == "rise"]
+    rises = frame[frame.metric == "rise"]
     parts = {f"without {count} of {frame.n_train.iloc[0]}": rises[rises.removed == count] for count in _counts(frame)}
-    figure, axes = _forest(frame, parts, "rise of the held-out loss (nats per token)", _pooled)
-    for axis in axes.flat:
-        axis.axvspan(-2 * noise, 2 * noise, color="#EEEEEE", linewidth=0)
+    figure, _ = _forest(frame, parts, "rise of the held-out loss (nats per token)", _pooled)
     return save(run, "fig_removal", figure, ("removal",))
 
 
 def removal_table(frame: pd.DataFrame) -> Table:
-    """What is removed, and what that does to loss and behaviour. From removal.csv."""
+    """What is removed, and what that does to the loss. From removal.csv."""
     counts, rows = _counts(frame), []
     for method in _names(frame):
         estimates = frame[(frame.method == method) & (frame.against == ITSELF)]
         cells = [_ROWS[method]]
         for count in counts:
             part = estimates[estimates.removed == count]
-            share, rise, change = (part[part.metric == metric] for metric in ("found", "rise", "success"))
+            share, rise = (part[part.metric == metric] for metric in ("found", "rise"))
             cells.append(with_published(whole(_pooled(share)[0]), share, write=whole))
             value, low, high = (round(number, 2) + 0 for number in _pooled(rise))  # + 0: no minus before a zero
             cell = f"{value:+.2f}{interval(low, high)}".replace(" [", "<br>[")
             cells.append(with_published(cell, rise, write="{:.2f}".format))
-            points, low, high = (100 * value for value in statistics.pooled(change))
-            cells.append(with_published(f"{points:+.0f}<br>[{low:.0f}, {high:.0f}]", change, write=whole))
         rows.append(list(map(control_cell, cells)) if method in BASELINES else cells)
     caption = (
         f"Without the training examples that a method ranks highest, of {frame.n_train.iloc[0]}: how many of them are "
-        "harmful (percent), by how much the loss of the held-out harmful requests rises (nats per response token), and "
-        "the change of the attack's success rate (points); 95 % intervals over requests; of several seeds, over these. "
-        "Random is the mean of its draws. Training again from another seed moves the mean loss by "
-        f"{frame[frame.metric == 'noise'].value.mean():.3f} (s.d.)."
+        "harmful (percent), and by how much the loss of the held-out harmful requests rises (nats per response token); "
+        "95 % intervals over requests; of several seeds, over these. Random and the oracle are means of their draws."
     )
-    header = ["Removed by", *(title for count in counts for title in (f"{count}: harmful", "rise", "ASR"))]
+    header = ["Removed by", *(title for count in counts for title in (f"{count}: harmful", "rise"))]
     return Table(None, caption, header, rows, frame)
 
 

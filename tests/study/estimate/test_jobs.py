@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from ifcore import training
 from study import config, selection
 from study.chapters.approximation_error import errors, truth
 from study.chapters.convergence import measure as convergence
-from study.chapters.counterfactual import datamodels, removal, subsets
+from study.chapters.counterfactual import measure as counterfactual
 from study.chapters.facts import measure as facts
 from study.chapters.parameter_change import measure as parameter_change
 from study.chapters.sensitivity import grid
@@ -62,7 +63,7 @@ def test_after_the_jobs_the_chapters_find_everything_made(tmp_path, monkeypatch)
         },
         "linear": {"points": [3, 4], "parameters": [100, 200], "draws": 2, "left_out": 10, "dense_limit": 100},
         "two_layer": {"points": 20, "widths": [2, 3], "draws": 2, "epochs": 2},
-        "counterfactual": {"halves": 3, "again": 3, "removed": [2], "reseeded": 1, "left_out": 2},
+        "counterfactual": {"halves": 4, "again": 4, "removed": 1, "left_out": True},
         "max_new_tokens": 2,
         "epochs": 2,
     }
@@ -72,6 +73,8 @@ def test_after_the_jobs_the_chapters_find_everything_made(tmp_path, monkeypatch)
         job.compute()
     made, restart = [], stages.Stage._restart
     monkeypatch.setattr(stages.Stage, "_restart", lambda stage, *_: made.append(stage.name) or restart(stage, *_))
+    tuned: list = []
+    monkeypatch.setattr(training, "finetune", lambda *given: tuned.append(given))
     tasks = attributions.compute_attributions(run, selection.STUDIED)
     attack.run_attacks(run), gate.check_gate(run)
     errors.errors(run), errors.runtimes(run), truth.left_out(run)
@@ -83,9 +86,9 @@ def test_after_the_jobs_the_chapters_find_everything_made(tmp_path, monkeypatch)
     (attribution,) = attributions.compute_attributions(run, ["facts"]).values()
     with_baselines(run, tasks | {"facts": attribution})
     facts.removal(run, attribution)
-    for dataset, varied in subsets.variations(run):
+    for dataset, varied in counterfactual.variations(run):
         attribution = with_baselines(varied, attributions.compute_attributions(varied, [dataset]))[dataset]
-        if dataset == subsets.REMOVED_FROM:
-            removal.measure(varied, attribution)
-        datamodels.measure(varied, attribution)
-    assert made == ["removal", "lds"]
+        if dataset == counterfactual.REMOVED_FROM:
+            counterfactual.removal(varied, attribution)
+        counterfactual.datamodels(varied, attribution)
+    assert made == ["removal", "lds"] and not tuned
