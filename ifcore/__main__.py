@@ -48,7 +48,6 @@ def _attribute(arguments: argparse.Namespace) -> None:
     options = {name: getattr(arguments, name) for name in ("damping", "iterations", "skip_empty", "projection")}
     check_methods(methods, arguments.damping, arguments.iterations, arguments.checkpoints, arguments.projection)
     loss, rows, source, model, tokenizer = _read(arguments)
-    options["checkpoints"] = arguments.checkpoints and str(arguments.checkpoints)
     rank = int(os.environ.get("RANK", 0))
     if rank == 0:
         settings = _settings(arguments, asdict(loss) | options, loading.identity(loading.check(source)), tokenizer)
@@ -64,6 +63,7 @@ def _attribute(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         memory_budget=arguments.memory_budget,
         store=arguments.out / run_folder.GRADIENTS,
+        checkpoints=arguments.checkpoints,
         progress=rank == 0,
         **asdict(loss),
         **options,
@@ -133,6 +133,8 @@ def _read(arguments: argparse.Namespace) -> tuple[Loss, dict[str, dict[Any, Row]
 def _settings(arguments: argparse.Namespace, options: dict[str, Any], model: str, tokenizer: Any) -> dict[str, Any]:
     """What determines the tables: options, and the content of all that is read."""
     files = {part: _digest(getattr(arguments, part)) for part in ("train", "val", "adapter")}
+    if arguments.checkpoints:
+        files["checkpoints"] = " ".join(_digest(path) for path in sorted(arguments.checkpoints.glob("*-*/")))
     return {**options, "dtype": arguments.dtype, "model": model, **files, "template": str(tokenizer.chat_template)}
 
 

@@ -36,7 +36,7 @@ class Inputs:
     `tokens`: those of each part, train and val. `rejected`: of each explained example [M], the place in `tokens["val"]`
     of the response that is held against it, or −1; without, all of val are explained. `budget`: bytes; gradients that
     take more than half of it go to `folder`, by default a temporary one. `checkpoints_in`: where those are.
-    `factors`: is filled by the pass over the training examples, where that is in memory.
+    `factors`: is filled by the pass over the training examples, where that is in memory. `label`: of progress bars.
     """
 
     model: nn.Module
@@ -50,6 +50,7 @@ class Inputs:
     projection: Projection | None = None
     factors: gradients.Factors = field(default_factory=lambda: gradients.Factors(()))
     progress: bool = True
+    label: str = ""
 
     @cached_property
     def batches(self) -> dict[str, list[Batch]]:
@@ -114,16 +115,21 @@ class Inputs:
             yield Gram.from_gradients({block: train[block]}, {block: val[block]}, self.budget // 8, weights, sizes)
 
     @contextmanager
-    def at(self, checkpoint: Checkpoint, share: int = 1) -> Iterator[Inputs]:
-        """`with inputs.at(checkpoint) as there`: the same of the adapter as it was then, with a share of the budget."""
-        folder = self.folder and self.folder / checkpoint.folder.name
+    def at(self, checkpoint: Checkpoint) -> Iterator[Inputs]:
+        """`with inputs.at(checkpoint) as there`: the same of the adapter as it was then, kept for further methods.
+
+        Each has its share of the budget.
+        """
+        place, name = self.folder or self._place, checkpoint.folder.name
+        if name not in self._earlier:
+            share = replace(self, budget=self.budget // len(self.checkpoints), factors=gradients.Factors(()))
+            self._earlier[name] = replace(share, folder=place and place / name, label=f" {name}")
         with wearing(self.model, checkpoint.folder):
-            factors = gradients.Factors(())
-            yield replace(self, folder=folder, budget=self.budget // share, factors=factors)
+            yield self._earlier[name]
 
     def bar(self, part: str) -> str:
         """The label of a progress bar; none without progress."""
-        return f"gradients {part}" if self.progress else ""
+        return f"gradients {part}{self.label}" if self.progress else ""
 
     def rows(self, name: str, batches: Sequence[Batch]) -> PerExample:
         """Block -> gradients [n, P_b] of some batches, in memory or under a `name` on disk, as those of the parts are.
@@ -146,7 +152,7 @@ class Inputs:
         place, processes = self._place, _share()[1]
         if place is not None:
             check_disk(self.model, self.batches, place, self.projection)
-        if self.progress:
+        if self.progress and not self.label:
             about = forecast(self.model, self.batches, place, self.budget, processes, self.projection)
             print(about, file=sys.stderr)
         return {part: self.rows(part, of) for part, of in self.batches.items()}
@@ -171,6 +177,10 @@ class Inputs:
         per_example = gradients.gather(batches, pieces)
         self._states[name] = per_example.pop(STATES)
         return per_example
+
+    @cached_property
+    def _earlier(self) -> dict[str, Inputs]:
+        return {}
 
     @cached_property
     def _states(self) -> dict[str, Tensor]:

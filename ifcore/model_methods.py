@@ -79,7 +79,7 @@ def source_scores(inputs: Inputs) -> Tensor:
     segments = next(count for count in (3, 2, 1) if len(checkpoints) % count == 0)
     size, parts = len(checkpoints) // segments, []
     for checkpoint in checkpoints:
-        with inputs.at(checkpoint, len(checkpoints)) as there:
+        with inputs.at(checkpoint) as there:
             parts.append(there.train)
     ends = [0.0, *(checkpoints[end].spent for end in range(size - 1, len(checkpoints), size))]
     rates = [after - before for before, after in zip(ends, ends[1:], strict=False)]

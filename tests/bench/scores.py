@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ifcore import io, methods
 from ifcore.gram import Gram
-from tests.bench.contenders import looped
+from tests.bench.loops import looped
 
 N, M, BLOCKS, P = 900, 100, 120, 1_920
 METHODS = ("gradsim", "datainf", "lissa", "exact")

@@ -2,7 +2,7 @@ import torch
 
 from ifcore import methods
 from ifcore.gram import Gram
-from tests.bench.contenders import looped
+from tests.bench.loops import looped
 
 
 def test_the_loops_compute_what_the_engine_does():

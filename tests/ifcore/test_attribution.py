@@ -12,6 +12,8 @@ from ifcore.ekfac import gather_factors
 from ifcore.examples import Example
 from ifcore.gram import Gram
 from ifcore.methods import METHODS, OF_GRAM, OF_MODEL
+from ifcore.representation_gradients import choose_layer, features, rept
+from ifcore.sampled_labels import sample_labels
 from tests import architectures
 
 TRAIN = [Example("hi", "hello"), Example("bye", "see you", "b"), Example("what is it", "a test"), Example("go", "no")]
@@ -28,7 +30,13 @@ def expected_scores(tiny):
     gram = Gram.from_gradients(train, val)
     scores = {key: METHODS[key].function(gram) for key in OF_GRAM}
     states = [representations.representations(model, batches) for batches in (train_batches, val_batches)]
-    return scores | {"repsim": representations.repsim(*states), "ekfac": ifcore.ekfac.ekfac(train, val, factors)}
+    scores |= {"repsim": representations.repsim(*states), "ekfac": ifcore.ekfac.ekfac(train, val, factors)}
+    sampled = sample_labels(model, train_batches)
+    drawn = gather_factors(model, sampled), gradients.example_gradients(model, sampled)
+    scores["ekfac_sampled"] = ifcore.ekfac.ekfac(train, val, drawn[0], fisher=drawn[1])
+    layer = choose_layer(model, train_batches)
+    scores["rept"] = rept(*(features(model, batches, layer) for batches in (train_batches, val_batches)))
+    return scores
 
 
 @pytest.mark.parametrize("location", ["memory", "temporary", "store"])
@@ -69,7 +77,7 @@ def test_options_that_are_wrong_are_named_in_a_line(tiny, options, message):
 
 @pytest.mark.parametrize(("text", "size"), [("2GiB", 2**31), ("500 mb", 500 * 2**20), (1000, 1000), ("1e3", 1000)])
 def test_sizes_are_read_as_people_write_them(text, size):
-    assert attribution._bytes(text) == size
+    assert attribution.memory_bytes(text) == size
 
 
 def test_several_processes_need_a_store(tiny, monkeypatch):
