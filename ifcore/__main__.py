@@ -88,8 +88,8 @@ def _validate(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--{option}: not given; say how it was fine-tuned, or name its --checkpoints")
     methods = run_folder.read_tables(arguments.scores) if arguments.scores else _methods(arguments)
     loss, rows, _, model, tokenizer = _read(arguments)
-    names = ("bank", "subsets", "replicates", "remove", "leave_one_out", "minutes", "damping", "iterations", "seed")
-    names += ("checkpoints", "start", "batch_size", "memory_budget")
+    names = ["bank", "subsets", "replicates", "remove", "leave_one_out", "minutes", "damping", "iterations", "seed"]
+    names += ["checkpoints", "start", "batch_size", "memory_budget"]
     options = {name: getattr(arguments, name) for name in names}
     validation = validate(
         model,

@@ -15,7 +15,7 @@ from ifcore.ekfac import block_groups
 from ifcore.explain_loss import explain
 from ifcore.gradients import Factors
 from ifcore.inputs import Inputs, barrier
-from ifcore.methods import DEFAULT, check_methods, compute_scores
+from ifcore.methods import DEFAULT, check_methods, check_model, compute_scores
 from ifcore.parts import Rows, tokenise_parts
 from ifcore.projection import Projection
 from ifcore.tokens import Loss, LossOn, Reduction, Side
@@ -101,6 +101,7 @@ def attribute(
         `trainable.trainable_parameters` and `gradients.stream`.
     """
     keys, budget = check_methods(methods, damping, iterations, checkpoints, projection), memory_bytes(memory_budget)
+    check_model(keys, model)
     loss = Loss(loss_on, reduction, max_length, truncation_side, chat_template, date)
     parts = tokenise_parts(model, tokenizer, train, val, loss, skip_empty)
     if progress:
@@ -111,9 +112,9 @@ def attribute(
         tokenizer.pad_token_id,
         batch_size,
         budget,
-        store and Path(store),
+        None if store is None else Path(store),
         parts.rejected,
-        checkpoints and Path(checkpoints),
+        None if checkpoints is None else Path(checkpoints),
         None if projection is None else Projection(projection),
         Factors(block_groups(model, budget // 4)[0] if "ekfac" in keys else ()),
         progress,

@@ -84,11 +84,10 @@ def gather_factors(
 def block_groups(model: nn.Module, budget: int) -> list[list[str]]:
     """The blocks, as many at a time as have factors within `budget` bytes; one, if it takes more by itself.
 
-    Raises ValueError where the adapter trains anything that is no linear map.
+    Raises ValueError as `check_linear` does.
     """
+    check_linear(model)
     linears = trainable.adapted_linears(model)
-    if others := trainable.trainable_parameters(model).keys() - linears.keys():
-        raise ValueError(f"methods: ekfac knows linear maps alone, and the adapter trains {min(others)}; leave it out")
     groups: list[list[str]] = []
     left = 0
     for block, linear in linears.items():
@@ -99,6 +98,12 @@ def block_groups(model: nn.Module, budget: int) -> list[list[str]]:
         groups[-1].append(block)
         left -= size
     return groups
+
+
+def check_linear(model: nn.Module) -> None:
+    """Raise ValueError where the adapter trains anything that is no linear map."""
+    if others := trainable.trainable_parameters(model).keys() - trainable.adapted_linears(model).keys():
+        raise ValueError(f"methods: ekfac knows linear maps alone, and the adapter trains {min(others)}; leave it out")
 
 
 def _rotated(rows: Tensor, Q_x: Tensor, Q_delta: Tensor) -> Tensor:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifcore import gradient_store, gradients, representations, trainable
 from ifcore.batches import Batch, batches
@@ -26,7 +27,7 @@ from ifcore.projection import Projection
 
 STATES: representations.Position = "prompt_end"  # where RepSim reads them
 
-PerExample = Mapping[str, Tensor]  # block -> gradients [n, P_b], or what reads them from disk
+PerExample = Mapping[str, Any]  # block -> gradients [n, P_b], or what reads them when sliced
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Inputs:
     `factors`: is filled by the pass over the training examples, where that is in memory. `label`: of progress bars.
     """
 
-    model: nn.Module
+    model: Any
     tokens: Mapping[str, Sequence[Tokens]]
     pad_id: int | None
     batch_size: int

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ifcore import influence, model_methods
+from ifcore.ekfac import check_linear
 from ifcore.gram import Gram, check_damping
 from ifcore.inputs import Inputs
+from ifcore.unrolled import check_precision
 
 GRADIENTS, FACTORS, STATES, CHECKPOINTS = "gradients", "factors", "states", "checkpoints"
 
@@ -21,7 +23,7 @@ class Method:
     of `Inputs` otherwise. `kind`: whether it derives from the change of a loss or compares what the model makes of two
     examples. `equation` is LaTeX. `options`: those of `attribute` that the function takes. `default`: whether
     `attribute` computes it unless told otherwise. `totals`: where scores are no sum over blocks, what is summed in
-    their place, for `influence.divide_by_lengths`.
+    their place, for `influence.divide_by_lengths`. `check`: raises ValueError for a model that it can't do.
     """
 
     display_name: str
@@ -34,6 +36,7 @@ class Method:
     options: tuple[str, ...] = ()
     default: bool = False
     totals: Callable[..., tuple[Tensor, ...]] | None = None
+    check: Callable[[nn.Module], None] | None = None
 
 
 # fmt: off
@@ -96,7 +99,7 @@ METHODS = {
     ),
     "ekfac": Method(
         display_name="EK-FAC", kind="influence", needs=(GRADIENTS, FACTORS), function=model_methods.ekfac_scores,
-        options=("damping",),
+        options=("damping",), check=check_linear,
         about="influence, the Fisher of each linear map by Kronecker factors",
         equation=r"\sum_b \tilde V_b (\Lambda_b + \lambda_b)^{-1} \tilde G_b^\top",
         reference="Grosse et al. 2023, arXiv 2308.03296",
@@ -109,7 +112,7 @@ METHODS = {
     ),
     "ekfac_sampled": Method(
         display_name="EK-FAC (sampled)", kind="influence", needs=(GRADIENTS, FACTORS), options=("damping",),
-        function=model_methods.ekfac_sampled_scores,
+        function=model_methods.ekfac_sampled_scores, check=check_linear,
         about="EK-FAC with the Fisher of labels drawn from the model",
         equation=r"\sum_b \tilde V_b (\hat\Lambda_b + \lambda_b)^{-1} \tilde G_b^\top, \; "
         r"\hat\Lambda_b = \mathrm{mean}_i \tilde F_i^2, \; \hat y \sim p_\theta",
@@ -129,6 +132,7 @@ METHODS = {
     ),
     "unrolled": Method(
         display_name="Unrolled", kind="influence", needs=(CHECKPOINTS,), function=model_methods.unrolled_scores,
+        check=check_precision,
         about="the derivative of the fine-tune as it ran, by backpropagation through every step of it",
         equation=r"-\partial \ell_\mathrm{val}(\theta_T(w)) / \partial w_i",
         reference="Ilyas and Engstrom 2025, arXiv 2504.16430",
@@ -158,6 +162,13 @@ def check_methods(
     if iterations < 0:
         raise ValueError(f"iterations: {iterations}; must be 0 or more")
     return keys
+
+
+def check_model(keys: Sequence[str], model: nn.Module) -> None:
+    """Raise ValueError for a model that one of the methods can't do, before anything is computed."""
+    for check in dict.fromkeys(METHODS[key].check for key in keys):
+        if check is not None:
+            check(model)
 
 
 def compute_scores(

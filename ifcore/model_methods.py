@@ -89,7 +89,7 @@ def source_scores(inputs: Inputs) -> Tensor:
 
 def unrolled_scores(inputs: Inputs) -> Tensor:
     """The derivative of the fine-tune as it ran, from its first checkpoint on and with its settings."""
-    start, settings = inputs.checkpoints[0], read_settings(inputs.checkpoints_in)
+    start, settings = inputs.checkpoints[0], read_settings(inputs.checkpoints[0].folder.parent)
     if start.spent > 0:
         raise ValueError(f"checkpoints: {start.folder} is the first, after some steps; unrolled needs that before all")
     parameters = trainable.trainable_parameters(inputs.model)

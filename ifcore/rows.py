@@ -5,7 +5,7 @@ from typing import Any
 
 from ifcore.chat_templates import ASSISTANT
 from ifcore.contrasts import split_contrast
-from ifcore.examples import IGNORE, Conversation, Example, Row, Text, Tokens, Turn
+from ifcore.examples import IGNORE, Conversation, Example, Given, Row, Text, Tokens, Turn
 from ifcore.row_values import as_lists, as_text, is_absent, is_whole, short, unquoted, whole_numbers
 
 FORMATS: dict[str, tuple[str, ...]] = {  # the fields that make a row one of a format
@@ -66,9 +66,13 @@ def read_row(row: Any, place: int, about: str) -> Row:
     if not isinstance(identity, str | int) or isinstance(identity, bool) or not is_whole(str(identity)):
         raise ValueError(f"{about}: id {identity!r} is no text or whole number; give each row one of its own, or none")
     fields, against = split_contrast(fields, about)
-    example, rejected = (part and _READERS[_format(part, row, about)](part, about) for part in (fields, against))
     label = str(fields["label"]) if "label" in fields else None
-    return Row(identity, example, about, label, rejected)
+    rejected = None if against is None else _read(against, row, about)
+    return Row(identity, _read(fields, row, about), about, label, rejected)
+
+
+def _read(fields: Mapping[str, Any], row: Mapping[str, Any], about: str) -> Given:
+    return _READERS[_format(fields, row, about)](fields, about)
 
 
 def _format(fields: Mapping[str, Any], row: Mapping[str, Any], about: str) -> str:
@@ -203,7 +207,7 @@ def _plain_text(fields: Mapping[str, Any], about: str) -> Text:
     return Text(None, as_text(fields["text"], f"{about}, text"))
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any], str], Example | Conversation | Text | Tokens]] = {
+_READERS: dict[str, Callable[[Mapping[str, Any], str], Given]] = {
     "tokens": _tokens,
     "messages": _messages,
     "completion": _prompt_and_completion,

@@ -119,6 +119,12 @@ def replay(model: PeftModel, train: list[Tokens], settings: Settings) -> Tensor:
         return state.theta
 
 
+def check_precision(model: nn.Module) -> None:
+    """Raise ValueError for a model in half precision, in which a second derivative would be noise."""
+    if refused := {parameter.dtype for parameter in model.parameters()} - {torch.float32, torch.float64}:
+        raise ValueError(f"model: it has parameters in {refused.pop()}; for unrolled, load it in float32 or float64")
+
+
 @dataclass(frozen=True)
 class _Run:
     """What all steps of a fine-tune share: `size` is that of a micro-batch, `dropout` what masks are drawn from."""
@@ -155,8 +161,7 @@ def _replaying(model: PeftModel, train: list[Tokens], settings: Settings) -> Ite
     size = settings.batch_size if settings.micro_batch is None else settings.micro_batch
     if min(len(train), settings.epochs, settings.batch_size, size) < 1:
         raise ValueError(f"train: {len(train)} examples, {settings}; examples, epochs, sizes: 1 or more each")
-    if refused := {parameter.dtype for parameter in model.parameters()} - {torch.float32, torch.float64}:
-        raise ValueError(f"model: it has parameters in {refused.pop()}; load it in float32 or float64")
+    check_precision(model)
     adapter = adapter_parameters(model)
     start = parameters_to_vector(adapter).detach()
     with (

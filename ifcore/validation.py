@@ -21,7 +21,7 @@ from ifcore.forecast import duration, seconds_a_token
 from ifcore.inputs import Inputs
 from ifcore.judge import Judge
 from ifcore.losses import evaluate_losses
-from ifcore.methods import DEFAULT, METHODS, check_methods, compute_scores
+from ifcore.methods import DEFAULT, METHODS, check_methods, check_model, compute_scores
 from ifcore.parts import Parts, Rows, tokenise_parts
 from ifcore.retraining_plan import DRAWS, Plan, Scores, fit, make_plan
 from ifcore.tokens import Loss, LossOn, Reduction, Side
@@ -153,12 +153,13 @@ def validate(
     given = methods if isinstance(methods, Mapping) else {}
     at = 0.1 if damping == "auto" else float(damping)
     keys = () if given else check_methods(tuple(methods), at, iterations, checkpoints or bank)
+    check_model(keys, model)
     parts = tokenise_parts(model, tokenizer, train, val, loss)
     if progress:
         print(explain(tokenizer, parts.rows, parts.tokens, loss), file=sys.stderr)
     plan = make_plan(_labels(parts, labels), subsets, replicates, remove, leave_one_out, damping == "auto", seed)
     scores = {name: _ordered(frame, parts, name) for name, frame in given.items()}
-    adapters = Bank(Path(bank), model, parts.sequences["train"], settings, start and Path(start))
+    adapters = Bank(Path(bank), model, parts.sequences["train"], settings, None if start is None else Path(start))
     baselines = _baselines(parts, tokenizer, seed)
     seconds, ranked = _seconds(model, adapters, parts, tokenizer.pad_token_id), len(keys or given) + len(baselines)
     if minutes is not None:

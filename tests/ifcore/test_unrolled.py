@@ -113,7 +113,7 @@ def test_what_it_cannot_do_is_refused_in_a_line():
     model, train, val = start()
     for message, arguments, targets in (
         (
-            "model: it has parameters in torch.bfloat16; load it in float32",
+            "model: it has parameters in torch.bfloat16; for unrolled, load it in float32",
             (start(torch.bfloat16)[0], train, val),
             None,
         ),
