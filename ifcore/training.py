@@ -75,7 +75,7 @@ def finetune(
         What to train on, and what decides when to stop; `dev` may be empty.
     folder : Path
         Gets epoch-NN as `save_checkpoint` leaves it for each epoch, 00 the untouched adapter; and `finished`, by which
-        a later call knows that it is made.
+        a later call knows that it is made; and settings.json.
     settings : Settings
     label : str or None
         Of the progress bar; None for no bar.
@@ -104,8 +104,8 @@ def finetune(
         raise ValueError(f"weights: {len(weights)} for {len(train)} examples; give one for each")
     adapter, device = adapter_parameters(model), device_of(model)
     weighting = None if weights is None else (tuple(map(float, weights)), same_dropout)
-    io.write_json(folder / SETTINGS, asdict(settings))
     history, state, identity = _unfinished(folder, model, train, dev, settings, weighting)
+    io.write_json(folder / SETTINGS, asdict(settings))
     theta = parameters_to_vector(adapter).detach()  # [P], of which the parameters become views
     vector_to_parameters(theta, adapter)
     final = theta.clone()  # after an error, the adapter is as it was

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import pandas as pd
 import pytest
 
 import ifcore
-from ifcore import loading, lora
+from ifcore import loading, lora, training
+from ifcore.rows import by_id
+from ifcore.tokens import tokenise_rows
 
 ROOT = Path(__file__).parents[2]
 TRAIN = [{"id": f"t{n}", "prompt": f"say {n}", "response": f"it is {'so ' * n}"} for n in range(6)]
@@ -106,3 +109,28 @@ def test_a_process_that_dies_leaves_an_error_and_no_scores_and_the_next_call_goe
     assert resumed.returncode == 0 and list((folder / "died").glob("*.csv")), resumed.stderr
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
     assert len(list((folder / "died").rglob("*.safetensors"))) > len(times) > 0
+
+
+def test_methods_of_checkpoints_contrasts_and_projections_are_had_by_their_options(tmp_path):
+    leave(tmp_path, TRAIN, [VAL[0] | {"rejected": "no"}])
+    model, tokenizer = loading.load(f"path:{tmp_path / 'base'}")
+    peft, settings = lora.add_lora(model), training.Settings(epochs=2, batch_size=3, learning_rate=0.01)
+    tokens = list(tokenise_rows(tokenizer, by_id(TRAIN, "train").values()).values())
+    training.finetune(peft, tokens, [], tmp_path / "run", settings, None)
+    options = {"checkpoints": tmp_path / "run", "progress": False, "batch_size": 2}
+    contrast = [VAL[0] | {"rejected": "no"}]
+    methods = ["adam", "tracin", "source", "unrolled"]
+    expected = ifcore.attribute(peft, tokenizer, TRAIN, contrast, methods, **options)
+    shutil.copytree(tmp_path / "run" / "epoch-02", tmp_path / "adapter", dirs_exist_ok=True)
+    process = command(tmp_path, "--methods", ",".join(methods), "--checkpoints", "run", "--format", "parquet")
+    assert process.returncode == 0, process.stderr
+    for method in methods:
+        table = pd.read_parquet(tmp_path / "scores" / f"{method}.parquet")
+        pd.testing.assert_frame_equal(table, expected[method], check_names=False, rtol=1e-4)
+    projected = command(tmp_path, "--methods", "exact,ekfac", "--projection", "64", out="projected")
+    assert "ifcore attribute: methods: ekfac needs whole gradients" in projected.stderr
+    projected = command(tmp_path, "--methods", "gradsim", "--projection", "64", "--format", "parquet", out="projected")
+    assert projected.returncode == 0 and "gradients: 2 KiB a row" in projected.stderr, projected.stderr
+    exact = ifcore.attribute(peft, tokenizer, TRAIN, contrast, ["gradsim"], progress=False)["gradsim"]
+    table = pd.read_parquet(tmp_path / "projected" / "gradsim.parquet")
+    assert table.corrwith(exact, axis=1, method="pearson").item() > 0.8

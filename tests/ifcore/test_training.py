@@ -22,6 +22,7 @@ from ifcore.examples import Example
 from ifcore.gram import Gram
 from ifcore.losses import causal_lm, example_losses, has_linear_head
 from ifcore.tokens import tokenise
+from ifcore.training import SETTINGS as SAVED
 from ifcore.training import Settings, finetune
 
 SETTINGS = Settings(epochs=3, batch_size=3, learning_rate=0.05, seed=1)
@@ -170,7 +171,7 @@ def test_the_last_checkpoint_in_peft_s_own_format_is_the_model_and_the_first_is_
     model, train, dev = start()
     base = {name: value.clone() for name, value in model.named_parameters() if "lora_" not in name}
     finetune(model, train, dev, tmp_path, SETTINGS)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [*(f"epoch-0{i}" for i in range(4)), "finished"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*(f"epoch-0{i}" for i in range(4)), "finished", SAVED]
     assert all(torch.equal(value, base[name]) for name, value in model.named_parameters() if name in base)
     ids = torch.tensor([train[0].prompt])
     fresh, _ = loading.load("random:tiny-llama")
@@ -207,7 +208,7 @@ def test_a_run_killed_at_any_step_evaluation_or_write_goes_on_to_the_same_bits(t
         pd.testing.assert_frame_equal(finetune(model, train, dev, folder, SETTINGS), expected, check_exact=True)
         assert_same(adapters(folder), whole_adapters)
         assert_same(moments(folder), whole_moments)
-        assert sorted(path.name for path in folder.iterdir()) == [*sorted(whole_adapters), "finished"]
+        assert sorted(path.name for path in folder.iterdir()) == [*sorted(whole_adapters), "finished", SAVED]
 
 
 def test_a_process_killed_outright_is_gone_on_from_and_nothing_is_unpickled(tmp_path, monkeypatch):
@@ -282,7 +283,7 @@ def test_another_fine_tune_is_refused_by_name_and_left_alone(tmp_path, monkeypat
 def test_a_fresh_start_clears_the_epochs_of_a_longer_run(tmp_path):
     for epochs in (3, 1):
         finetune(*start(), tmp_path, replace(SETTINGS, epochs=epochs))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00", "epoch-01", "finished"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00", "epoch-01", "finished", SAVED]
 
 
 def test_what_is_made_is_found_and_its_model_is_the_same_unless_it_was_altered(tmp_path, monkeypatch):
