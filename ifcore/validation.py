@@ -1,8 +1,10 @@
 """Do scores predict what retraining the model does? Fine-tune again on halves of its data, and look."""
 
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,7 +65,7 @@ def validate(
     val: Rows,
     methods: Sequence[str] | Mapping[str, pd.DataFrame] = DEFAULT,
     *,
-    bank: str | Path,
+    bank: str | Path | None = None,
     settings: Settings | None = None,
     labels: Sequence[Hashable] | None = None,
     subsets: int = 16,
@@ -102,8 +104,9 @@ def validate(
         As `attribute` takes them; a `label` of the training rows is their class.
     methods : sequence of str or mapping of str to DataFrame
         Keys of `methods.METHODS`, or scores [M, N] as `attribute` returns them.
-    bank : str or Path
-        The folder of the retrained adapters; another call finds those that are there, also one in another process.
+    bank : str or Path, optional
+        The folder of the retrained adapters; another call finds those that are there, also one in another process. By
+        default a temporary one.
     settings : Settings, optional
         How the adapter was fine-tuned; by default what `finetune` left in `checkpoints`.
     labels : sequence of hashable, optional
@@ -152,47 +155,51 @@ def validate(
     settings = _settings(settings, checkpoints)
     given = methods if isinstance(methods, Mapping) else {}
     at = 0.1 if damping == "auto" else float(damping)
-    keys = () if given else check_methods(tuple(methods), at, iterations, checkpoints or bank)
+    keys = () if given else check_methods(tuple(methods), at, iterations, checkpoints or "the bank's")
     check_model(keys, model)
     parts = tokenise_parts(model, tokenizer, train, val, loss)
     if progress:
         print(explain(tokenizer, parts.rows, parts.tokens, loss), file=sys.stderr)
     plan = make_plan(_labels(parts, labels), subsets, replicates, remove, leave_one_out, damping == "auto", seed)
     scores = {name: _ordered(frame, parts, name) for name, frame in given.items()}
-    adapters = Bank(Path(bank), model, parts.sequences["train"], settings, None if start is None else Path(start))
     baselines = _baselines(parts, tokenizer, seed)
-    seconds, ranked = _seconds(model, adapters, parts, tokenizer.pad_token_id), len(keys or given) + len(baselines)
-    if minutes is not None:
-        plan = fit(plan, seconds, ranked, 60 * minutes, seed)
-    if progress:
-        print(_announcement(plan, adapters, seconds, ranked), file=sys.stderr)
-    adapters.make(plan.subsets(), "retraining" if progress else "")
-    inputs = Inputs(
-        model,
-        parts.sequences,
-        tokenizer.pad_token_id,
-        batch_size,
-        memory_bytes(memory_budget),
-        None,
-        parts.rejected,
-        Path(checkpoints or adapters.checkpoints),
-        progress=progress,
-    )
-    judge = Judge(adapters, plan, inputs.batches["val"], inputs.combinations, clusters)
-    chosen: dict[str, float] = {}
-    if keys:
+    if taken := sorted(scores.keys() & baselines.keys()):
+        raise ValueError(f"scores: {taken[0]} is the name of a baseline; give them another")
+    with tempfile.TemporaryDirectory() if bank is None else nullcontext(bank) as place:
+        adapters = Bank(Path(place), model, parts.sequences["train"], settings, None if start is None else Path(start))
+        seconds, ranked = _seconds(model, adapters, parts, tokenizer.pad_token_id), len(keys or given) + len(baselines)
+        plan = plan if minutes is None else fit(plan, seconds, ranked, 60 * minutes, seed)
+        if progress:
+            print(_announcement(plan, adapters, seconds, ranked), file=sys.stderr)
+        adapters.make(plan.subsets(), "retraining" if progress else "")
+        inputs = Inputs(
+            model,
+            parts.sequences,
+            tokenizer.pad_token_id,
+            batch_size,
+            memory_bytes(memory_budget),
+            None,
+            parts.rejected,
+            Path(checkpoints or adapters.checkpoints),
+            progress=progress,
+        )
+        judge = Judge(adapters, plan, inputs.batches["val"], inputs.combinations, clusters)
         chosen = _tuned(inputs, keys, iterations, judge) if damping == "auto" else {}
-        scores = _scores(inputs, keys, at, iterations, chosen)
-    scores |= baselines
-    judged = judge.halves(scores)
-    if plan.removed:
-        judged += judge.removal(scores, _explained_class(parts, plan), seed, "removal" if progress else "")
-    if plan.alone:
-        judged += judge.alone(scores)
-    table = pd.DataFrame([(*names, *vars(value).values()) for *names, value in judged], columns=COLUMNS)
-    before = float((inputs.combinations @ evaluate_losses(model, judge.val).double()).mean())
-    replay = before, float(judge.losses([Retraining()]).mean())
+        scores |= _scores(inputs, keys, at, iterations, chosen) | baselines
+        table = _judge(judge, scores, _explained_class(parts, plan), seed, progress)
+        before = float((inputs.combinations @ evaluate_losses(model, judge.val).double()).mean())
+        replay = before, float(judge.losses([Retraining()]).mean())
     return Validation(table, {name: _frame(matrix, parts) for name, matrix in scores.items()}, plan, chosen, replay)
+
+
+def _judge(judge: Judge, scores: Scores, label: Hashable | None, seed: int, progress: bool) -> pd.DataFrame:
+    """All that the plan asks for, as the table of a `Validation`."""
+    judged = judge.halves(scores)
+    if judge.plan.removed:
+        judged += judge.removal(scores, label, seed, "removal" if progress else "")
+    if judge.plan.alone:
+        judged += judge.alone(scores)
+    return pd.DataFrame([(*names, *vars(value).values()) for *names, value in judged], columns=COLUMNS)
 
 
 def _settings(settings: Settings | None, checkpoints: str | Path | None) -> Settings:

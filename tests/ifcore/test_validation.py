@@ -140,6 +140,14 @@ def test_what_cannot_be_validated_is_refused_in_a_line(tuned, bank, options, mes
         validate(tuned, bank, **options)
 
 
+def test_without_a_bank_nothing_is_kept_and_scores_are_not_called_like_a_baseline(tuned, monkeypatch, tmp_path):
+    monkeypatch.setattr(ifcore.validation.tempfile, "tempdir", str(tmp_path))
+    assert validate(tuned, None, subsets=4).estimate("halves", "gradsim") and not list(tmp_path.iterdir())
+    frame = pd.DataFrame(CAUSE, range(3), [row["id"] for row in TRAIN])
+    with pytest.raises(ValueError, match="scores: random is the name of a baseline"):
+        validate(tuned, None, {"random": frame})
+
+
 def test_rows_of_which_some_have_a_label_are_refused(tuned, bank):
     rows = [*TRAIN[:-1], {name: value for name, value in TRAIN[-1].items() if name != "label"}]
     with pytest.raises(ValueError, match="train, row 15: no label, and others have one"):
