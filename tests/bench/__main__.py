@@ -53,7 +53,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)} (default all)")
     names = f"of attribution: some of {', '.join(attribution.CONTENDERS)} (default all)"
-    parser.add_argument("--jobs", nargs="+", default=["small"], choices=JOBS, help="of attribution (default small)")
+    default = ["small", "tuned"]
+    about = f"of attribution (default {' '.join(default)})"
+    parser.add_argument("--jobs", nargs="+", default=default, choices=JOBS, help=about)
     parser.add_argument("--contenders", nargs="+", choices=attribution.CONTENDERS, metavar="NAME", help=names)
     parser.add_argument("--repeats", type=int, default=3, help="of each contender; medians are shown (default 3)")
     parser.add_argument("--peers", type=Path, help="the Python of the environment that has the peers")

@@ -1,4 +1,4 @@
-"""Methods as their formulas are written, at batch size 1 in loops over examples and blocks: what the engine replaces."""
+"""Methods as their formulas are written: loops over examples and blocks at batch size 1, which the engine replaces."""
 
 from __future__ import annotations
 

@@ -32,6 +32,12 @@ def test_scores_that_are_not_the_references_are_refused_and_so_are_none(tmp_path
         attribution._off("dattri", tmp_path)
 
 
+def test_a_job_gets_the_contenders_named_and_their_references():
+    assert attribution._selected("tuned", ["bergson-magic", "dattri"], True) == ["ifcore-unrolled", "bergson-magic"]
+    assert attribution._selected("tuned", ["bergson-magic"], False) == []
+    assert attribution._selected("small", ["fine-tune"], True) == []
+
+
 def test_only_what_is_measured_again_is_replaced(tmp_path):
     rows = [("small", "floor"), ("small", "loops"), ("large", "floor")]
     io.write_csv(tmp_path / "a.csv", pd.DataFrame(rows, columns=["job", "contender"]))

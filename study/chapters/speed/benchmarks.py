@@ -35,7 +35,7 @@ def read_benchmarks(root: Path) -> tuple[Benchmarks, Benchmarks | None]:
         return local, published
     if shown := published or local:
         return shown, None
-    raise ValueError(f"{LOCAL}: not all tables, and none published; make bench measures them, in half an hour")
+    raise ValueError(f"{LOCAL}: not all tables, and none published; make bench measures them, in an hour or two")
 
 
 def _read(root: Path, folder: Path) -> Benchmarks | None:
