@@ -184,7 +184,7 @@ REFUSED = {
     "no such method": (nothing, {"options": ("--methods", "gradsim,trak")}, Refused("methods: 'trak'", "choose from")),
     "no methods": (nothing, {"options": ("--methods", ",")}, Refused("methods: none", "choose from")),
     "a method of checkpoints": (nothing, {"options": ("--methods", "tracin")},
-        Refused("methods: 'tracin'", "choose from")),
+        Refused("methods: tracin needs checkpoints", "--checkpoints")),
     "empty answers": (writing(ALPACA), {}, Refused("train.jsonl, line 8", "--skip-empty")),
     "no answers": (writing([{"text": ""}]), {"options": ("--skip-empty",)},
         Refused("no row with anything in its loss")),

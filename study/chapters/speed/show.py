@@ -90,9 +90,9 @@ def jobs_table(benchmarks: Benchmarks, published: Benchmarks | None) -> Table:
         "Seconds, of which loading the model is no part: the median over rounds, the least and the most; over those of "
         "the bare pass of the same precision; the process's largest memory; by how much scores are off from those of "
         "`ifcore`'s row of the same method in float32, relative to their size. A thousandth is allowed; where draws or "
-        "rounding differ, a correlation is asked for: 0.99 in bfloat16 and of MAGIC, 0.98 of sampled labels, 0.95 and 0.8 "
-        "of the two projections. Each run is a process of its own. kronfluence is given all explained examples at once, "
-        "since it computes training gradients anew for each batch of them, and dattri batches of 10, or 5 over "
+        "rounding differ, a correlation is asked for: 0.99 in bfloat16 and of MAGIC, 0.98 of sampled labels, 0.95 and "
+        "0.8 of the two projections. Each run is a process of its own. kronfluence is given all explained examples at "
+        "once, since it computes training gradients anew for each batch of them, and dattri batches of 10, or 5 over "
         "checkpoints, all padded alike: both take memory for it."
     )
     header = ["Job and contender", "Gives", "Seconds", "× floor", "GiB", "Off by", "Published"]
