@@ -80,7 +80,10 @@ def _validate(arguments: argparse.Namespace) -> None:
     from ifcore import Settings, validate, validation_report
     from ifcore.training import SETTINGS
 
-    given = {name: getattr(arguments, name) for name in ("epochs", "learning_rate", "train_batch_size", "train_seed")}
+    given = {
+        name: getattr(arguments, name)
+        for name in ("epochs", "learning_rate", "train_batch_size", "train_seed", "micro_batch")
+    }
     given = {name.removeprefix("train_"): value for name, value in given.items() if value is not None}
     settings = io.read_json(arguments.checkpoints / SETTINGS) if arguments.checkpoints else {}
     if missing := {"epochs", "learning_rate", "batch_size"} - (settings | given).keys():
@@ -134,7 +137,8 @@ def _settings(arguments: argparse.Namespace, options: dict[str, Any], model: str
     """What determines the tables: options, and the content of all that is read."""
     files = {part: _digest(getattr(arguments, part)) for part in ("train", "val", "adapter")}
     if arguments.checkpoints:
-        files["checkpoints"] = " ".join(_digest(path) for path in sorted(arguments.checkpoints.glob("*-*/")))
+        folders = [arguments.checkpoints, *sorted(arguments.checkpoints.glob("*-*/"))]
+        files[run_folder.CHECKPOINTS] = " ".join(map(_digest, folders))
     return {**options, "dtype": arguments.dtype, "model": model, **files, "template": str(tokenizer.chat_template)}
 
 

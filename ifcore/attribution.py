@@ -15,7 +15,7 @@ from ifcore.ekfac import block_groups
 from ifcore.explain_loss import explain
 from ifcore.gradients import Factors
 from ifcore.inputs import Inputs, barrier
-from ifcore.methods import DEFAULT, check_methods, check_model, compute_scores
+from ifcore.methods import DEFAULT, check_inputs, check_methods, compute_scores
 from ifcore.parts import Rows, tokenise_parts
 from ifcore.projection import Projection
 from ifcore.tokens import Loss, LossOn, Reduction, Side
@@ -48,8 +48,8 @@ def attribute(
 ) -> dict[str, pd.DataFrame]:
     """Score how much each training example matters to the model's loss on each validation example.
 
-    Under `torchrun` (or `accelerate launch`) each process computes its share of the batches; `store` is then needed,
-    and every process returns the scores.
+    Under `torchrun` (or `accelerate launch`) each process computes its share of the gradients; what a method needs
+    beside these, each computes by itself. `store` is then needed, and every process returns the scores.
 
     Parameters
     ----------
@@ -101,7 +101,6 @@ def attribute(
         `trainable.trainable_parameters` and `gradients.stream`.
     """
     keys, budget = check_methods(methods, damping, iterations, checkpoints, projection), memory_bytes(memory_budget)
-    check_model(keys, model)
     loss = Loss(loss_on, reduction, max_length, truncation_side, chat_template, date)
     parts = tokenise_parts(model, tokenizer, train, val, loss, skip_empty)
     if progress:
@@ -119,6 +118,7 @@ def attribute(
         Factors(block_groups(model, budget // 4)[0] if "ekfac" in keys else ()),
         progress,
     )
+    check_inputs(keys, inputs)
     scores = compute_scores(inputs, keys, damping, iterations)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         barrier()()  # whoever comes first may remove the folder

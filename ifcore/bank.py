@@ -22,6 +22,7 @@ from ifcore.checkpoints import MOMENTS, wearing
 from ifcore.examples import Tokens
 from ifcore.lora import fresh_parameters
 from ifcore.losses import evaluate_losses
+from ifcore.saved_adapter import read_config
 from ifcore.training import Settings
 
 IDENTITY, RECORD, CHECKPOINTS = "bank.json", "retraining.json", "checkpoints"
@@ -61,12 +62,15 @@ class Bank:
         The N training examples.
     settings : Settings
     start : Path, optional
-        The adapter to start from, for `replicate` 0; by default one is drawn from the settings' seed.
+        The adapter to start from; by default one is drawn, from the seed of the settings or of a replicate.
+    dev : sequence of Tokens
+        What decided when the fine-tune stopped; a retraining then stops by itself.
 
     Raises
     ------
     ValueError
-        In a line, for a folder that holds the bank of another model, other data or other settings.
+        In a line, for a folder that holds the bank of another model, other data or other settings, and for an adapter
+        whose start can't be drawn, without one.
     """
 
     def __init__(
@@ -76,11 +80,16 @@ class Bank:
         train: Sequence[Tokens],
         settings: Settings,
         start: Path | None = None,
+        dev: Sequence[Tokens] = (),
     ):
         self.folder, self.model, self.train, self.settings = folder, model, list(train), settings
-        self._start = start
-        identity = _identity(model, self.train, settings, start)
-        with FileLock(_made(folder) / ".lock"):
+        self._start, self._dev = start, list(dev)
+        if start is not None:
+            read_config(start)
+        else:
+            fresh_parameters(model, settings.seed)  # raises where none can be drawn
+        identity = _identity(model, self.train, settings, start, self._dev)
+        with FileLock(_folder(folder) / ".lock"):
             if before := io.read_json(folder / IDENTITY):
                 if other := [name for name in identity if before.get(name) != identity[name]]:
                     pairs = (f"{name} {str(before.get(name))[:40]}, now {str(identity[name])[:40]}" for name in other)
@@ -120,12 +129,12 @@ class Bank:
         folder, key = self.folder / retraining.name, _digest(val)
         file = folder / f"losses-{key}.json"
         adapter = io.sha256(folder / "adapter_model.safetensors")
-        if (kept := io.read_sealed(file)).get("of") != adapter:
+        if (record := io.read_sealed(file)).get("of") != adapter:
             with self.wearing(retraining):
                 values = evaluate_losses(self.model, val).double()
-            kept = {"of": adapter, "losses": values.tolist()}
-            io.write_sealed(file, kept)
-        return torch.tensor(kept["losses"], dtype=torch.float64)
+            record = {"of": adapter, "losses": values.tolist()}
+            io.write_sealed(file, record)
+        return torch.tensor(record["losses"], dtype=torch.float64)
 
     @contextmanager
     def wearing(self, retraining: Retraining) -> Iterator[None]:
@@ -136,11 +145,11 @@ class Bank:
     def cost(self, retraining: Retraining) -> int:
         """How many tokens it trains on, over all epochs."""
         left_out = () if self._computes_all(retraining) else set(retraining.left_out)
-        kept = (len(tokens) for place, tokens in enumerate(self.train) if place not in left_out)
-        return self.settings.epochs * sum(kept)
+        lengths = (len(tokens) for place, tokens in enumerate(self.train) if place not in left_out)
+        return self.settings.epochs * sum(lengths)
 
     def _computes_all(self, retraining: Retraining) -> bool:
-        """Whether what is left out is computed all the same, for the same dropout: where it is no more than half."""
+        """Whether what is left out is computed all the same, for the same dropout: where it is less than half."""
         return 0 < len(retraining.left_out) < len(self.train) / 2
 
     def is_made(self, retraining: Retraining) -> bool:
@@ -156,16 +165,15 @@ class Bank:
         weights = [0.0 if place in set(retraining.left_out) else 1.0 for place in range(len(self.train))]
         parameters = trainable.trainable_parameters(self.model)
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        start = None if retraining.replicate else self._start
         try:
             with trainable.requiring_grad(parameters):
-                if start is None:
+                if self._start is None:
                     _set(parameters, fresh_parameters(self.model, seed))
-                with wearing(self.model, start) if start is not None else nullcontext():
+                with nullcontext() if self._start is None else wearing(self.model, self._start):
                     training.finetune(
                         self.model,
                         self.train,
-                        [],
+                        self._dev,
                         scratch,
                         settings,
                         None,
@@ -174,7 +182,7 @@ class Bank:
                     )
         finally:
             _set(parameters, before)
-        last = scratch / f"epoch-{settings.epochs:02d}"
+        last = max(scratch.glob("epoch-*"))
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(last, target, ignore=shutil.ignore_patterns(MOMENTS))
         if retraining == Retraining():
@@ -187,7 +195,7 @@ class Bank:
     @contextmanager
     def _locked(self, name: str) -> Iterator[bool]:
         """Whether this process has it; a killed one's is free again."""
-        lock = FileLock(_made(self.folder / ".locks") / f"{name}.lock")
+        lock = FileLock(_folder(self.folder / ".locks") / f"{name}.lock")
         try:
             lock.acquire(blocking=False)
         except Timeout:
@@ -199,18 +207,21 @@ class Bank:
             lock.release()
 
 
-def _identity(model: PeftModel, train: Sequence[Tokens], settings: Settings, start: Path | None) -> dict[str, Any]:
+def _identity(
+    model: PeftModel, train: Sequence[Tokens], settings: Settings, start: Path | None, dev: Sequence[Tokens]
+) -> dict[str, Any]:
     """What determines the adapters of a bank, in words of the settings where it can."""
     config: dict[str, Any] = model.active_peft_config.to_dict()
     named = ("r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora", "use_dora", "layers_to_transform")
     adapter = {name: config.get(name) for name in named} | {"settings of the adapter": _sha(config, IGNORED)}
     base = [
-        (name, weight.detach().flatten()[:: weight.numel() // 256 | 1].tolist())
+        (name, str(weight.dtype), weight.detach().flatten()[:: weight.numel() // 256 | 1].tolist())
         for name, weight in model.named_parameters()
         if "lora_" not in name
     ]
     begun = None if start is None else io.sha256(start / "adapter_model.safetensors")
     identity = {**asdict(settings), **adapter, "model": _sha(base), "training examples": _sha(train), "start": begun}
+    identity |= {"dev examples": _sha(dev)} if dev else {}
     return json.loads(json.dumps(identity, default=_plain))
 
 
@@ -242,6 +253,7 @@ def _set(parameters: dict[str, Any], values: dict[str, Tensor]) -> None:
             parameter.copy_(values[name])
 
 
-def _made(folder: Path) -> Path:
+def _folder(folder: Path) -> Path:
+    """It, made."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder

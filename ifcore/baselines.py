@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ifcore import embedding
-from ifcore.examples import Conversation, Example, Row, Text, Tokens
+from ifcore.examples import Conversation, Example, Given, Text
 
 Said = tuple[str, str]  # a prompt and its response
 RANDOM = "random"
@@ -45,24 +45,23 @@ def tfidf(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
 
     Words are of two or more letters or digits. A text without any word that `train` has is like none.
     """
-    counts = {part: [Counter(_words(text)) for text in texts] for part, texts in (("train", train), ("val", val))}
-    frequency = Counter(word for words in counts["train"] for word in words)
+    counts = {part: [Counter(words(text)) for text in texts] for part, texts in (("train", train), ("val", val))}
+    frequency = Counter(word for counted in counts["train"] for word in counted)
     weights = {word: 1 + np.log((1 + len(train)) / (1 + count)) for word, count in frequency.items()}
     places = {word: place for place, word in enumerate(weights)}
     vectors = {}
     for part, texts in counts.items():
         vectors[part] = np.zeros((len(texts), max(len(places), 1)))
-        for row, words in zip(vectors[part], texts, strict=True):
-            for word in words.keys() & places.keys():
-                row[places[word]] = words[word] * weights[word]
+        for row, counted in zip(vectors[part], texts, strict=True):
+            for word in counted.keys() & places.keys():
+                row[places[word]] = counted[word] * weights[word]
         lengths = np.linalg.norm(vectors[part], axis=1, keepdims=True)
         vectors[part] /= np.where(lengths > 0, lengths, 1)
     return vectors["val"] @ vectors["train"].T
 
 
-def said(row: Row, tokens: Tokens, tokenizer: Any) -> Said:
-    """What a row says: the texts of its last turn of a user and of its answer; of token ids, decoded."""
-    example = row.example
+def texts_of(example: Given, tokenizer: Any) -> Said:
+    """What an example says: the texts of its last turn of a user and of its answer; of token ids, decoded."""
     if isinstance(example, Example):
         asked = example.prompt if isinstance(example.prompt, str) else example.prompt[-1][1]
         return asked, example.response
@@ -71,9 +70,10 @@ def said(row: Row, tokens: Tokens, tokenizer: Any) -> Said:
     if isinstance(example, Conversation):
         before, last = example.turns[-2:] if len(example.turns) > 1 else ({}, example.turns[-1])
         return str(before.get("content", "")), str(last.get("content", last.get("tool_calls", "")))
-    asked, answered = (tokenizer.decode(ids, skip_special_tokens=True) for ids in (tokens.prompt, tokens.response))
+    asked, answered = (tokenizer.decode(ids, skip_special_tokens=True) for ids in (example.prompt, example.response))
     return asked, answered
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """Those of two or more letters or digits, in lower case."""
     return re.findall(r"\b\w\w+\b", text.lower())

@@ -65,9 +65,12 @@ def read_checkpoints(folder: str | Path) -> list[Checkpoint]:
 
 def spent_between(checkpoints: Sequence[Checkpoint]) -> list[float]:
     """The learning rate spent around each checkpoint: half of what was spent since the one before, half of what until
-    the next. The trapezoid rule for a sum over steps."""
-    between = np.diff([checkpoint.spent for checkpoint in checkpoints])
-    return ((np.append(0.0, between) + np.append(between, 0.0)) / 2).tolist()
+    the next, and all that was before the first. The trapezoid rule for a sum over steps."""
+    spent = [checkpoint.spent for checkpoint in checkpoints]
+    between = np.diff(spent)
+    around = (np.append(0.0, between) + np.append(between, 0.0)) / 2
+    around[0] += spent[0]
+    return around.tolist()
 
 
 def preconditioner(*checkpoints: Path) -> dict[str, Tensor]:

@@ -71,6 +71,7 @@ def _add_validate(command: argparse.ArgumentParser) -> None:
     tuned.add_argument("--epochs", type=int)
     tuned.add_argument("--learning-rate", type=float, help="of the first step; it falls evenly to 0")
     tuned.add_argument("--train-batch-size", type=int, metavar="ROWS", help="of a step")
+    tuned.add_argument("--micro-batch", type=int, metavar="ROWS", help="of a step at a time, to save memory")
     tuned.add_argument("--train-seed", type=int, help="of order, dropout, and the adapter to start from (default 0)")
     start = "the adapter before the first step (default: one drawn from --train-seed)"
     tuned.add_argument("--start", type=Path, metavar="FOLDER", help=start)

@@ -64,8 +64,15 @@ def contributions(
         After training on each, [H, M].
     clusters : sequence of hashable, optional
         [M]; explained examples of one cluster may depend on each other. By default each is one by itself.
+
+    Raises ValueError for what is not finite, and clusters of another number.
     """
     predicted = np.asarray(scores, dtype=float) @ np.asarray(subsets, dtype=float).T  # [M, H]
+    for name, values in (("scores", predicted), ("losses", losses)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: {(~np.isfinite(values)).sum()} are not finite; judge only finite ones")
+    if clusters is not None and len(clusters) != len(predicted):
+        raise ValueError(f"clusters: {len(clusters)} for {len(predicted)} explained examples; give one for each")
     a, b = _standardised(predicted), _standardised(-np.asarray(losses, dtype=float).T)
     correlation = (a * b).mean(1, keepdims=True)
     moved = correlation + a * b - correlation / 2 * (a * a + b * b)
@@ -103,8 +110,8 @@ def estimate(values: np.ndarray, is_correlation: bool = True) -> Estimate:
     if not is_correlation or abs(mean) > 1 - 1e-9:
         return Estimate(mean, float(mean - half), float(mean + half))
     centre, half = np.arctanh(mean), half / (1 - mean**2)
-    if clusters == 1:  # of one correlation of ranks the variance is known: Bonett and Wright 2000
-        half = stats.norm.ppf(0.975) * np.sqrt((1 + mean**2 / 2) / (count - 3))
+    if clusters == 1:
+        half = _half_of_one(mean, count)
     return Estimate(mean, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
 
 
@@ -128,9 +135,15 @@ def interval_of_mean(values: np.ndarray, clusters: Sequence[Hashable] | None = N
     return Estimate(mean, float(mean - half), float(mean + half))
 
 
-def interval_width(score: float, subsets: int) -> float:
-    """How wide the interval of such a score is at most, where all explained examples move together."""
-    return float(2 * stats.t.ppf(0.975, subsets - 2) * (1 - score**2) / np.sqrt(subsets - 2))
+def widest_interval(score: float, subsets: int) -> Estimate:
+    """The interval of such a score where all explained examples are alike, which is as wide as it can be."""
+    half = _half_of_one(score, subsets)
+    return Estimate(score, float(np.tanh(np.arctanh(score) - half)), float(np.tanh(np.arctanh(score) + half)))
+
+
+def _half_of_one(score: float, subsets: int) -> float:
+    """Half of the interval of one correlation of ranks, transformed by Fisher: Bonett and Wright 2000."""
+    return float(stats.norm.ppf(0.975) * np.sqrt((1 + score**2 / 2) / (subsets - 3)))
 
 
 def _membership(clusters: Iterable[Hashable]) -> np.ndarray:

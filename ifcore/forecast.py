@@ -25,7 +25,7 @@ Parts = Mapping[str, Sequence[Batch]]
 def check_disk(model: Any, parts: Parts, folder: Path, projection: Projection | None = None) -> None:
     """Raise ValueError where the disk of `folder` can't hold the gradients of all batches that aren't there yet."""
     row, rows = _row(model, projection), _rows(parts)
-    needed, free = row * rows * (1 - _made(parts, folder)), _disk(folder)
+    needed, free = row * rows * (1 - _share_made(parts, folder)), _disk(folder)
     if needed > free:
         raise ValueError(
             f"store: the gradients of {rows:,} rows take {size(row)} each, {size(needed)} in {folder}, where "
@@ -52,7 +52,7 @@ def forecast(
     place = f"{size(held)} on disk, " if folder else ""
     tight = f", and {size(free)} are free: lower memory_budget or batch_size" if memory > free else ""
     batches = [*chain.from_iterable(parts.values())]
-    tokens = (1 - _made(parts, folder)) * sum(batch.input_ids.numel() for batch in batches)
+    tokens = (1 - _share_made(parts, folder)) * sum(batch.input_ids.numel() for batch in batches)
     seconds = tokens * seconds_a_token(model, batches) / processes
     return f"gradients: {size(row)} a row, {place}{size(memory)} of memory{tight}, about {duration(seconds)}"
 
@@ -86,9 +86,12 @@ def _rows(parts: Parts) -> int:
     return sum(len(batch.rows) for part in parts.values() for batch in part)
 
 
-def _made(parts: Parts, folder: Path | None) -> float:
-    """The share of the batches that a folder holds already."""
-    return len(list(folder.glob("*/*.json"))) / sum(map(len, parts.values())) if folder else 0.0
+def _share_made(parts: Parts, folder: Path | None) -> float:
+    """The share of the batches that a folder holds already, as `gradient_store` names them."""
+    if folder is None:
+        return 0.0
+    files = [folder / part / f"{number:06d}.json" for part, of_part in parts.items() for number in range(len(of_part))]
+    return sum(file.is_file() for file in files) / len(files)
 
 
 def _disk(folder: Path) -> int:

@@ -82,6 +82,7 @@ class Gram:
         train: Mapping[str, Tensor],
         val: Mapping[str, Tensor],
         panel_bytes: int = 256 * 2**20,
+        weights: Mapping[str, Tensor] | None = None,
         sizes: Mapping[str, int] | None = None,
     ) -> Iterator[Gram]:
         """The same block by block, each by itself: what can be summed over blocks then takes B times less memory.
@@ -90,7 +91,7 @@ class Gram:
         """
         _check_blocks(train, val)
         for block in train:
-            yield cls.from_gradients({block: train[block]}, {block: val[block]}, panel_bytes, sizes=sizes)
+            yield cls.from_gradients({block: train[block]}, {block: val[block]}, panel_bytes, weights, sizes)
 
     def damping(self, relative: float) -> Tensor:
         """λ_b = relative · mean(G_b²), [B], with mean(G_b²) = trace(K_b) / (N P_b).

@@ -108,12 +108,11 @@ class Inputs:
 
     def grams(self, train: PerExample | None = None, weights: Mapping[str, Tensor] | None = None) -> Iterator[Gram]:
         """A Gram of one block after another; of other rows than the training examples', and weighted, if asked."""
-        train, val, sizes = train or self.train, self.val, None
+        sizes = None
         if self.projection is not None:
             parameters = trainable.trainable_parameters(self.model)
             sizes = {block: parameter.numel() for block, parameter in parameters.items()}
-        for block in train:
-            yield Gram.from_gradients({block: train[block]}, {block: val[block]}, self.budget // 8, weights, sizes)
+        yield from Gram.by_block(train or self.train, self.val, self.budget // 8, weights, sizes)
 
     @contextmanager
     def at(self, checkpoint: Checkpoint) -> Iterator[Inputs]:

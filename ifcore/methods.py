@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifcore import influence, model_methods
-from ifcore.ekfac import check_linear
 from ifcore.gram import Gram, check_damping
 from ifcore.inputs import Inputs
-from ifcore.unrolled import check_precision
+from ifcore.projection import Projection
 
 GRADIENTS, FACTORS, STATES, CHECKPOINTS = "gradients", "factors", "states", "checkpoints"
 
@@ -23,7 +22,8 @@ class Method:
     of `Inputs` otherwise. `kind`: whether it derives from the change of a loss or compares what the model makes of two
     examples. `equation` is LaTeX. `options`: those of `attribute` that the function takes. `default`: whether
     `attribute` computes it unless told otherwise. `totals`: where scores are no sum over blocks, what is summed in
-    their place, for `influence.divide_by_lengths`. `check`: raises ValueError for a model that it can't do.
+    their place, for `influence.divide_by_lengths`. `check`: raises ValueError for inputs that
+    it can't do, before anything is computed.
     """
 
     display_name: str
@@ -36,7 +36,7 @@ class Method:
     options: tuple[str, ...] = ()
     default: bool = False
     totals: Callable[..., tuple[Tensor, ...]] | None = None
-    check: Callable[[nn.Module], None] | None = None
+    check: Callable[[Inputs], None] | None = None
 
 
 # fmt: off
@@ -92,27 +92,28 @@ METHODS = {
     ),
     "adam": Method(
         display_name="GradSim (Adam)", kind="influence", needs=(GRADIENTS, CHECKPOINTS),
-        function=model_methods.adam_scores,
+        function=model_methods.adam_scores, check=model_methods.check_moments,
         about="the product of the gradients as Adam scaled them",
         equation=r"\sum_b V_b \, \mathrm{diag}(\sqrt{\hat v} + 10^{-8})^{-1} G_b^\top",
         reference="Xia et al. 2024, arXiv 2402.04333",
     ),
     "ekfac": Method(
         display_name="EK-FAC", kind="influence", needs=(GRADIENTS, FACTORS), function=model_methods.ekfac_scores,
-        options=("damping",), check=check_linear,
+        options=("damping",), check=model_methods.check_linear_maps,
         about="influence, the Fisher of each linear map by Kronecker factors",
         equation=r"\sum_b \tilde V_b (\Lambda_b + \lambda_b)^{-1} \tilde G_b^\top",
         reference="Grosse et al. 2023, arXiv 2308.03296",
     ),
     "tracin": Method(
         display_name="TracIn", kind="influence", needs=(GRADIENTS, CHECKPOINTS), function=model_methods.tracin_scores,
+        check=model_methods.check_checkpoints,
         about="products of the gradients, summed over checkpoints",
         equation=r"\sum_t \eta_t \sum_b C_b^{(t)}",
         reference="Pruthi et al. 2020, arXiv 2002.08484",
     ),
     "ekfac_sampled": Method(
         display_name="EK-FAC (sampled)", kind="influence", needs=(GRADIENTS, FACTORS), options=("damping",),
-        function=model_methods.ekfac_sampled_scores, check=check_linear,
+        function=model_methods.ekfac_sampled_scores, check=model_methods.check_linear_maps,
         about="EK-FAC with the Fisher of labels drawn from the model",
         equation=r"\sum_b \tilde V_b (\hat\Lambda_b + \lambda_b)^{-1} \tilde G_b^\top, \; "
         r"\hat\Lambda_b = \mathrm{mean}_i \tilde F_i^2, \; \hat y \sim p_\theta",
@@ -126,13 +127,14 @@ METHODS = {
     ),
     "source": Method(
         display_name="SOURCE", kind="influence", needs=(GRADIENTS, CHECKPOINTS), function=model_methods.source_scores,
-        about="training unrolled in three segments of checkpoints, the Hessian constant in each",
+        check=model_methods.check_memory,
+        about="training unrolled in up to three segments of checkpoints, the Hessian constant in each",
         equation=r"\sum_l v_l \, (I - e^{-\eta_l H_l}) H_l^{-1} \, \bar g_l, \; v_{l-1} = v_l \, e^{-\eta_l H_l}",
         reference="Bae et al. 2024, arXiv 2405.12186",
     ),
     "unrolled": Method(
         display_name="Unrolled", kind="influence", needs=(CHECKPOINTS,), function=model_methods.unrolled_scores,
-        check=check_precision,
+        check=model_methods.check_replay,
         about="the derivative of the fine-tune as it ran, by backpropagation through every step of it",
         equation=r"-\partial \ell_\mathrm{val}(\theta_T(w)) / \partial w_i",
         reference="Ilyas and Engstrom 2025, arXiv 2504.16430",
@@ -141,7 +143,6 @@ METHODS = {
 # fmt: on
 DEFAULT = tuple(key for key, method in METHODS.items() if method.default)
 OF_GRAM = tuple(key for key, method in METHODS.items() if method.needs == (GRADIENTS,))
-OF_MODEL = tuple(key for key, method in METHODS.items() if CHECKPOINTS not in method.needs)  # no earlier epochs needed
 
 
 def check_methods(
@@ -157,18 +158,20 @@ def check_methods(
         if checkpoints is None and CHECKPOINTS in METHODS[key].needs:
             raise ValueError(f"methods: {key} needs checkpoints; name their folder (--checkpoints), or leave it out")
         if projection is not None and not set(METHODS[key].needs) <= {GRADIENTS, STATES}:
-            raise ValueError(f"methods: {key} needs whole gradients; leave it out, or projection")
+            raise ValueError(f"methods: {key} does without projection; leave that out, or the method")
+    if projection is not None:
+        Projection(projection)
     check_damping(damping)
     if iterations < 0:
         raise ValueError(f"iterations: {iterations}; must be 0 or more")
     return keys
 
 
-def check_model(keys: Sequence[str], model: nn.Module) -> None:
-    """Raise ValueError for a model that one of the methods can't do, before anything is computed."""
+def check_inputs(keys: Sequence[str], inputs: Inputs) -> None:
+    """Raise ValueError for inputs that one of the methods can't do, before anything is computed."""
     for check in dict.fromkeys(METHODS[key].check for key in keys):
         if check is not None:
-            check(model)
+            check(inputs)
 
 
 def compute_scores(

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from ifcore import influence, trainable
 from ifcore.batches import Batch
-from ifcore.checkpoints import Checkpoint, preconditioner, spent_between, wearing
-from ifcore.ekfac import block_groups, ekfac, gather_factors
+from ifcore.checkpoints import MOMENTS, Checkpoint, preconditioner, spent_between, wearing
+from ifcore.ekfac import block_groups, check_linear, ekfac, gather_factors
+from ifcore.forecast import size
 from ifcore.gradients import Factors
 from ifcore.inputs import Inputs, Stacked
 from ifcore.representation_gradients import choose_layer, features, rept
@@ -17,7 +21,9 @@ from ifcore.representations import repsim
 from ifcore.sampled_labels import sample_labels
 from ifcore.source import source
 from ifcore.training import read_settings
-from ifcore.unrolled import unrolled
+from ifcore.unrolled import check_precision, unrolled
+
+SEGMENTS = 3  # of SOURCE
 
 
 def repsim_scores(inputs: Inputs) -> Tensor:
@@ -74,40 +80,88 @@ def tracin_scores(inputs: Inputs) -> Tensor:
 
 
 def source_scores(inputs: Inputs) -> Tensor:
-    """SOURCE over the checkpoints after the first step, preconditioned where Adam's moments are there."""
-    checkpoints = [checkpoint for checkpoint in inputs.checkpoints if checkpoint.spent > 0]
-    segments = next(count for count in (3, 2, 1) if len(checkpoints) % count == 0)
-    size, parts = len(checkpoints) // segments, []
+    """SOURCE over the checkpoints after the first step, in up to three segments of as many as can be; preconditioned
+    where Adam's moments are there."""
+    checkpoints = _trained(inputs)
+    sizes = [len(part) for part in np.array_split(range(len(checkpoints)), min(SEGMENTS, len(checkpoints)))]
+    parts = []
     for checkpoint in checkpoints:
         with inputs.at(checkpoint) as there:
             parts.append(there.train)
-    ends = [0.0, *(checkpoints[end].spent for end in range(size - 1, len(checkpoints), size))]
-    rates = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    ends = [0.0, *(checkpoints[count - 1].spent for count in accumulate(sizes))]
+    rates = [after - before for before, after in pairwise(ends)]
     grams = inputs.grams(Stacked(parts), _weights(checkpoints))
-    return reduce(torch.add, (source(gram, len(checkpoints), segments, rates) for gram in grams))
+    return reduce(torch.add, (source(gram, sizes, rates) for gram in grams))
 
 
 def unrolled_scores(inputs: Inputs) -> Tensor:
     """The derivative of the fine-tune as it ran, from its first checkpoint on and with its settings."""
-    start, settings = inputs.checkpoints[0], read_settings(inputs.checkpoints[0].folder.parent)
-    if start.spent > 0:
-        raise ValueError(f"checkpoints: {start.folder} is the first, after some steps; unrolled needs that before all")
+    first, last = inputs.checkpoints[0].folder, inputs.checkpoints[-1].folder
     parameters = trainable.trainable_parameters(inputs.model)
-    with wearing(inputs.model, start.folder), trainable.requiring_grad(parameters):
-        train, label = list(inputs.tokens["train"]), "unrolled" if inputs.progress else ""
-        scores = unrolled(
-            inputs.model, train, inputs.batches["val"], settings, targets=inputs.combinations, progress=label
+    with wearing(inputs.model, last):
+        expected = parameters_to_vector(parameters.values()).detach().clone()
+    with wearing(inputs.model, first), trainable.requiring_grad(parameters):
+        return unrolled(
+            inputs.model,
+            list(inputs.tokens["train"]),
+            inputs.batches["val"],
+            read_settings(first.parent),
+            targets=inputs.combinations,
+            expected=expected,
+            progress="unrolled" if inputs.progress else "",
         )
-    return scores
+
+
+def check_linear_maps(inputs: Inputs) -> None:
+    """Raise ValueError where the adapter trains what EK-FAC has no factors of."""
+    check_linear(inputs.model)
+
+
+def check_checkpoints(inputs: Inputs) -> None:
+    """Raise ValueError where the checkpoints that are named can't be read."""
+    if inputs.checkpoints_in is not None:
+        _ = inputs.checkpoints
+
+
+def check_moments(inputs: Inputs) -> None:
+    """Raise ValueError where the last checkpoint has no second moments."""
+    if inputs.checkpoints_in is not None:
+        preconditioner(inputs.checkpoints[-1].folder)
+
+
+def check_memory(inputs: Inputs) -> None:
+    """Raise ValueError where the products of all checkpoints' gradients take more than the budget."""
+    if inputs.checkpoints_in is None:
+        return
+    _weights(_trained(inputs))
+    rows = len(_trained(inputs)) * len(inputs.tokens["train"])
+    if 8 * rows**2 > inputs.budget:
+        raise ValueError(
+            f"methods: source takes {size(8 * rows**2)} for the products of {rows:,} gradients, of memory_budget "
+            f"{size(inputs.budget)}; raise that, or name a folder with fewer checkpoints"
+        )
+
+
+def check_replay(inputs: Inputs) -> None:
+    """Raise ValueError for half precision, and for checkpoints of which a replay can't begin."""
+    check_precision(inputs.model)
+    if inputs.checkpoints_in is not None:
+        first = inputs.checkpoints[0]
+        read_settings(first.folder.parent)
+        if first.spent > 0:
+            raise ValueError(f"checkpoints: {first.folder} is after some steps; unrolled begins with that before all")
 
 
 def _factors(inputs: Inputs, batches: Sequence[Batch], group: Sequence[str]) -> Factors:
     return gather_factors(inputs.model, batches, inputs.bar("factors"), group)
 
 
+def _trained(inputs: Inputs) -> list[Checkpoint]:
+    """Those after the first step."""
+    return [checkpoint for checkpoint in inputs.checkpoints if checkpoint.spent > 0]
+
+
 def _weights(checkpoints: Sequence[Checkpoint]) -> dict[str, Tensor] | None:
-    """Adam's, where every checkpoint has its moments."""
-    try:
-        return preconditioner(*(checkpoint.folder for checkpoint in checkpoints))
-    except ValueError:
-        return None
+    """Adam's, where the checkpoints have its moments; ValueError where only some have."""
+    folders = [checkpoint.folder for checkpoint in checkpoints]
+    return preconditioner(*folders) if any((folder / MOMENTS).is_file() for folder in folders) else None

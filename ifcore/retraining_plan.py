@@ -1,7 +1,7 @@
 """What to retrain for a validation: which subsets, which removals, and what of that fits into some minutes."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,11 @@ class Plan:
         chosen = [Retraining(), *map(without, [*self.halves, *self.tuning])]
         chosen += [without(mask, 1) for mask in self.halves[: self.replicated]]
         return chosen + (self.left_out() if self.alone else [])
+
+    def removals(self, names: Collection[str]) -> int:
+        """How many fine-tunes those methods and baselines decide, at most."""
+        draws = DRAWS * (2 if len(set(self.labels)) > 1 else 1)
+        return len(set(names) - {RANDOM}) + draws if self.removed else 0
 
     def left_out(self) -> list[Retraining]:
         """Each training example by itself."""
@@ -96,23 +101,28 @@ def make_plan(
     return Plan(tuple(labels), halves, tuning, replicated, removed, alone)
 
 
-def fit(plan: Plan, cost: Callable[[Retraining], float], ranked: int, budget: float, seed: int = 0) -> Plan:
-    """As much of a plan as a budget in seconds allows: first halves and their ceiling, then the removals of so many
-    `ranked` methods and baselines, then each by itself, and with what is left more halves, up to MOST.
+def fit(plan: Plan, cost: Callable[[Retraining], float], names: Collection[str], budget: float, seed: int = 0) -> Plan:
+    """As much of a plan as a budget in seconds allows: first halves and their ceiling, then the removals of methods and
+    baselines by their names, then each by itself, and with what remains more halves, up to MOST.
 
     Raises ValueError where not even the fewest halves fit.
     """
-    whole, half, tune = cost(Retraining()), cost(without(plan.halves[0])), len(plan.tuning) > 0
-    of_half = half * (2 if tune else 1.5)  # every other one from another seed
-    left = budget - whole
-    if left < 2 * FEWEST * half * (1.5 if tune else 1):
-        least = (whole + 2 * FEWEST * half * (1.5 if tune else 1)) / 60
-        raise ValueError(f"minutes: {budget / 60:g}; {FEWEST} halves from two seeds take {least:.1f}, give more")
-    count = min(len(plan.halves), max(FEWEST, int(left / of_half)))
-    left -= count * of_half
-    removed = plan.removed if plan.removed and (ranked + DRAWS) * whole <= left else 0
-    left -= (ranked + DRAWS) * whole if removed else 0
-    alone = plan.alone and len(plan.labels) * whole <= left
-    left -= len(plan.labels) * whole if alone else 0
-    count = min(MOST, count + int(max(left, 0) / of_half))
-    return make_plan(plan.labels, count, None, removed, alone, tune, seed)
+    whole, half = cost(Retraining()), cost(without(plan.halves[0]))
+    tune, replicate = len(plan.tuning) > 0, plan.replicated > 0
+    of_half = half * (1 + 0.5 * tune + 0.5 * replicate)  # with every other one from another seed, and for the damping
+    fewest = FEWEST * half * (1 + tune + replicate)
+    remaining = budget - whole
+    if remaining < fewest:
+        least = (whole + fewest) / 60
+        raise ValueError(
+            f"minutes: {budget / 60:g}; {FEWEST} halves with what belongs to them take {least:.1f}, give more"
+        )
+    count = min(len(plan.halves), max(FEWEST, int(remaining / of_half)))
+    remaining -= count * of_half
+    removals = plan.removals(names) * whole
+    removed = plan.removed if removals <= remaining else 0
+    remaining -= removals if removed else 0
+    alone = plan.alone and len(plan.labels) * whole <= remaining
+    remaining -= len(plan.labels) * whole if alone else 0
+    count = min(MOST, count + int(max(remaining, 0) / of_half))
+    return make_plan(plan.labels, count, None if replicate else 0, removed, alone, tune, seed)

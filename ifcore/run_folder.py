@@ -11,10 +11,12 @@ from typing import Any
 import pandas as pd
 
 from ifcore import io, sanitize
-from ifcore.examples import Conversation, Example, Row, Text
+from ifcore.baselines import texts_of
+from ifcore.examples import Row
 from ifcore.methods import METHODS
 
 RECORD, GRADIENTS, KEEP_MARK = "run.json", "ifcore-gradients", "kept"
+CHECKPOINTS = "checkpoints"  # a setting that only some methods have, which may come later or be left out
 TABLES = (".csv", ".parquet")
 PACKAGES = ("ifcore", "torch", "transformers", "peft", "tokenizers", "safetensors")
 QUERIES, LONGEST = 10, 60  # responses that the summary shows, characters of a text in it
@@ -30,7 +32,12 @@ def open_folder(out: Path, settings: Mapping[str, Any], replace: bool) -> None:
         raise ValueError(f"--out {out}: a file; name a folder")
     settings = {**settings, "versions": {name: _version(name) for name in PACKAGES}}
     before, record = io.read_json(out / RECORD), out / RECORD
-    if before != settings:
+    for one, other in ((before, settings), (settings, before)):
+        if one and CHECKPOINTS in other:
+            one.setdefault(CHECKPOINTS, other[CHECKPOINTS])
+    if before == settings:
+        io.write_json(record, settings)
+    else:
         names = [GRADIENTS, *(f"{method}{suffix}" for method in METHODS for suffix in TABLES)]
         left = [out / name for name in names if (out / name).exists()]
         is_foreign = before and "versions" not in before
@@ -99,16 +106,8 @@ def summary(
 
 def text(row: Row, tokenizer: Any) -> str:
     """What an example says: its prompt's and its answer's beginning."""
-    example = row.example
-    if isinstance(example, Example):
-        said = [str(example.prompt if isinstance(example.prompt, str) else example.prompt[-1][1]), example.response]
-    elif isinstance(example, Text):
-        said = [example.prompt or "", example.completion]
-    elif isinstance(example, Conversation):
-        said = [str(turn.get("content", turn.get("tool_calls", ""))) for turn in example.turns[-2:]]
-    else:
-        said = [tokenizer.decode(part, skip_special_tokens=True) for part in (example.prompt, example.response)]
-    short = (line if len(line) <= LONGEST else f"{line[: LONGEST - 2]} …" for line in map(sanitize.printable, said))
+    lines = map(sanitize.printable, texts_of(row.example, tokenizer))
+    short = (line if len(line) <= LONGEST else f"{line[: LONGEST - 2]} …" for line in lines)
     return " → ".join(filter(None, short))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ifcore.gram import Gram
 
 
-def source(gram: Gram, checkpoints: int, segments: int, rates: Sequence[float]) -> Tensor:
+def source(gram: Gram, sizes: Sequence[int], rates: Sequence[float]) -> Tensor:
     """SOURCE: gradient descent unrolled, with Hessian and gradients constant in each of a few segments of it.
 
     Σ_b Σ_l v_l f_l(H_l) ḡ_lᵀ with f_l(σ) = (1 − exp(−rate_l σ))/σ, where H_l = mean_t G_tᵀG_t/N and ḡ_l = mean_t G_t
@@ -27,10 +27,8 @@ def source(gram: Gram, checkpoints: int, segments: int, rates: Sequence[float]) 
         first, and of the validation gradients at the last one. With weights w, as `checkpoints.preconditioner` makes
         them, it is the SOURCE of a descent preconditioned by diag(w) all the way: H_l is then the preconditioned
         Fisher. The result is a sum over blocks, so that a Gram of one block after another does with less memory.
-    checkpoints : int
-        T.
-    segments : int
-        Into how many segments of as many checkpoints to divide them.
+    sizes : sequence of int
+        How many of the T checkpoints each segment has.
     rates : sequence of float
         The sum of the learning rates of each segment's steps; infinity means that it converged.
 
@@ -42,29 +40,30 @@ def source(gram: Gram, checkpoints: int, segments: int, rates: Sequence[float]) 
     Raises
     ------
     ValueError
-        Where the rows are not the checkpoints' or the checkpoints not the segments' in equal parts, and for rates that
-        are not one a segment or below 0.
+        Where the rows are not those of the checkpoints, and for rates that are not one a segment or below 0.
 
     References
     ----------
     Bae et al. 2024, arXiv 2405.12186, section 3.2.
     """
-    rows = gram.K.shape[1]
-    if checkpoints < 1 or rows % checkpoints:
-        raise ValueError(f"checkpoints: {checkpoints}, for {rows} rows; give the same examples at every checkpoint")
-    if segments < 1 or checkpoints % segments:
-        raise ValueError(f"segments: {segments}; choose a divisor of the {checkpoints} checkpoints")
-    if len(rates) != segments or not all(rate >= 0 for rate in rates):
-        raise ValueError(f"rates: {list(rates)}; give one for each of the {segments} segments, 0 or more")
-    N, n = rows // checkpoints, rows // segments
+    rows, checkpoints = gram.K.shape[1], sum(sizes)
+    if not sizes or min(sizes) < 1 or rows % checkpoints:
+        raise ValueError(f"sizes: {list(sizes)}, for {rows} rows; give the same examples at every checkpoint")
+    if len(rates) != len(sizes) or not all(rate >= 0 for rate in rates):
+        raise ValueError(f"rates: {list(rates)}; give one for each of the {len(sizes)} segments, 0 or more")
+    N = rows // checkpoints
     scores = gram.C.new_zeros(gram.C.shape[1], N)
     for K, C in zip(gram.K, gram.C, strict=True):
         products = C.clone()  # v_l · g of every row g before and in segment l, [M, T·N]
-        for start, rate in zip(range(rows - n, -1, -n), reversed(rates), strict=True):
-            here = slice(start, start + n)
+        end = rows
+        for size, rate in zip(reversed(sizes), reversed(rates), strict=True):
+            n = size * N
+            start = end - n
+            here = slice(start, end)
             moved = products[:, here] @ _function(K[here, here], rate)  # v_l Rᵀ f(RRᵀ/n)
             scores += moved.reshape(len(moved), -1, N).mean(1)
             products[:, :start] -= moved @ K[here, :start] / n
+            end = start
     return scores
 
 

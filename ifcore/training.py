@@ -25,6 +25,7 @@ from ifcore.examples import Tokens
 from ifcore.losses import causal_lm, device_of, example_losses
 
 SETTINGS = "settings.json"
+MAX_NORM = 1.0  # at which gradients are clipped
 
 Weighting = tuple[tuple[float, ...], bool]  # the weights, and whether what weighs 0 is computed all the same
 
@@ -203,7 +204,7 @@ def _train_epoch(model, adapter, optimizer, train, steps, size, weighting, bar, 
             share = weighted.sum() / len(step.rows)
             theta.grad += parameters_to_vector(torch.autograd.grad(share, adapter))
             loss = loss + share.detach()
-        norm = torch.nn.utils.clip_grad_norm_([theta], 1.0)
+        norm = torch.nn.utils.clip_grad_norm_([theta], MAX_NORM)
         if not torch.isfinite(loss + norm):
             problem = f"loss: {loss}, its gradient {norm}, at epoch {step.epoch}, step {step.number + 1}"
             raise FloatingPointError(f"{problem}; lower learning_rate or choose precision float32")
@@ -264,7 +265,10 @@ def _unfinished(folder, model, train, dev, settings, weighting):
     """History and state of the run in `folder`, killed or at its end, else no epoch is left; and its identity, weights
     sampled."""
     adapter = model.active_peft_config.to_dict() | {"base_model_name_or_path": None, "inference_mode": None}
-    weights = [weight.detach().flatten()[:: weight.numel() // 256 | 1].tolist() for weight in model.parameters()]
+    weights = [
+        (str(weight.dtype), weight.detach().flatten()[:: weight.numel() // 256 | 1].tolist())
+        for weight in model.parameters()
+    ]
     hashed = {"train": train, "dev": dev, "weights of base and adapter": weights, "device": device_of(model).type}
     hashed |= {} if weighting is None else {"weights of the examples": weighting}
     hashes = {name: hashlib.sha256(repr(content).encode()).hexdigest()[:12] for name, content in hashed.items()}

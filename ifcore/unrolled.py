@@ -18,13 +18,14 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from tqdm import tqdm
 
 from ifcore.batches import Batch
+from ifcore.checkpoints import BETA2
 from ifcore.examples import Tokens
 from ifcore.losses import device_of, evaluating, example_losses
 from ifcore.onednn import FrozenLinear
-from ifcore.training import Settings, Step, adapter_parameters, schedule, seeded_dropout, shares
+from ifcore.training import MAX_NORM, Settings, Step, adapter_parameters, schedule, seeded_dropout, shares
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # AdamW's defaults
-MAX_NORM = 1.0  # at which finetune clips
+BETA1, EPSILON = 0.9, 1e-8  # AdamW's defaults
+TOLERANCE = 0.25  # of the way of the adapter: what half precision may move it
 
 
 def unrolled(
@@ -34,6 +35,7 @@ def unrolled(
     settings: Settings,
     *,
     targets: Tensor | None = None,
+    expected: Tensor | None = None,
     progress: str = "",
 ) -> Tensor:
     """Differentiate validation losses after a fine-tune by the weights of its training examples.
@@ -54,6 +56,8 @@ def unrolled(
         Those of the fine-tune. Activations are not recomputed, whatever it says: the numbers are the same.
     targets : Tensor, optional
         Linear combinations of the validation losses, [K, M], to differentiate in their place.
+    expected : Tensor, optional
+        The adapter after the fine-tune, [P], which the replay has to come near.
     progress : str
         The label of a progress bar, of twice as many units as steps; none without.
 
@@ -65,8 +69,8 @@ def unrolled(
     Raises
     ------
     ValueError
-        For a model in half precision, one that trains something else than LoRA, no examples, sizes below 1, rows of
-        `val` missing or there twice, and targets of another shape.
+        For a fine-tune that ends elsewhere than `expected`, a model in half precision, one that trains something else
+        than LoRA, no examples, sizes below 1, rows of `val` missing or there twice, and targets of another shape.
     FloatingPointError
         Where a gradient or a score is not finite.
 
@@ -90,6 +94,8 @@ def unrolled(
             for step in segment:
                 state = _advance(run, state, step)[1]
                 bar.update()
+        if expected is not None:
+            _check_replay(starts[0].theta, state.theta, expected)
         adjoint = _final_adjoint(run, state, val, targets)
         scores = torch.zeros(len(targets), len(train), dtype=torch.float64)
         for segment in reversed(segments):
@@ -241,6 +247,16 @@ def _adam(step: Step, v: Tensor) -> tuple[float, Tensor, Tensor]:
     """Of θ ← θ − rate · m / (√v̂ + ε): the rate, √v̂ and the denominator."""
     root = (v / (1 - BETA2 ** (step.number + 1))).sqrt()
     return step.learning_rate / (1 - BETA1 ** (step.number + 1)), root, root + EPSILON
+
+
+def _check_replay(start: Tensor, end: Tensor, expected: Tensor) -> None:
+    """Raise ValueError where a replay ends elsewhere than the fine-tune did."""
+    way, off = (expected - start).norm(), (expected.to(end) - end).norm()
+    if not off <= TOLERANCE * way:
+        raise ValueError(
+            f"checkpoints: the fine-tune, replayed, ends {off / way:.0%} of its way from the last one; give the rows "
+            "that it had, in their order, and checkpoints of all epochs"
+        )
 
 
 def _final_adjoint(run: _Run, state: _State, val: Sequence[Batch], targets: Tensor) -> _Adjoint:

@@ -1,11 +1,12 @@
 """Do scores predict what retraining the model does? Fine-tune again on halves of its data, and look."""
 
+import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +16,20 @@ from transformers import PreTrainedTokenizerBase
 
 from ifcore.attribution import memory_bytes
 from ifcore.bank import Bank, Retraining
-from ifcore.baselines import baseline_scores, said
-from ifcore.batches import batches
-from ifcore.datamodels import Estimate, interval_width
+from ifcore.baselines import NAMES, baseline_scores, texts_of
+from ifcore.datamodels import Estimate
 from ifcore.explain_loss import explain
-from ifcore.forecast import duration, seconds_a_token
 from ifcore.inputs import Inputs
-from ifcore.judge import Judge
+from ifcore.judge import CEILING, Judge
 from ifcore.losses import evaluate_losses
-from ifcore.methods import DEFAULT, METHODS, check_methods, check_model, compute_scores
+from ifcore.methods import DEFAULT, check_inputs, check_methods
 from ifcore.parts import Parts, Rows, tokenise_parts
-from ifcore.retraining_plan import DRAWS, Plan, Scores, fit, make_plan
+from ifcore.retraining_forecast import announcement, retraining_seconds
+from ifcore.retraining_plan import WITHIN, Plan, Scores, fit, make_plan
 from ifcore.tokens import Loss, LossOn, Reduction, Side
 from ifcore.training import Settings, read_settings
+from ifcore.tuning import choose_dampings, is_damped, scores_at
 
-DAMPINGS = tuple(10.0**power for power in range(-3, 4))  # that `damping="auto"` chooses from
 COLUMNS = ["question", "method", "against", "value", "low", "high"]
 
 
@@ -41,7 +41,7 @@ class Validation:
     of its 95 % interval. Question `halves`: the linear datamodeling score over retrained halves, with method `ceiling`
     the agreement of two seeds of retraining; `alone`: the same over fine-tunes without one example; `removal`: by how
     much the explained loss rises without the `removed` examples on top. `scores`: those of methods and baselines,
-    [M, N]. `damping`: that which was chosen. `replay`: the mean explained loss of the adapter that was given, and of
+    [M, N]. `damping`: that which was chosen. `refitted`: the mean explained loss of the adapter that was given, and of
     the fine-tune on all examples.
     """
 
@@ -49,7 +49,7 @@ class Validation:
     scores: dict[str, pd.DataFrame]
     plan: Plan
     damping: dict[str, float] = field(default_factory=dict)
-    replay: tuple[float, float] = (np.nan, np.nan)
+    refitted: tuple[float, float] = (np.nan, np.nan)
 
     def estimate(self, question: str, method: str, against: str = "") -> Estimate | None:
         """One row of the table."""
@@ -123,8 +123,8 @@ def validate(
     minutes : float, optional
         What all retraining may take; counts are chosen to fit.
     damping : float or "auto"
-        Of the methods; "auto" takes that of DAMPINGS with which a method ranks further halves best, on which nothing is
-        judged.
+        Of the methods; "auto" takes that of `tuning.DAMPINGS` with which a method ranks further halves best, on which
+        nothing is judged.
     iterations : int
         Of LiSSA.
     seed : int
@@ -153,43 +153,51 @@ def validate(
     """
     loss = Loss(loss_on, reduction, max_length, truncation_side, chat_template, date)
     settings = _settings(settings, checkpoints)
-    given = methods if isinstance(methods, Mapping) else {}
-    at = 0.1 if damping == "auto" else float(damping)
-    keys = () if given else check_methods(tuple(methods), at, iterations, checkpoints or "the bank's")
-    check_model(keys, model)
+    default = 0.1 if damping == "auto" else float(damping)
+    given, keys = (methods, ()) if isinstance(methods, Mapping) else ({}, tuple[str, ...]())
+    if not isinstance(methods, Mapping):
+        keys = check_methods(methods, default, iterations, checkpoints or "the bank's")
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError("validate: several processes of one launcher; start it in each by itself, on one bank")
     parts = tokenise_parts(model, tokenizer, train, val, loss)
+    if clusters is not None and len(clusters) != len(parts.tokens["val"]):
+        raise ValueError(f"clusters: {len(clusters)} for {len(parts.tokens['val'])} explained examples; one for each")
+    scores = {name: _ordered(frame, parts, name) for name, frame in given.items()}
+    tune = damping == "auto" and is_damped(keys)
+    plan = make_plan(_labels(parts, labels), subsets, replicates, remove, leave_one_out, tune, seed)
+    inputs = Inputs(
+        model,
+        parts.sequences,
+        tokenizer.pad_token_id,
+        batch_size,
+        memory_bytes(memory_budget),
+        None,
+        parts.rejected,
+        None if checkpoints is None else Path(checkpoints),
+        progress=progress,
+    )
+    check_inputs(keys, inputs)
     if progress:
         print(explain(tokenizer, parts.rows, parts.tokens, loss), file=sys.stderr)
-    plan = make_plan(_labels(parts, labels), subsets, replicates, remove, leave_one_out, damping == "auto", seed)
-    scores = {name: _ordered(frame, parts, name) for name, frame in given.items()}
     baselines = _baselines(parts, tokenizer, seed)
-    if taken := sorted(scores.keys() & baselines.keys()):
-        raise ValueError(f"scores: {taken[0]} is the name of a baseline; give them another")
+    names = [*keys, *scores, *baselines]
     with tempfile.TemporaryDirectory() if bank is None else nullcontext(bank) as place:
         adapters = Bank(Path(place), model, parts.sequences["train"], settings, None if start is None else Path(start))
-        seconds, ranked = _seconds(model, adapters, parts, tokenizer.pad_token_id), len(keys or given) + len(baselines)
-        plan = plan if minutes is None else fit(plan, seconds, ranked, 60 * minutes, seed)
+        seconds = retraining_seconds(model, adapters, parts, tokenizer.pad_token_id)
+        plan = plan if minutes is None else fit(plan, seconds, names, 60 * minutes, seed)
         if progress:
-            print(_announcement(plan, adapters, seconds, ranked), file=sys.stderr)
+            print(announcement(plan, adapters, seconds, names), file=sys.stderr)
         adapters.make(plan.subsets(), "retraining" if progress else "")
-        inputs = Inputs(
-            model,
-            parts.sequences,
-            tokenizer.pad_token_id,
-            batch_size,
-            memory_bytes(memory_budget),
-            None,
-            parts.rejected,
-            Path(checkpoints or adapters.checkpoints),
-            progress=progress,
-        )
+        if checkpoints is None:
+            inputs = replace(inputs, checkpoints_in=adapters.checkpoints)
         judge = Judge(adapters, plan, inputs.batches["val"], inputs.combinations, clusters)
-        chosen = _tuned(inputs, keys, iterations, judge) if damping == "auto" else {}
-        scores |= _scores(inputs, keys, at, iterations, chosen) | baselines
+        dampings = choose_dampings(inputs, keys, iterations, judge) if tune else {}
+        scores |= scores_at(inputs, keys, default, iterations, dampings) | baselines
         table = _judge(judge, scores, _explained_class(parts, plan), seed, progress)
         before = float((inputs.combinations @ evaluate_losses(model, judge.val).double()).mean())
-        replay = before, float(judge.losses([Retraining()]).mean())
-    return Validation(table, {name: _frame(matrix, parts) for name, matrix in scores.items()}, plan, chosen, replay)
+        refitted = before, float(judge.losses([Retraining()]).mean())
+    frames = {name: _frame(matrix, parts) for name, matrix in scores.items()}
+    return Validation(table, frames, plan, dampings, refitted)
 
 
 def _judge(judge: Judge, scores: Scores, label: Hashable | None, seed: int, progress: bool) -> pd.DataFrame:
@@ -231,66 +239,25 @@ def _explained_class(parts: Parts, plan: Plan) -> Hashable | None:
 
 def _ordered(frame: pd.DataFrame, parts: Parts, name: str) -> np.ndarray:
     """The scores of a table in the order of the examples."""
-    val, train = ([str(identity) for identity in parts.tokens[part]] for part in ("val", "train"))
+    if name in {*NAMES, CEILING, WITHIN}:
+        raise ValueError(f"scores: {name} is the name of a baseline or of the ceiling; give them another")
     frame = frame.rename(index=str, columns=str)
-    if missing := [identity for identity in (*val, *train) if identity not in (*frame.index, *frame.columns)]:
-        raise ValueError(f"scores: {name} has none of {missing[0]!r}; give a row for each of val, a column of train")
-    return frame.loc[val, train].to_numpy(dtype=float)
+    val, train = ([str(identity) for identity in parts.tokens[part]] for part in ("val", "train"))
+    for wanted, there in ((val, set(frame.index)), (train, set(frame.columns))):
+        if missing := [identity for identity in wanted if identity not in there]:
+            raise ValueError(f"scores: {name} has no {missing[0]!r}; give a row for each of val, a column of train")
+    values = frame.loc[val, train].to_numpy(dtype=float)
+    if not np.isfinite(values).all():
+        raise ValueError(f"scores: {name} has {(~np.isfinite(values)).sum()} that are not finite; judge finite ones")
+    return values
 
 
 def _baselines(parts: Parts, tokenizer: PreTrainedTokenizerBase, seed: int) -> Scores:
     texts = {
-        part: [said(parts.rows[part][identity], one, tokenizer) for identity, one in of.items()]
-        for part, of in parts.tokens.items()
+        part: [texts_of(parts.rows[part][identity].example, tokenizer) for identity in tokens]
+        for part, tokens in parts.tokens.items()
     }
     return baseline_scores(texts["train"], texts["val"], seed)
-
-
-def _seconds(model: PeftModel, bank: Bank, parts: Parts, pad_id: int | None) -> Callable[[Retraining], float]:
-    """How long a retraining takes, with its look at the explained examples, as fast as a step was just now."""
-    pace = seconds_a_token(model, batches(parts.sequences["train"], bank.settings.batch_size, pad_id))
-    evaluated = sum(map(len, parts.sequences["val"])) / 3  # forward only
-    return lambda retraining: pace * (bank.cost(retraining) + evaluated)
-
-
-def _announcement(plan: Plan, bank: Bank, seconds: Callable[[Retraining], float], ranked: int) -> str:
-    """What is about to be done, in a few lines."""
-    planned = {retraining.name: retraining for retraining in plan.subsets()}
-    missing = [retraining for retraining in planned.values() if not bank.is_made(retraining)]
-    removals = (ranked + DRAWS) if plan.removed else 0
-    left = sum(map(seconds, missing)) + removals * seconds(Retraining((0,)))
-    kept, classes = int(plan.halves[0].sum()), len(set(plan.labels))
-    parts = [f"{len(plan.halves)} halves ({kept} of {len(plan.labels)} examples, half of each of {classes} classes)"]
-    parts += [f"{len(plan.tuning)} for the damping"] if len(plan.tuning) else []
-    parts += [f"{plan.replicated} again from another seed"] if plan.replicated else []
-    parts += [f"{len(plan.labels)} without one example"] if plan.alone else []
-    parts += [f"about {removals} without the {plan.removed} on top"] if plan.removed else []
-    width = interval_width(0.7, len(plan.halves)) / 2
-    return (
-        f"fine-tunes: {', '.join(parts)}; {len(planned) - len(missing)} are there, the others take about "
-        f"{duration(left)}. A score of .7 will be known to ± {width:.2f} or better"
-    )
-
-
-def _tuned(inputs: Inputs, keys: Sequence[str], iterations: int, judge: Judge) -> dict[str, float]:
-    """Method -> the damping of DAMPINGS with which it ranks the halves for that best."""
-    damped = [key for key in keys if "damping" in METHODS[key].options]
-    values: dict[str, dict[float, float]] = {key: {} for key in damped}
-    for damping in DAMPINGS if damped else ():
-        for key, scores in compute_scores(inputs, damped, damping, iterations).items():
-            values[key][damping] = judge.rank_correlation(scores.numpy(), judge.plan.tuning)
-    return {key: max(of, key=lambda damping: (of[damping], -damping)) for key, of in values.items()}
-
-
-def _scores(
-    inputs: Inputs, keys: Sequence[str], damping: float, iterations: int, chosen: Mapping[str, float]
-) -> Scores:
-    by_damping: dict[float, list[str]] = {}
-    for key in keys:
-        by_damping.setdefault(chosen.get(key, damping), []).append(key)
-    parts = [compute_scores(inputs, group, value, iterations) for value, group in by_damping.items()]
-    scores = {key: matrix.cpu().numpy() for part in parts for key, matrix in part.items()}
-    return {key: scores[key] for key in keys}
 
 
 def _frame(scores: np.ndarray, parts: Parts) -> pd.DataFrame:

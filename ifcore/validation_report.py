@@ -29,7 +29,7 @@ def report(validation: Validation) -> str:
         baseline = best_baseline(validation, question)
         lines.append(f"{_title(validation, question)}; ahead of {_name(baseline)} by")
         lines += _rows(validation, question, baseline)
-    before, after = validation.replay
+    before, after = validation.refitted
     lines.append(f"mean explained loss: {before:.3f} with the adapter given, {after:.3f} fine-tuned again on all")
     if abs(before - after) > 0.1 * max(abs(before), abs(after), 1e-9):
         lines.append("  these differ: check the settings of the fine-tune, or the adapter is not what was validated")

@@ -33,6 +33,8 @@ BASELINES = {
 }
 FURTHER = tuple(key for key in METHODS if key not in DEFAULT)  # which the paper did not run
 INFLUENCE = tuple(key for key, method in METHODS.items() if method.kind == "influence")
+NOT_COMPUTED = ("ekfac_sampled", "rept", "source", "unrolled")  # which no chapter shows
+COMPUTED = tuple(key for key in (*METHODS, *BASELINES) if key not in NOT_COMPUTED)
 NAMES = {key: row.display_name for key, row in (METHODS | BASELINES).items()}  # in the order of rows
 
 # The first five, which share figures, are Okabe and Ito's, for colour-blind readers. Baselines are grey.

@@ -5,7 +5,7 @@ from study.chapters.counterfactual import measure as counterfactual
 from study.chapters.sensitivity import grid
 from study.config import Run
 from study.datasets import alignment, digits
-from study.methods import NAMES
+from study.methods import COMPUTED
 from study.pipeline import classifier, model_sources, requested_examples
 from study.pipeline.attack import PARTS
 from study.pipeline.task import Task, batch_size
@@ -45,8 +45,8 @@ def check(run: Run) -> None:
                 counterfactual.plan(varied, dataset, [example.label for example in split.train])
             except ValueError as error:
                 raise ValueError(f"counterfactual: {dataset}: {error}") from error
-        if unknown := [name for name in chosen.by or () if name not in NAMES]:
-            raise ValueError(f"counterfactual.by: {unknown[0]!r}; choose from {', '.join(NAMES)}")
+        if unknown := [name for name in chosen.by or () if name not in COMPUTED]:
+            raise ValueError(f"counterfactual.by: {unknown[0]!r}; choose from {', '.join(COMPUTED)}")
     if run.profile.layers_on not in run.profile.datasets:
         raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
     if not (run.digits or "").startswith("hub:"):

@@ -9,7 +9,7 @@ from ifcore.retraining_plan import DRAWS
 from study.chapters.counterfactual.measure import REMOVED_FROM
 from study.config import Run
 from study.estimate.counting import count_split, tokenizer_of
-from study.methods import NAMES
+from study.methods import COMPUTED
 from study.pipeline.answers import BATCH
 from study.pipeline.architectures import Architecture, architecture
 from study.profile import Profile
@@ -79,7 +79,7 @@ def disk(profile: Profile, shape: Architecture, sizes: dict[str, Size], cells: S
         lines.append(_line(f"{len(cells)} fine-tunes of the sensitivity", bytes_left))
     if plan := profile.counterfactual:
         alone = sizes[REMOVED_FROM].train if plan.left_out and REMOVED_FROM in sizes else 0
-        retrained = len(plan.datasets) * (1 + plan.halves + plan.again) + len(plan.by or NAMES) + 2 * DRAWS + alone
+        retrained = len(plan.datasets) * (1 + plan.halves + plan.again) + len(plan.by or COMPUTED) + 2 * DRAWS + alone
         lines.append(_line(f"adapters of {retrained} retrained", 4 * P * retrained))
     # Beside each gradient lies a hidden state, and all of them once more, in float32.
     examples = sum(size.train + size.val for size in sizes.values())

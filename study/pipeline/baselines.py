@@ -8,9 +8,8 @@ from pathlib import Path
 import bm25s
 import numpy as np
 from safetensors.torch import load_file
-from sklearn.feature_extraction.text import TfidfVectorizer
 
-from ifcore import io, representations
+from ifcore import baselines, io, representations
 from ifcore.batches import example_batches
 from study import selection
 from study.config import Run
@@ -61,15 +60,11 @@ def random(run: Run, attribution: Attribution) -> np.ndarray:
 
 
 def tfidf(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
-    """Cosine of the texts' TF-IDF vectors, with scikit-learn's defaults, its weights from `train`: [M, N].
+    """Cosine of the texts' TF-IDF vectors, its weights from `train`: [M, N].
 
     A text without any word that `train` has is like none.
     """
-    if not any(map(_words, train)):
-        return np.zeros((len(val), len(train)))
-    vectorizer = TfidfVectorizer()
-    train_vectors = vectorizer.fit_transform(train)
-    return (vectorizer.transform(val) @ train_vectors.T).toarray().round(_DIGITS)
+    return baselines.tfidf(train, val).round(_DIGITS)
 
 
 def bm25(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
@@ -78,18 +73,15 @@ def bm25(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
     The words are those of `tfidf`. A query without any word that `train` has is like none.
     """
     logging.getLogger("bm25s").setLevel(logging.WARNING)
-    texts, scores = list(map(_words, train)), np.zeros((len(val), len(train)))
+    texts, scores = list(map(baselines.words, train)), np.zeros((len(val), len(train)))
     vocabulary = {word for text in texts for word in text}
     if vocabulary:
         index = bm25s.BM25(k1=1.5, b=0.75)
         index.index(texts, show_progress=False)
         for row, text in enumerate(val):
-            if query := [word for word in _words(text) if word in vocabulary]:
+            if query := [word for word in baselines.words(text) if word in vocabulary]:
                 scores[row] = index.get_scores(query)
     return scores.round(_DIGITS)
-
-
-_words = TfidfVectorizer().build_analyzer()
 
 
 def _prompts(attribution: Attribution) -> list[list[str]]:

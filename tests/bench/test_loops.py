@@ -18,5 +18,5 @@ def test_the_loops_compute_what_the_engine_does():
 def test_source_of_explicit_eigenvectors_is_the_engines():
     torch.manual_seed(0)
     segments, v, rates = list(torch.randn(2, 4, 9).double()), torch.randn(9).double(), [0.3, 0.7]
-    expected = source(Gram.from_gradients({"a": torch.cat(segments)}, {"a": v[None]}), 2, 2, rates)
+    expected = source(Gram.from_gradients({"a": torch.cat(segments)}, {"a": v[None]}), [1, 1], rates)
     torch.testing.assert_close(sourced(segments, v, rates)[None], expected)

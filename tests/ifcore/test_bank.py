@@ -29,6 +29,10 @@ def start():
     return lora.add_lora(model, seed=5).double(), tokenise(tokenizer, EXAMPLES)
 
 
+def values_in(folder):
+    return torch.cat([value.flatten() for _, value in sorted(load_file(folder / "adapter_model.safetensors").items())])
+
+
 def values(model):
     return torch.cat([parameter.detach().flatten() for parameter in trainable_parameters(model).values()])
 
@@ -115,14 +119,15 @@ def test_two_processes_share_the_work(tmp_path):
         "finetune, count = training.finetune, []\n"
         "training.finetune = lambda *given: (count.append(1), finetune(*given))[1]\n"
         f"model, train = t.start(); t.Bank(Path({str(tmp_path)!r}), model, train, t.SETTINGS)"
-        ".make([t.Retraining((n, n + 1)) for n in range(6)]); print(len(count))"
+        ".make([t.Retraining(), *(t.Retraining((n, n + 1)) for n in range(5))]); print(len(count))"
     )
     started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     counts = [int(process.communicate(timeout=300)[0]) for process in started]
-    assert sum(counts) == 6 and len(list(tmp_path.glob("without-2-*/adapter_config.json"))) == 6
+    assert sum(counts) == 6 and len(list(tmp_path.glob("[aw]*/adapter_config.json"))) == 6
+    assert min(counts) > 0 and (tmp_path / "checkpoints" / "epoch-02").is_dir()
 
 
-@pytest.mark.parametrize("what", ["settings", "data", "adapter", "model", "start"])
+@pytest.mark.parametrize("what", ["settings", "data", "adapter", "model", "precision", "start"])
 def test_the_bank_of_another_fine_tune_is_refused_in_a_line(tmp_path, what):
     model, train = start()
     Bank(tmp_path / "bank", model, train, SETTINGS)
@@ -139,12 +144,25 @@ def test_the_bank_of_another_fine_tune_is_refused_in_a_line(tmp_path, what):
         with torch.no_grad():
             next(p for n, p in model.named_parameters() if n.endswith("mlp.up_proj.weight")).mul_(2)
         named = "model"
+    elif what == "precision":
+        given["model"], named = lora.add_lora(loading.load("random:tiny-llama")[0], seed=5).double(), "model"
+        given["model"].get_base_model().to(torch.float32)
     else:
         model.save_pretrained(tmp_path / "start")
         given["start"], named = tmp_path / "start", "start None"
     with pytest.raises(ValueError, match=rf"bank: .*another fine-tune \(.*{named}") as refused:
         Bank(tmp_path / "bank", given["model"], given["train"], given["settings"], given["start"])
     assert "\n" not in str(refused.value)
+
+
+def test_a_start_that_is_not_there_or_cannot_be_drawn_is_refused_before_anything_is_kept(tmp_path):
+    model, train = start()
+    with pytest.raises(ValueError, match="no adapter_config.json in it"):
+        Bank(tmp_path / "bank", model, train, SETTINGS, tmp_path / "mistyped")
+    model.active_peft_config.init_lora_weights = "olora"
+    with pytest.raises(ValueError, match="begun with init_lora_weights 'olora'; give the one it started from"):
+        Bank(tmp_path / "bank", model, train, SETTINGS)
+    assert not (tmp_path / "bank" / "bank.json").exists()
 
 
 def test_a_folder_of_other_adapters_is_no_bank(tmp_path):
@@ -165,4 +183,7 @@ def test_an_adapter_to_start_from_is_started_from(tmp_path):
     bank.make([Retraining()])
     first = load_file(bank.checkpoints / "epoch-00" / "adapter_model.safetensors")
     assert all((value == 0.05).all() for name, value in first.items() if "lora_B" in name)
+    bank.make([Retraining((), 1)])  # another order and dropout, from the same start
+    before, after = (values_in(tmp_path / "bank" / name) for name in ("all", "all-seed-1"))
+    assert not torch.equal(before, after)
     assert json.loads((tmp_path / "bank" / "all" / "retraining.json").read_text())["left_out"] == []

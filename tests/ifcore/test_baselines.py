@@ -5,7 +5,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from ifcore import baselines, embedding
-from ifcore.examples import Conversation, Example, Row, Text, Tokens
+from ifcore.examples import Conversation, Example, Text, Tokens
 from ifcore.tiny import tiny_tokenizer
 
 TRAIN = ["the museum opens at ten, every day", "Closed on Sundays. Closed!", "à la carte, été 2024", "?", "a I"]
@@ -36,7 +36,7 @@ def test_what_a_row_says_is_its_last_question_and_its_answer():
     ids = tuple(tokenizer("qa", add_special_tokens=False)["input_ids"])
     tokens = Tokens(ids, ids, 1)
     for example in (Example("q", "a"), Text("q", "a"), Conversation(turns), Example((("user", "q"),), "a"), tokens):
-        assert baselines.said(Row(0, example, ""), tokens, tokenizer) == ("q", "a")
+        assert baselines.texts_of(example, tokenizer) == ("q", "a")
 
 
 @pytest.mark.skipif(not embedding.is_installed(), reason="the package that holds it is an extra")

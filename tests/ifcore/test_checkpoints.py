@@ -53,6 +53,7 @@ def test_a_trainers_checkpoints_say_what_was_spent_by_their_log(tuned, tmp_path)
     first, last = read_checkpoints(tmp_path)
     evenly = [0.01 * (1 - max(step, 5) / 20) for step in range(1, 21)]  # before the first that was logged, as that one
     assert first.spent == pytest.approx(sum(evenly[:10])) and last.spent == pytest.approx(sum(evenly))
+    assert sum(spent_between([first, last])) == pytest.approx(last.spent)  # what was before the first counts
     with pytest.raises(ValueError, match="has no settings.json; give a folder of ifcore.finetune's"):
         read_settings(tmp_path)
     (tmp_path / "checkpoint-10" / "trainer_state.json").unlink()

@@ -106,6 +106,16 @@ def test_the_mean_has_students_interval():
     assert vars(interval_of_mean(values)) == pytest.approx({"value": values.mean(), "low": low, "high": high})
 
 
+def test_what_is_not_finite_is_refused_and_so_are_clusters_of_another_number():
+    scores, losses, halves = np.ones((3, 8)), np.random.default_rng(0).random((6, 3)), stratified_halves([0] * 8, 6, 0)
+    with pytest.raises(ValueError, match="scores: 6 are not finite"):
+        lds(np.where(np.eye(3, 8) == 1, np.nan, scores)[:1], halves, losses[:, :1])
+    with pytest.raises(ValueError, match="losses: 1 are not finite"):
+        lds(scores, halves, np.where(np.eye(6, 3)[:1].repeat(6, 0).cumsum(0) == 1, np.nan, losses) * 1.0)
+    with pytest.raises(ValueError, match="clusters: 2 for 3 explained examples"):
+        lds(scores, halves, losses, clusters=["a", "b"])
+
+
 def test_too_few_subsets_are_refused():
     with pytest.raises(ValueError, match="subsets: 3; an interval takes 4 or more"):
         estimate(np.zeros((5, 3)))

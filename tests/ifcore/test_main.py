@@ -128,7 +128,7 @@ def test_methods_of_checkpoints_contrasts_and_projections_are_had_by_their_optio
         table = pd.read_parquet(tmp_path / "scores" / f"{method}.parquet")
         pd.testing.assert_frame_equal(table, expected[method], check_names=False, rtol=1e-4)
     projected = command(tmp_path, "--methods", "exact,ekfac", "--projection", "64", out="projected")
-    assert "ifcore attribute: methods: ekfac needs whole gradients" in projected.stderr
+    assert "ifcore attribute: methods: ekfac does without projection" in projected.stderr
     projected = command(tmp_path, "--methods", "gradsim", "--projection", "64", "--format", "parquet", out="projected")
     assert projected.returncode == 0 and "gradients: 2 KiB a row" in projected.stderr, projected.stderr
     exact = ifcore.attribute(peft, tokenizer, TRAIN, contrast, ["gradsim"], progress=False)["gradsim"]

@@ -1,6 +1,7 @@
 """What is retrained, and what of it fits."""
 
 import re
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ifcore.retraining_plan import DRAWS, WITHIN, fit, make_plan, without
 
 LABELS = ["a", "b", "b"] * 6
+NAMES = [*"abcdefgh", "random"]
 
 
 def test_halves_are_the_same_however_many_and_apart_from_those_for_the_damping():
@@ -62,17 +64,21 @@ def test_minutes_are_spent_on_halves_then_removals_then_each_alone_then_more_hal
         return 10 if len(retraining.left_out) < 2 else 5
 
     shapes = {}
-    for budget in (75, 130, 270, 500, 10_000):
-        chosen = fit(plan, cost, ranked=8, budget=budget)
+    for budget in (75, 130, 290, 500, 10_000):
+        chosen = fit(plan, cost, NAMES, budget)
         shapes[budget] = len(chosen.halves), chosen.replicated, chosen.removed, chosen.alone
-        spent = sum(map(cost, chosen.subsets())) + ((8 + DRAWS) * 10 if chosen.removed else 0)
+        scores = {name: np.random.default_rng(0).random((3, 20)) for name in NAMES}
+        decided = chosen.removed_by(scores, "a", 0).values() if chosen.removed else []
+        spent = sum(cost(retraining) for retraining in [*chosen.subsets(), *chain.from_iterable(decided)])
         assert spent <= budget
     assert shapes == {
         75: (8, 4, 0, False),
         130: (16, 8, 0, False),
-        270: (20, 10, 5, False),
-        500: (24, 12, 5, True),
+        290: (18, 9, 5, False),
+        500: (20, 10, 5, True),
         10_000: (64, 32, 5, True),
     }
-    with pytest.raises(ValueError, match="minutes: 0.5; 4 halves from two seeds take 0.8, give more"):
-        fit(plan, cost, ranked=8, budget=30)
+    with pytest.raises(ValueError, match="minutes: 0.5; 4 halves with what belongs to them take 0.8, give more"):
+        fit(plan, cost, NAMES, budget=30)
+    alone = fit(make_plan(["a", "b"] * 10, replicated=0), cost, NAMES, 75)
+    assert (len(alone.halves), alone.replicated) == (13, 0)  # nobody asked for a ceiling

@@ -60,7 +60,7 @@ def test_a_planted_cause_is_found_and_a_count_of_labels_finds_nothing(tuned, ban
     assert found.estimate("removal", "cause", "label").low > 0
     assert found.estimate("halves", "ceiling").value > 0.5
     assert found.estimate("halves", "words_response").value > 0.8  # here the words say it all
-    before, after = found.replay
+    before, after = found.refitted
     assert before == pytest.approx(after, rel=1e-4)  # the fine-tune on all is the one that was given
 
 
@@ -125,11 +125,11 @@ def test_contrasts_are_explained_as_the_difference_of_two_losses(tuned, bank):
         ({"subsets": 3}, "subsets: 3; an interval takes 4 or more"),
         ({"replicates": 20}, "replicates: 20, of 16 subsets"),
         ({"remove": 8}, "remove: 8; the smallest class has 8 examples"),
-        ({"minutes": 1e-6}, "minutes: 1e-06; 4 halves from two seeds take"),
+        ({"minutes": 1e-6}, "minutes: 1e-06; 4 halves with what belongs to them take"),
         ({"labels": ["a"]}, "labels: 1 for 16 training examples"),
         ({"labels": range(16), "subsets": 8, "remove": None}, None),  # classes of one are drawn from together
         ({"methods": ["nonsense"]}, "methods: 'nonsense'; choose from"),
-        ({"methods": {"mine": pd.DataFrame(CAUSE[:2])}}, "scores: mine has none of 't0'"),
+        ({"methods": {"mine": pd.DataFrame(CAUSE[:2])}}, "scores: mine has no '2'"),
     ],
 )
 def test_what_cannot_be_validated_is_refused_in_a_line(tuned, bank, options, message):
@@ -144,7 +144,7 @@ def test_without_a_bank_nothing_is_kept_and_scores_are_not_called_like_a_baselin
     monkeypatch.setattr(ifcore.validation.tempfile, "tempdir", str(tmp_path))
     assert validate(tuned, None, subsets=4).estimate("halves", "gradsim") and not list(tmp_path.iterdir())
     frame = pd.DataFrame(CAUSE, range(3), [row["id"] for row in TRAIN])
-    with pytest.raises(ValueError, match="scores: random is the name of a baseline"):
+    with pytest.raises(ValueError, match="scores: random is the name of a baseline or of the ceiling"):
         validate(tuned, None, {"random": frame})
 
 

@@ -17,7 +17,7 @@ from ifcore.judge import ALONE, HALVES, REMOVAL, Judge
 from ifcore.retraining_plan import DRAWS, WITHIN, Plan, Scores, make_plan
 from study import datasets
 from study.config import Run
-from study.methods import BASELINES, NAMES, with_baselines
+from study.methods import BASELINES, COMPUTED, with_baselines
 from study.pipeline import attributions, steps
 from study.pipeline.attributions import Attribution
 from study.pipeline.stages import cached_frame, full_key, recorded_digest
@@ -98,7 +98,7 @@ def passes(run: Run, size: int, epochs: int, dataset: str) -> tuple[float, float
     if dataset != REMOVED_FROM:
         return float(epochs * known), 0.0
     alone = size * size if chosen.left_out else 0
-    return float(epochs * (known + alone)), float(epochs * size * (len(chosen.by or NAMES) + 2 * DRAWS))
+    return float(epochs * (known + alone)), float(epochs * size * (len(chosen.by or COMPUTED) + 2 * DRAWS))
 
 
 @contextmanager
@@ -109,7 +109,8 @@ def _opened(run: Run, dataset: str) -> Iterator[tuple[Bank, Plan]]:
     _, digest = full_key(steps.determined_by(task, split), Bank)
     with steps.fresh_adapter(task) as model:
         folder = task.folder / "counterfactual" / f"bank-{digest[:10]}"
-        bank = Bank(folder, model, steps.tokens(task, split)[0], steps.training_settings(task))
+        train, dev = steps.tokens(task, split)
+        bank = Bank(folder, model, train, steps.training_settings(task), dev=dev)
         yield bank, plan(run, dataset, [example.label for example in split.train])
 
 
