@@ -86,14 +86,21 @@ def _validate(arguments: argparse.Namespace) -> None:
     }
     given = {name.removeprefix("train_"): value for name, value in given.items() if value is not None}
     settings = io.read_json(arguments.checkpoints / SETTINGS) if arguments.checkpoints else {}
-    if missing := {"epochs", "learning_rate", "batch_size"} - (settings | given).keys():
-        option = "train-batch-size" if "batch_size" in missing else min(missing).replace("_", "-")
-        raise ValueError(f"--{option}: not given; say how it was fine-tuned, or name its --checkpoints")
+    options = {"epochs": "--epochs", "learning_rate": "--learning-rate", "batch_size": "--train-batch-size"}
+    if missing := [option for name, option in options.items() if name not in settings | given]:
+        raise ValueError(f"{', '.join(missing)}: not given; say how it was fine-tuned, or name its --checkpoints")
     methods = run_folder.read_tables(arguments.scores) if arguments.scores else _methods(arguments)
+    if arguments.scores:
+        record = io.read_json(arguments.scores / run_folder.RECORD)
+        for name in ("adapter", "train", "val"):
+            if name in record and record[name] != _digest(getattr(arguments, name)):
+                raise ValueError(
+                    f"--scores {arguments.scores}: they are of another --{name}; give that, or compute them"
+                )
     loss, rows, _, model, tokenizer = _read(arguments)
     names = ["bank", "subsets", "replicates", "remove", "leave_one_out", "minutes", "damping", "iterations", "seed"]
     names += ["checkpoints", "start", "batch_size", "memory_budget"]
-    options = {name: getattr(arguments, name) for name in names}
+    chosen = {name: getattr(arguments, name) for name in names}
     validation = validate(
         model,
         tokenizer,
@@ -102,7 +109,7 @@ def _validate(arguments: argparse.Namespace) -> None:
         methods,
         settings=Settings(**(settings | given)),
         **asdict(loss),
-        **options,
+        **chosen,
     )
     places = validation_report.write(validation, arguments.out or arguments.bank)
     print(f"{validation_report.report(validation)}\n{places}")

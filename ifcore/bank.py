@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,6 +65,8 @@ class Bank:
         The adapter to start from; by default one is drawn, from the seed of the settings or of a replicate.
     dev : sequence of Tokens
         What decided when the fine-tune stopped; a retraining then stops by itself.
+    about : mapping, optional
+        Settings by which the tokens were made, to name what differs from another bank.
 
     Raises
     ------
@@ -81,14 +83,15 @@ class Bank:
         settings: Settings,
         start: Path | None = None,
         dev: Sequence[Tokens] = (),
+        about: Mapping[str, Any] | None = None,
     ):
         self.folder, self.model, self.train, self.settings = folder, model, list(train), settings
         self._start, self._dev = start, list(dev)
+        if others := [name for name in trainable.trainable_parameters(model) if "lora_" not in name]:
+            raise ValueError(f"adapter: it trains {others[0]}, and retraining is of LoRA parameters alone")
         if start is not None:
             read_config(start)
-        else:
-            fresh_parameters(model, settings.seed)  # raises where none can be drawn
-        identity = _identity(model, self.train, settings, start, self._dev)
+        identity = _identity(model, self.train, settings, start, self._dev) | dict(about or {})
         with FileLock(_folder(folder) / ".lock"):
             if before := io.read_json(folder / IDENTITY):
                 if other := [name for name in identity if before.get(name) != identity[name]]:
@@ -117,7 +120,7 @@ class Bank:
                         if not is_ours:
                             continue
                         if not self.is_made(retraining):
-                            bar.set_postfix_str(f"{len(missing)} fine-tunes left")
+                            bar.set_postfix_str(f"fine-tunes left: {len(missing)}")
                             self._fine_tune(retraining)
                     bar.update(self.cost(retraining))
                     del missing[name]
@@ -219,8 +222,16 @@ def _identity(
         for name, weight in model.named_parameters()
         if "lora_" not in name
     ]
-    begun = None if start is None else io.sha256(start / "adapter_model.safetensors")
-    identity = {**asdict(settings), **adapter, "model": _sha(base), "training examples": _sha(train), "start": begun}
+    with nullcontext() if start is None else wearing(model, start):
+        begun = fresh_parameters(model, settings.seed) if start is None else trainable.trainable_parameters(model)
+        begin = [(name, value.detach().flatten().tolist()) for name, value in sorted(begun.items())]
+    identity = {
+        **asdict(settings),
+        **adapter,
+        "model": _sha(base),
+        "training examples": _sha(train),
+        "start": _sha(begin),
+    }
     identity |= {"dev examples": _sha(dev)} if dev else {}
     return json.loads(json.dumps(identity, default=_plain))
 

@@ -73,7 +73,7 @@ def _add_validate(command: argparse.ArgumentParser) -> None:
     tuned.add_argument("--train-batch-size", type=int, metavar="ROWS", help="of a step")
     tuned.add_argument("--micro-batch", type=int, metavar="ROWS", help="of a step at a time, to save memory")
     tuned.add_argument("--train-seed", type=int, help="of order, dropout, and the adapter to start from (default 0)")
-    start = "the adapter before the first step (default: one drawn from --train-seed)"
+    start = "the adapter before the first step (default: that of --checkpoints, or one drawn from --train-seed)"
     tuned.add_argument("--start", type=Path, metavar="FOLDER", help=start)
     _add_loss(command)
     work = command.add_argument_group("what is retrained")
@@ -135,4 +135,7 @@ def _add_loss(command: argparse.ArgumentParser) -> Any:
 
 
 def _number_or_auto(text: str) -> float | str:
-    return text if text == "auto" else float(text)
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; give a number or auto") from None

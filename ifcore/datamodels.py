@@ -3,6 +3,7 @@
 Park et al. 2023, arXiv 2303.14186, section 3; what is explained is the loss of an example.
 """
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -33,16 +34,18 @@ def stratified_halves(labels: Sequence[Hashable], count: int, seed: int) -> np.n
         The classes, [N].
     count, seed : int
     """
-    places: dict[Hashable, list[int]] = {}
-    for place, label in enumerate(labels):
-        places.setdefault(label, []).append(place)
-    alone = [rows[0] for rows in places.values() if len(rows) == 1]
-    strata = [rows for rows in places.values() if len(rows) > 1] + ([alone] if alone else [])
+    strata = _strata(labels)
     random, masks = np.random.default_rng([seed, len(labels)]), np.zeros((count, len(labels)), dtype=bool)
     for mask in masks:
         for rows in strata:
             mask[random.permutation(rows)[: len(rows) // 2]] = True
     return masks
+
+
+def count_halves(labels: Sequence[Hashable]) -> int:
+    """How many different such halves there are; 0 where none keeps anything."""
+    sizes = [(len(rows), len(rows) // 2) for rows in _strata(labels)]
+    return math.prod(math.comb(*size) for size in sizes) if any(half for _, half in sizes) else 0
 
 
 def contributions(
@@ -144,6 +147,15 @@ def widest_interval(score: float, subsets: int) -> Estimate:
 def _half_of_one(score: float, subsets: int) -> float:
     """Half of the interval of one correlation of ranks, transformed by Fisher: Bonett and Wright 2000."""
     return float(stats.norm.ppf(0.975) * np.sqrt((1 + score**2 / 2) / (subsets - 3)))
+
+
+def _strata(labels: Sequence[Hashable]) -> list[list[int]]:
+    """The places of each class, those of single examples together."""
+    places: dict[Hashable, list[int]] = {}
+    for place, label in enumerate(labels):
+        places.setdefault(label, []).append(place)
+    single = [rows[0] for rows in places.values() if len(rows) == 1]
+    return [rows for rows in places.values() if len(rows) > 1] + ([single] if single else [])
 
 
 def _membership(clusters: Iterable[Hashable]) -> np.ndarray:

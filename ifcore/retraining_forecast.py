@@ -1,5 +1,6 @@
 """How long a validation will take, and how much it will tell, said before it starts."""
 
+from collections import Counter
 from collections.abc import Callable, Collection
 
 from peft import PeftModel
@@ -30,9 +31,9 @@ def announcement(plan: Plan, bank: Bank, seconds: Callable[[Retraining], float],
     planned = {retraining.name: retraining for retraining in plan.subsets()}
     missing = [retraining for retraining in planned.values() if not bank.is_made(retraining)]
     total = sum(map(seconds, missing)) + plan.removals(names) * seconds(Retraining((0,)))
-    size, classes = int(plan.halves[0].sum()), len(set(plan.labels))
-    classes_in_half = f"half of each of {classes} classes" if classes > 1 else "all of one class"
-    lines = [f"{len(plan.halves)} halves ({size} of {len(plan.labels)} examples, {classes_in_half})"]
+    lines = [
+        f"{len(plan.halves)} halves ({int(plan.halves[0].sum())} of {len(plan.labels)} examples, {_classes(plan)})"
+    ]
     lines += [f"{len(plan.tuning)} for the damping"] if len(plan.tuning) else []
     lines += [f"{plan.replicated} again from another seed"] if plan.replicated else []
     lines += [f"{len(plan.labels)} without one example"] if plan.alone else []
@@ -43,3 +44,14 @@ def announcement(plan: Plan, bank: Bank, seconds: Callable[[Retraining], float],
         f"fine-tunes: {', '.join(lines)}; {len(planned) - len(missing)} are there, the others take about "
         f"{duration(total)}. A score of {EXPECTED} will have an interval of {interval}"
     )
+
+
+def _classes(plan: Plan) -> str:
+    """What halves keep of the classes."""
+    sizes = Counter(plan.labels).values()
+    single, several = sum(size == 1 for size in sizes), sum(size > 1 for size in sizes)
+    if len(sizes) == 1:
+        return "all of one class"
+    parts = [f"half of each of {several} classes"] if several else []
+    parts += [f"half of {single} examples that are each alone in their class"] if single else []
+    return " and ".join(parts)

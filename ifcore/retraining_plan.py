@@ -8,7 +8,7 @@ import numpy as np
 
 from ifcore.bank import Retraining
 from ifcore.baselines import RANDOM
-from ifcore.datamodels import FEWEST, stratified_halves
+from ifcore.datamodels import FEWEST, count_halves, stratified_halves
 
 DRAWS = 3  # random removals
 WITHIN = "random_within"
@@ -91,13 +91,15 @@ def make_plan(
     if replicated and not FEWEST <= replicated <= subsets:
         raise ValueError(f"replicates: {replicated}, of {subsets} subsets; give 0, or {FEWEST} to {subsets}")
     removed = min(smallest // 2, count // 4) if removed is None else removed
-    if not 0 <= removed < (smallest if smallest < count else count):
-        raise ValueError(f"remove: {removed}; the smallest class has {smallest} examples, give fewer, or 0")
+    if removed != 0 and not 0 < removed < smallest:
+        raise ValueError(f"remove: {removed}; the smallest class has {smallest} examples, give 0 to {smallest - 1}")
+    if (different := count_halves(labels)) < subsets:
+        raise ValueError(
+            f"subsets: {subsets}, and {count} examples of these classes have {different} halves; give more rows"
+        )
     halves = stratified_halves(labels, subsets, seed)
-    if not halves[0].any():
-        raise ValueError(f"labels: {count} examples, of which no half can be kept; give two or more of a class")
     tuning = stratified_halves(labels, max(FEWEST, subsets // 2) if tune else 0, seed + APART)
-    alone = count <= SMALL if alone is None else alone
+    alone = FEWEST <= count <= SMALL if alone is None else alone
     return Plan(tuple(labels), halves, tuning, replicated, removed, alone)
 
 

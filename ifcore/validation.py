@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from ifcore.attribution import memory_bytes
 from ifcore.bank import Bank, Retraining
 from ifcore.baselines import NAMES, baseline_scores, texts_of
+from ifcore.checkpoints import read_checkpoints
 from ifcore.datamodels import Estimate
 from ifcore.explain_loss import explain
 from ifcore.inputs import Inputs
@@ -93,7 +94,7 @@ def validate(
 
     Every retraining begins where the fine-tune began and has its order and schedule; what is left out weighs nothing.
     Halves keep half of each class, so that whoever counts labels predicts nothing. Beside the methods stand baselines
-    that never see the model, and the agreement of two seeds of retraining, which no score can be expected to exceed.
+    that never see the model, and the agreement of two seeds of retraining: what one noisy run says of another.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def validate(
     checkpoints : str or Path, optional
         Those of the fine-tune, for methods that need them; by default those of the fine-tune on all in the bank.
     start : str or Path, optional
-        The adapter before the first step; by default one is drawn from the settings' seed.
+        The adapter before the first step; by default that of `checkpoints`, or else one drawn from the settings' seed.
     clusters : sequence of hashable, optional
         [M]; explained examples of one cluster may depend on each other.
     batch_size, loss_on, reduction, max_length, truncation_side, chat_template, date, memory_budget, progress
@@ -160,6 +161,8 @@ def validate(
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError("validate: several processes of one launcher; start it in each by itself, on one bank")
     parts = tokenise_parts(model, tokenizer, train, val, loss)
+    if minutes is not None and not minutes > 0:
+        raise ValueError(f"minutes: {minutes:g}; give more than 0")
     if clusters is not None and len(clusters) != len(parts.tokens["val"]):
         raise ValueError(f"clusters: {len(clusters)} for {len(parts.tokens['val'])} explained examples; one for each")
     scores = {name: _ordered(frame, parts, name) for name, frame in given.items()}
@@ -182,7 +185,8 @@ def validate(
     baselines = _baselines(parts, tokenizer, seed)
     names = [*keys, *scores, *baselines]
     with tempfile.TemporaryDirectory() if bank is None else nullcontext(bank) as place:
-        adapters = Bank(Path(place), model, parts.sequences["train"], settings, None if start is None else Path(start))
+        begin = _start(start, checkpoints)
+        adapters = Bank(Path(place), model, parts.sequences["train"], settings, begin, about=asdict(loss))
         seconds = retraining_seconds(model, adapters, parts, tokenizer.pad_token_id)
         plan = plan if minutes is None else fit(plan, seconds, names, 60 * minutes, seed)
         if progress:
@@ -216,6 +220,14 @@ def _settings(settings: Settings | None, checkpoints: str | Path | None) -> Sett
     if checkpoints is None:
         raise ValueError("settings: none; say how it was fine-tuned (ifcore.Settings), or name its checkpoints")
     return read_settings(Path(checkpoints))
+
+
+def _start(start: str | Path | None, checkpoints: str | Path | None) -> Path | None:
+    """The adapter to start from: the one that is given, else the first of the checkpoints if that is before all."""
+    if start is not None or checkpoints is None:
+        return None if start is None else Path(start)
+    first = read_checkpoints(checkpoints)[0]
+    return first.folder if first.spent == 0 else None
 
 
 def _labels(parts: Parts, labels: Sequence[Hashable] | None) -> list[Hashable]:

@@ -50,9 +50,8 @@ def sentence(validation: Validation) -> str:
         f"ceiling {_text(top)}" if top else "no ceiling",
     ]
     assert lead is not None
-    verdict = "ahead" if lead.low > 0 else "behind" if lead.high < 0 else "not told apart from it"
-    ahead = f"{verdict} by {_text(lead, signed=True)}" if verdict != "not told apart from it" else verdict
-    return f"{'; '.join(parts)}: {ahead}"
+    standing = "ahead of" if lead.low > 0 else "behind" if lead.high < 0 else "not told apart from"
+    return f"{'; '.join(parts)}. It is {standing} {_name(baseline)}: {_text(lead, signed=True)}"
 
 
 def best_baseline(validation: Validation, question: str) -> str:

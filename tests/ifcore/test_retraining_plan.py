@@ -48,8 +48,10 @@ def test_counts_are_chosen_from_the_classes():
     [
         (LABELS, {"subsets": 3}, "subsets: 3; an interval takes 4 or more"),
         (LABELS, {"replicated": 2}, "replicates: 2, of 16 subsets; give 0, or 4 to 16"),
-        (LABELS, {"removed": 6}, "remove: 6; the smallest class has 6 examples, give fewer"),
-        (["a"], {}, "labels: 1 examples, of which no half can be kept"),
+        (LABELS, {"removed": 6}, "remove: 6; the smallest class has 6 examples, give 0 to 5"),
+        (["a"], {}, "subsets: 16, and 1 examples of these classes have 0 halves; give more rows"),
+        (["a", "b", "c"], {}, "subsets: 16, and 3 examples of these classes have 3 halves"),
+        (LABELS, {"removed": -1}, "remove: -1;"),
     ],
 )
 def test_counts_that_cannot_be_had_are_refused_in_a_line(labels, options, message):

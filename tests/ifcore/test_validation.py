@@ -125,6 +125,7 @@ def test_contrasts_are_explained_as_the_difference_of_two_losses(tuned, bank):
         ({"subsets": 3}, "subsets: 3; an interval takes 4 or more"),
         ({"replicates": 20}, "replicates: 20, of 16 subsets"),
         ({"remove": 8}, "remove: 8; the smallest class has 8 examples"),
+        ({"minutes": 0}, "minutes: 0; give more than 0"),
         ({"minutes": 1e-6}, "minutes: 1e-06; 4 halves with what belongs to them take"),
         ({"labels": ["a"]}, "labels: 1 for 16 training examples"),
         ({"labels": range(16), "subsets": 8, "remove": None}, None),  # classes of one are drawn from together
@@ -161,7 +162,9 @@ def test_the_report_says_who_leads_and_by_how_much(tuned, bank):
     assert re.search(rf"GradSim +-?[\d.]+ \[.*\] +{lead.value:+.2f} \[", text)
     best = max(("gradsim", "repsim"), key=lambda name: found.estimate("halves", name).value)
     shown = ifcore.methods.METHODS[best].display_name
-    assert re.search(rf"{shown} ranks halves as retraining does with .*; .*; ceiling .*: .*", text.splitlines()[-1])
+    assert re.search(
+        rf"{shown} ranks halves as retraining does with .*; .*; ceiling .*[.] It is .*: .*", text.splitlines()[-1]
+    )
     picture = validation_report.figure(found)
     assert len(picture.axes) == 3 and len(picture.axes[0].get_yticklabels()) == 6
 
