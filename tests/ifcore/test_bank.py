@@ -148,6 +148,10 @@ def test_the_bank_of_another_fine_tune_is_refused_in_a_line(tmp_path, what):
         given["model"], named = lora.add_lora(loading.load("random:tiny-llama")[0], seed=5).double(), "model"
         given["model"].get_base_model().to(torch.float32)
     else:
+        model.save_pretrained(tmp_path / "same")
+        Bank(tmp_path / "bank", model, train, SETTINGS, tmp_path / "same")  # as it is drawn
+        with torch.no_grad():
+            next(p for n, p in model.named_parameters() if "lora_B" in n).add_(0.1)
         model.save_pretrained(tmp_path / "start")
         given["start"], named = tmp_path / "start", "start"
     with pytest.raises(ValueError, match=rf"bank: .*another fine-tune \(.*{named}") as refused:
