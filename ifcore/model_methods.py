@@ -16,12 +16,13 @@ from ifcore.ekfac import block_groups, check_linear, ekfac, gather_factors
 from ifcore.forecast import size
 from ifcore.gradients import Factors
 from ifcore.inputs import Inputs, Stacked
+from ifcore.replay import check_precision
 from ifcore.representation_gradients import choose_layer, features, rept
 from ifcore.representations import repsim
 from ifcore.sampled_labels import sample_labels
 from ifcore.source import source
 from ifcore.training import read_settings
-from ifcore.unrolled import check_precision, unrolled
+from ifcore.unrolled import unrolled
 
 SEGMENTS = 3  # of SOURCE
 

@@ -6,26 +6,32 @@ of a small change of a weight is what retraining with that weight says, dropout'
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from peft import PeftModel
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from tqdm import tqdm
 
 from ifcore.batches import Batch
 from ifcore.checkpoints import BETA2
 from ifcore.examples import Tokens
-from ifcore.losses import device_of, evaluating, example_losses
-from ifcore.onednn import FrozenLinear
-from ifcore.training import MAX_NORM, Settings, Step, adapter_parameters, schedule, seeded_dropout, shares
-
-BETA1, EPSILON = 0.9, 1e-8  # AdamW's defaults
-TOLERANCE = 0.25  # of the way of the adapter: what half precision may move it
+from ifcore.losses import example_losses
+from ifcore.replay import (
+    BETA1,
+    Run,
+    State,
+    adam_step,
+    advance,
+    check_replay,
+    clip_coefficient,
+    first_state,
+    losses_from,
+    replaying,
+)
+from ifcore.training import MAX_NORM, Settings, Step, schedule
 
 
 def unrolled(
@@ -87,21 +93,21 @@ def unrolled(
     steps = schedule(settings, len(train)) if train else []
     length = math.isqrt(max(len(steps) - 1, 0)) + 1
     segments = [steps[i : i + length] for i in range(0, len(steps), length)]
-    with _replaying(model, train, settings) as run, _bar(progress, 2 * len(steps)) as bar:
-        starts, state = [], _start(run)
+    with replaying(model, train, settings) as run, _bar(progress, 2 * len(steps)) as bar:
+        starts, state = [], first_state(run)
         for segment in segments:
             starts.append(state)
             for step in segment:
-                state = _advance(run, state, step)[1]
+                state = advance(run, state, step)[1]
                 bar.update()
         if expected is not None:
-            _check_replay(starts[0].theta, state.theta, expected)
+            check_replay(starts[0].theta, state.theta, expected)
         adjoint = _final_adjoint(run, state, val, targets)
         scores = torch.zeros(len(targets), len(train), dtype=torch.float64)
         for segment in reversed(segments):
             states, grads = [starts.pop()], []
             for step in segment:
-                g, state = _advance(run, states[-1], step)
+                g, state = advance(run, states[-1], step)
                 grads.append(g)
                 states.append(state)
             for step in reversed(segment):
@@ -113,45 +119,6 @@ def unrolled(
     return scores
 
 
-def replay(model: PeftModel, train: list[Tokens], settings: Settings) -> Tensor:
-    """The adapter that `training.finetune` leaves without early stopping, [P]: its parameters one after another.
-
-    The model is as it was, afterwards. Raises as `unrolled` does.
-    """
-    with _replaying(model, train, settings) as run:
-        state = _start(run)
-        for step in schedule(settings, len(train)):
-            state = _advance(run, state, step)[1]
-        return state.theta
-
-
-def check_precision(model: nn.Module) -> None:
-    """Raise ValueError for a model in half precision, in which a second derivative would be noise."""
-    if refused := {parameter.dtype for parameter in model.parameters()} - {torch.float32, torch.float64}:
-        raise ValueError(f"model: it has parameters in {refused.pop()}; for unrolled, load it in float32 or float64")
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What all steps of a fine-tune share: `size` is that of a micro-batch, `dropout` what masks are drawn from."""
-
-    model: PeftModel
-    adapter: list[nn.Parameter]
-    train: list[Tokens]
-    size: int
-    dropout: torch.Generator
-
-
-@dataclass(frozen=True)
-class _State:
-    """Where a fine-tune is between two steps: parameters and AdamW's moments, [P] each; the state of `dropout`."""
-
-    theta: Tensor
-    m: Tensor
-    v: Tensor
-    dropout: Tensor
-
-
 @dataclass(frozen=True)
 class _Adjoint:
     """The derivatives of K targets by a state, [K, P] each, changed in place."""
@@ -159,40 +126,6 @@ class _Adjoint:
     theta: Tensor
     m: Tensor
     v: Tensor
-
-
-@contextmanager
-def _replaying(model: PeftModel, train: list[Tokens], settings: Settings) -> Iterator[_Run]:
-    """The model ready for the first step; it, its adapter and the generator as they were, afterwards."""
-    size = settings.batch_size if settings.micro_batch is None else settings.micro_batch
-    if min(len(train), settings.epochs, settings.batch_size, size) < 1:
-        raise ValueError(f"train: {len(train)} examples, {settings}; examples, epochs, sizes: 1 or more each")
-    check_precision(model)
-    adapter = adapter_parameters(model)
-    start = parameters_to_vector(adapter).detach()
-    with (
-        seeded_dropout(device_of(model), settings.seed) as dropout,
-        evaluating(model),
-        _twice_differentiable(model),
-        sdpa_kernel(SDPBackend.MATH),  # the fused kernels have no second derivative
-    ):
-        try:
-            yield _Run(model, adapter, train, size, dropout)
-        finally:
-            vector_to_parameters(start, adapter)
-
-
-@contextmanager
-def _twice_differentiable(model: nn.Module) -> Iterator[None]:
-    """Without oneDNN's products, which have no second derivative."""
-    linears: list[nn.Module] = [module for module in model.modules() if type(module) is FrozenLinear]
-    for linear in linears:
-        linear.__class__ = nn.Linear
-    try:
-        yield
-    finally:
-        for linear in linears:
-            linear.__class__ = FrozenLinear
 
 
 def _bar(label: str, total: int) -> tqdm:
@@ -211,55 +144,7 @@ def _checked_targets(val: Sequence[Batch], targets: Tensor | None) -> Tensor:
     return targets.detach().cpu()
 
 
-def _start(run: _Run) -> _State:
-    theta = parameters_to_vector(run.adapter).detach()
-    return _State(theta, torch.zeros_like(theta), torch.zeros_like(theta), run.dropout.get_state())
-
-
-def _advance(run: _Run, state: _State, step: Step) -> tuple[Tensor, _State]:
-    """The unclipped gradient g [P] of a step, and the state after it."""
-    g = torch.zeros_like(state.theta)
-    for _, losses in _losses(run, state, step):
-        g += parameters_to_vector(torch.autograd.grad(losses.sum() / len(step.rows), run.adapter))
-    if not g.isfinite().all():
-        problem = f"gradient: not finite at epoch {step.epoch}, step {step.number + 1}"
-        raise FloatingPointError(f"{problem}; lower learning_rate or choose precision float64")
-    clipped = _clip_coefficient(g) * g
-    m = BETA1 * state.m + (1 - BETA1) * clipped
-    v = BETA2 * state.v + (1 - BETA2) * clipped.square()
-    rate, _, denominator = _adam(step, v)
-    return g, _State(state.theta - rate * m / denominator, m, v, run.dropout.get_state())
-
-
-def _losses(run: _Run, state: _State, step: Step) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """`shares` of a step from a state, with the masks that dropout drew there."""
-    vector_to_parameters(state.theta, run.adapter)
-    run.dropout.set_state(state.dropout)
-    run.model.train()
-    yield from shares(run.model, run.train, step.rows, run.size)
-
-
-def _clip_coefficient(g: Tensor) -> Tensor:
-    return (MAX_NORM / (g.norm() + 1e-6)).clamp(max=1.0)
-
-
-def _adam(step: Step, v: Tensor) -> tuple[float, Tensor, Tensor]:
-    """Of θ ← θ − rate · m / (√v̂ + ε): the rate, √v̂ and the denominator."""
-    root = (v / (1 - BETA2 ** (step.number + 1))).sqrt()
-    return step.learning_rate / (1 - BETA1 ** (step.number + 1)), root, root + EPSILON
-
-
-def _check_replay(start: Tensor, end: Tensor, expected: Tensor) -> None:
-    """Raise ValueError where a replay ends elsewhere than the fine-tune did."""
-    way, off = (expected - start).norm(), (expected.to(end) - end).norm()
-    if not off <= TOLERANCE * way:
-        raise ValueError(
-            f"checkpoints: the fine-tune, replayed, ends {off / way:.0%} of its way from the last one; give the rows "
-            "that it had, in their order, and checkpoints of all epochs"
-        )
-
-
-def _final_adjoint(run: _Run, state: _State, val: Sequence[Batch], targets: Tensor) -> _Adjoint:
+def _final_adjoint(run: Run, state: State, val: Sequence[Batch], targets: Tensor) -> _Adjoint:
     """The gradients of the targets by the last parameters; the moments are of no use any more."""
     vector_to_parameters(state.theta, run.adapter)
     run.model.eval()
@@ -273,17 +158,17 @@ def _final_adjoint(run: _Run, state: _State, val: Sequence[Batch], targets: Tens
     return _Adjoint(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
 
-def _go_back(run: _Run, step: Step, before: _State, g: Tensor, after: _State, adjoint: _Adjoint, scores: Tensor):
+def _go_back(run: Run, step: Step, before: State, g: Tensor, after: State, adjoint: _Adjoint, scores: Tensor):
     """Take the adjoint from the state after a step to that before it; add to the scores [K, N] of its examples."""
-    rate, root, denominator = _adam(step, after.v)
+    rate, root, denominator = adam_step(step, after.v)
     # Where v̂ is 0, all gradients have been: lora_A's while lora_B is zero. √ has no derivative there and needs none.
     ratio = torch.where(root > 0, after.m / root, 0.0)
     by_v = rate / (2 * (1 - BETA2 ** (step.number + 1))) * ratio / denominator.square()
-    coefficient = _clip_coefficient(g)
+    coefficient = clip_coefficient(g)
     for theta, m, v in zip(adjoint.theta, adjoint.m, adjoint.v, strict=True):
         m -= rate * theta / denominator
         v += by_v * theta
-    for rows, losses in _losses(run, before, step):
+    for rows, losses in losses_from(run, before, step):
         weights = torch.ones_like(losses, requires_grad=True)
         share = (losses * weights).sum() / len(step.rows)
         grads = torch.autograd.grad(share, run.adapter, create_graph=True)

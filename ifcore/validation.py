@@ -34,7 +34,7 @@ from ifcore.tuning import choose_dampings, is_damped, scores_at
 COLUMNS = ["question", "method", "against", "value", "low", "high"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Validation:
     """What retraining says of scores.
 

@@ -11,9 +11,10 @@ from ifcore import loading, lora, training
 from ifcore.batches import batches
 from ifcore.examples import Example
 from ifcore.losses import evaluate_losses
+from ifcore.replay import replay
 from ifcore.tokens import tokenise
 from ifcore.training import Settings, finetune
-from ifcore.unrolled import replay, unrolled
+from ifcore.unrolled import unrolled
 
 SETTINGS = Settings(epochs=3, batch_size=3, learning_rate=0.005, seed=1)
 EXAMPLES = [Example(f"Say it {i} times", "yes " * (1 + i % 4), "") for i in range(10)]  # 7 to train: 3 + 3 + 1 a batch
