@@ -1,5 +1,6 @@
 """What README, CONTRIBUTING and the guide name is there, and the README's example is run as it stands."""
 
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ README, OWN = ROOT / "README.md", ROOT / "book" / "guide" / "own.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book" / "guide").glob("*.md"))]
 MADE = ("book/executed", "notebooks/my", "results/bench", "results/laptop")  # by commands
 MADE += ("notebooks/NAME", "notebooks/profiles/mine", "study/chapters/NAME")  # by the reader
+ROWS = [{"prompt": f"Say {n}", "response": f"{n} it is"} for n in range(8)]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 with_the_example = pytest.mark.parametrize("page", [README, OWN], ids=lambda page: page.stem)
 
@@ -31,21 +33,28 @@ def folder(tmp_path, monkeypatch):
 
 @with_the_example
 def test_the_example_for_ones_own_fine_tune_runs(page, folder, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    first, *validation = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     names: dict = {}
-    exec(compile(code, page.name, "exec"), names)
+    exec(compile(first, page.name, "exec"), names)
     assert all(frame.shape == (1, 2) for frame in names["scores"].values())
     assert str(names["scores"]["exact"]) in capsys.readouterr().out
+    names["train"] = ROWS  # two have no halves
+    for code in validation:
+        exec(compile(code, page.name, "exec"), names)
+        assert "ranks halves as retraining does with" in capsys.readouterr().out
 
 
 @with_the_example
-def test_the_command_for_ones_own_fine_tune_leaves_its_tables(page, folder, monkeypatch):
-    (command,) = re.findall(r"\npython -m ifcore (.*)\n", page.read_text(encoding="utf-8"))
-    for name in ("train.jsonl", "val.jsonl"):
-        (folder / name).write_text('{"prompt": "Say hello", "response": "Hello!"}\n')
-    monkeypatch.setattr("sys.argv", ["ifcore", *command.split()])
-    assert __main__.main() == 0
+def test_the_commands_for_ones_own_fine_tune_leave_their_tables(page, folder, monkeypatch):
+    text = page.read_text(encoding="utf-8").replace("\\\n", "")
+    attribute, validate = sorted(re.findall(r"\npython -m ifcore (.*)\n", text))
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (folder / "val.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    for command in (attribute, f"{validate.replace('--minutes 30', '--minutes 0.2')} --model path:my-base-model"):
+        monkeypatch.setattr("sys.argv", ["ifcore", *command.split()])
+        assert __main__.main() == 0
     assert {path.stem for path in (folder / "scores").glob("*.csv")} == set(methods.DEFAULT)
+    assert (folder / "retrained" / "validation.csv").is_file()
 
 
 def test_the_readme_can_be_scanned():
