@@ -122,8 +122,7 @@ def attribute(
     scores = compute_scores(inputs, keys, damping, iterations)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         barrier()()  # whoever comes first may remove the folder
-    index, columns = (pd.Index(list(parts.tokens[part]), name=part) for part in ("val", "train"))
-    return {key: pd.DataFrame(values.cpu().numpy(), index, columns) for key, values in scores.items()}
+    return {key: parts.frame(values.cpu().numpy()) for key, values in scores.items()}
 
 
 def memory_bytes(size: str | int) -> int:

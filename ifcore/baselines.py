@@ -70,8 +70,8 @@ def texts_of(example: Given, tokenizer: Any) -> Said:
     if isinstance(example, Conversation):
         before, last = example.turns[-2:] if len(example.turns) > 1 else ({}, example.turns[-1])
         return str(before.get("content", "")), str(last.get("content", last.get("tool_calls", "")))
-    asked, answered = (tokenizer.decode(ids, skip_special_tokens=True) for ids in (example.prompt, example.response))
-    return asked, answered
+    prompt, response = (tokenizer.decode(ids, skip_special_tokens=True) for ids in (example.prompt, example.response))
+    return prompt, response
 
 
 def words(text: str) -> list[str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from ifcore.intervals import cluster_sums
+
 FEWEST = 4  # subsets of which an interval can be told
 
 
@@ -130,9 +132,9 @@ def ceiling(replicated: np.ndarray, losses: np.ndarray, clusters: Sequence[Hasha
 
 def interval_of_mean(values: np.ndarray, clusters: Sequence[Hashable] | None = None) -> Estimate:
     """The mean of values [M] with Student's interval over clusters; without one where there is a single cluster."""
-    member = _membership(range(len(values)) if clusters is None else clusters)
-    sums, mean = member @ (values - values.mean()), float(values.mean())
-    if (count := len(member)) < 2:
+    mean = float(values.mean())
+    sums, _ = cluster_sums(values - mean, clusters)
+    if (count := len(sums)) < 2:
         return Estimate(mean, np.nan, np.nan)
     half = stats.t.ppf(0.975, count - 1) * np.sqrt((sums**2).sum() * count / (count - 1)) / len(values)
     return Estimate(mean, float(mean - half), float(mean + half))

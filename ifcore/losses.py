@@ -21,16 +21,20 @@ def example_losses(model: nn.Module, batch: Batch) -> Tensor:
     them and nowhere else: with a vocabulary of 49,152 it costs as much as the rest of a small model. A model whose
     logits are more than that (scaled, capped) is asked for its own.
     """
+    return _mean_losses(label_logits(model, batch), batch)
+
+
+def label_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """The logits at the positions whose next token's loss counts, [n, V], row by row."""
     if not has_linear_head(model):
-        return own_losses(model, batch)
-    logits = causal_lm(model).get_output_embeddings()(hidden_states(model, batch)[:, :-1][_predicting(batch)])
-    return _mean_losses(logits, batch)
+        return own_logits(causal_lm(model), batch)[:, :-1][predicting(batch)]
+    return causal_lm(model).get_output_embeddings()(hidden_states(model, batch)[:, :-1][predicting(batch)])
 
 
 def own_losses(model: nn.Module, batch: Batch, whole: bool = False) -> Tensor:
     """The same by the model's own logits; by the `whole`, what PEFT wraps around it included."""
     logits = own_logits(uncompiled(model) if whole else causal_lm(model), batch)
-    return _mean_losses(logits[:, :-1][_predicting(batch)], batch)
+    return _mean_losses(logits[:, :-1][predicting(batch)], batch)
 
 
 def own_logits(model: nn.Module, batch: Batch) -> Tensor:
@@ -66,18 +70,18 @@ def _same(logits: Tensor, expected: Tensor) -> bool:
     return bool(error <= 4 * torch.finfo(expected.dtype).eps * size)
 
 
-def _predicting(batch: Batch) -> Tensor:
+def predicting(batch: Batch) -> Tensor:
     """The positions whose next token's loss counts, [b, T − 1]."""
     return batch.labels[:, 1:] != IGNORE
 
 
 def _mean_losses(logits: Tensor, batch: Batch) -> Tensor:
-    predicting = _predicting(batch)
+    is_counted = predicting(batch)
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()
-    token_loss = nn.functional.cross_entropy(logits, batch.labels[:, 1:][predicting], reduction="none")
-    total = token_loss.new_zeros(len(predicting)).index_add(0, predicting.nonzero()[:, 0], token_loss)
-    return total / predicting.sum(1) * batch.weights.to(total)
+    token_loss = nn.functional.cross_entropy(logits, batch.labels[:, 1:][is_counted], reduction="none")
+    total = token_loss.new_zeros(len(is_counted)).index_add(0, is_counted.nonzero()[:, 0], token_loss)
+    return total / is_counted.sum(1) * batch.weights.to(total)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from ifcore.checkpoints import MOMENTS, Checkpoint, preconditioner, spent_betwee
 from ifcore.ekfac import block_groups, check_linear, ekfac, gather_factors
 from ifcore.forecast import size
 from ifcore.gradients import Factors
-from ifcore.inputs import Inputs, Stacked
+from ifcore.inputs import Inputs, PerExample, Stacked
 from ifcore.replay import check_precision
 from ifcore.representation_gradients import choose_layer, features, rept
 from ifcore.representations import repsim
@@ -43,26 +43,15 @@ def rept_scores(inputs: Inputs) -> Tensor:
 
 
 def ekfac_scores(inputs: Inputs, damping: float) -> Tensor:
-    """EK-FAC of the empirical Fisher, as many blocks at a time as have factors in a quarter of the budget."""
-    train, val = inputs.train, inputs.val  # the pass over train may gather the first factors
-    totals: list[Tensor] = []
-    for group in block_groups(inputs.model, inputs.budget // 4):
-        factors = inputs.factors if group[0] in inputs.factors else _factors(inputs, inputs.batches["train"], group)
-        rows, explained = ({block: part[block] for block in group} for part in (train, val))
-        totals.append(ekfac(rows, explained, factors, damping))
-        factors.clear()  # as large as the gradients
-    return reduce(torch.add, totals)
+    """EK-FAC of the empirical Fisher."""
+    _ = inputs.train  # the pass over the training examples may gather the first factors
+    return _ekfac(inputs, damping, inputs.batches["train"], inputs.factors)
 
 
 def ekfac_sampled_scores(inputs: Inputs, damping: float) -> Tensor:
     """EK-FAC of the Fisher of labels drawn from the model."""
     sampled = sample_labels(inputs.model, inputs.batches["train"])
-    fisher, totals = inputs.rows("sampled", sampled), list[Tensor]()
-    for group in block_groups(inputs.model, inputs.budget // 4):
-        factors = _factors(inputs, sampled, group)
-        train, val, drawn = ({block: part[block] for block in group} for part in (inputs.train, inputs.val, fisher))
-        totals.append(ekfac(train, val, factors, damping, drawn))
-    return reduce(torch.add, totals)
+    return _ekfac(inputs, damping, sampled, Factors(()), inputs.rows("sampled", sampled))
 
 
 def adam_scores(inputs: Inputs) -> Tensor:
@@ -153,8 +142,19 @@ def check_replay(inputs: Inputs) -> None:
             raise ValueError(f"checkpoints: {first.folder} is after some steps; unrolled begins with that before all")
 
 
-def _factors(inputs: Inputs, batches: Sequence[Batch], group: Sequence[str]) -> Factors:
-    return gather_factors(inputs.model, batches, inputs.bar("factors"), group)
+def _ekfac(
+    inputs: Inputs, damping: float, batches: Sequence[Batch], first: Factors, fisher: PerExample | None = None
+) -> Tensor:
+    """EK-FAC's scores, as many blocks at a time as have factors in a quarter of the budget; the factors are those of
+    `batches`, of which the `first` may be there already."""
+    totals: list[Tensor] = []
+    for group in block_groups(inputs.model, inputs.budget // 4):
+        label = inputs.bar("factors")
+        factors = first if group[0] in first else gather_factors(inputs.model, batches, label, group)
+        train, val = ({block: part[block] for block in group} for part in (inputs.train, inputs.val))
+        totals.append(ekfac(train, val, factors, damping, fisher and {block: fisher[block] for block in group}))
+        factors.clear()  # as large as the gradients
+    return reduce(torch.add, totals)
 
 
 def _trained(inputs: Inputs) -> list[Checkpoint]:

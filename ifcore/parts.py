@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from torch import nn
 
 from ifcore.examples import Given, Row, Tokens
@@ -37,6 +39,11 @@ class Parts:
         """Of each row of val the place in `sequences` of what is held against it, or −1; empty where nothing is."""
         places = {identity: place for place, identity in enumerate(self.against, len(self.tokens["val"]))}
         return [places.get(identity, -1) for identity in self.tokens["val"]] if places else []
+
+    def frame(self, scores: np.ndarray) -> pd.DataFrame:
+        """Scores [M, N] with the rows of val and the columns of train by id."""
+        index, columns = (pd.Index(list(self.tokens[part]), name=part) for part in ("val", "train"))
+        return pd.DataFrame(scores, index, columns)
 
 
 def tokenise_parts(

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ifcore.batches import Batch
-from ifcore.examples import IGNORE
-from ifcore.losses import causal_lm, device_of, evaluating, has_linear_head, hidden_states, own_logits
+from ifcore.losses import device_of, evaluating, label_logits, predicting
 
 
 @torch.no_grad()
@@ -50,23 +49,15 @@ def sample_labels(model: nn.Module, batches: Iterable[Batch], seed: int = 0) -> 
 
 
 def _sample(model: nn.Module, batch: Batch, seed: int) -> Batch:
-    predicting = batch.labels[:, 1:] != IGNORE
-    logits = _predictions(model, batch.to(device_of(model)), predicting.to(device_of(model)))
-    counts = predicting.sum(1)
+    is_counted = predicting(batch)
+    counts, logits = is_counted.sum(1), label_logits(model, batch.to(device_of(model)))
     drawn = [
         _draw(row_logits, row, seed)
         for row_logits, row in zip(logits.split(counts.tolist()), batch.rows.tolist(), strict=True)
     ]
     labels = batch.labels.clone()
-    labels[:, 1:][predicting] = torch.cat(drawn).to(labels)
+    labels[:, 1:][is_counted] = torch.cat(drawn).to(labels)
     return replace(batch, labels=labels, weights=(batch.weights * counts).sqrt())
-
-
-def _predictions(model: nn.Module, batch: Batch, predicting: Tensor) -> Tensor:
-    """Logits at the predicting positions, [n, V], row by row."""
-    if has_linear_head(model):
-        return causal_lm(model).get_output_embeddings()(hidden_states(model, batch)[:, :-1][predicting])
-    return own_logits(causal_lm(model), batch)[:, :-1][predicting]
 
 
 def _draw(logits: Tensor, row: int, seed: int) -> Tensor:

@@ -187,10 +187,11 @@ def validate(
     with tempfile.TemporaryDirectory() if bank is None else nullcontext(bank) as place:
         begin = _start(start, checkpoints)
         adapters = Bank(Path(place), model, parts.sequences["train"], settings, begin, about=asdict(loss))
-        seconds = retraining_seconds(model, adapters, parts, tokenizer.pad_token_id)
-        plan = plan if minutes is None else fit(plan, seconds, names, 60 * minutes, seed)
-        if progress:
-            print(announcement(plan, adapters, seconds, names), file=sys.stderr)
+        if progress or minutes is not None:  # a batch is tried for it
+            seconds = retraining_seconds(model, adapters, parts, tokenizer.pad_token_id)
+            plan = plan if minutes is None else fit(plan, seconds, names, 60 * minutes, seed)
+            if progress:
+                print(announcement(plan, adapters, seconds, names), file=sys.stderr)
         adapters.make(plan.subsets(), "retraining" if progress else "")
         if checkpoints is None:
             inputs = replace(inputs, checkpoints_in=adapters.checkpoints)
@@ -200,7 +201,7 @@ def validate(
         table = _judge(judge, scores, _explained_class(parts, plan), seed, progress)
         before = float((inputs.combinations @ evaluate_losses(model, judge.val).double()).mean())
         refitted = before, float(judge.losses([Retraining()]).mean())
-    frames = {name: _frame(matrix, parts) for name, matrix in scores.items()}
+    frames = {name: parts.frame(matrix) for name, matrix in scores.items()}
     return Validation(table, frames, plan, dampings, refitted)
 
 
@@ -235,11 +236,11 @@ def _labels(parts: Parts, labels: Sequence[Hashable] | None) -> list[Hashable]:
     rows = parts.rows["train"]
     if labels is not None and len(labels) != len(rows):
         raise ValueError(f"labels: {len(labels)} for {len(rows)} training examples; give one for each")
-    own = [row.label for row in rows.values()]
-    if labels is None and None in own and any(label is not None for label in own):
+    row_labels = [row.label for row in rows.values()]
+    if labels is None and None in row_labels and any(label is not None for label in row_labels):
         missing = next(row for row in rows.values() if row.label is None)
         raise ValueError(f"{missing.about}: no label, and others have one; give each row one, or none")
-    by_id = dict(zip(rows, own if labels is None else labels, strict=True))
+    by_id = dict(zip(rows, row_labels if labels is None else labels, strict=True))
     return [by_id[identity] for identity in parts.tokens["train"]]
 
 
@@ -270,8 +271,3 @@ def _baselines(parts: Parts, tokenizer: PreTrainedTokenizerBase, seed: int) -> S
         for part, tokens in parts.tokens.items()
     }
     return baseline_scores(texts["train"], texts["val"], seed)
-
-
-def _frame(scores: np.ndarray, parts: Parts) -> pd.DataFrame:
-    index, columns = (pd.Index(list(parts.tokens[part]), name=part) for part in ("val", "train"))
-    return pd.DataFrame(scores, index, columns)
