@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -41,18 +40,18 @@ def _attribute(arguments: argparse.Namespace) -> None:
     if arguments.out.resolve() == arguments.adapter.resolve():
         raise ValueError(f"--out {arguments.out}: it is the adapter's folder; name another")
     from ifcore import attribute, loading
-    from ifcore.inputs import barrier
+    from ifcore.inputs import barrier, process_share
     from ifcore.methods import check_methods
 
     methods = _methods(arguments)
     options = {name: getattr(arguments, name) for name in ("damping", "iterations", "skip_empty", "projection")}
     check_methods(methods, arguments.damping, arguments.iterations, arguments.checkpoints, arguments.projection)
     loss, rows, source, model, tokenizer = _read(arguments)
-    rank = int(os.environ.get("RANK", 0))
+    rank, processes = process_share()
     if rank == 0:
         settings = _settings(arguments, asdict(loss) | options, loading.identity(loading.check(source)), tokenizer)
         run_folder.open_folder(arguments.out, settings, arguments.replace)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if processes > 1:
         barrier()()  # else another process may write into a folder that is not open yet
     scores = attribute(
         model,

@@ -1,7 +1,6 @@
 """From a fine-tuned model and two lists of examples to scores, in one call."""
 
 import math
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from ifcore.ekfac import block_groups
 from ifcore.explain_loss import explain
 from ifcore.gradients import Factors
-from ifcore.inputs import Inputs, barrier
+from ifcore.inputs import Inputs, barrier, process_share
 from ifcore.methods import DEFAULT, check_inputs, check_methods, compute_scores
 from ifcore.parts import Rows, tokenise_parts
 from ifcore.projection import Projection
@@ -120,7 +119,7 @@ def attribute(
     )
     check_inputs(keys, inputs)
     scores = compute_scores(inputs, keys, damping, iterations)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if process_share()[1] > 1:
         barrier()()  # whoever comes first may remove the folder
     return {key: parts.frame(values.cpu().numpy()) for key, values in scores.items()}
 

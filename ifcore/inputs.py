@@ -136,7 +136,7 @@ class Inputs:
 
         The same pass yields the hidden states and, in memory, EK-FAC's factors of the training examples.
         """
-        rank, processes = _share()
+        rank, processes = process_share()
         if self._place is None:
             return self._in_memory(name, batches)
         kinds = [STATES], self.projection
@@ -149,7 +149,7 @@ class Inputs:
 
     @cached_property
     def _per_example(self) -> dict[str, PerExample]:
-        place, processes = self._place, _share()[1]
+        place, processes = self._place, process_share()[1]
         if place is not None:
             check_disk(self.model, self.batches, place, self.projection)
         if self.progress and not self.label:
@@ -162,8 +162,8 @@ class Inputs:
         """Where gradients go, if not into memory."""
         if self.folder is not None:
             return self.folder
-        if _share()[1] > 1:
-            raise ValueError(f"store: none, for {_share()[1]} processes; name a folder that all of them see")
+        if process_share()[1] > 1:
+            raise ValueError(f"store: none, for {process_share()[1]} processes; name a folder that all of them see")
         fits = gradient_bytes(self.model, self.batches, self.projection) <= self.budget // 2
         return None if fits else Path(self._temporary.name)
 
@@ -235,7 +235,7 @@ class _Differences:
         return whole[: len(other)] - whole[other] * (other >= 0)[:, None].to(whole)
 
 
-def _share() -> tuple[int, int]:
+def process_share() -> tuple[int, int]:
     """This process's number, and how many there are."""
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 

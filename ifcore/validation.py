@@ -1,6 +1,5 @@
 """Do scores predict what retraining the model does? Fine-tune again on halves of its data, and look."""
 
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -20,7 +19,7 @@ from ifcore.baselines import NAMES, baseline_scores, texts_of
 from ifcore.checkpoints import read_checkpoints
 from ifcore.datamodels import Estimate
 from ifcore.explain_loss import explain
-from ifcore.inputs import Inputs
+from ifcore.inputs import Inputs, process_share
 from ifcore.judge import CEILING, Judge
 from ifcore.losses import evaluate_losses
 from ifcore.methods import DEFAULT, check_inputs, check_methods
@@ -158,7 +157,7 @@ def validate(
     given, keys = (methods, ()) if isinstance(methods, Mapping) else ({}, tuple[str, ...]())
     if not isinstance(methods, Mapping):
         keys = check_methods(methods, default, iterations, checkpoints or "the bank's")
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if process_share()[1] > 1:
         raise ValueError("validate: several processes of one launcher; start it in each by itself, on one bank")
     parts = tokenise_parts(model, tokenizer, train, val, loss)
     if minutes is not None and not minutes > 0:

@@ -163,6 +163,10 @@ def _cached(run: Run, attribution: Attribution, name: str, build: partial) -> pd
     """Under what the tables depend on, beside their code."""
     contents = {method: np.ascontiguousarray(matrix).tobytes() for method, matrix in attribution.scores.items()}
     scores = {method: hashlib.sha256(content).hexdigest() for method, content in contents.items()}
-    of = recorded_digest(attribution.folder, "answers")
-    key = {"of": of, "scores": scores, "seed": run.seed, **settings(run).model_dump(exclude={"datasets"})}
+    key = {
+        "of": recorded_digest(attribution.folder, "answers"),
+        "scores": scores,
+        "seed": run.seed,
+        **settings(run).model_dump(exclude={"datasets"}),
+    }
     return cached_frame(attribution.folder / "counterfactual", name, key, build)
