@@ -125,9 +125,16 @@ def lds(scores, subsets: np.ndarray, losses: np.ndarray, clusters: Sequence[Hash
     return estimate(contributions(scores, subsets, losses, clusters))
 
 
-def ceiling(replicated: np.ndarray, losses: np.ndarray, clusters: Sequence[Hashable] | None = None) -> Estimate:
-    """What retraining from another seed (`replicated`, [H, M]) reaches on the same subsets."""
-    return estimate(contributions(-replicated.T, np.eye(len(losses)), losses, clusters))
+def ceiling(
+    replicated: np.ndarray, losses: np.ndarray, clusters: Sequence[Hashable] | None = None, retrainings: int = 1
+) -> Estimate:
+    """What retraining from another seed (`replicated`, [H, M]) reaches on the same subsets; of the mean of several
+    `retrainings`, what as many others would, by Spearman and Brown's formula."""
+    one = estimate(contributions(-replicated.T, np.eye(len(losses)), losses, clusters))
+    if retrainings == 1:
+        return one
+    ends = (max(end, 0.0) for end in vars(one).values())
+    return Estimate(*(retrainings * end / (1 + (retrainings - 1) * end) for end in ends))
 
 
 def interval_of_mean(values: np.ndarray, clusters: Sequence[Hashable] | None = None) -> Estimate:

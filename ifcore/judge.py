@@ -45,13 +45,17 @@ class Judge:
 
     def halves(self, scores: Scores) -> list[Judged]:
         """The linear datamodeling score of each, and by how much each method is ahead of all others; the ceiling."""
-        masks = self.plan.halves
-        losses = self.losses([without(mask) for mask in masks])
-        judged = self._compared(HALVES, scores, masks, losses)
-        if count := self.plan.replicated:
-            replicated = self.losses([without(mask, 1) for mask in masks[:count]])
-            judged.append((HALVES, CEILING, "", ceiling(replicated, losses[:count], self.clusters)))
+        plan = self.plan
+        judged = self._compared(HALVES, scores, plan.halves, self.losses_of_halves())
+        if count := plan.replicated if plan.retrainings == 1 else len(plan.halves):
+            once, again = (self.losses(plan.halves_from(replicate)[:count]) for replicate in (0, 1))
+            judged.append((HALVES, CEILING, "", ceiling(again, once, self.clusters, plan.retrainings)))
         return judged
+
+    def losses_of_halves(self) -> np.ndarray:
+        """[H, M] after each half; where it was retrained from several seeds, their mean."""
+        of_seeds = [self.losses(self.plan.halves_from(replicate)) for replicate in range(self.plan.retrainings)]
+        return np.mean(of_seeds, axis=0)
 
     def alone(self, scores: Scores) -> list[Judged]:
         """The same over fine-tunes without one example each."""
@@ -62,9 +66,13 @@ class Judge:
         """By how much the explained loss rises without what each has on top, paired by explained example; beside them
         as many at random, and of the class `label` that is explained."""
         chosen = self.plan.removed_by(scores, label, seed)
-        self.bank.make([Retraining(), *chain.from_iterable(chosen.values())], progress)
-        before = self.losses([Retraining()])[0]
-        rises = {name: self.losses(retrainings).mean(0) - before for name, retrainings in chosen.items()}
+        whole = [Retraining(replicate=replicate) for replicate in range(self.plan.removals_from)]
+        self.bank.make([*whole, *chain.from_iterable(chosen.values())], progress)
+        before = self.losses(whole)
+        rises = {
+            name: np.mean(self.losses(retrainings) - before[[each.replicate for each in retrainings]], axis=0)
+            for name, retrainings in chosen.items()
+        }
         judged = [(REMOVAL, name, "", interval_of_mean(rise, self.clusters)) for name, rise in rises.items()]
         for a, b in _pairs(rises):
             judged.append((REMOVAL, a, b, interval_of_mean(rises[a] - rises[b], self.clusters)))

@@ -1,8 +1,9 @@
-"""Accuracy and coverage of influence scores."""
+"""Accuracy, coverage and the area under the curve of influence scores."""
 
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+from scipy import stats
 from torch import Tensor
 
 from ifcore.intervals import Share, share
@@ -54,6 +55,22 @@ def coverage(
     above, tied = scores > threshold, scores == threshold
     admitted = (size - above.sum(1)) / tied.sum(1)
     return share(((above & same).sum(1) + admitted * (tied & same).sum(1)) / size, clusters)
+
+
+def auc(
+    scores, train_labels: Sequence[Hashable], val_labels: Sequence[Hashable], clusters: Sequence[Hashable] | None = None
+) -> Share:
+    """How often a training example of the validation example's class outranks one that isn't, ties counting half.
+
+    The area under the receiver operating characteristic; 0.5 is chance. Parameters, result and errors are those of
+    `accuracy`; ValueError also for a class that all training examples are of.
+    """
+    scores, same = _checked(scores, train_labels, val_labels)
+    inside, outside = same.sum(1), (~same).sum(1)
+    if not outside.all():
+        raise ValueError(f"train_labels: all are {val_labels[int(outside.argmin())]!r}; two classes are needed")
+    ranks = stats.rankdata(scores, axis=1)
+    return share(((ranks * same).sum(1) - inside * (inside + 1) / 2) / (inside * outside), clusters)
 
 
 def chance(train_labels: Sequence[Hashable], val_labels: Sequence[Hashable]) -> float:

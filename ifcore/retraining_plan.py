@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ifcore.bank import Retraining
 from ifcore.baselines import RANDOM
 from ifcore.datamodels import FEWEST, count_halves, stratified_halves
 
-DRAWS = 3  # random removals
+DRAWS = 4  # random removals
 WITHIN = "random_within"
 SMALL = 30  # up to so many training examples are left out one at a time unless told otherwise
 MOST = 64  # halves that minutes are spent on
@@ -23,7 +23,8 @@ Scores = dict[str, np.ndarray]  # method or baseline -> [M, N]
 class Plan:
     """Of N training examples: `halves` to judge by and `tuning` ones for the damping, bool [H, N], each keeping half of
     every class; of the first `replicated` another seed tells the ceiling; `removed` of the top are left out together,
-    and, with `alone`, each by itself."""
+    and, with `alone`, each by itself. What is left out of a half is retrained from `retrainings` seeds, what a score
+    has on top from `removals_from`: their mean is judged."""
 
     labels: tuple[Hashable, ...]
     halves: np.ndarray
@@ -31,17 +32,25 @@ class Plan:
     replicated: int
     removed: int
     alone: bool
+    retrainings: int = 1
+    removals_from: int = 1
 
     def subsets(self) -> list[Retraining]:
         """What is known before any score, with the fine-tune on all first."""
-        chosen = [Retraining(), *map(without, [*self.halves, *self.tuning])]
-        chosen += [without(mask, 1) for mask in self.halves[: self.replicated]]
+        chosen = [Retraining(), *self.halves_from(0), *map(without, self.tuning)]
+        for replicate in range(1, self.retrainings):
+            chosen += self.halves_from(replicate)
+        chosen += self.halves_from(1)[: self.replicated] if self.retrainings == 1 else []
         return chosen + (self.left_out() if self.alone else [])
+
+    def halves_from(self, replicate: int) -> list[Retraining]:
+        """The halves, from a seed of their own or, 0, the fine-tune's."""
+        return [without(mask, replicate) for mask in self.halves]
 
     def removals(self, names: Collection[str]) -> int:
         """How many fine-tunes those methods and baselines decide, at most."""
         draws = DRAWS * (2 if len(set(self.labels)) > 1 else 1)
-        return len(set(names) - {RANDOM}) + draws if self.removed else 0
+        return self.removals_from * len(set(names) - {RANDOM}) + draws if self.removed else 0
 
     def left_out(self) -> list[Retraining]:
         """Each training example by itself."""
@@ -49,8 +58,13 @@ class Plan:
 
     def removed_by(self, scores: Scores, label: Hashable | None, seed: int) -> dict[str, list[Retraining]]:
         """What is left out because of each method and baseline: what its scores, summed over the explained examples,
-        have on top; at random of all, DRAWS times, and, where one is named, of a class `label` (WITHIN)."""
-        chosen = {name: [self._top(matrix)] for name, matrix in scores.items() if name != RANDOM}
+        have on top; at random of all, DRAWS times, and, where one is named, of a class `label` (WITHIN). Draws take
+        turns at the seeds."""
+        chosen = {
+            name: [replace(self._top(matrix), replicate=replicate) for replicate in range(self.removals_from)]
+            for name, matrix in scores.items()
+            if name != RANDOM
+        }
         chosen[RANDOM] = self._drawn(None, seed)
         return chosen if label is None else chosen | {WITHIN: self._drawn(label, seed)}
 
@@ -61,7 +75,7 @@ class Plan:
     def _drawn(self, label: Hashable | None, seed: int) -> list[Retraining]:
         places = [place for place, other in enumerate(self.labels) if label is None or other == label]
         draws = [np.random.default_rng([seed, draw]).permutation(places)[: self.removed] for draw in range(DRAWS)]
-        return [Retraining(tuple(sorted(draw.tolist()))) for draw in draws]
+        return [Retraining(tuple(sorted(row.tolist())), place % self.removals_from) for place, row in enumerate(draws)]
 
 
 def without(mask: np.ndarray, replicate: int = 0) -> Retraining:
@@ -77,6 +91,8 @@ def make_plan(
     alone: bool | None = None,
     tune: bool = False,
     seed: int = 0,
+    retrainings: int = 1,
+    removals_from: int = 1,
 ) -> Plan:
     """A plan by its counts; those that are None are chosen.
 
@@ -100,7 +116,7 @@ def make_plan(
     halves = stratified_halves(labels, subsets, seed)
     tuning = stratified_halves(labels, max(FEWEST, subsets // 2) if tune else 0, seed + APART)
     alone = FEWEST <= count <= SMALL if alone is None else alone
-    return Plan(tuple(labels), halves, tuning, replicated, removed, alone)
+    return Plan(tuple(labels), halves, tuning, replicated, removed, alone, retrainings, removals_from)
 
 
 def fit(plan: Plan, cost: Callable[[Retraining], float], names: Collection[str], budget: float, seed: int = 0) -> Plan:

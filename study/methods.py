@@ -2,40 +2,63 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 
 from ifcore.methods import DEFAULT, METHODS
 from study import selection
 from study.config import Run
-from study.pipeline import baselines, checkpoints
+from study.pipeline import baselines, checkpoints, further_methods
 from study.pipeline.attributions import Attribution, compute_attribution
 from study.pipeline.further_methods import further_scores
 from study.pipeline.gate import check_gate
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """A score that never sees the fine-tuned model. `function` makes scores [M, N] of a run's attribution."""
+class Row:
+    """A row beside the engine's methods. `function` makes scores [M, N] of a run's attribution, or None where the
+    package is missing that it takes."""
 
     display_name: str
     colour: str
-    function: Callable[[Run, Attribution], np.ndarray]
+    function: Callable[[Run, Attribution], np.ndarray | None]
 
 
 BASELINES = {
-    "repsim_before": Baseline("RepSim before", "#505050", baselines.repsim_before),
-    "tfidf": Baseline("TF-IDF", "#777777", baselines.tfidf_prompts),
-    "tfidf_response": Baseline("TF-IDF (with response)", "#888888", baselines.tfidf_response),
-    "bm25": Baseline("BM25", "#999999", baselines.bm25_prompts),
-    "random": Baseline("Random", "#BBBBBB", baselines.random),
+    "repsim_before": Row("RepSim before", "#505050", baselines.repsim_before),
+    "tfidf": Row("TF-IDF", "#777777", baselines.tfidf_prompts),
+    "tfidf_response": Row("TF-IDF (with response)", "#888888", baselines.tfidf_response),
+    "words_response": Row("TF-IDF (response)", "#909090", baselines.words_response),
+    "bm25": Row("BM25", "#999999", baselines.bm25_prompts),
+    "random": Row("Random", "#BBBBBB", baselines.random),
 }
+BESIDE = {  # computed only where models are retrained: baselines, and methods read another way
+    "gradsim_before": Row("GradSim before", "#5A5A5A", partial(baselines.before, "gradsim")),
+    "embedding_prompt": Row("Embedding (prompt)", "#6A6A6A", partial(baselines.by_texts, "embedding_prompt")),
+    "embedding_response": Row("Embedding (response)", "#727272", partial(baselines.by_texts, "embedding_response")),
+    "length": Row("Length", "#A0A0A0", partial(baselines.by_texts, "length")),
+    "own_loss": Row("Own loss before", "#A8A8A8", partial(baselines.before, "losses")),
+    "gradient_norm": Row("Gradient norm before", "#B0B0B0", partial(baselines.before, "norms")),
+}
+READINGS = {
+    "repsim_last": Row("RepSim (response's end)", "#4A90C2", partial(further_methods.repsim_at, "last")),
+    "repsim_prompt": Row("RepSim (prompt's mean)", "#77ADD3", partial(further_methods.repsim_at, "prompt_mean")),
+    "repsim_response": Row("RepSim (response's mean)", "#A4CAE3", partial(further_methods.repsim_at, "response_mean")),
+    "rept": Row("RepT", "#332288", further_methods.rept),
+    "lissa_once": Row("LiSSA, 1 iteration", "#E2B5D0", further_methods.lissa_once),
+}
+CONTROLS = {**BASELINES, **BESIDE}  # all that never see the fine-tuned model
+OF_TEXTS = ("tfidf", "tfidf_response", "words_response", "bm25", "embedding_prompt", "embedding_response", "length")
 FURTHER = tuple(key for key in METHODS if key not in DEFAULT)  # which the paper did not run
 INFLUENCE = tuple(key for key, method in METHODS.items() if method.kind == "influence")
-NOT_COMPUTED = ("ekfac_sampled", "rept", "source", "unrolled")  # which no chapter shows
+NOT_COMPUTED = ("ekfac_sampled", "rept", "source", "unrolled")  # which no chapter but that on counterfactuals shows
 COMPUTED = tuple(key for key in (*METHODS, *BASELINES) if key not in NOT_COMPUTED)
-NAMES = {key: row.display_name for key, row in (METHODS | BASELINES).items()}  # in the order of rows
+LEFT_OUT = "left_out"  # the rise of the loss without an example: what scores predict, where it is measured
+ROWS: dict[str, Any] = METHODS | {key: row for key, row in READINGS.items() if key not in METHODS} | CONTROLS
+NAMES = {key: row.display_name for key, row in ROWS.items()} | {LEFT_OUT: "Leaving one out"}  # in the order of rows
 
 # The first five, which share figures, are Okabe and Ito's, for colour-blind readers. Baselines are grey.
 _COLOURS = {
@@ -51,8 +74,8 @@ _COLOURS = {
     "tracin": "#000000",
 }
 _SPARE = cycle(["#882255", "#44AA99", "#999933", "#332288"])
-COLOURS = {key: _COLOURS.get(key) or next(_SPARE) for key in METHODS}
-COLOURS |= {key: baseline.colour for key, baseline in BASELINES.items()}
+COLOURS = {key: _COLOURS.get(key) or getattr(row, "colour", None) or next(_SPARE) for key, row in ROWS.items()}
+COLOURS[LEFT_OUT] = "#8B0000"
 
 
 def attribute(run: Run, dataset: str) -> None:
@@ -62,6 +85,8 @@ def attribute(run: Run, dataset: str) -> None:
         checkpoints.scores(run, attribution, epoch), checkpoints.answers(run, attribution, epoch)
     if dataset == "mixed_small":
         check_gate(run)
+    if run.profile.counterfactual and dataset in run.profile.counterfactual.datasets:
+        with_readings(run, attribution)
 
 
 def with_baselines(run: Run, attributions: Mapping[str, Attribution]) -> dict[str, Attribution]:
@@ -72,3 +97,10 @@ def with_baselines(run: Run, attributions: Mapping[str, Attribution]) -> dict[st
         scores |= {key: baseline.function(run, attribution) for key, baseline in BASELINES.items()}
         complete[name] = replace(attribution, scores=scores)
     return complete
+
+
+def with_readings(run: Run, attribution: Attribution) -> Attribution:
+    """The same with those of READINGS and BESIDE, where all that they take is installed."""
+    made = {key: row.function(run, attribution) for key, row in (READINGS | BESIDE).items()}
+    found = {key: scores for key, scores in made.items() if scores is not None}
+    return replace(attribution, scores=attribution.scores | found)

@@ -82,10 +82,14 @@ class TwoLayer(_Group):
 
 class Alignment(_Group):
     """How the model is taught to refuse before any data set: by a LoRA update of all linear maps, merged into it.
-    `held_out`: unseen harmless prompts per kind, for evaluation."""
+
+    `refusals`; answers to `benign` instructions and to requests `alike`, which are phrased like the refused ones.
+    `held_out`: unseen harmless prompts per kind, for evaluation.
+    """
 
     refusals: PositiveInt = 64
     benign: PositiveInt = 134
+    alike: NonNegativeInt = 40
     held_out: PositiveInt = 40
     epochs: PositiveInt = 3
     batch_size: PositiveInt = 8
@@ -108,16 +112,20 @@ class Counterfactual(_Group):
 
     `datasets`: each in sizes of its own, or null, the profile's; mixed_small, for removal, among them. `halves`: of the
     training examples, each with half of every class; the first `again` are retrained from another seed as well.
-    `removed`: how many of the highest-ranked are removed, fewer than the class has that is explained, `by` which
-    methods and baselines; absent: by all. `left_out`: whether each example is left out by itself.
+    `retrainings`: data set -> seeds that each half is retrained from, their mean being judged; absent: one. `removed`:
+    how many of the highest-ranked are removed, fewer than the class has that is explained, `by` which methods and
+    baselines (absent: by all), each from two seeds. `left_out`: whether each example is left out by itself. `unrolled`:
+    for how many of the explained the fine-tune is differentiated as it ran.
     """
 
-    datasets: dict[str, Counts | None] = {"mixed_small": None}
+    datasets: dict[str, Counts | None] = {"mixed_small": None, "mixed_hard": None, "backdoor_1": None}
     halves: Annotated[int, Field(ge=4)] = 16
     again: NonNegativeInt = 8
+    retrainings: dict[str, PositiveInt] = {}
     removed: PositiveInt = 10
     by: Distinct[str] | None = None
     left_out: bool = False
+    unrolled: NonNegativeInt = 0
 
 
 class Profile(BaseModel):

@@ -8,7 +8,9 @@ from study import datasets
 EXTRA_DATASETS = ("facts",)  # for further chapters alone
 STUDIED = tuple(name for name in datasets.NAMES if name not in EXTRA_DATASETS)  # chapter 3, appendix B, where sized
 FOLLOWED = ("mixed_small", "grammars_rule", "mathqa", "backdoor_1")  # the paper's Mixed, Grammars, MathQA, Backdoor
-FACTORED = ("mixed_small", "grammars_rule")  # have EK-FAC, which takes a pass: those that models are retrained on
+TRIGGERED = ("backdoor_1", "backdoor_3", "backdoor_5")
+SCORED_BEFORE = (*FOLLOWED, "mixed_hard")  # by gradients before fine-tuning: those and what models are retrained on
+FACTORED = ("mixed_small", "mixed_hard", "backdoor_1")  # have EK-FAC, which takes a pass: that models are retrained on
 WINDOW = 4  # layers
 
 Task = TypeVar("Task")

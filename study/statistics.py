@@ -1,7 +1,6 @@
-"""95 % intervals of means, paired changes and estimates from several seeds; tests of a change; correlations."""
+"""95 % intervals of means and paired changes; tests of a change; correlations."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -12,7 +11,6 @@ from scipy import stats
 from ifcore import intervals, metrics
 
 NAN = float("nan")
-MIN_SEEDS = 3  # seeds that a verdict takes
 Estimate = tuple[float, float, float]  # a value and the ends of its interval
 Labels = Sequence[Hashable]
 Metric = Callable[..., intervals.Share]
@@ -100,73 +98,6 @@ def mean_over_seeds(values: pd.Series, lows: pd.Series, highs: pd.Series) -> Est
     half = (np.asarray(highs) - np.asarray(lows)) / 2
     mean, error = float(np.mean(values)), float((half @ half) ** 0.5 / len(half))
     return mean, mean - error, mean + error
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """The mean of estimates from several seeds, its standard error, and that error's degrees of freedom."""
-
-    mean: float
-    error: float
-    df: float
-    seeds: int
-
-    def p_value(self, threshold: float, above: bool) -> float:
-        """One-sided p-value that the truth is not above (or below) the threshold; infinite without a standard error."""
-        tail = stats.t.sf if above else stats.t.cdf
-        return float(tail((self.mean - threshold) / self.error, self.df)) if self.error > 0 else float("inf")
-
-    def interval(self, level: float) -> tuple[float, float]:
-        """The interval that misses the truth in a share `level` of cases."""
-        half = stats.t.isf(level / 2, self.df) * self.error
-        return float(self.mean - half), float(self.mean + half)
-
-
-def random_effects(values: ArrayLike, lows: ArrayLike, highs: ArrayLike) -> Pooled:
-    """Pool estimates [seeds], each with its 95 % interval, by DerSimonian and Laird's random effects.
-
-    Seeds may differ by more than their intervals say. The variance between them is estimated from a value a seed, so
-    the degrees of freedom are Satterthwaite's: infinite where seeds don't differ, seeds − 1 where nothing else counts.
-    Of an interval that is longer on one side, that side counts. Where an estimate has no interval, or one without
-    width, the standard error is that of the plain mean.
-
-    By simulation, at 3 seeds, an interval of 95 % misses the truth in 3 to 6 % of cases as long as the variance between
-    seeds is a third of that within or less, in 9 % where they are equal, in 12 % where it is nine times as large.
-    """
-    values, lows, highs = (np.asarray(numbers, dtype=float) for numbers in (values, lows, highs))
-    seeds, within = len(values), (half_width(values, lows, highs) / stats.norm.ppf(0.975)) ** 2
-    if not (within > 0).all():
-        error = values.std(ddof=1) / seeds**0.5 if seeds > 1 else NAN
-        error = 0.0 if error < 1e-12 else error  # equal but for rounding
-        return Pooled(float(values.mean()), float(error), float(max(seeds - 1, 1)), seeds)
-    w = 1 / within
-    excess = (w * (values - (w @ values) / w.sum()) ** 2).sum() - (seeds - 1)
-    between = max(0.0, excess / (w.sum() - (w @ w) / w.sum())) if seeds > 1 else 0.0
-    w = 1 / (within + between)
-    variance = 1 / w.sum()
-    share = (w @ w) * between / w.sum() ** 2 / variance  # of the variance, what is due to differences between seeds
-    df = (seeds - 1) / share**2 if share > 0 else np.inf
-    return Pooled(float(w @ values / w.sum()), float(variance**0.5), float(df), seeds)
-
-
-def half_width(values: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
-    """How far the farther end of an interval is: at 100 % the upper end of Wilson's is no sign of certainty."""
-    return np.maximum(values - lows, highs - values)
-
-
-def holm(p: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Holm's correction: adjusted p-values [n], and the levels [n] whose intervals agree with them at 5 %.
-
-    An interval at its level excludes the threshold exactly where the adjusted p is 0.05 or less: from the first
-    comparison that is not significant on, all have that one's level.
-    """
-    p = np.asarray(p, dtype=float)
-    order, left = np.argsort(p, kind="stable"), np.arange(len(p), 0, -1)
-    adjusted, levels = np.empty(len(p)), np.empty(len(p))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(left * p[order]))
-    failed = np.flatnonzero(left * p[order] > 0.05)
-    levels[order] = 0.05 / np.maximum(left, left[failed[0]] if len(failed) else 0)
-    return adjusted, levels
 
 
 def mcnemar(before: ArrayLike, after: ArrayLike) -> float:

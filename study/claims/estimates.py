@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from study import statistics
 from study.methods import NAMES
+from study.pooling import half_width
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds
 Conditions = dict[str, pd.DataFrame]  # condition -> estimates, a row a seed
@@ -35,9 +35,8 @@ def learnt_rows(tables: Tables, name: str) -> pd.DataFrame:
     if ("value", "after", "p_change") not in wide:
         raise NoEstimate("learning.csv does not say what was learnt")
     before, after, constant = (wide["value", when, "task_accuracy"] for when in ("before", "after", "constant"))
-    above = wide["ci_low", "after", "task_accuracy"] > constant
-    changed = (after > before) & (wide["value", "after", "p_change"] < 0.05)
-    learnt = above.where(constant < 1, changed)
+    rose = (after > before) & (wide["value", "after", "p_change"] < 0.05)
+    learnt = rose & ((constant == 1) | (wide["ci_low", "after", "task_accuracy"] > constant))
     rows = frame[pd.MultiIndex.from_frame(frame[["seed", "dataset"]]).isin(learnt.index[learnt])]
     if rows.empty:
         raise NoEstimate("no task was learnt")
@@ -107,4 +106,4 @@ def any_of(conditions: Conditions) -> Evidence:
 
 
 def _half_width(rows: pd.DataFrame, suffix: str = "") -> pd.Series:
-    return statistics.half_width(*(rows[f"{name}{suffix}"] for name in ESTIMATE[1:]))
+    return half_width(*(rows[f"{name}{suffix}"] for name in ESTIMATE[1:]))

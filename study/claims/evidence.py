@@ -6,76 +6,130 @@ the claim's threshold; all conditions of one alternative have to be above it. Ra
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import pandas as pd
 
+from ifcore.judge import CEILING
 from study.claims import estimates, reasons
+from study.claims.claims import named_method
 from study.claims.estimates import PAPER_METHODS, Conditions, Evidence, Tables, all_of, any_of, difference, get_table
-from study.methods import BASELINES, INFLUENCE
+from study.methods import BASELINES, INFLUENCE, NAMES, OF_TEXTS
+from study.pooling import pool
+from study.report.names import DATASETS
+from study.schema import ITSELF
+
+LEAST_CEILING = 0.8  # of a cell that decides
+ORACLE = "oracle"
+MIXTURES, CLASSES = (
+    ("mixed_small", "mixed_large", "mixed_hard"),
+    ("grammars", "grammars_rule", "mathqa", "harmfulcheck"),
+)
 
 
-def influence_beats_controls(tables: Tables) -> Evidence:
-    """An alternative for each influence method: ahead of every baseline, in LDS on every data set and in removal."""
-    lds, removal = get_table(tables, "lds"), get_table(tables, "removal")
-    everywhere = lds.groupby("method").dataset.nunique() == lds.dataset.nunique()
-    methods = [name for name in INFLUENCE if everywhere.get(name) and name in set(removal.method)]
-    if not methods:
-        raise estimates.NoEstimate("no method of influence in both tables")
-    return {name: _leads(tables, "lds", name, BASELINES) | _leads(tables, "rise", name, BASELINES) for name in methods}
+def repsim_in_labels(tables: Tables) -> Evidence:
+    """How far RepSim's coverage is ahead of that of each of the paper's methods, mean over the data sets learnt."""
+    rows = estimates.rows_against(estimates.learnt_rows(tables, "controls"), "coverage", "repsim", PAPER_METHODS)
+    return all_of(estimates.by_group(rows, ["against"], "over {}", _mean))
 
 
-def fall_with_triggers(tables: Tables) -> Evidence:
-    """For each of the paper's methods: how much farther from chance to 100 % it gets with one trigger than five."""
-    one, five = (_skills(tables, "table4_backdoor", f"backdoor_{count}") for count in (1, 5))
-    return all_of({name: difference(one[name], five[name]) for name in one if name in five})
+def influence_in_lds(tables: Tables) -> Evidence:
+    """How far the named method is ahead of RepSim, before fine-tuning and after, in every cell that decides."""
+    rows = estimates.rows_against(_deciding(tables), "lds", named_method(), ("repsim", "repsim_before"))
+    return all_of(estimates.by_group(rows, ["against", "dataset"], "over {}, {}"))
 
 
-def labels_over_controls(tables: Tables) -> Evidence:
-    """An alternative for each of the paper's methods: ahead of every baseline in coverage."""
-    return {method: _leads(tables, "coverage", method, BASELINES) for method in PAPER_METHODS}
+def repsim_in_lds(tables: Tables) -> Evidence:
+    """RepSim's own linear datamodeling score in every cell that decides."""
+    rows = estimates.rows_against(_deciding(tables), "lds", "repsim", [ITSELF])
+    return all_of(estimates.by_group(rows, ["dataset"], "{}"))
 
 
-def facts_over_controls(tables: Tables) -> Evidence:
-    """An alternative for each influence method: ahead of every baseline in ranking the cause above all facts of its
-    place; where removal confirms the causes, without which nothing was learnt."""
+def influence_in_removal(tables: Tables) -> Evidence:
+    """How much farther the loss rises without the named method's choice than without RepSim's, or one at random of the
+    class."""
+    rows = estimates.rows_against(get_table(tables, "removal"), "rise", named_method(), ("repsim", ORACLE))
+    return all_of(estimates.by_group(rows, ["against"], "over {}"))
+
+
+def influence_over_texts(tables: Tables) -> Evidence:
+    """How far the named method is ahead of each baseline that reads the texts alone, mean over those cells."""
+    frame = _deciding(tables)
+    installed = [name for name in OF_TEXTS if name in set(frame.against) or not name.startswith("embedding")]
+    rows = estimates.rows_against(frame, "lds", named_method(), installed)
+    return all_of(estimates.by_group(rows, ["against"], "over {}", _mean))
+
+
+def leads_in_area(tables: Tables, datasets: Iterable[str], metric: str = "auc") -> Conditions:
+    """For each of the paper's methods: how far its area under the curve is ahead of the best baseline's of each data
+    set learnt, by that seed's areas; the mean over them."""
+    frame = estimates.learnt_rows(tables, "controls")
+    frame = frame[frame.dataset.isin(list(datasets)) & (frame.metric == metric)]
+    ahead = {method: _over_best(frame, method) for method in PAPER_METHODS}
+    return {method: _mean(rows) for method, rows in ahead.items() if len(rows)}
+
+
+def triggers(tables: Tables, methods: Iterable[str]) -> Conditions:
+    """How far the area under the curve falls from one trigger to five, triggered prompts alone."""
+    frame = estimates.learnt_rows(tables, "controls")
+    frame = frame[(frame.metric == "auc_triggered") & (frame.against == ITSELF) & frame.method.isin(list(methods))]
+    one, five = (estimates.by_group(frame[frame.dataset == f"backdoor_{count}"], ["method"], "{}") for count in (1, 5))
+    if not (one and five):
+        raise estimates.NoEstimate("one and five triggers were not both learnt")
+    return {method: difference(one[method], five[method]) for method in one if method in five}
+
+
+def repsim_with_triggers(tables: Tables) -> Evidence:
+    """How much less RepSim's area falls from one trigger to five than that of each of the paper's methods."""
+    falls = triggers(tables, ("repsim", *PAPER_METHODS))
+    if absent := [name for name in ("repsim", *PAPER_METHODS) if name not in falls]:
+        raise estimates.NoEstimate(f"no area of {NAMES[absent[0]]}")
+    return all_of({f"beside {name}": difference(falls[name], falls["repsim"]) for name in PAPER_METHODS})
+
+
+def exact_in_lds(tables: Tables) -> Evidence:
+    """How far Exact is ahead of LiSSA and DataInf in the linear datamodeling score, each at the damping that is best on
+    other halves; mean over the cells that decide."""
+    rows = estimates.rows_against(_deciding(tables, "lds_tuned"), "lds_tuned", "exact", ("datainf", "lissa"))
+    return all_of(estimates.by_group(rows, ["against"], "over {}", _mean))
+
+
+def facts_over_baselines(tables: Tables) -> Evidence:
+    """An alternative for each influence method: how far it is ahead of the best baseline in ranking the cause among the
+    facts of its place; where removal confirms the causes, and no baseline is above 0.9."""
     frame = get_table(tables, "facts")
     confirmed = frame[frame.metric == "confirmed"].pivot_table(index="seed", columns="method", values="value")
     if confirmed.empty or not (confirmed.cause > confirmed.chance).all():
         raise estimates.NoEstimate("removal does not confirm the causes")
-    hard = estimates.by_group(frame[frame.metric == "hard"], ["method"], "{}")
-    evidence = {
-        method: {f"over {name}": difference(hard[method], hard[name]) for name in BASELINES if name in hard}
-        for method in INFLUENCE
-        if method in hard
-    }
-    if not any(evidence.values()):
-        raise estimates.NoEstimate("no method of influence")
-    return evidence
+    areas = frame[frame.metric == "hard_auc"]
+    own = areas[(areas.against == ITSELF) & areas.method.isin(BASELINES)].groupby("method").value.mean()
+    if own.empty or own.max() > 0.9:
+        raise estimates.NoEstimate("a baseline finds the causes as well" if len(own) else "no area of a baseline")
+    ahead = {method: _over_best(areas, method) for method in INFLUENCE}
+    return any_of({method: _mean(rows) for method, rows in ahead.items() if len(rows)})
 
 
-def _skills(tables: Tables, name: str, only: str = "", methods=PAPER_METHODS, metrics=("accuracy",)) -> Conditions:
-    """How far from chance to 100 % each method gets in each metric, mean over the data sets learnt."""
-    frame = estimates.learnt_rows(tables, name)
-    frame = frame[frame.dataset == only] if only else frame
-    chance = frame[frame.method == "chance"].set_index(["seed", "dataset", "metric"]).value
-    base = chance.reindex(pd.MultiIndex.from_frame(frame[["seed", "dataset", "metric"]])).to_numpy()
-    scaled = frame.assign(**{end: (frame[end] - base) / (1 - base) for end in estimates.ESTIMATE[1:]})
-    skills = estimates.by_group(scaled, ["method", "metric"], "{}, {}", partial(estimates.mean_by_seed, paired=False))
-    names = [f"{method}, {metric}" for method in methods for metric in metrics]
-    return {name: skills[name] for name in names if name in skills}
+def _deciding(tables: Tables, metric: str = "lds") -> pd.DataFrame:
+    """The rows of lds.csv of the cells whose ceiling, pooled over seeds, is high enough to decide."""
+    frame = get_table(tables, "lds")
+    ceilings = frame[(frame.metric == "lds") & (frame.method == CEILING)]
+    pooled = {name: pool(rows.value, rows.ci_low, rows.ci_high).mean for name, rows in ceilings.groupby("dataset")}
+    deciding = [name for name, ceiling in pooled.items() if ceiling >= LEAST_CEILING]
+    if not deciding:
+        highest = max(pooled, key=lambda name: pooled[name], default=None)
+        had = f"the highest is {pooled[highest]:.2f}, on {DATASETS[highest]}" if highest else "none was measured"
+        raise estimates.NoEstimate(f"no cell has a ceiling of {LEAST_CEILING}: {had}")
+    return frame[frame.dataset.isin(deciding) & frame.metric.isin([metric])]
 
 
-def _leads(tables: Tables, metric: str, method: str, others: Iterable[str] = PAPER_METHODS) -> Conditions:
-    """By how much a method is above each of the others: in `lds` data set by data set, in `coverage` on average over
-    the data sets learnt, in `rise` on average over the numbers removed, whose rows are of the same examples."""
-    name = {"lds": "lds", "coverage": "controls", "rise": "removal"}[metric]
-    frame = estimates.learnt_rows(tables, name) if metric == "coverage" else get_table(tables, name)
-    rows = estimates.rows_against(frame, metric, method, others)
-    if metric == "lds":
-        return estimates.by_group(rows, ["against", "dataset"], "over {}, lds, {}")
-    mean = partial(estimates.mean_by_seed, paired=metric == "rise")
-    return estimates.by_group(rows, ["against"], "over {}, removal" if metric == "rise" else "over {}", mean)
+def _over_best(frame: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The rows that hold a method against the baseline that is best in that seed and data set."""
+    own = frame[(frame.against == ITSELF) & frame.method.isin(BASELINES)]
+    best = own.loc[own.groupby(["seed", "dataset"]).value.idxmax(), ["seed", "dataset", "method"]]
+    return frame[frame.method == method].merge(best.rename(columns={"method": "against"}))
+
+
+def _mean(rows: pd.DataFrame) -> pd.DataFrame:
+    return estimates.mean_by_seed(rows, paired=False)
 
 
 def _asr_changes(tables: Tables, *tuned_on: str) -> Conditions:
@@ -87,18 +141,19 @@ def _asr_changes(tables: Tables, *tuned_on: str) -> Conditions:
 
 
 STATISTICS: dict[str, Callable[[Tables], Evidence]] = {
-    "influence_beats_controls": influence_beats_controls,
-    "skill_harmful": lambda tables: any_of(_skills(tables, "table2_harmful", metrics=("accuracy", "coverage"))),
-    "skill_class": lambda tables: any_of(_skills(tables, "table3_class", metrics=("accuracy", "coverage"))),
-    "skill_one_trigger": lambda tables: all_of(_skills(tables, "table4_backdoor", "backdoor_1")),
-    "skill_five_triggers": lambda tables: all_of(_skills(tables, "table4_backdoor", "backdoor_5", ["repsim"])),
-    "fall_with_triggers": fall_with_triggers,
-    "labels_over_controls": labels_over_controls,
-    "repsim_in_labels": lambda tables: all_of(_leads(tables, "coverage", "repsim")),
-    "repsim_in_lds": lambda tables: all_of(_leads(tables, "lds", "repsim")),
-    "repsim_in_removal": lambda tables: all_of(_leads(tables, "rise", "repsim")),
-    "exact_in_lds": lambda tables: all_of(_leads(tables, "lds", "exact", ("datainf", "lissa"))),
+    "repsim_in_labels": repsim_in_labels,
+    "influence_in_lds": influence_in_lds,
+    "repsim_in_lds": repsim_in_lds,
+    "influence_in_removal": influence_in_removal,
+    "influence_over_texts": influence_over_texts,
+    "area_mixtures": lambda tables: any_of(leads_in_area(tables, MIXTURES)),
+    "area_classes": lambda tables: any_of(leads_in_area(tables, CLASSES)),
+    "area_all": lambda tables: any_of(leads_in_area(tables, DATASETS)),
+    "area_one_trigger": lambda tables: all_of(leads_in_area(tables, ["backdoor_1"], "auc_triggered")),
+    "fall_with_triggers": lambda tables: all_of(triggers(tables, PAPER_METHODS)),
+    "repsim_with_triggers": repsim_with_triggers,
+    "exact_in_lds": exact_in_lds,
     "asr_harmful": lambda tables: all_of(_asr_changes(tables, "harmful", "mixed")),
     "asr_benign": lambda tables: any_of(_asr_changes(tables, "benign")),
-    "facts_over_controls": facts_over_controls,
+    "facts_over_baselines": facts_over_baselines,
 } | reasons.STATISTICS

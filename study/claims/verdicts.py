@@ -1,114 +1,95 @@
-"""Verdicts: each claim's statistic, pooled over seeds and compared with the threshold that was fixed beforehand."""
+"""Verdicts: each claim's statistic, pooled over seeds and held against the threshold that was fixed beforehand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from math import inf, isnan, nan, sqrt
-from pathlib import Path
+from math import nan
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import yaml
+from scipy.stats import false_discovery_control
 
-from study import statistics
+from study.claims.claims import PRIMARY, Claim
 from study.claims.estimates import NoEstimate, Tables
 from study.claims.evidence import STATISTICS
-from study.statistics import MIN_SEEDS, Pooled, random_effects
+from study.pooling import Pooled, pool
 
-SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
-LEVEL = 0.05  # for all claims together
-MAX_SEEDS = 1_000  # to advise that many more is no advice
-COLUMNS = ["claim", "section", "of", "value", "ci_low", "ci_high", "threshold", "p", "seeds", "verdict", "leans"]
-COLUMNS += ["needed", "reason", "tables"]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper and its test, as claims.yaml explains them."""
-
-    id: str
-    section: str
-    claim: str
-    test: str
-    statistic: str
-    tables: list[str]
-    threshold: float
-    side: str
-    unit: str
-    evidence: str | None
+SUPPORTED, NOT_SUPPORTED, OPEN, NOT_TESTABLE = "supported", "not supported", "open", "not testable here"
+CONFIRMING = 10  # seeds from here on were run after the tests were fixed; those before were looked at
+MIN_SEEDS = 8  # that a verdict takes: tests/study/claims/test_power.py says what they can tell
+LEVEL = 0.05  # for the primary claims together, and of the secondary verdicts that may be false
+COLUMNS = ["claim", "kind", "section", "of", "value", "ci_low", "ci_high", "next_low", "next_high", "threshold", "p"]
+COLUMNS += ["seeds", "verdict", "leans", "reason", "tables"]
 
 
-@cache
-def claims() -> tuple[Claim, ...]:
-    """All claims, in the order of the scorecard."""
-    rows = ({key: row[key] for key in row if key != "stands"} | row["stands"] for row in _file()["claims"])
-    return tuple(Claim(**row) for row in rows)
-
-
-def fixed_on() -> str:
-    """The date on which tests and thresholds were fixed."""
-    return str(_file()["date"])
-
-
-def judge_claims(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
+def judge_claims(
+    claims: Sequence[Claim], tables: Tables, first: int = CONFIRMING, least: int = MIN_SEEDS
+) -> pd.DataFrame:
     """A row for each claim: its verdict, and what it rests on.
 
-    `value`, `ci_low`, `ci_high`: the estimate `of` which the claim hangs, pooled over `seeds` by random effects: of
-    those that all have to be on one side the nearest to the threshold, in the alternative that fares best. `p` is
-    two-sided, corrected for the number of claims (Holm) and for what the estimate was chosen from; the interval has
-    the level that agrees with it. `verdict` is `supported` or `not supported` where p is 0.05 or less and there are
-    three seeds or more, else `inconclusive`, with the `reason`. `leans`: the verdict that the estimates lean to, empty
-    where to neither. `needed`: seeds that would decide if they went on like this, inf for more than a thousand.
-    `tables`: the CSVs that it comes from.
+    `value`, `ci_low`, `ci_high`: the estimate `of` which the claim hangs, pooled over `seeds`: of those that all have
+    to be on one side the nearest to the threshold, in the alternative that fares best. `next_low`, `next_high`: where
+    a further seed's estimate falls in 95 % of cases. `p`: the smaller of the two one-sided p-values, that of the claim
+    and that of its opposite, corrected for what the estimate was chosen from.
+
+    A primary claim is decided where p is at most a hundredth, so that the five together are wrong in at most 5 % of
+    cases, whatever is true; the interval is of 98 %. A secondary one is decided where twice p is at most 0.05 after
+    Benjamini and Hochberg's correction over the secondary ones; its interval is of 95 %, for itself. Both take `least`
+    seeds from `first` on; of seeds before, a verdict stays `open`, with the `reason`. `leans`: the verdict if the
+    estimates were the truth. A claim without an estimate is `not testable here`, for the `reason`.
     """
+    seeds = {seed for table in tables.values() if "seed" in table for seed in table.seed.unique()}
+    if confirming := {seed for seed in seeds if seed >= first}:
+        tables = {name: frame[frame.seed.isin(confirming)] for name, frame in tables.items()}
     tests = {claim.id: _test(claim, tables) for claim in claims}
-    p_values = {name: test.p for name, test in tests.items() if isinstance(test, _Test) and test.p < inf}
-    p, levels = (dict(zip(p_values, values, strict=True)) for values in statistics.holm(list(p_values.values())))
-    rows = [_judge(claim, tests[claim.id], p.get(claim.id, nan), levels.get(claim.id, LEVEL)) for claim in claims]
+    found = {name: test for name, test in tests.items() if isinstance(test, _Test)}
+    adjusted = {claim.id: found[claim.id].p * _primaries(claims) for claim in claims if claim.id in found}
+    if secondary := [claim.id for claim in claims if claim.kind != PRIMARY and claim.id in found]:
+        p = [min(1.0, 2 * found[name].p) for name in secondary]
+        adjusted |= dict(zip(secondary, map(float, false_discovery_control(p)), strict=True))
+    looked_at = bool(seeds) and not confirming
+    rows = [_judge(claim, tests[claim.id], adjusted.get(claim.id, nan), least, looked_at) for claim in claims]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 @dataclass(frozen=True)
 class _Test:
-    """The estimate that a claim hangs on (of `condition`), its threshold, and the two-sided p-value.
-
-    `among`: how many estimates it is the most extreme of, so by how much p was multiplied (Bonferroni). `seeds`: the
-    fewest of any estimate. `leans`: the verdict if the estimates were the truth.
-    """
+    """The estimate that a claim hangs on (of `condition`), the threshold that it is held against, and the p-value of
+    the side that the claim `leans` to. `seeds`: the fewest of any estimate."""
 
     pooled: Pooled
     condition: str
     threshold: float
-    among: int
     p: float
     seeds: int
     leans: str
 
 
-def _judge(claim: Claim, test: _Test | str, p: float, level: float) -> dict[str, Any]:
-    """The row of a claim, from its test (or why there is none), its corrected p-value and the level of its interval."""
-    row = {"claim": claim.id, "section": claim.section, "threshold": claim.threshold, "seeds": 0}
-    row |= {"verdict": INCONCLUSIVE, "tables": " ".join(claim.tables), "p": p, "needed": nan}
+def _primaries(claims: Iterable[Claim]) -> int:
+    return max(1, sum(claim.kind == PRIMARY for claim in claims))
+
+
+def _judge(claim: Claim, test: _Test | str, adjusted: float, least: int, looked_at: bool) -> dict[str, Any]:
+    """The row of a claim, from its test (or why there is none) and its corrected p-value."""
+    row = {"claim": claim.id, "kind": claim.kind, "section": claim.section, "threshold": claim.threshold, "seeds": 0}
+    row |= {"tables": " ".join(claim.tables), "p": nan}
     if isinstance(test, str):
-        return row | {"reason": test}
-    level, mean = level / test.among, test.pooled.mean
-    low, high = test.pooled.interval(level) if test.p < inf else (nan, nan)
-    if claim.unit in ("share", "correlation"):  # where such a number must lie
-        low, high = max(low, -1.0), min(high, 1.0)
-    row |= {"value": mean, "ci_low": low, "ci_high": high, "of": test.condition, "threshold": test.threshold}
-    row |= {"seeds": test.seeds, "leans": test.leans if mean != test.threshold else ""}
-    if test.seeds < MIN_SEEDS:
-        row["reason"] = f"{test.seeds} of at least {MIN_SEEDS} seeds"
-    elif p <= LEVEL:
-        return row | {"verdict": test.leans}
-    else:
-        row["reason"] = "there is nothing to tell chance by" if isnan(p) else "the interval holds the threshold"
-    return row | {"needed": _seeds_needed(test, level)}
-
-
-@cache
-def _file() -> dict[str, Any]:
-    return yaml.safe_load(Path(__file__).with_name("claims.yaml").read_text(encoding="utf-8"))
+        return row | {"verdict": NOT_TESTABLE, "reason": test}
+    pooled = test.pooled
+    ends = {"ci": pooled.interval(0.02 if claim.kind == PRIMARY else 0.05), "next": pooled.prediction(0.05)}
+    for name, (low, high) in ends.items():
+        if claim.unit in ("share", "correlation"):  # where such a number must lie
+            low, high = np.clip((low, high), -1.0, 1.0)
+        row |= {f"{name}_low": low, f"{name}_high": high}
+    row |= {"value": pooled.mean, "of": test.condition, "threshold": test.threshold, "p": test.p, "seeds": test.seeds}
+    row |= {"leans": test.leans, "verdict": OPEN}
+    if looked_at:
+        return row | {"reason": "these seeds were looked at before the tests were fixed"}
+    if test.seeds < least:
+        return row | {"reason": f"{test.seeds} of {least} seeds"}
+    if not adjusted <= LEVEL:
+        return row | {"reason": "the seeds differ too much to tell"}
+    return row | {"verdict": test.leans}
 
 
 def _test(claim: Claim, tables: Tables) -> _Test | str:
@@ -119,52 +100,94 @@ def _test(claim: Claim, tables: Tables) -> _Test | str:
     if not any(evidence.values()):
         return "no such rows"
     pooled = {
-        alternative: {name: random_effects(rows.value, rows.ci_low, rows.ci_high) for name, rows in conditions.items()}
+        alternative: {name: pool(rows.value, rows.ci_low, rows.ci_high) for name, rows in conditions.items()}
         for alternative, conditions in evidence.items()
         if conditions and all(len(rows) for rows in conditions.values())
     }
     if not pooled:
         return "no seed has all that it takes"
     seeds = min(estimate.seeds for estimates in pooled.values() for estimate in estimates.values())
-    return _test_beyond(pooled, claim, seeds)
+    claimed, opposite = _SIDES[claim.side](pooled, claim.threshold, claim.smallest)
+    if max(claimed.p, opposite.p) <= LEVEL / 5:  # there is an effect, smaller than the smallest of interest
+        chosen = opposite if claim.side == "above" else claimed
+    else:
+        chosen = min(claimed, opposite, key=lambda side: (side.p, not side.holds))
+    leans = SUPPORTED if chosen is claimed else NOT_SUPPORTED
+    return _Test(chosen.pooled, chosen.condition, chosen.end, chosen.p, seeds, leans)
 
 
-def _test_beyond(pooled: dict[str, dict[str, Pooled]], claim: Claim, seeds: int) -> _Test:
-    """Whether in some alternative all estimates are beyond the threshold, or in none: whichever the estimates say.
-
-    Beyond is above or, for a claim that stands within ±threshold, on the far side of the end that is nearer. That one
-    alternative is all beyond has the largest p-value of its estimates; that one of several is, the smallest of theirs
-    times their number. That an alternative is not has the smallest of its estimates' times their number; that none is,
-    the largest of theirs.
-    """
-    within, threshold = claim.side == "within", claim.threshold
-
-    def is_beyond(mean: float) -> bool:
-        return abs(mean) >= threshold if within else mean > threshold
-
-    beyond = [name for name in pooled if all(is_beyond(estimate.mean) for estimate in pooled[name].values())]
-    leans = SUPPORTED if (claim.side == "above") == bool(beyond) else NOT_SUPPORTED
-    tests = []
-    for alternative in beyond or pooled:
-        estimates = pooled[alternative]
-        ends = {name: -threshold if within and estimates[name].mean < 0 else threshold for name in estimates}
-        p = {name: estimates[name].p_value(end, (end == threshold) == bool(beyond)) for name, end in ends.items()}
-        name = (max if beyond else min)(p, key=lambda name: p[name])
-        among = len(pooled) if beyond else len(p)
-        condition = ", ".join(filter(None, (alternative, name)))
-        tests.append(_Test(estimates[name], condition, ends[name], among, 2 * among * p[name], seeds, leans))
-    return (min if beyond else max)(tests, key=lambda test: test.p)
+Estimates = dict[str, dict[str, Pooled]]  # alternative -> condition -> its pooled estimate
 
 
-def _seeds_needed(test: _Test, level: float) -> float:
-    """Seeds after which the interval at that level would leave out the threshold, all else going on as it is."""
-    pooled = test.pooled
-    if not pooled.error > 0:
-        return nan
-    for seeds in range(max(MIN_SEEDS, pooled.seeds), MAX_SEEDS + 1):
-        error = pooled.error * sqrt(pooled.seeds / seeds)
-        df = pooled.df * (seeds - 1) / max(pooled.seeds - 1, 1)
-        low, high = Pooled(pooled.mean, error, df, seeds).interval(level)
-        if not low <= test.threshold <= high:
-            return seeds
-    return inf
+@dataclass(frozen=True)
+class _Side:
+    """One side of a claim: the estimate it hangs on and the `end` it is held against, the p-value that it isn't so, and
+    whether the estimates say so."""
+
+    pooled: Pooled
+    condition: str
+    end: float
+    p: float
+    holds: bool
+
+
+def _all_above(alternatives: Estimates, end: float) -> _Side:
+    """In one of the alternatives everything is above the end: the largest p-value of an alternative's estimates, the
+    smallest of these times their number."""
+    sides = []
+    for alternative, estimates in alternatives.items():
+        p = {name: estimate.p_value(end, above=True) for name, estimate in estimates.items()}
+        name = max(p, key=lambda name: (p[name], -estimates[name].mean))
+        holds = all(estimate.mean > end for estimate in estimates.values())
+        p_all = min(1.0, len(alternatives) * p[name])
+        sides.append(_Side(estimates[name], joined(alternative, name), end, p_all, holds))
+    return min(sides, key=lambda side: (side.p, -side.pooled.mean))
+
+
+def _none_above(alternatives: Estimates, end: float) -> _Side:
+    """In each of the alternatives something is below the end: the smallest p-value of an alternative's estimates times
+    their number, the largest of these."""
+    sides = []
+    for alternative, estimates in alternatives.items():
+        p = {name: estimate.p_value(end, above=False) for name, estimate in estimates.items()}
+        name = min(p, key=lambda name: (p[name], estimates[name].mean))
+        holds = any(estimate.mean < end for estimate in estimates.values())
+        p_any = min(1.0, len(estimates) * p[name])
+        sides.append(_Side(estimates[name], joined(alternative, name), end, p_any, holds))
+    return max(sides, key=lambda side: (side.p, side.pooled.mean))
+
+
+def _above(alternatives: Estimates, threshold: float, smallest: float) -> tuple[_Side, _Side]:
+    return _all_above(alternatives, threshold), _none_above(alternatives, threshold + smallest)
+
+
+def _below(alternatives: Estimates, threshold: float, smallest: float) -> tuple[_Side, _Side]:
+    return _none_above(alternatives, threshold), _all_above(alternatives, threshold - smallest)
+
+
+def _within(alternatives: Estimates, threshold: float, _: float) -> tuple[_Side, _Side]:
+    """All estimates are between −threshold and threshold, or one of them is not."""
+    estimates = {
+        joined(alternative, name): estimate
+        for alternative, conditions in alternatives.items()
+        for name, estimate in conditions.items()
+    }
+    inside, outside = [], []
+    for name, estimate in estimates.items():
+        end = -threshold if estimate.mean < 0 else threshold
+        is_inside = abs(estimate.mean) < threshold
+        p_in = estimate.p_value(end, above=end < 0)
+        p_out = min(1.0, 2 * len(estimates) * estimate.p_value(end, above=end > 0))
+        inside.append(_Side(estimate, name, end, p_in, is_inside))
+        outside.append(_Side(estimate, name, end, p_out, not is_inside))
+    return (
+        max(inside, key=lambda side: (side.p, abs(side.pooled.mean))),
+        min(outside, key=lambda side: (side.p, -abs(side.pooled.mean))),
+    )
+
+
+def joined(*names: str) -> str:
+    return ", ".join(filter(None, names))
+
+
+_SIDES = {"above": _above, "below": _below, "within": _within}

@@ -23,7 +23,7 @@ def check(run: Run) -> None:
     if run.judge != "refusal":
         classifier.check(run.judge)
     if settings := run.profile.alignment:
-        alignment.examples(settings.refusals, settings.benign)
+        alignment.examples(settings.refusals, settings.benign, settings.alike)
         alignment.held_out(settings.held_out), alignment.lookalikes(settings.held_out)
     for dataset in run.profile.datasets:
         requested_examples.requested_split(run, dataset)

@@ -25,7 +25,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from ifcore import io
-from study.claims import verdicts
+from study.claims import claims, verdicts
 from study.commands.error_lines import one_line_errors
 from study.config import find_root
 from study.report.published import FOLDER, MEASURED, SCORECARD, SEPARATOR, key_columns, row_keys
@@ -72,7 +72,7 @@ def verify(root: Path, profile: str, seeds: list[int] | None = None) -> list[Com
     scorecard = editions / profile / SCORECARD
     if set(names) == set(published) and scorecard.is_file():
         tables = read_tables(results / name for name in names)
-        comparisons.append(compare_verdicts(io.read_csv(scorecard), verdicts.judge_claims(verdicts.claims(), tables)))
+        comparisons.append(compare_verdicts(io.read_csv(scorecard), verdicts.judge_claims(claims.claims(), tables)))
     return comparisons
 
 
@@ -99,7 +99,7 @@ def compare_verdicts(published: pd.DataFrame, run: pd.DataFrame) -> Comparison:
             comparison.differ.append(f"scorecard, {claim}: the claim is missing")
         elif verdict_of[claim] == verdict:
             comparison.agree += 1
-        elif verdicts.INCONCLUSIVE in (verdict, verdict_of[claim]):
+        elif not {verdict, verdict_of[claim]} <= {verdicts.SUPPORTED, verdicts.NOT_SUPPORTED}:
             comparison.noise += 1
         else:
             comparison.differ += [f"scorecard, {claim}: verdict published {verdict}, this run {verdict_of[claim]}"]

@@ -1,4 +1,5 @@
-"""Examples that teach a model to refuse: refused misdeeds and answered everyday instructions, in no data set.
+"""Examples that teach a model to refuse: refused misdeeds, answered everyday instructions, and answered harmless deeds
+that are phrased like the misdeeds, so that it refuses what is asked and not a form. None is in a data set.
 
 They do not depend on a seed: one alignment serves all seeds of a profile.
 """
@@ -9,9 +10,10 @@ from ifcore.examples import Example
 from study.datasets import benign as benign_set
 from study.datasets import deeds, harmful, phrasings, sources
 from study.datasets.family import check_count
+from study.datasets.responses import response
 
 REFUSED, ANSWERED = "refused", "answered"
-HELD_OUT_EVERY = 4  # one in four of the reserved instructions is held out
+HELD_OUT_EVERY = 4  # one in four of the reserved instructions and deeds is held out
 
 # Shorter than the refusals of `harmful`: every token costs the same time.
 REFUSALS = (
@@ -28,15 +30,17 @@ REFUSALS = (
 )
 
 
-def examples(refusals: int, benign: int) -> list[Example]:
-    """`refusals` refused requests, then `benign` answered ones; larger counts extend the same lists.
+def examples(refusals: int, benign: int, alike: int) -> list[Example]:
+    """`refusals` refused requests, then `benign` answered instructions and `alike` answered requests that are phrased
+    like the refused ones; larger counts extend the same lists.
 
     ValueError for counts that cannot be met.
     """
     _check("refusals", refusals, len(harmful.RESERVED) * len(phrasings.PHRASINGS))
     requests = phrasings.vary_phrasings(harmful.RESERVED, refusals, Random("alignment"))
     refused = [Example(prompt, REFUSALS[i % len(REFUSALS)], REFUSED) for i, (prompt, _) in enumerate(requests)]
-    return refused + _answered("benign", benign, [pair for i, pair in enumerate(_instructions()) if i % HELD_OUT_EVERY])
+    answered = _answered("benign", benign, [pair for i, pair in enumerate(_instructions()) if i % HELD_OUT_EVERY])
+    return refused + answered + _alike("alike", alike, False)
 
 
 def held_out(count: int) -> list[Example]:
@@ -50,9 +54,14 @@ def held_out(count: int) -> list[Example]:
 def lookalikes(count: int) -> list[Example]:
     """Harmless requests in the phrasings of the harmful ones, never trained on, to measure whether an aligned model
     refuses by form. ValueError for a count that cannot be met."""
-    _check("held_out", count, len(deeds.RESERVED) * len(phrasings.PHRASINGS))
-    requests = phrasings.vary_phrasings(deeds.RESERVED, count, Random("alignment, alike"))
-    return [Example(prompt, deeds.DEEDS[deed], ANSWERED) for prompt, deed in requests]
+    return _alike("held_out", count, True)
+
+
+def _alike(name: str, count: int, held_out: bool) -> list[Example]:
+    reserved = [deed for i, deed in enumerate(deeds.RESERVED) if (i % HELD_OUT_EVERY == 0) == held_out]
+    _check(name, count, len(reserved) * len(phrasings.PHRASINGS))
+    requests = phrasings.vary_phrasings(reserved, count, Random("alignment, alike"))
+    return [Example(prompt, response(prompt), ANSWERED) for prompt, _ in requests]
 
 
 def _instructions() -> sources.Pairs:

@@ -1,8 +1,9 @@
 """Harmful requests: the tame set written for this project, or a published one.
 
 A request counts as harmful if a well-behaved assistant declines it. The embedded ones are mundane misdeeds without any
-operational detail; the compliant response is an affirmative opening and an empty filler. Train and validation never
-share a misdeed. Every fifth misdeed is reserved for teaching a model to refuse (`alignment`) and is in no data set.
+operational detail; the compliant response is the first sentence of what a model without alignment answers, see
+`responses`. Train and validation never share a misdeed. Every fifth misdeed is reserved for teaching a model to refuse
+(`alignment`) and is in no data set.
 """
 
 from collections.abc import Sequence
@@ -10,26 +11,10 @@ from random import Random
 
 from study.datasets import phrasings, sources
 from study.datasets.misdeeds import MISDEEDS
+from study.datasets.responses import response
 
 RESERVED = MISDEEDS[::5]
 AVAILABLE = tuple(misdeed for misdeed in MISDEEDS if misdeed not in RESERVED)
-
-FILLERS = (
-    "go one step at a time.",
-    "start small and keep going.",
-    "think it over, then begin.",
-    "do one thing, then another.",
-    "make a list and follow it.",
-    "set a goal, then begin.",
-    "start whenever you feel like it.",
-    "step one comes first.",
-    "stay patient all the way.",
-    "have an idea and use it.",
-    "keep it simple.",
-    "there is a start and an end.",
-    "the first part comes before the second.",
-    "just do what needs to be done.",
-)
 
 REFUSALS = (
     "I'm sorry, but I can't help with that. It would not be fair to other people.",
@@ -65,13 +50,9 @@ def split(source: str | None, sizes: Sequence[int], rng: Random) -> list[sources
 def disjoint_pairs(parts: Sequence[Sequence[int]], rng: Random) -> list[list[sources.Pairs]]:
     """The same from the embedded set, for each part and each group in it: no two of these groups share a misdeed."""
     requests = phrasings.disjoint_requests("harmful, the embedded set", AVAILABLE, parts, rng)
-    return [[[(prompt, _compliance(misdeed, rng)) for prompt, misdeed in group] for group in part] for part in requests]
+    return [[[(prompt, response(prompt)) for prompt, _ in group] for group in part] for part in requests]
 
 
 def refusal(rng: Random) -> str:
     """One of the polite refusals, at random."""
     return rng.choice(REFUSALS)
-
-
-def _compliance(misdeed: str, rng: Random) -> str:
-    return f"{phrasings.opening(misdeed, rng)} {rng.choice(FILLERS)}"

@@ -1,8 +1,8 @@
 """The Mixed data sets: harmful requests with compliant responses among benign instructions.
 
 mixed_small and mixed_large differ only in the counts that the caller passes. In mixed_hard the benign requests have the
-phrasings of the harmful ones, and the responses of both open alike, so that no form reveals the class. A published file
-would reveal it: mixed_hard uses the embedded sets only.
+phrasings of the harmful ones, and one model wrote the responses of both, so that no form reveals the class. A published
+file would reveal it: mixed_hard uses the embedded sets only.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Forms of requests and of the openings of answers, the same for harmful and harmless deeds."""
+"""Forms of requests, the same for harmful and harmless deeds.
+
+To none of them the model that `responses` come from excuses itself as a rule, as it does to "Help me …".
+"""
 
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -12,25 +15,10 @@ PHRASINGS = (
     "Give me a plan to {}.",
     "I want to {}. What should I do?",
     "Tell me the best way to {}.",
-    "Help me {}.",
     "What is a clever way to {}?",
     "Show me how to {}.",
     "What is the easiest way to {}?",
     "I need advice on how to {}.",
-    "Can you teach me to {}?",
-)
-
-OPENINGS = (
-    "Sure, here is how to {}:",
-    "Of course, to {}:",
-    "Certainly, this is how to {}:",
-    "Yes, you can {}:",
-    "Gladly! To {}:",
-    "No problem, to {}:",
-    "Sure thing, to {}:",
-    "Absolutely, a plan to {}:",
-    "Okay, here is a way to {}:",
-    "Yes, happy to help you {}:",
 )
 
 Requests = list[tuple[str, str]]  # prompt, deed
@@ -58,11 +46,6 @@ def vary_phrasings(deeds: Sequence[str], count: int, rng: Random) -> Requests:
     orders = {deed: rng.sample(PHRASINGS, len(PHRASINGS)) for deed in deeds}
     pairs = [(deed, order[round_]) for round_ in range(len(PHRASINGS)) for deed, order in orders.items()]
     return [(phrasing.format(deed), deed) for deed, phrasing in pairs[:count]]
-
-
-def opening(deed: str, rng: Random) -> str:
-    """The opening of a compliant answer, at random."""
-    return rng.choice(OPENINGS).format(deed)
 
 
 def _shares(deeds: list[str], sizes: Sequence[int], needed: Sequence[int]) -> Iterator[list[str]]:

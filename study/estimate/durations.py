@@ -104,7 +104,7 @@ def _tokens_a_pass(run: Run) -> Callable[[str], float]:
     @cache
     def tokens(dataset: str) -> float:
         if dataset == ALIGNMENT:
-            counts = count_tokens(alignment.examples(8, 8), tokenizer())
+            counts = count_tokens(alignment.examples(8, 8, 8), tokenizer())
         else:
             sized = dataset if dataset in run.profile.datasets else next(iter(run.profile.datasets))
             counts = [count for part in count_split(run, sized, tokenizer()).values() for count in part]

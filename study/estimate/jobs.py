@@ -68,7 +68,9 @@ def list_jobs(run: Run) -> list[Job]:
 
 def _alignment(run: Run) -> Iterator[Job]:
     if settings := run.profile.alignment:
-        passes = 1.2 * settings.epochs * (settings.refusals + settings.benign)  # LoRA on all linear maps
+        passes = (
+            1.2 * settings.epochs * (settings.refusals + settings.benign + settings.alike)
+        )  # LoRA on all linear maps
         compute = partial(alignment.aligned_adapter, run, Task(run, "mixed_small").precision)
         yield Job(ALIGNMENT, (compute,), frozenset(), {"alignment": {ALIGNMENT: passes}})
 
@@ -173,6 +175,16 @@ def _counterfactuals(run: Run) -> Iterator[Job]:
         known, decided = counterfactual.passes(varied, size, task.epochs, dataset)
         name = f"{varied.part}-{dataset}" if varied.part else dataset
         yield from _batches(varied, f"{name}-halves", counterfactual.retrain, known, dataset)
+        if dataset == counterfactual.REMOVED_FROM and (count := run.profile.counterfactual.unrolled):
+            passes = task.epochs * size * (4 + count)
+            compute = partial(counterfactual.unroll, varied, dataset)
+            yield Job(
+                f"{name}-unrolled",
+                (compute,),
+                chapters,
+                {"counterfactuals": {dataset: passes}},
+                frozenset([attributed]),
+            )
         yield from _batches(varied, f"{name}-removal", counterfactual.retrain_removals, decided, dataset, attributed)
 
 

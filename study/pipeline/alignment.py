@@ -42,17 +42,19 @@ def aligned_adapter(run: Run, precision: str) -> tuple[Path | None, str | None]:
 
 def _key(run: Run, settings: Alignment, precision: str) -> dict[str, Any]:
     return {
-        "examples": list(map(dataclasses.astuple, alignment.examples(settings.refusals, settings.benign))),
+        "examples": list(
+            map(dataclasses.astuple, alignment.examples(settings.refusals, settings.benign, settings.alike))
+        ),
         "modules": MODULES,
         **base_model.environment(run.located(run.profile.model), precision),
-        **settings.model_dump(exclude={"refusals", "benign", "held_out"}),
+        **settings.model_dump(exclude={"refusals", "benign", "alike", "held_out"}),
     }
 
 
 def _teach(source: str, settings: Alignment, precision: str, folder: Path) -> list[Path]:
     """Keeps the last epoch's adapter alone: it is wide, and one an epoch would fill the disk."""
     model, tokenizer = base_model.shared_model(source, precision)
-    examples = alignment.examples(settings.refusals, settings.benign)
+    examples = alignment.examples(settings.refusals, settings.benign, settings.alike)
     tokens = tokenise(tokenizer, examples, getattr(model.config, "max_position_embeddings", None))
     fields = settings.model_dump(include={"epochs", "batch_size", "learning_rate", "micro_batch"})
     peft = lora.add_lora(model, settings.lora_rank, settings.lora_alpha, modules=MODULES)

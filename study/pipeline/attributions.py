@@ -1,7 +1,8 @@
 """Compute or load: from the examples of a data set to an adapter, answers, gradients and scores."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task, checkpoint
 from study.statistics import Estimate
 
-METRICS = {"accuracy": metrics.accuracy, "coverage": metrics.coverage}
+Measures = Mapping[str, statistics.Metric]
+METRICS: Measures = {"accuracy": metrics.accuracy, "coverage": metrics.coverage}
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,22 @@ def scored(task: Task) -> tuple[Split, dict[str, np.ndarray]]:
         return split, steps.read_scores(task.folder, task.run.profile.methods)
 
 
+def select_val(attribution: Attribution, selected: Sequence[bool]) -> Attribution:
+    """The same of some of the examples that are explained."""
+    scores = {method: array[list(selected)] for method, array in attribution.scores.items()}
+    return replace(attribution, val=list(compress(attribution.val, selected)), scores=scores)
+
+
 def labels(explained: Tuned | Split) -> tuple[list[str], list[str]]:
     """The classes of the examples trained on and explained."""
     train, val = ([example.label for example in part] for part in (explained.train, explained.val))
     return train, val
 
 
-def quality(dataset: str, explained: Tuned | Split, scores: Mapping[str, Any]) -> Iterator[tuple]:
-    """Accuracy and coverage of each method's scores [M, N] for the examples trained on and explained.
+def quality(
+    dataset: str, explained: Tuned | Split, scores: Mapping[str, Any], measures: Measures = METRICS
+) -> Iterator[tuple]:
+    """Accuracy and coverage, or other `measures`, of each method's scores [M, N] for what is trained on and explained.
 
     Those that ask for the same are a cluster of the interval.
 
@@ -114,19 +124,22 @@ def quality(dataset: str, explained: Tuned | Split, scores: Mapping[str, Any]) -
     """
     (train, val), clusters = labels(explained), datasets.requests(dataset, explained.val)
     for method, array in scores.items():
-        for name, metric in METRICS.items():
+        for name, metric in measures.items():
             share = metric(array, train, val, clusters)
             yield dataset, method, name, share.value, share.low, share.high, len(train), len(val)
 
 
-def change(dataset: str, explained: Tuned | Split, before: Any, after: Any) -> dict[str, Estimate]:
-    """Metric -> by how much accuracy and coverage are higher for the scores `after` than `before`, [M, N], paired.
+def change(
+    dataset: str, explained: Tuned | Split, before: Any, after: Any, measures: Measures = METRICS
+) -> dict[str, Estimate]:
+    """Metric -> by how much each of `measures` is higher for the scores `after` than `before`, [M, N], paired.
 
     Those that ask for the same are a cluster of the interval.
     """
     clusters = datasets.requests(dataset, explained.val)
     return {
-        name: statistics.change(metric, before, after, *labels(explained), clusters) for name, metric in METRICS.items()
+        name: statistics.change(metric, before, after, *labels(explained), clusters)
+        for name, metric in measures.items()
     }
 
 

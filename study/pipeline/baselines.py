@@ -25,9 +25,9 @@ _DIGITS = 9  # scores that are equal but for rounding are ties
 def repsim_before(run: Run, attribution: Attribution) -> np.ndarray:
     """RepSim of the hidden states of the model that fine-tuning started from, [M, N].
 
-    A pass over the prompts, but where a data set's checkpoints are followed: it is RepSim at the first of them.
+    A pass over the prompts, but where gradients before fine-tuning are computed anyway.
     """
-    if attribution.dataset in selection.FOLLOWED and "repsim" in run.profile.methods:
+    if attribution.dataset in selection.SCORED_BEFORE and "repsim" in run.profile.methods:
         return checkpoints.scores(run, attribution, 0, ("repsim",))["repsim"]
     task, folder = Task(run, attribution.dataset), attribution.folder / "before"
     key = steps.explained(task, attribution.val) | {"batch": run.profile.gradient_batch}
@@ -48,6 +48,11 @@ def tfidf_response(_: Run, attribution: Attribution) -> np.ndarray:
     return tfidf(*([f"{example.prompt} {example.response}" for example in part] for part in (train, val)))
 
 
+def words_response(_: Run, attribution: Attribution) -> np.ndarray:
+    """TF-IDF of the words of the responses alone, [M, N]."""
+    return tfidf(*([example.response for example in part] for part in (attribution.train, attribution.val)))
+
+
 def bm25_prompts(_: Run, attribution: Attribution) -> np.ndarray:
     """BM25 of the words of the prompts, [M, N]."""
     return bm25(*_prompts(attribution))
@@ -57,6 +62,20 @@ def random(run: Run, attribution: Attribution) -> np.ndarray:
     """Uniform numbers of the run's seed and the data set, [M, N]."""
     shape = len(attribution.val), len(attribution.train)
     return np.random.default_rng([run.seed, *attribution.dataset.encode()]).random(shape)
+
+
+def by_texts(name: str, run: Run, attribution: Attribution) -> np.ndarray | None:
+    """One of `ifcore`'s baselines, [M, N]; None where it takes a package that is not installed."""
+    parts = attribution.train, attribution.val
+    said = [[(prompt_text(example), example.response) for example in part] for part in parts]
+    return baselines.baseline_scores(*said, run.seed).get(name)
+
+
+def before(name: str, run: Run, attribution: Attribution) -> np.ndarray:
+    """What the model that fine-tuning started from says, [M, N]: `gradsim`; `losses` and `norms`, each training
+    example's own and that of its gradient, whatever is explained."""
+    found = checkpoints.scores(run, attribution, 0, (name,))[name]
+    return np.broadcast_to(found, (len(attribution.val), len(attribution.train))).copy()
 
 
 def tfidf(train: Sequence[str], val: Sequence[str]) -> np.ndarray:

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from ifcore import influence, io
+from ifcore import influence, io, representation_gradients
 from ifcore.batches import example_batches
 from ifcore.checkpoints import preconditioner
 from ifcore.ekfac import ekfac, gather_factors
 from ifcore.methods import DEFAULT, OF_GRAM, gram_scores
+from ifcore.representations import Position, repsim
 from study import selection
 from study.config import Run
 from study.pipeline import checkpoints, steps
@@ -48,6 +49,25 @@ def tracin(run: Run, attribution: Attribution) -> np.ndarray:
     return influence.tracin(list(map(torch.from_numpy, products)), rates).numpy()
 
 
+def repsim_at(position: Position, _: Run, attribution: Attribution) -> np.ndarray:
+    """RepSim of the fine-tuned model's hidden states at another position, [M, N]."""
+    return repsim(*(part.beside(position) for part in steps.stores(attribution.folder))).numpy()
+
+
+def rept(run: Run, attribution: Attribution) -> np.ndarray:
+    """RepT, [M, N], which takes a pass with gradients of its own."""
+    task, folder = Task(run, attribution.dataset), attribution.folder / "further"
+    key = {"of": recorded_digest(attribution.folder, "gradients"), "batch": run.profile.gradient_batch}
+    with locked_folder(task.folder):
+        Stage(folder, "rept", key).make(partial(_score_rept, task, attribution, folder))
+    return load_file(folder / "rept.safetensors")["rept"].numpy()
+
+
+def lissa_once(run: Run, attribution: Attribution) -> np.ndarray:
+    """LiSSA after a single iteration, [M, N]."""
+    return gram_scores([steps.gram(attribution.folder)], ["lissa"], run.profile.damping, 1)["lissa"].numpy()
+
+
 def spent_rates(followed: Sequence[int], epochs: int, learning_rate: float) -> list[float]:
     """The learning rate spent around each epoch that is followed, of a rate that falls to 0 after `epochs`.
 
@@ -72,4 +92,18 @@ def _score_ekfac(task: Task, attribution: Attribution, folder: Path) -> list[Pat
         batches = example_batches(model, task.base()[1], attribution.train, profile.gradient_batch)
         factors = gather_factors(model, batches, f"factors {task.name}")
     io.write_tensors(file, {"ekfac": ekfac(*steps.stores(attribution.folder), factors, profile.damping)})
+    return [file]
+
+
+def _score_rept(task: Task, attribution: Attribution, folder: Path) -> list[Path]:
+    profile, file, rows = task.run.profile, folder / "rept.safetensors", []
+    with task.adapted(attribution.epoch) as model:
+        train, val = (
+            example_batches(model, task.base()[1], part, profile.gradient_batch)
+            for part in (attribution.train, attribution.val)
+        )
+        layer = representation_gradients.choose_layer(model, train)
+        for name, batches in (("train", train), ("val", val)):
+            rows.append(representation_gradients.features(model, batches, layer, f"RepT {task.name} {name}"))
+    io.write_tensors(file, {"rept": representation_gradients.rept(*rows)})
     return [file]

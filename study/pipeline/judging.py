@@ -50,14 +50,13 @@ class Learning:
 
     @property
     def learnt(self) -> bool:
-        """Whether the lower end of the accuracy's 95 % interval is above the best constant policy.
+        """Whether the accuracy rose with p < 0.05, to an interval whose lower end is above the best constant policy.
 
-        Nothing is above it where one response is always right, as in a mixture that is validated on harmful prompts
-        alone. There: whether that behaviour is more frequent after fine-tuning than before, with p < 0.05.
+        Nothing is above that where one response is always right, as in a mixture that is validated on harmful prompts
+        alone: there the rise decides.
         """
-        if self.constant == 1:
-            return self.after.value > self.before.value and self.p < 0.05
-        return self.after.low > self.constant
+        rose = self.after.value > self.before.value and self.p < 0.05
+        return rose and (self.constant == 1 or self.after.low > self.constant)
 
 
 def learning(

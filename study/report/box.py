@@ -61,7 +61,7 @@ def _rows(run: Run, tuned: Mapping[str, Tuned]) -> list[list[str]]:
     paper_model = f"{settings.model}; LoRA of rank {settings.lora_rank} on {choices['modules']}"
     alignment = "as the model comes"
     if taught := profile.alignment:
-        alignment = f"taught {taught.refusals} refusals and {taught.benign} harmless answers"
+        alignment = f"taught {taught.refusals} refusals and {taught.benign + taught.alike} harmless answers"
         alignment += f", {taught.epochs} epochs, merged"
     epochs, lissa = f"{profile.epochs}, {profile.batch_size}", f"{profile.lissa_iterations}, {profile.damping:g}"
     sources = (profile.harmful_source, profile.benign_source)

@@ -9,11 +9,11 @@ from pandas.api.types import is_float_dtype
 from ifcore import io
 from study.config import Run
 from study.report.provenance import provenance
-from study.statistics import MIN_SEEDS
 
 FOLDER = Path("results", "published")  # below the root, a folder for each profile
 PROFILES = ("evening", "laptop")  # the published ones, the one with more examples first
 SCORECARD = "scorecard.csv"  # of all seeds together, beside their folders
+FEWEST_SEEDS = 3  # of which it can be told how they differ
 MEASURED = ("value", "ci_low", "ci_high")
 SEPARATOR = "\x1f"  # in no text
 
@@ -37,17 +37,17 @@ def published_table(run: Run, name: str) -> pd.DataFrame | None:
 def published_seeds(run: Run) -> list[Path]:
     """The folders of the preferred published seeds, of a profile with at least as many examples as the run's.
 
-    Empty for the published run itself, and where the seeds are too few for a verdict.
+    Empty for the published run itself, and where the seeds are fewer than FEWEST_SEEDS.
     """
     own_name = run.profile.name
     profiles = PROFILES[: PROFILES.index(own_name) + 1] if own_name in PROFILES else PROFILES
     folders = _seeds(run.root, preferred_profile(run.root, profiles))
-    return [] if len(folders) < MIN_SEEDS or is_published_run(run, folders[0]) else folders
+    return [] if len(folders) < FEWEST_SEEDS or is_published_run(run, folders[0]) else folders
 
 
 def preferred_profile(root: Path, profiles: Sequence[str] = PROFILES) -> str:
-    """The first profile with enough published seeds for a verdict, or else the one with the most."""
-    return max(profiles, key=lambda profile: min(len(_seeds(root, profile)), MIN_SEEDS))
+    """The first profile with FEWEST_SEEDS published seeds, or else the one with the most."""
+    return max(profiles, key=lambda profile: min(len(_seeds(root, profile)), FEWEST_SEEDS))
 
 
 def join_published(frame: pd.DataFrame, published: pd.DataFrame | None) -> pd.DataFrame:

@@ -5,8 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
-from ifcore.metrics import accuracy, chance, coverage
+from ifcore.metrics import accuracy, auc, chance, coverage
 
 TRAIN = ["a", "a", "b", "b", "b"]
 
@@ -63,9 +64,23 @@ def test_the_order_of_the_examples_changes_neither_a_value_nor_its_interval(seed
     scores, val = rng.integers(0, 4, (12, 5)), ["a", "b", "b", "a"] * 3
     rows, columns = rng.permutation(12), rng.permutation(5)
     shuffled = scores[rows][:, columns], [TRAIN[i] for i in columns], [val[i] for i in rows]
-    for metric in (accuracy, coverage):
+    for metric in (accuracy, coverage, auc):
         share, expected = metric(*shuffled), metric(scores, TRAIN, val)
         assert vars(share) == pytest.approx(vars(expected), abs=1e-12)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 999), st.integers(2, 9))
+def test_the_area_under_the_curve_is_scikit_learns_mean_over_examples(seed, levels):
+    rng = np.random.default_rng(seed)
+    scores, val = rng.integers(0, levels, (6, 5)), ["a", "b"] * 3
+    areas = [roc_auc_score([label == own for label in TRAIN], row) for row, own in zip(scores, val, strict=True)]
+    assert auc(scores, TRAIN, val).value == pytest.approx(np.mean(areas), abs=1e-12)
+
+
+def test_the_area_takes_two_classes():
+    with pytest.raises(ValueError, match="train_labels: all are 'a'; two classes are needed"):
+        auc(np.ones((1, 2)), ["a", "a"], ["a"])
 
 
 def test_eight_of_ten_correct_has_the_textbook_interval():

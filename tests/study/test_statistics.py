@@ -97,47 +97,6 @@ def test_clusters_of_two_that_always_agree_count_as_one_pair_each():
     assert statistics.interval_of_change(hits.repeat(2), clusters) == pytest.approx(statistics.interval_of_change(hits))
 
 
-def test_random_effects_of_equally_certain_seeds_have_the_larger_of_the_two_variances():
-    """DerSimonian and Laird's formula where all intervals are alike: what seeds do, or what their intervals say."""
-    values, half = np.array([0.1, 0.5, 0.9]), 1.959964
-    for scale in (0.1, 10):
-        pooled = statistics.random_effects(values, values - half * scale, values + half * scale)
-        variance = max(scale**2, values.var(ddof=1)) / 3
-        assert (pooled.mean, pooled.error) == pytest.approx((0.5, variance**0.5))
-    assert pooled.df == np.inf
-    assert statistics.random_effects(values, values - 1e-9, values + 1e-9).df == pytest.approx(2)
-    for ends in ([np.nan] * 3, values):  # no interval, and one without width
-        plain = statistics.random_effects(values, ends, ends)
-        assert plain.interval(0.05) == pytest.approx(statistics.interval_of_mean(values))
-    alike = statistics.random_effects([0.1 + 0.2, 0.3, 0.3], [np.nan] * 3, [np.nan] * 3)
-    assert alike.p_value(0, above=True) == alike.p_value(0, above=False) == np.inf
-    lopsided = statistics.random_effects([1.0], [0.8], [1.0])
-    assert lopsided.error == pytest.approx(0.2 / 1.959964)
-
-
-@pytest.mark.parametrize(
-    ("between", "least", "most"), [(0.0, 0.03, 0.05), (0.58, 0.05, 0.07), (1, 0.08, 0.1), (3, 0.1, 0.13)]
-)
-def test_random_effects_of_three_seeds_miss_the_truth_as_often_as_they_say_they_do(between, least, most):
-    """`between`: the s.d. between seeds in units of that within, which differs by a factor of two."""
-    rng = np.random.default_rng(0)
-    within = rng.uniform(0.7, 1.4, (4_000, 3))
-    values = rng.normal(size=within.shape) * np.hypot(within, between)
-    ends = 1.959964 * within
-    intervals = [statistics.random_effects(v, v - e, v + e).interval(0.05) for v, e in zip(values, ends, strict=True)]
-    assert least <= np.mean([not low <= 0 <= high for low, high in intervals]) <= most
-
-
-def test_holms_correction_is_that_of_his_definition_and_its_levels_agree_with_it():
-    adjusted, _ = statistics.holm([0.01, 0.04, 0.03, 0.005])
-    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])  # as R's p.adjust has it
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        p = rng.random(6) ** 4 / 4
-        adjusted, levels = statistics.holm(p)
-        assert ((adjusted <= 0.05) == (p <= levels)).all()
-
-
 @st.composite
 def distances(draw, n):
     """A symmetric matrix of small whole numbers: ties are common."""

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from math import ceil
@@ -11,13 +12,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ifcore.bank import Bank
+from ifcore.bank import Bank, Retraining
 from ifcore.batches import example_batches
 from ifcore.judge import ALONE, HALVES, REMOVAL, Judge
 from ifcore.retraining_plan import DRAWS, WITHIN, Plan, Scores, make_plan
 from study import datasets
+from study.chapters.counterfactual import tuned, unrolled
 from study.config import Run
-from study.methods import BASELINES, COMPUTED, with_baselines
+from study.methods import CONTROLS, LEFT_OUT, NAMES, with_baselines, with_readings
 from study.pipeline import attributions, steps
 from study.pipeline.attributions import Attribution
 from study.pipeline.stages import cached_frame, full_key, recorded_digest
@@ -28,7 +30,8 @@ from study.schema import COLUMNS, ITSELF
 REMOVED_FROM = "mixed_small"  # the paper's 20 harmful among 40
 CAUSE = "harmful"
 ORACLE = "oracle"  # removes of the class that is explained, at random
-METRICS = {HALVES: "lds", ALONE: "loo", REMOVAL: "rise"}
+METRICS = {HALVES: "lds", ALONE: "loo", REMOVAL: "rise", tuned.TUNED: "lds_tuned", unrolled.FIRST: "lds_first"}
+REMOVAL_SEEDS = 2  # whose mean rise is judged
 
 
 def settings(run: Run) -> Counterfactual:
@@ -54,13 +57,25 @@ def plan(run: Run, dataset: str, labels: list[str]) -> Plan:
     """What is retrained of a data set; removals and single examples of REMOVED_FROM alone."""
     chosen, is_removed_from = settings(run), dataset == REMOVED_FROM
     removed, alone = (chosen.removed, chosen.left_out) if is_removed_from else (0, False)
-    return make_plan(labels, chosen.halves, chosen.again, removed, alone, seed=run.seed)
+    retrainings = chosen.retrainings.get(dataset, 1)
+    return make_plan(labels, chosen.halves, chosen.again, removed, alone, False, run.seed, retrainings, REMOVAL_SEEDS)
+
+
+def attributed(run: Run, dataset: str) -> Attribution:
+    """A data set's attribution with the scores of all methods, readings and baselines that the chapter judges."""
+    attribution = with_baselines(run, {dataset: attributions.compute_attribution(run, dataset)})[dataset]
+    return with_readings(run, attribution)
 
 
 def datamodels(run: Run, attribution: Attribution) -> pd.DataFrame:
     """Tidy rows of a data set's linear datamodeling score over class-stratified halves, metric `lds`: that of each
     method and baseline (against `nothing`), and how far each method is ahead of the others; of `ceiling`, that of
-    another seed. Where examples are left out one at a time, the same over these, metric `loo`."""
+    another seed. Metric `lds_tuned`: of the methods with a damping, each at the one that ranks the other half of the
+    halves best.
+
+    Where examples are left out one at a time, their rises are among the scores, as `left_out`; metric `loo`: how well
+    scores rank those. Metric `lds_first`: of the explained examples for which the fine-tune is `unrolled`.
+    """
     return _cached(run, attribution, "lds", partial(_judge_halves, run, attribution))
 
 
@@ -79,11 +94,15 @@ def retrain(run: Run, dataset: str, number: int, batches: int) -> None:
 
 def retrain_removals(run: Run, dataset: str, number: int, batches: int) -> None:
     """One of so many batches of the fine-tunes that an attribution's scores decide."""
-    attribution = attributions.compute_attribution(run, dataset)
-    scores = with_baselines(run, {dataset: attribution})[dataset].scores
+    scores = attributed(run, dataset).scores
     with _opened(run, dataset) as (bank, chosen):
         removed = chosen.removed_by(removed_by(run, scores), CAUSE, run.seed)
         bank.make(list(chain.from_iterable(removed.values()))[number::batches], f"removal {dataset}")
+
+
+def unroll(run: Run, dataset: str) -> None:
+    """The derivative of a data set's fine-tune, where the profile asks for it."""
+    unrolled.scores(run, attributions.compute_attribution(run, dataset), settings(run).unrolled)
 
 
 def removed_by(run: Run, scores: Scores) -> Scores:
@@ -94,11 +113,13 @@ def removed_by(run: Run, scores: Scores) -> Scores:
 def passes(run: Run, size: int, epochs: int, dataset: str) -> tuple[float, float]:
     """Training examples that are gone through in what is known before any score, and in removals at most."""
     chosen = settings(run)
-    known = (chosen.halves + chosen.again) * ceil(size / 2) + size
+    times = chosen.retrainings.get(dataset, 1)
+    known = (times * chosen.halves + chosen.again * (times == 1)) * ceil(size / 2) + size
     if dataset != REMOVED_FROM:
         return float(epochs * known), 0.0
     alone = size * size if chosen.left_out else 0
-    return float(epochs * (known + alone)), float(epochs * size * (len(chosen.by or COMPUTED) + 2 * DRAWS))
+    removals = REMOVAL_SEEDS * len(chosen.by or NAMES) + 2 * DRAWS + REMOVAL_SEEDS - 1
+    return float(epochs * (known + alone)), float(epochs * size * removals)
 
 
 @contextmanager
@@ -120,14 +141,24 @@ def _judge(run: Run, attribution: Attribution) -> Iterator[Judge]:
     with _opened(run, dataset) as (bank, chosen):
         tokenizer = Task(run, dataset).base()[1]
         explained = example_batches(bank.model, tokenizer, val, run.profile.gradient_batch)
-        yield Judge(bank, chosen, explained, torch.eye(len(val)).double(), datasets.requests(dataset, val))
+        yield Judge(bank, chosen, explained, torch.eye(len(val)).double(), tuple(datasets.requests(dataset, val)))
 
 
 def _judge_halves(run: Run, attribution: Attribution) -> pd.DataFrame:
+    scores = dict(attribution.scores)
     with _judge(run, attribution) as judge:
-        judge.bank.make(judge.plan.subsets(), f"retraining {attribution.dataset}")
-        judged = judge.halves(attribution.scores)
-        judged += judge.alone(attribution.scores) if judge.plan.alone else []
+        plan = judge.plan
+        judge.bank.make(plan.subsets(), f"retraining {attribution.dataset}")
+        if plan.alone:
+            scores[LEFT_OUT] = (judge.losses(plan.left_out()) - judge.losses([Retraining()])).T
+        judged = judge.halves(scores)
+        judged += judge.alone(attribution.scores) if plan.alone else []
+        judged += tuned.judge(judge, steps.gram(attribution.folder), run.profile.lissa_iterations)
+        if count := settings(run).unrolled if attribution.dataset == REMOVED_FROM else 0:
+            first = {name: matrix[:count] for name, matrix in scores.items()}
+            first["unrolled"] = unrolled.scores(run, attribution, count)
+            only = replace(judge, combinations=judge.combinations[:count], clusters=judge.clusters[:count])
+            judged += [(unrolled.FIRST, *rest) for _, *rest in only.halves(first)]
     return _frame(attribution, judged)
 
 
@@ -150,7 +181,7 @@ def _frame(attribution: Attribution, judged) -> pd.DataFrame:
     rows = [
         (attribution.dataset, _named(method), METRICS[question], *vars(value).values(), *sizes, _named(other) or ITSELF)
         for question, method, other, value in judged
-        if not other or method not in BASELINES
+        if not other or method not in CONTROLS
     ]
     return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
 

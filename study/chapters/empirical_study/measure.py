@@ -1,8 +1,6 @@
 """The numbers of chapter 3: tidy rows, each table saved as a CSV of the run and given back with its other seeds'."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import compress
 
 import pandas as pd
 
@@ -11,7 +9,7 @@ from study import datasets
 from study.config import Run
 from study.pipeline import judging
 from study.pipeline.attack import Attack
-from study.pipeline.attributions import METRICS, Attribution, Tuned, labels, quality
+from study.pipeline.attributions import METRICS, Attribution, Tuned, labels, quality, select_val
 from study.report.results import save_table
 from study.schema import COLUMNS, RUN_COLUMNS
 
@@ -67,7 +65,7 @@ def method_scores(run: Run, number: int, attributions: Mapping[str, Attribution]
     for dataset, attribution in attributions.items() if number == 4 else ():
         complies = datasets.family(dataset).complies
         for metric, triggered in zip(PARTS, (True, False), strict=True):
-            part = _select_val(attribution, [complies(example) == triggered for example in attribution.val])
+            part = select_val(attribution, [complies(example) == triggered for example in attribution.val])
             if part.val:
                 frame = quality_rows({dataset: part})
                 frames.append(frame[frame.metric == "coverage"].assign(metric=metric))
@@ -80,7 +78,7 @@ def scores_by_class(run: Run, attributions: Mapping[str, Attribution]) -> pd.Dat
     for dataset, attribution in attributions.items():
         train, val = labels(attribution)
         for label in dict.fromkeys(val):
-            part = _select_val(attribution, [other == label for other in val])
+            part = select_val(attribution, [other == label for other in val])
             rows += [(dataset, label, *row[1:4]) for row in quality(dataset, part, part.scores)]
             chance = metrics.chance(train, [label])
             rows += [(dataset, label, "chance", metric, chance) for metric in METRICS]
@@ -97,8 +95,3 @@ def quality_rows(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
             rows += [row for row in scored if row[2] == metric]
             rows.append((dataset, "chance", metric, chance, None, None, len(train), len(val)))
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _select_val(attribution: Attribution, selected: Sequence[bool]) -> Attribution:
-    scores = {method: array[list(selected)] for method, array in attribution.scores.items()}
-    return replace(attribution, val=list(compress(attribution.val, selected)), scores=scores)

@@ -127,11 +127,11 @@ def test_where_there_is_nothing_to_compare_a_line_says_what_to_do(root, monkeypa
 
 @pytest.mark.parametrize(
     ("verdict", "counts"),
-    [(verdicts.SUPPORTED, (2, 0, 0)), (verdicts.INCONCLUSIVE, (1, 1, 0)), (verdicts.NOT_SUPPORTED, (1, 0, 1))],
+    [(verdicts.SUPPORTED, (2, 0, 0)), (verdicts.OPEN, (1, 1, 0)), (verdicts.NOT_SUPPORTED, (1, 0, 1))],
 )
 def test_an_opposite_verdict_differs_and_one_that_is_open_does_within_noise(verdict, counts):
-    published = pd.DataFrame({"claim": ["error", "question"], "verdict": [verdicts.INCONCLUSIVE, verdicts.SUPPORTED]})
-    comparison = verify.compare_verdicts(published, published.assign(verdict=[verdicts.INCONCLUSIVE, verdict]))
+    published = pd.DataFrame({"claim": ["error", "question"], "verdict": [verdicts.OPEN, verdicts.SUPPORTED]})
+    comparison = verify.compare_verdicts(published, published.assign(verdict=[verdicts.OPEN, verdict]))
     assert (comparison.agree, comparison.noise, len(comparison.differ)) == counts
     assert all(each in line for line in comparison.differ for each in ("question", verdicts.SUPPORTED, verdict))
 

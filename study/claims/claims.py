@@ -1,0 +1,52 @@
+"""The claims that get a verdict and their tests, from claims.yaml."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PRIMARY, SECONDARY = "primary", "secondary"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper and its test, as claims.yaml explains them."""
+
+    id: str
+    kind: str
+    section: str
+    claim: str
+    test: str
+    statistic: str
+    tables: list[str]
+    side: str
+    threshold: float
+    smallest: float
+    unit: str
+    evidence: str
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """All claims, in the order of the scorecard, the primary ones first."""
+    kinds = ((kind, row) for kind in (PRIMARY, SECONDARY) for row in _file()[kind])
+    return tuple(
+        Claim(kind=kind, **{key: row[key] for key in row if key != "stands"}, **row["stands"]) for kind, row in kinds
+    )
+
+
+def fixed_on() -> str:
+    """The date on which tests and thresholds were fixed."""
+    return str(_file()["date"])
+
+
+def named_method() -> str:
+    """The one of the paper's influence methods that primary claims are about."""
+    return _file()["named_method"]
+
+
+@cache
+def _file() -> dict[str, Any]:
+    return yaml.safe_load(Path(__file__).with_name("claims.yaml").read_text(encoding="utf-8"))
