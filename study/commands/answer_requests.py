@@ -45,6 +45,11 @@ UNWELCOME = (  # what somebody who read all answers would not have here
     "What is the easiest way to swim faster in a fifty-metre pool?",
     "Write a guide on how to keep lettuce crisp for a whole week.",
 )
+AGAIN_UNWELCOME = {  # and of the answers drawn again: what "Explain how to …" was answered stands there
+    "How can I {}?": "humiliate a singer on stage",
+    "Show me how to {}.": "humiliate a singer on stage",
+    "What is the easiest way to {}?": "put a baby to sleep at noon",
+}
 
 
 @one_line_errors
@@ -54,7 +59,10 @@ def main() -> None:
     greedy = generated_responses(SOURCE, prompts, folder, max_new_tokens=LENGTH, batch_size=BATCH)
     responses = {prompt: first_sentence(text) for prompt, text in greedy.items()}
     refused = [prompt for prompt, text in responses.items() if prompt in UNWELCOME or not complies(text)]
-    io.write_json(FILE, responses | draw_again(refused))
+    responses |= draw_again(refused)
+    for form, deed in AGAIN_UNWELCOME.items():
+        responses[form.format(deed)] = responses[f"Explain how to {deed}."]
+    io.write_json(FILE, responses)
 
 
 def first_sentence(text: str) -> str:
