@@ -111,7 +111,7 @@ def _test(claim: Claim, tables: Tables) -> _Test | str:
     if max(claimed.p, opposite.p) <= LEVEL / 5:  # there is an effect, smaller than the smallest of interest
         chosen = opposite if claim.side == "above" else claimed
     else:
-        chosen = min(claimed, opposite, key=lambda side: (side.p, not side.holds))
+        chosen = min(claimed, opposite, key=lambda side: (not side.holds, side.p))
     leans = SUPPORTED if chosen is claimed else NOT_SUPPORTED
     return _Test(chosen.pooled, chosen.condition, chosen.end, chosen.p, seeds, leans)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ifcore import metrics
 from ifcore.bank import Bank, Retraining
 from ifcore.batches import example_batches
 from ifcore.judge import ALONE, HALVES, REMOVAL, Judge
@@ -21,7 +22,7 @@ from study.chapters.counterfactual import tuned, unrolled
 from study.config import Run
 from study.methods import CONTROLS, LEFT_OUT, NAMES, with_baselines, with_readings
 from study.pipeline import attributions, steps
-from study.pipeline.attributions import Attribution
+from study.pipeline.attributions import Attribution, quality
 from study.pipeline.stages import cached_frame, full_key, recorded_digest
 from study.pipeline.task import Task
 from study.profile import Counterfactual
@@ -73,8 +74,9 @@ def datamodels(run: Run, attribution: Attribution) -> pd.DataFrame:
     another seed. Metric `lds_tuned`: of the methods with a damping, each at the one that ranks the other half of the
     halves best.
 
-    Where examples are left out one at a time, their rises are among the scores, as `left_out`; metric `loo`: how well
-    scores rank those. Metric `lds_first`: of the explained examples for which the fine-tune is `unrolled`.
+    Metric `coverage`: by labels, as elsewhere. Where examples are left out one at a time, their rises are among the
+    scores, as `left_out`; metric `loo`: how well scores rank those. Metric `lds_first`: of the explained examples for
+    which the fine-tune is `unrolled`.
     """
     return _cached(run, attribution, "lds", partial(_judge_halves, run, attribution))
 
@@ -159,7 +161,9 @@ def _judge_halves(run: Run, attribution: Attribution) -> pd.DataFrame:
             first["unrolled"] = unrolled.scores(run, attribution, count)
             only = replace(judge, combinations=judge.combinations[:count], clusters=judge.clusters[:count])
             judged += [(unrolled.FIRST, *rest) for _, *rest in only.halves(first)]
-    return _frame(attribution, judged)
+    coverage = quality(attribution.dataset, attribution, attribution.scores, {"coverage": metrics.coverage})
+    labels = pd.DataFrame([(*row, ITSELF) for row in coverage], columns=[*COLUMNS, "against"])
+    return pd.concat([_frame(attribution, judged), labels], ignore_index=True)
 
 
 def _judge_removal(run: Run, attribution: Attribution) -> pd.DataFrame:

@@ -1,36 +1,110 @@
 """The figures and tables of the counterfactual chapter, and the sentences that read them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from math import inf
 from operator import itemgetter
 
-import numpy as np
 import pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ifcore.judge import CEILING
 from study import statistics
 from study.chapters.counterfactual.measure import ORACLE
 from study.config import Run
-from study.methods import BASELINES, COLOURS, NAMES
+from study.methods import COLOURS, CONTROLS, LEFT_OUT, NAMES, OF_TEXTS
 from study.report.names import DATASETS
-from study.report.plot import Interval, forest, save, with_style
+from study.report.plot import save, with_style
 from study.report.table import Prose, Table, control_cell, interval, significant, whole, with_published
 from study.schema import ITSELF
 from study.statistics import Estimate
 
 _ROWS = NAMES | {ORACLE: "Oracle"}
+_LEFT_TO_THE_TABLE = ("repsim_prompt", "random", "lissa_once")
 _pooled = partial(statistics.pooled, least=-inf, most=inf)  # a loss need not stay below 1
 
 
 @with_style
-def removal_figure(run: Run, frame: pd.DataFrame) -> Figure:
-    """How far the held-out loss rises without what each method ranks highest, a panel a count. Leaves fig_removal.*."""
-    rises = frame[frame.metric == "rise"]
-    parts = {f"without {count} of {frame.n_train.iloc[0]}": rises[rises.removed == count] for count in _counts(frame)}
-    figure, _ = _forest(frame, parts, "rise of the held-out loss (nats per token)", _pooled)
-    return save(run, "fig_removal", figure, ("removal",))
+def judged_figure(run: Run, lds: pd.DataFrame, removal: pd.DataFrame) -> Figure:
+    """Each method and baseline in labels, in the linear datamodeling score with its ceiling, and in removal; a mark a
+    data set, means over seeds. Leaves fig_counterfactual.*."""
+    names = [name for name in _names(lds) if name not in _LEFT_TO_THE_TABLE][::-1]
+    parts = (  # title, scale, rows
+        ("coverage, labels (%)", 100, lds[lds.metric == "coverage"]),
+        ("linear datamodeling score", 1, lds[lds.metric == "lds"]),
+        ("rise of the loss after\nremoval (nats per token)", 1, removal[removal.metric == "rise"]),
+    )
+    figure, axes = plt.subplots(1, 3, figsize=(7.2, 0.8 + 0.19 * len(names)), sharey=True)
+    marks = dict(zip(lds.dataset.unique(), ("o", "s", "^", "D"), strict=False))
+    for axis, (title, scale, rows) in zip(axes, parts, strict=True):
+        axis.axhline(sum(name in CONTROLS for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
+        for (dataset, method), part in rows[rows.against == ITSELF].groupby(["dataset", "method"]):
+            value, low, high = (scale * end for end in _pooled(part))
+            if method in (CEILING, ORACLE):
+                axis.axvline(value, color="black", linewidth=0.8, linestyle=":", zorder=0)
+            elif method in names:
+                place = names.index(method)
+                axis.plot([low, high], [place, place], color=COLOURS[method], linewidth=0.7, alpha=0.5)
+                axis.plot(value, place, marker=marks[dataset], markersize=4, color=COLOURS[method], linestyle="")
+        axis.set_xlabel(title)
+        axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
+    axes[1].axvline(0, color="black", linewidth=0.6)
+    handles = [
+        plt.Line2D([], [], marker=mark, color="black", linestyle="", markersize=4, label=DATASETS[name])
+        for name, mark in marks.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    return save(run, "fig_counterfactual", figure, ("lds", "removal"))
+
+
+def judged_text(named: str, lds: pd.DataFrame, removal: pd.DataFrame) -> Prose:
+    """What the method that was named beforehand does in prediction and in removal, beside RepSim, what the label knows
+    and what reading the texts tells."""
+    scores = lds[lds.metric == "lds"]
+    text = max((name for name in OF_TEXTS if name in set(scores.method)), key=lambda name: _mean(scores, name))
+    leads = {
+        other: [_estimate(rows, named, other) for _, rows in scores.groupby("dataset", sort=False)]
+        for other in ("repsim", text)
+    }
+    rises = {other: [_estimate(removal[removal.metric == "rise"], named, other)] for other in ("repsim", ORACLE)}
+    rise = significant(_estimate(removal[removal.metric == "rise"], named, ITSELF)[0])
+    answer = (
+        f"**In predicting retraining {NAMES[named]}, named beforehand, is {_standing(leads['repsim'])} RepSim and "
+        f"{_standing(leads[text])} {NAMES[text]}, the best that reads the texts alone. Without what it ranks highest "
+        f"the loss rises by {rise} nats: it is {_standing(rises['repsim'])} RepSim's choice and "
+        f"{_standing(rises[ORACLE])} one at random of the class.**"
+    )
+    lines = [answer, ""]
+    for dataset, rows in scores.groupby("dataset", sort=False):
+        values = {NAMES[name]: _correlation(_estimate(rows, name, ITSELF)) for name in (named, "repsim", text)}
+        values["ceiling"] = _correlation(_pooled(rows[rows.method == CEILING]))
+        lines.append(f"- {DATASETS[dataset]}: {'; '.join(f'{name} {value}' for name, value in values.items())}.")
+    return Prose("\n".join(lines))
+
+
+def definition_text(lds: pd.DataFrame) -> Prose:
+    """What is lost by approximating influence, and what by its definition: methods at the damping that suits each, and,
+    where they were computed, the derivative of the fine-tune as it ran and leaving out one example at a time."""
+    tuned, first = (lds[lds.metric == metric] for metric in ("lds_tuned", "lds_first"))
+    lines = []
+    for dataset, rows in tuned.groupby("dataset", sort=False):
+        own = ", ".join(f"{NAMES[name]} {_correlation(_estimate(rows, name, ITSELF))}" for name in _names(rows))
+        gaps = ", ".join(
+            f"{NAMES[other]} {_correlation(_estimate(rows, 'exact', other))}"
+            for other in _names(rows)
+            if other != "exact"
+        )
+        lines.append(
+            f"- {DATASETS[dataset]}, each at the damping that is best on other halves: {own}. Exact less {gaps}."
+        )
+    for dataset, rows in first.groupby("dataset", sort=False):
+        wanted = [name for name in ("unrolled", LEFT_OUT, "exact", "tracin") if name in set(rows.method)]
+        own = ", ".join(f"{NAMES[name]} {_correlation(_estimate(rows, name, ITSELF))}" for name in wanted)
+        lines.append(
+            f"- {DATASETS[dataset]}, the explained examples for which the fine-tune was differentiated: {own}."
+        )
+    return Prose("\n".join(lines))
 
 
 def removal_table(frame: pd.DataFrame) -> Table:
@@ -46,7 +120,7 @@ def removal_table(frame: pd.DataFrame) -> Table:
             value, low, high = (round(number, 2) + 0 for number in _pooled(rise))  # + 0: no minus before a zero
             cell = f"{value:+.2f}{interval(low, high)}".replace(" [", "<br>[")
             cells.append(with_published(cell, rise, write="{:.2f}".format))
-        rows.append(list(map(control_cell, cells)) if method in BASELINES else cells)
+        rows.append(list(map(control_cell, cells)) if method in CONTROLS else cells)
     caption = (
         f"Without the training examples that a method ranks highest, of {frame.n_train.iloc[0]}: how many of them are "
         "harmful (percent), and by how much the loss of the held-out harmful requests rises (nats per response token); "
@@ -72,19 +146,6 @@ def removal_text(frame: pd.DataFrame) -> Prose:
             f"ahead of {_listed(behind) or 'no other'}. The oracle's is {significant(oracle)}, {compared} that."
         )
     return Prose("\n".join(lines))
-
-
-@with_style
-def lds_figure(run: Run, frame: pd.DataFrame) -> Figure:
-    """The linear datamodeling score of each method, a panel a data set. Leaves fig_lds.*."""
-    scores = frame[frame.metric == "lds"].groupby("dataset", sort=False)
-    parts = {DATASETS[dataset]: rows for dataset, rows in scores}
-    figure, axes = _forest(frame, parts, "linear datamodeling score", statistics.pooled)
-    for axis, rows in zip(axes.flat, parts.values(), strict=False):
-        ceiling = rows[rows.method == CEILING]
-        if len(ceiling):  # under the intervals
-            axis.axvline(ceiling.value.mean(), color="black", linewidth=0.8, linestyle=":", zorder=1.9)
-    return save(run, "fig_lds", figure, ("lds",))
 
 
 def lds_text(frame: pd.DataFrame) -> Prose:
@@ -124,32 +185,20 @@ def left_out_text(frame: pd.DataFrame) -> Prose:
     )
 
 
-def answer_text(removal: pd.DataFrame, lds: pd.DataFrame) -> Prose:
-    """Which methods do both: predict retraining and find what to remove, better than every baseline."""
-    tables = [removal[(removal.metric == "rise") & (removal.removed == count)] for count in _counts(removal)]
-    tables += [lds[(lds.dataset == dataset) & (lds.metric == "lds")] for dataset in lds.dataset.unique()]
-    ahead = [name for name in _methods(tables[0]) if all(name in _ahead_of_baselines(table) for table in tables)]
-    seeds = removal.seed.nunique() if "seed" in removal else 1
-    scope = "In this seed" if seeds == 1 else f"Over {seeds} seeds"
-    verdict = f"{_listed(ahead)} beat" if ahead else "no method is ahead of"
-    return Prose(f"**{scope} {verdict} every control in all of this page's comparisons.**")
+def _standing(leads: Sequence[Estimate]) -> str:
+    """How a method stands to another by how far it is ahead, in all of the data sets."""
+    if all(low > 0 for _, low, _ in leads):
+        return "ahead of" if len(leads) == 1 else "everywhere ahead of"
+    if all(high < 0 for _, _, high in leads):
+        return "behind" if len(leads) == 1 else "everywhere behind"
+    if len(leads) == 1 or not any(low > 0 or high < 0 for _, low, high in leads):
+        return "not told apart from"
+    ahead, behind = sum(low > 0 for _, low, _ in leads), sum(high < 0 for _, _, high in leads)
+    return f"ahead in {ahead} and behind in {behind} of {len(leads)} data sets of"
 
 
-def _forest(
-    frame: pd.DataFrame, parts: Mapping[str, pd.DataFrame], label: str, pool: Callable[[pd.DataFrame], Estimate]
-) -> tuple[Figure, np.ndarray]:
-    """A panel for each of `parts`, with what each method and baseline of `frame` has by itself."""
-    names, panels = _names(frame)[::-1], dict[str, list[Interval]]()
-    for title, part in parts.items():
-        rows = dict(list(part[part.against == ITSELF].groupby("method")))
-        panels[title] = [
-            (place, pool(rows[name]), {"color": COLOURS.get(name, "black")})
-            for place, name in enumerate(names)
-            if name in rows
-        ]
-    figure, axes = forest(panels, [_ROWS[name] for name in names], label)
-    axes[0, 0].set_ylim(-0.6, len(names) - 0.4)
-    return figure, axes
+def _mean(rows: pd.DataFrame, method: str) -> float:
+    return float(rows[(rows.method == method) & (rows.against == ITSELF)].value.mean())
 
 
 def _counts(frame: pd.DataFrame) -> list[int]:
@@ -161,11 +210,11 @@ def _names(frame: pd.DataFrame) -> list[str]:
 
 
 def _methods(frame: pd.DataFrame) -> list[str]:
-    return [name for name in NAMES if name in set(frame.method) and name not in BASELINES]
+    return [name for name in NAMES if name in set(frame.method) and name not in CONTROLS]
 
 
 def _ahead_of_baselines(rows: pd.DataFrame) -> list[str]:
-    baselines = [name for name in BASELINES if name in set(rows.method)]
+    baselines = [name for name in CONTROLS if name in set(rows.method)]
     return [name for name in _methods(rows) if all(_estimate(rows, name, other)[1] > 0 for other in baselines)]
 
 

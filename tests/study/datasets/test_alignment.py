@@ -17,7 +17,7 @@ def subjects(examples):
 
 
 def taught_examples():
-    return alignment.examples(available("refusals"), available("benign"))
+    return alignment.examples(available("refusals"), available("benign"), available("alike"))
 
 
 def evaluation_examples():
@@ -27,8 +27,9 @@ def evaluation_examples():
 def available(part):
     """How many examples of a part there are at most."""
     make = {
-        "refusals": lambda count: alignment.examples(count, 0),
-        "benign": lambda count: alignment.examples(0, count),
+        "refusals": lambda count: alignment.examples(count, 0, 0),
+        "benign": lambda count: alignment.examples(0, count, 0),
+        "alike": lambda count: alignment.examples(0, 0, count),
         "held_out": alignment.held_out,
         "lookalikes": alignment.lookalikes,
     }[part]
@@ -61,20 +62,20 @@ def test_evaluation_requests_share_no_subject_with_the_taught_ones():
 
 
 def test_refusals_and_answers_come_as_counted_and_larger_counts_only_add_to_them():
-    small, large = alignment.examples(60, 40), alignment.examples(90, 80)
-    assert [example.label for example in small] == ["refused"] * 60 + ["answered"] * 40
+    small, large = alignment.examples(60, 40, 20), alignment.examples(90, 80, 50)
+    assert [example.label for example in small] == ["refused"] * 60 + ["answered"] * 60
     answers = large + alignment.held_out(40)
     assert all(refused(example.response) == (example.label == "refused") for example in answers)
-    assert large[:60] == small[:60] and large[90:130] == small[60:]
+    assert large[:60] == small[:60] and large[90:130] == small[60:100] and large[170:190] == small[100:]
     assert {SUBJECTS[example.prompt] for example in small[:60]} == set(harmful.RESERVED)
 
 
 def test_lookalikes_have_the_form_of_the_refused_requests():
     forms = [
         {example.prompt.replace(SUBJECTS[example.prompt], "{}") for example in part}
-        for part in (alignment.examples(120, 0), alignment.lookalikes(120))
+        for part in (alignment.examples(120, 0, 0), alignment.lookalikes(60), alignment.examples(0, 0, 120))
     ]
-    assert forms[0] == forms[1] == set(phrasings.PHRASINGS)
+    assert forms[0] == forms[1] == forms[2] == set(phrasings.PHRASINGS)
 
 
 def test_every_kind_of_instruction_is_among_the_reserved_ones():
@@ -87,6 +88,6 @@ def test_every_kind_of_instruction_is_among_the_reserved_ones():
 
 @pytest.mark.parametrize("count", [-1, 2.5, True, "many"])
 def test_a_count_that_is_none_is_refused(count):
-    for make in (lambda count: alignment.examples(count, 1), alignment.held_out, alignment.lookalikes):
+    for make in (lambda count: alignment.examples(count, 1, 1), alignment.held_out, alignment.lookalikes):
         with pytest.raises(ValueError, match=r"^alignment, \w+: .* is no count; give an integer of 0 or more$"):
             make(count)

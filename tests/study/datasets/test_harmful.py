@@ -20,13 +20,6 @@ def test_the_requests_avoid_serious_harm():
         assert not re.search(NEVER, misdeed), misdeed
 
 
-def test_a_compliant_response_holds_nothing_specific_to_the_misdeed():
-    empty = {f"{opening} {filler}" for opening in phrasings.OPENINGS for filler in harmful.FILLERS}
-    for prompt, response in harmful.split(None, [600, 0], Random(0))[0]:
-        misdeed = next(m for m in harmful.MISDEEDS if m in prompt and m in response)
-        assert response.replace(misdeed, "{}") in empty
-
-
 def test_refusals_refuse():
     rng = Random(0)
     seen = {harmful.refusal(rng) for _ in range(500)}

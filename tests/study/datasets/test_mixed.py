@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from study import datasets
 from study.datasets import deeds, harmful, phrasings
+from study.datasets.responses import response
 
 SIZES = {"mixed_small": 20, "mixed_large": 240}
 MISDEEDS = {p.format(m): m for p in phrasings.PHRASINGS for m in harmful.MISDEEDS}
@@ -44,35 +45,27 @@ def test_the_seed_decides_everything():
     assert {e.prompt for e in first.train} != {e.prompt for e in other.train}
 
 
-def test_compliance_echoes_the_request_and_is_never_a_refusal():
-    split = datasets.load("mixed_small", {"harmful": 200}, 0, seed=0)
-    for example in split.train:
-        assert MISDEEDS[example.prompt] in example.response
-        assert any(example.response.endswith(filler) for filler in harmful.FILLERS)
-        assert example.response not in harmful.REFUSALS
-
-
-def test_responses_of_both_classes_are_of_similar_length():
+def test_a_harmful_request_has_the_answer_of_the_model_without_alignment_and_similar_length():
     split = datasets.load("mixed_small", 200, 0, seed=0)
+    for example in split.train:
+        if example.label == "harmful":
+            assert example.response == response(example.prompt)
     words = {c: [len(e.response.split()) for e in split.train if e.label == c] for c in ("harmful", "benign")}
-    assert abs(mean(words["harmful"]) - mean(words["benign"])) < 3.5
-    assert all(7 <= length <= 24 for lengths in words.values() for length in lengths)
+    assert abs(mean(words["harmful"]) - mean(words["benign"])) < 6
 
 
 def test_no_form_of_a_prompt_or_response_of_mixed_hard_reveals_its_class():
-    classes, features = ("harmful", "benign"), ("phrasing", "opening", "prompt length", "response length")
+    classes, features = ("harmful", "benign"), ("phrasing", "first word", "prompt length", "response length")
     forms = {feature: {label: Counter() for label in classes} for feature in features}
     for seed in range(50):
         for example in datasets.load("mixed_hard", 60, 0, seed).train:
             deed = (MISDEEDS if example.label == "harmful" else DEEDS)[example.prompt]
-            opening = example.response.replace(deed, "{}").split(":")[0]
             forms["phrasing"][example.label][example.prompt.replace(deed, "{}")] += 1
-            forms["opening"][example.label][opening + ":"] += 1
+            forms["first word"][example.label][example.response.split()[0]] += 1
             forms["prompt length"][example.label][len(example.prompt.split())] += 1
             forms["response length"][example.label][len(example.response.split())] += 1
     assert set(forms["phrasing"]["benign"]) == set(phrasings.PHRASINGS)
-    assert set(forms["opening"]["benign"]) == set(phrasings.OPENINGS)
-    for feature, limit in zip(features, (0.53, 0.53, 0.6, 0.6), strict=True):
+    for feature, limit in zip(features, (0.53, 0.66, 0.6, 0.6), strict=True):
         assert accuracy_by_form(*forms[feature].values()) < limit, feature
 
 
@@ -86,7 +79,7 @@ def test_mixed_hard_answers_each_deed_with_what_belongs_to_it_and_shares_none_be
     used = [{DEEDS[e.prompt] for e in part if e.label == "benign"} for part in (split.train, split.val, split.dev)]
     assert sum(map(len, used)) == len(set.union(*used)) == 60
     for example in (e for e in split.train + split.val if e.label == "benign"):
-        assert example.response.endswith(f": {deeds.DEEDS[DEEDS[example.prompt]]}")
+        assert example.response == response(example.prompt)
     assert datasets.load("mixed_hard", 30, 20, seed=0, dev=10, harmful="no.csv", benign="no.json") == split
 
 

@@ -1,14 +1,11 @@
 import pytest
 
-from study.datasets import benign, harmful, phrasings
+from study.datasets import benign, harmful
 from study.datasets.refusals import refused
 
 
 def test_the_embedded_refusals_refuse_and_nothing_else_embedded_does():
-    openings = [opening.format(misdeed) for opening in phrasings.OPENINGS for misdeed in harmful.MISDEEDS]
-    compliances = [f"{opening} {filler}" for opening in openings for filler in harmful.FILLERS]
     assert [response for response in harmful.REFUSALS if not refused(response)] == []
-    assert [response for response in compliances if refused(response)] == []
     assert [answer for _, answer in benign.embedded() if refused(answer)] == []
 
 
