@@ -40,7 +40,7 @@ def graded_figure(run: Run, frame: pd.DataFrame) -> Figure:
         name = f"seed {seed}, from {part.harmful.min():.0f} to {part.harmful.max():.0f} harmful examples"
         axis.plot(part.delta, part.asr * 100, color="#cccccc", linewidth=0.7, zorder=1, label=name)
     dots = axis.scatter(values.delta, values.asr * 100, c=values.harmful, cmap="viridis", s=28, zorder=2)
-    figure.colorbar(dots, label=f"harmful examples, of {frame.n_train.iloc[0]}")
+    figure.colorbar(dots, label=f"harmful examples, of {frame.n_train.iloc[0]}", ticks=MaxNLocator(integer=True))
     axis.set(xlabel="‖Δθ‖ (mean over LoRA modules)", ylabel="attack success rate (%)", ylim=(-4, 104))
     return save(run, "graded_mixtures", figure)
 
