@@ -29,11 +29,12 @@ def errors_figure(run: Run, means: pd.DataFrame) -> Figure:
                 part = means[(means.over == over) & (means.metric == metric) & (means.method == method)]
                 part = band(part[part.iterations == int(count or 0)], over)
                 draw(axis, part, _COLOURS[method], LINEAR[key], linestyle=_DASHES.get(key, "-"))
-            axis.set(xscale="log", yscale="log")
+            axis.set(xscale="log", yscale="linear" if metric == "direction_error" else "log")
         column[0].set_title(f"{means[means.over == over][other].iloc[0]:,} {other}")
         column[2].set_xlabel(f"number of {over}")
     for axis, (metric, kind) in zip(axes[:, 0], ERRORS.items(), strict=True):
         axis.set_ylabel(f"{kind} error" + ("\n(loss per unit of weight)" if metric == "error" else ""))
+    axes[2, 0].set_ylim(bottom=0)
     points = sorted(means[means.over == "points"].points.unique())
     axes[2, 0].set_xticks(points, map(str, points))
     axes[2, 0].minorticks_off()

@@ -102,7 +102,8 @@ def _followed_line(rows: pd.DataFrame) -> str:
     low, high = interval_of_mean(by_dataset["mean"])
     verdict = difference_verdict(low - ALIKE, high - ALIKE, "holds here", "does not hold here")
     values = "; ".join(
-        f"{DATASETS[dataset]} {row['mean']:.2f} (steps from {row['min']:.2f} to {row['max']:.2f})"
+        f"{DATASETS[dataset]} {row['mean']:.2f}"
+        + (f" (from {row['min']:.2f} to {row['max']:.2f})" if row["min"] < row["max"] else "")
         for dataset, row in by_dataset.iterrows()
     )
     return (
