@@ -75,7 +75,7 @@ class TwoLayer(_Group):
 
     points: Annotated[int, Field(ge=10)] = 1_000
     widths: Annotated[list[PositiveInt], Field(min_length=2)] = [2, 8, 32, 128]
-    draws: Annotated[int, Field(ge=2)] = 5
+    draws: Annotated[int, Field(ge=2)] = 40
     epochs: Annotated[int, Field(ge=2)] = 30
     learning_rate: Positive = 0.1
 
@@ -164,7 +164,7 @@ class Profile(BaseModel):
     alignment: Alignment | None = None
     further_models: list[str] = []
     generator: str | None = None
-    layers_on: str = "harmfulcheck"
+    layers_on: str = "mixed_small"
     sensitivity: Sensitivity | None = None
     counterfactual: Counterfactual | None = None
     facts_removed: Annotated[int, Field(ge=3)] = 4  # of two, no outcome would decide anything

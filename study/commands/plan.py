@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from study import config, datasets, selection
+from study.chapters.parameter_change import graded
 from study.chapters.sensitivity import grid
 from study.commands import work_plan
 from study.commands.check import unsized_datasets
@@ -148,6 +149,7 @@ def _section_4(profile: Profile, shape: Architecture) -> list[str]:
     return [
         "Section 4, beside the linear models",
         f"  {len(tunes)} more fine-tunes of {profile.layers_on}, with LoRA on some of the layers",
+        f"  {graded.GRADES} on parts of {graded.DATASET}, from no harmful example to nothing else",
         f"  gradients and answers after epochs: {followed}",
     ]
 

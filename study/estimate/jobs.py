@@ -13,6 +13,7 @@ from study import datasets, selection
 from study.chapters.approximation_error import errors, truth
 from study.chapters.counterfactual import measure as counterfactual
 from study.chapters.facts import measure as facts
+from study.chapters.parameter_change import graded
 from study.chapters.parameter_change import measure as parameter_change
 from study.chapters.sensitivity import grid
 from study.config import Run
@@ -60,7 +61,7 @@ class Job:
 def list_jobs(run: Run) -> list[Job]:
     """All jobs of the book's chapters, each after those that it needs."""
     aligned = list(_alignment(run))
-    lists = _attributions, _attacks, _layers, _sensitivity, _facts, _counterfactuals
+    lists = _attributions, _attacks, _graded, _layers, _sensitivity, _facts, _counterfactuals
     following = [job for jobs in lists for job in jobs(run)]
     after = frozenset(job.name for job in aligned)
     return _join([*aligned, *_linear(run), *(replace(job, after=job.after | after) for job in following)])
@@ -84,7 +85,7 @@ def _linear(run: Run) -> Iterator[Job]:
         ("errors", errors.errors, approximation, 15 * drawn / 7e6),
         ("running-times", errors.runtimes, approximation, 25 * sizes.dense_limit / 10_000),
         ("left-out", truth.left_out, approximation, 25 * sizes.left_out / 200),
-        ("two-layer", parameter_change.linear_models, change, 10 * trained / 600),
+        ("two-layer", parameter_change.linear_models, change, 12 * trained / 4_800),
     ):
         yield Job(name, (partial(compute, run),), frozenset([chapter]), {"linear models": {LINEAR: SECOND * seconds}})
 
@@ -133,6 +134,18 @@ def _attacks(run: Run) -> Iterator[Job]:
     yield Job(
         "table6", (compute,), frozenset(["parameter_change"]), {"attacks": {"mixed_small": passes}}, frozenset(parts)
     )
+
+
+def _graded(run: Run) -> Iterator[Job]:
+    """Fine-tunes on graded mixtures, and their answers."""
+    if graded.DATASET not in run.profile.datasets:
+        return
+    whole = Task(run, graded.DATASET)
+    trained = whole.epochs * graded.size(run) + FORWARD * (whole.epochs + 1) * _count(whole, "dev")
+    passes = trained + _answers(whole) * min(1, graded.PROMPTS / _count(whole, "val"))
+    for harmful in graded.grades(run):
+        compute, parts = partial(graded.fit, run, harmful), {"graded mixtures": {graded.DATASET: passes}}
+        yield Job(f"graded-{harmful}", (compute,), frozenset(["parameter_change"]), parts)
 
 
 def _layers(run: Run) -> Iterator[Job]:

@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ifcore.retraining_plan import DRAWS
 from study.chapters.counterfactual.measure import REMOVED_FROM
+from study.chapters.parameter_change import graded
 from study.config import Run
 from study.estimate.counting import count_split, tokenizer_of
 from study.methods import COMPUTED
@@ -77,6 +78,8 @@ def disk(profile: Profile, shape: Architecture, sizes: dict[str, Size], cells: S
     if cells:
         bytes_left = sum(4 * P * (size.train + size.val + 2 * epochs + 1) for size, epochs in cells)
         lines.append(_line(f"{len(cells)} fine-tunes of the sensitivity", bytes_left))
+    if graded.DATASET in sizes:
+        lines.append(_line(f"adapters of {graded.GRADES} graded mixtures", 4 * P * graded.GRADES))
     if plan := profile.counterfactual:
         alone = sizes[REMOVED_FROM].train if plan.left_out and REMOVED_FROM in sizes else 0
         retrained = len(plan.datasets) * (1 + plan.halves + plan.again) + len(plan.by or COMPUTED) + 2 * DRAWS + alone

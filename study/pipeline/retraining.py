@@ -22,6 +22,8 @@ from study.pipeline import attributions, steps
 from study.pipeline.stages import Stage, locked_folder
 from study.pipeline.task import Task
 
+ADAPTER = "adapter"  # the folder in a task's that keeps the last one
+
 Result = TypeVar("Result")
 
 
@@ -38,6 +40,18 @@ def losses(task: Task) -> np.ndarray:
         return load_file(task.folder / "losses.safetensors")["val"].numpy()
 
 
+def adapter(task: Task) -> Path:
+    """Where the adapter at the end of the task's fine-tune lies, made once; of the others none is kept."""
+    split = attributions.examples(task)
+    with locked_folder(task.folder):
+        task.aligned_adapter()  # as above
+        checkpoints = [task.folder / "checkpoints"]
+        key = steps.determined_by(task, split)
+        stage = Stage(task.folder, "fine-tune", key, checkpoints, temporary=checkpoints)
+        stage.make(partial(_train_adapter, task, split, steps.training_settings(task)))
+        return task.folder / ADAPTER
+
+
 def map_tasks(compute: Callable[[Task], Result], tasks: Sequence[Task], label: str) -> list[Result]:
     """`compute` of each task, in the order given, each distinct task once; `label` names the bar."""
     distinct = {task.folder: task for task in tasks}
@@ -51,8 +65,18 @@ def _train(task: Task, split: Split, settings: training.Settings) -> list[Path]:
     with task.adapted(epoch) as model:
         batches = example_batches(model, task.base()[1], split.val, task.run.profile.gradient_batch)
         val_losses = evaluate_losses(model, batches)
-    file, adapter = task.folder / "losses.safetensors", task.folder / "adapter"
+    file = task.folder / "losses.safetensors"
     io.write_tensors(file, {"val": val_losses})
-    shutil.rmtree(adapter, ignore_errors=True)
-    shutil.copytree(task.checkpoint(epoch), adapter)
-    return [file, *sorted(adapter.iterdir())]
+    return [file, *_keep_adapter(task, epoch)]
+
+
+def _train_adapter(task: Task, split: Split, settings: training.Settings) -> list[Path]:
+    return _keep_adapter(task, int(steps.train(task, split, settings).epoch.max()))
+
+
+def _keep_adapter(task: Task, epoch: int) -> list[Path]:
+    """Copies the adapter of an epoch to where it stays; its files."""
+    place = task.folder / ADAPTER
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(task.checkpoint(epoch), place)
+    return sorted(place.iterdir())

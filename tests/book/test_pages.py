@@ -56,7 +56,7 @@ def test_the_run_leaves_tidy_tables_and_figures_and_the_page_shows_their_numbers
     assert (results / "fig2_heatmap.svg").exists()
     for name in ("fig3_error", "fig4_lissa", "fig5_convergence", "fig6_drift", "fig7_linear", "fig8_layers"):
         assert (results / f"{name}.csv").exists() and (results / f"{name}.png").exists()
-    for name in ("table5_runtime", "table6_delta", "loo_truth"):
+    for name in ("table5_runtime", "table6_delta", "graded_mixtures", "loo_truth"):
         assert (results / f"{name}.csv").exists()
     page = (book / "book" / "executed" / "empirical_study.html").read_text(encoding="utf-8")
     for row in frame[frame.method == "repsim"].itertuples():

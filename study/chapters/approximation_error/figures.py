@@ -34,7 +34,7 @@ def errors_figure(run: Run, means: pd.DataFrame) -> Figure:
         column[2].set_xlabel(f"number of {over}")
     for axis, (metric, kind) in zip(axes[:, 0], ERRORS.items(), strict=True):
         axis.set_ylabel(f"{kind} error" + ("\n(loss per unit of weight)" if metric == "error" else ""))
-    axes[2, 0].set_ylim(0, 1)
+    axes[2, 0].set_ylim(bottom=0)
     points = sorted(means[means.over == "points"].points.unique())
     axes[2, 0].set_xticks(points, map(str, points))
     axes[2, 0].minorticks_off()
@@ -44,8 +44,8 @@ def errors_figure(run: Run, means: pd.DataFrame) -> Figure:
 
 @with_style
 def lissa_figure(run: Run, frame: pd.DataFrame) -> Figure:
-    """Figure 4: accuracy of LiSSA against its number of iterations, a panel a data set. Leaves fig4_lissa.*."""
-    frame = frame[frame.metric == "accuracy"]
+    """Figure 4: coverage of LiSSA against its number of iterations, a panel a data set. Leaves fig4_lissa.*."""
+    frame = frame[frame.metric == "coverage"]
     figure, axes = panels(frame.dataset.nunique(), 3, height=2.0)
     for axis, (dataset, part) in zip(axes.flat, frame.groupby("dataset", sort=False), strict=False):
         for method, colour, dash, name in (
@@ -62,7 +62,7 @@ def lissa_figure(run: Run, frame: pd.DataFrame) -> Figure:
         axis.set_xticks([0, 1, 10, 100, 1_000, 10_000, 100_000])
         axis.minorticks_off()
     figure.supxlabel("LiSSA iterations", fontsize=9)
-    figure.supylabel("accuracy (%)", fontsize=9)
+    figure.supylabel("coverage (%)", fontsize=9)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return save(run, "fig4_lissa", figure)
 

@@ -26,8 +26,8 @@ def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFram
     """Figure 4: accuracy and coverage of LiSSA on the language model after each number of iterations.
 
     Method `lissa` is the recursion, `lissa_released` that of the paper's released code, `exact` (iterations −1) the
-    limit of the first. Metric `accuracy_gain`, paired by validation example: of `lissa` at 10 iterations over 1, of
-    `exact` over 10 iterations, of `repsim` over `exact`.
+    limit of the first. Metrics `accuracy_gain` and `coverage_gain`, paired by validation example: of `lissa` at 10
+    iterations over 1, of `exact` over 10 iterations, of `repsim` over `exact`.
     """
     rows: list[tuple] = []
     for dataset, attribution in attributions.items():
@@ -42,9 +42,9 @@ def iterations(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFram
             rows += [(*row, t) for row in quality(dataset, attribution, {method: array})]
         for before, after in pairwise(_STAGES):
             if {before, after} <= set(scores):
-                gain = change(dataset, attribution, scores[before], scores[after])["accuracy"]
                 sizes = len(attribution.train), len(attribution.val)
-                rows.append((dataset, after[0], "accuracy_gain", *gain, *sizes, after[1]))
+                for metric, gain in change(dataset, attribution, scores[before], scores[after]).items():
+                    rows.append((dataset, after[0], f"{metric}_gain", *gain, *sizes, after[1]))
     return pd.DataFrame(rows, columns=[*COLUMNS, "iterations"])
 
 

@@ -12,24 +12,36 @@ from study.pipeline.attributions import Attribution, change, quality
 from study.schema import COLUMNS
 from study.statistics import NAN, Estimate
 
+Scores = Mapping[str, np.ndarray]  # method -> [M, N]
+
 
 def along(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
     """Figure 5: a row for each (data set, epoch, method, metric), with the step that the epoch ended at.
 
     Metrics: `accuracy`, `coverage`; `accuracy_to_last`, `coverage_to_last`: what the last checkpoint has more than this
-    one, paired by validation example; `stability` against the checkpoint before; the losses, as method `loss`.
+    one, paired by validation example; `stability`: `mean_spearman` with the scores at the checkpoint before;
+    `followed`, of `datainf` at trained checkpoints after the first: whether they changed since the one before as those
+    of `gradsim` did, see `followed`; the losses, as method `loss`.
     """
     rows = [row for attribution in tasks.values() for row in _rows(run, attribution)]
     return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
 
 
-def stability(before: np.ndarray, after: np.ndarray) -> Estimate:
-    """Mean over the rows that vary of Spearman's correlation of two score matrices [M, N], and its 95 % t-interval."""
-    varied = (np.ptp(before, axis=1) > 0) & (np.ptp(after, axis=1) > 0)
+def mean_spearman(one: np.ndarray, other: np.ndarray) -> Estimate:
+    """Mean over the rows that vary of Spearman's correlation of two matrices [M, N], and its 95 % t-interval."""
+    varied = (np.ptp(one, axis=1) > 0) & (np.ptp(other, axis=1) > 0)
     if not varied.any():
         return NAN, NAN, NAN
-    correlations = statistics.spearman(before[varied], after[varied])
+    correlations = statistics.spearman(one[varied], other[varied])
     return float(correlations.mean()), *statistics.interval_of_mean(correlations)
+
+
+def followed(before: Scores, after: Scores, one: str = "datainf", other: str = "gradsim") -> Estimate:
+    """How alike two methods' scores [M, N] change from a checkpoint to the next: `mean_spearman` of their changes.
+
+    At each checkpoint scores are standardised within the validation example: their scale does not count.
+    """
+    return mean_spearman(*(_standardised(after[name]) - _standardised(before[name]) for name in (one, other)))
 
 
 def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -56,42 +68,32 @@ def trends(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def agreement(frame: pd.DataFrame, one: str, other: str) -> tuple[Estimate, float]:
-    """How alike two methods' accuracies move: the Pearson correlation of their changes from one trained checkpoint to
-    the next, over data sets and seeds, with a jackknife interval over data sets, and the mean absolute gap of the
-    accuracies themselves. The interval is NaN for fewer than three data sets."""
-    trained = frame[(frame.metric == "accuracy") & (frame.epoch > 0)]
-    wide = trained.pivot_table(index=["dataset", "seed", "epoch"], columns="method", values="value")
-    changes = wide.groupby(["dataset", "seed"]).diff()
-
-    def correlation(part: pd.DataFrame) -> float:
-        return float(part[one].corr(part[other]))
-
-    whole, names = correlation(changes), changes.index.unique("dataset")
-    without = np.array([correlation(changes.drop(dataset, level="dataset")) for dataset in names])
-    pseudo = len(names) * whole - (len(names) - 1) * without
-    ends = statistics.interval_of_mean(pseudo) if len(names) > 2 else (NAN, NAN)
-    low, high = np.clip(ends, -1, 1).tolist()
-    return (whole, low, high), float((wide[one] - wide[other]).abs().mean())
-
-
 def _rows(run: Run, attribution: Attribution) -> Iterator[tuple]:
     dataset, sizes = attribution.dataset, (len(attribution.train), len(attribution.val))
-    steps, before = attribution.history.set_index("epoch").step, dict[str, np.ndarray]()
+    steps, before, epoch_before = attribution.history.set_index("epoch").step, dict[str, np.ndarray](), 0
     for epoch in checkpoints.followed_epochs(attribution):
         scores, moment = checkpoints.scores(run, attribution, epoch), (epoch, steps[epoch])
         for method, array in scores.items():
             for row in quality(dataset, attribution, {method: array}):
                 yield *row, *moment
             if method in before:
-                yield dataset, method, "stability", *stability(before[method], array), *sizes, *moment
+                yield dataset, method, "stability", *mean_spearman(before[method], array), *sizes, *moment
             if epoch != attribution.epoch:
                 for metric, to_last in change(dataset, attribution, array, attribution.scores[method]).items():
                     yield dataset, method, f"{metric}_to_last", *to_last, *sizes, *moment
-        before = scores
+        if epoch_before > 0 and {"datainf", "gradsim"} <= set(scores):
+            yield dataset, "datainf", "followed", *followed(before, scores), *sizes, *moment
+        before, epoch_before = scores, epoch
     for row in attribution.history.itertuples():
         for loss in ("train_loss", "dev_loss"):
             yield dataset, "loss", loss, getattr(row, loss), None, None, *sizes, row.epoch, row.step
+
+
+def _standardised(scores: np.ndarray) -> np.ndarray:
+    """With mean 0 and standard deviation 1 in each row [M, N]; 0 where a row does not vary."""
+    centred = scores - scores.mean(1, keepdims=True)
+    spread = centred.std(1, keepdims=True)
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
 
 
 def _slope(part: pd.DataFrame) -> float:

@@ -31,6 +31,21 @@ def drift_figure(run: Run, frame: pd.DataFrame) -> Figure:
 
 
 @with_style
+def graded_figure(run: Run, frame: pd.DataFrame) -> Figure:
+    """The attack success rate of each graded mixture over its parameter change. Leaves graded_mixtures.*."""
+    values = frame[frame.metric != "spearman"].pivot_table(index=["seed", "harmful"], columns="metric", values="value")
+    values = values.reset_index()
+    figure, axis = plt.subplots(figsize=(4.6, 2.7))
+    for seed, part in values.groupby("seed"):
+        name = f"seed {seed}, from {part.harmful.min():.0f} to {part.harmful.max():.0f} harmful examples"
+        axis.plot(part.delta, part.asr * 100, color="#cccccc", linewidth=0.7, zorder=1, label=name)
+    dots = axis.scatter(values.delta, values.asr * 100, c=values.harmful, cmap="viridis", s=28, zorder=2)
+    figure.colorbar(dots, label=f"harmful examples, of {frame.n_train.iloc[0]}", ticks=MaxNLocator(integer=True))
+    axis.set(xlabel="‖Δθ‖ (mean over LoRA modules)", ylabel="attack success rate (%)", ylim=(-4, 104))
+    return save(run, "graded_mixtures", figure)
+
+
+@with_style
 def linear_figure(run: Run, means: pd.DataFrame) -> Figure:
     """Figure 7: parameter change and test accuracy of two-layer linear models, a panel a size. Leaves fig7_linear.*."""
     figure, axes = panels(means.parameters.nunique(), 4, height=2.2)

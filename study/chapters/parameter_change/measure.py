@@ -22,6 +22,7 @@ from study.pipeline.task import Task
 from study.schema import COLUMNS
 
 MODELS = {"original": "O", "benign": "B", "harmful": "H", "mixed": "M"}  # as the paper's Table 6 has them
+SETTLED = 0.95  # of the last task accuracy
 PAIRS = {f"{first}-{second}": (first, second) for first, second in combinations(MODELS, 2)}
 
 
@@ -74,22 +75,41 @@ def drift(run: Run, tasks: Mapping[str, Attribution]) -> pd.DataFrame:
     """Figure 6: a row for each (data set, epoch, metric).
 
     `delta`: the mean over LoRA modules of the norm of the scaled update, the ends being one standard deviation;
-    `train_loss`, `dev_loss`; `task_accuracy` with its interval, at the checkpoints that Figure 5 looks at.
+    `train_loss`, `dev_loss`; `task_accuracy` with its interval, at the checkpoints that Figure 5 looks at. `growth`, at
+    the `settled_epoch` if there is one: how many times as large `delta` is at the last epoch.
     """
     rows = []
     for dataset, attribution in tasks.items():
-        followed = checkpoints.followed_epochs(attribution)
+        followed, steps = checkpoints.followed_epochs(attribution), dict[int, int]()
+        deltas, accuracies = dict[int, float](), dict[int, float]()
         for epoch in attribution.history.itertuples():
             update = adapter_distance.updates(Task(run, dataset).checkpoint(epoch.epoch))
             cells: list[tuple] = [("delta", *_mean_and_spread(adapter_distance.distances(update, {})))]
+            deltas[epoch.epoch], steps[epoch.epoch] = cells[0][1], epoch.step
             cells += [(loss, getattr(epoch, loss), None, None) for loss in ("train_loss", "dev_loss")]
             if epoch.epoch in followed:
                 answers = checkpoints.answers(run, attribution, epoch.epoch)
                 accuracy = judging.task_accuracy(dataset, attribution.val, answers)
+                accuracies[epoch.epoch] = accuracy.value
                 cells.append(("task_accuracy", accuracy.value, accuracy.low, accuracy.high))
             place = len(attribution.train), len(attribution.val), epoch.epoch, epoch.step
             rows += [(dataset, "fine-tune", *cell, *place) for cell in cells]
+        if (settled := settled_epoch(accuracies)) is not None:
+            growth = deltas[attribution.epoch] / deltas[settled]
+            place = len(attribution.train), len(attribution.val), settled, steps[settled]
+            rows.append((dataset, "fine-tune", "growth", growth, None, None, *place))
     return pd.DataFrame(rows, columns=[*COLUMNS, "epoch", "step"])
+
+
+def settled_epoch(accuracies: Mapping[int, float]) -> int | None:
+    """The first trained epoch, of those with a task accuracy, at which that is at least 95 % of what it is at the last.
+
+    None where that is the last itself, and where the last is no better than epoch 0.
+    """
+    *earlier, last = sorted(accuracies)
+    if accuracies[last] <= accuracies[0]:
+        return None
+    return next((epoch for epoch in earlier if epoch and accuracies[epoch] >= SETTLED * accuracies[last]), None)
 
 
 def linear_models(run: Run) -> pd.DataFrame:
@@ -97,14 +117,14 @@ def linear_models(run: Run) -> pd.DataFrame:
     sizes = run.profile.two_layer
 
     def build() -> pd.DataFrame:
+        seeds = [1_000 * run.seed + draw for draw in range(sizes.draws)]
+        pairs = [digits.draw(run.digits, sizes.points, sizes.points // 2, None, seed) for seed in seeds]
+        train, test = zip(*pairs, strict=True)
         frames = []
         for width in tqdm(sizes.widths, desc="two-layer linear models", unit="model"):
-            for draw in range(sizes.draws):
-                seed = 1_000 * run.seed + draw
-                train, test = digits.draw(run.digits, sizes.points, sizes.points // 2, None, seed)
-                table = two_layer.train(train, test, digits.CLASSES, width, sizes.epochs, sizes.learning_rate, seed)
-                parameters = width * (train.inputs.shape[1] + digits.CLASSES)
-                frames.append(table.assign(width=width, parameters=parameters, draw=draw))
+            table = two_layer.train(train, test, digits.CLASSES, width, sizes.epochs, sizes.learning_rate, seeds)
+            parameters = width * (train[0].inputs.shape[1] + digits.CLASSES)
+            frames.append(table.assign(width=width, parameters=parameters))
         return pd.concat(frames, ignore_index=True)
 
     source = digits.digest(run.digits)

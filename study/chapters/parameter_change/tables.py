@@ -1,10 +1,9 @@
 """Section 4.3's table, with the paper's numbers beside the run's, and the sentences that read it and the figures."""
 
 import pandas as pd
-from scipy import stats
 
 from study import statistics
-from study.chapters.parameter_change.measure import MODELS, correlations, learning
+from study.chapters.parameter_change.measure import MODELS, SETTLED, correlations, learning
 from study.config import Run
 from study.methods import NAMES
 from study.paper import paper
@@ -12,6 +11,7 @@ from study.report.names import DATASETS
 from study.report.results import save_table
 from study.report.table import Prose, Table, difference_verdict, interval, points, significant, with_published
 
+FOLLOWS = 0.5  # the rank correlation from which on a distance is said to follow behaviour
 _DISTANCES = ("asr", "delta", "delta_unscaled", "kl", "kl_first")
 
 
@@ -68,9 +68,33 @@ def pairs_text(frame: pd.DataFrame) -> Prose:
 
 
 def drift_text(frame: pd.DataFrame) -> Prose:
-    """Whether parameters keep moving after behaviour has settled, as Figure 6 has it."""
+    """Whether parameters keep moving after task accuracy has settled, as Figure 6 has it."""
     groups = frame.groupby("dataset", sort=False)
     return _bullets([f"{DATASETS[dataset]}: {_drift_sentence(part)}" for dataset, part in groups])
+
+
+def graded_text(frame: pd.DataFrame) -> Prose:
+    """Whether models whose parameters moved further succumb to more attacks, over the graded mixtures."""
+    means = frame[frame.metric != "spearman"].groupby(["metric", "harmful"]).value.mean()
+    delta, rate, adapters = means["delta"], means["asr"] * 100, frame.harmful.nunique()
+    lines = [
+        f"With {rate.index[0]:.0f} harmful examples the attack success rate is {rate.iloc[0]:.0f} %, with "
+        f"{rate.index[-1]:.0f} it is {rate.iloc[-1]:.0f} %. ‖Δθ‖ lies between {delta.min():.2f} (with "
+        f"{delta.idxmin():.0f} harmful examples) and {delta.max():.2f} (with {delta.idxmax():.0f})."
+    ]
+    claim = "*The distance of parameters does not follow behaviour*"
+    if rate.max() - rate.min() < 50:
+        lines.append(
+            f"{claim}: no two of these models differ by 50 points in that rate, so there is nothing to follow."
+        )
+        return _bullets(lines)
+    value, low, high = statistics.pooled(frame[frame.metric == "spearman"].dropna(subset="value"))
+    verdict = difference_verdict(low - FOLLOWS, high - FOLLOWS, "does not hold here", "holds here")
+    lines.append(
+        f"{claim}, {verdict}: over the {adapters} adapters the rank correlation of ‖Δθ‖ and the attack success rate is "
+        f"{value:.2f}{interval(low, high)}; {FOLLOWS} or more would be following."
+    )
+    return _bullets(lines)
 
 
 def linear_text(means: pd.DataFrame) -> Prose:
@@ -84,17 +108,19 @@ def linear_text(means: pd.DataFrame) -> Prose:
         share = f"{along.delta[near] * 100:.0f} % of its last"
         saturated.append(f"with {parameters:,} parameters after epoch {near:.0f}, when ‖Δθ‖ is at {share}")
     lines = [f"Nine tenths of the rise in accuracy have happened {'; '.join(saturated)}."]
-    for metric in ("pearson", "spearman"):
+    for metric, subject in (("spearman", "The rank"), ("pearson", "The linear")):
         parts = [means[(means.parameters == size) & (means.metric == metric)] for size in sizes]
         parts.append(means[means.metric == f"{metric}_change"])
         *estimates, change = (statistics.mean_over_seeds(part.value, part.ci_low, part.ci_high) for part in parts)
         by_size = (f"{value:.2f}{interval(max(low, -1), min(high, 1))}" for value, low, high in estimates)
-        lines.append(
-            f"*The correlation weakens as the number of parameters grows*, {metric.capitalize()}: "
-            f"{difference_verdict(*change[1:], 'does not hold here', 'holds here')}. From {sizes[0]:,} to "
-            f"{sizes[-1]:,} parameters it changes by {change[0]:+.2f}{interval(*change[1:])}, draw by draw; size by "
-            f"size it is {', '.join(by_size)}."
+        line = (
+            f"{subject} correlation changes by {change[0]:+.2f}{interval(*change[1:])} from {sizes[0]:,} to "
+            f"{sizes[-1]:,} parameters, draw by draw; size by size it is {', '.join(by_size)}."
         )
+        if metric == "spearman":
+            verdict = difference_verdict(*change[1:], "does not hold here", "holds here")
+            line = f"*The correlation weakens as the number of parameters grows*, by rank: {verdict}. {line}"
+        lines.append(line)
     return _bullets(lines)
 
 
@@ -167,25 +193,28 @@ def _mantel_text(tests: pd.DataFrame) -> str:
 
 
 def _drift_sentence(part: pd.DataFrame) -> str:
-    wide = part.pivot_table(index="epoch", columns="metric", values="value")
-    if "dev_loss" not in wide:
-        return "without dev examples there is no loss to tell when learning is done."
-    start, losses, last = wide.dev_loss[0], wide.dev_loss.loc[1:], wide.index.max()
-    lowest = losses.min()
-    if lowest >= start:
-        return "the dev loss never falls below that before fine-tuning."
-    settled = losses.index[losses <= lowest + 0.1 * (start - lowest)][0]
-    line = f"nine tenths of the fall of the dev loss have happened by epoch {settled}, and its lowest is at "
-    line += str(losses.idxmin())
-    if settled == last:
-        return f"{line}, the last: it had not settled when training ended, so there is nothing to see after."
-    rho = stats.spearmanr(wide.index, wide.delta).statistic
-    line += f". From epoch {settled} to {last} ‖Δθ‖ goes from {wide.delta[settled]:.2f} to {wide.delta[last]:.2f} "
-    line += f"(rank correlation with the epoch {rho:.2f})"
-    after = wide.task_accuracy.dropna().loc[settled:]
-    if len(after) > 1:
-        line += f", task accuracy from {after.iloc[0] * 100:.0f} to {after.iloc[-1] * 100:.0f} %"
-    return f"{line}."
+    """By how much ‖Δθ‖ grows after task accuracy has settled, over the seeds in which that is before the last epoch."""
+    growth, seeds = part[part.metric == "growth"], part.seed.nunique()
+    accuracy = part[part.metric == "task_accuracy"].groupby("epoch").value.mean()
+    share, epochs = f"{SETTLED * 100:.0f} % of its last", ", ".join(map(str, accuracy.index))
+    if accuracy.iloc[-1] <= accuracy.iloc[0]:
+        return "task accuracy is no higher after fine-tuning than before, so there is nothing that could settle."
+    if growth.empty:
+        return (
+            f"of the epochs at which it is measured ({epochs}), task accuracy is at {share} only at the last: it had "
+            "not settled when training ended, so there is nothing to see after."
+        )
+    times = f"{(growth.value.mean() - 1) * 100:+.1f} %"
+    if seeds > 1:
+        return (
+            f"in {len(growth)} of {seeds} seeds task accuracy is at {share} before training ends; from then on ‖Δθ‖ "
+            f"changes by {times}."
+        )
+    (settled,) = growth.epoch
+    return (
+        f"task accuracy is at {share} at epoch {settled}; from there to epoch {part.epoch.max()} ‖Δθ‖ changes by "
+        f"{times}."
+    )
 
 
 def _gains_text(gains: pd.DataFrame) -> str:

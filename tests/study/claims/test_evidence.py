@@ -65,11 +65,44 @@ def test_a_fall_with_triggers_no_faster_than_chances_own_is_none():
     assert [each.value.item() for each in conditions.values()] == pytest.approx([0, 0, 0])
 
 
-def test_errors_that_grow_with_the_square_of_the_points_have_the_exponent_two():
-    rows = [("digits", m, "error", n**2, n**2 - 1, n**2 + 1, 0) for m in PAPER_METHODS for n in (10, 20, 80)]
-    errors = frame(*rows, over="points", points=[10, 20, 80] * 3, iterations=0)
-    (conditions,) = reasons.STATISTICS["error_over_points"]({"fig3_error": errors}).values()
-    assert [each.value.item() for each in conditions.values()] == pytest.approx([2, 2, 2])
+def test_errors_are_judged_by_the_exponent_of_their_direction_each_number_of_iterations_for_itself():
+    rows = [("digits", m, metric, value, value - 0.1, value + 0.1, 0) for m, metric, value in GROWN]
+    grown = frame(*rows, over="points", iterations=[0, 0, 1, 10, 0])
+    grown = pd.concat([grown, grown.assign(over="parameters", value=0.7)])
+    (conditions,) = reasons.STATISTICS["error_over_points"]({"fig3_growth": grown}).values()
+    values = {name: each.value.item() for name, each in conditions.items()}
+    assert values == {"datainf": 0.3, "lissa 1": 0.1, "lissa 10": 0.2}
+
+
+GROWN = [
+    ("datainf", "error", 0.9),
+    ("datainf", "direction_error", 0.3),
+    ("lissa", "direction_error", 0.1),
+    ("lissa", "direction_error", 0.2),
+    ("fisher", "direction_error", 0.8),
+]
+
+
+@pytest.mark.parametrize(
+    ("statistic", "table", "metric"),
+    [
+        ("lissa_where_it_helps", "fig4_lissa", "coverage_gain"),
+        ("convergence_elsewhere", "fig5_convergence", "coverage_to_last"),
+    ],
+)
+def test_iterations_and_convergence_are_judged_by_coverage_on_what_was_learnt(statistic, table, metric):
+    rows = []
+    for dataset, method, name, value in (
+        ("mixed_small", "lissa", metric, 0.1),
+        ("mixed_small", "datainf", metric, 0.1),
+        ("mixed_small", "lissa", metric.replace("coverage", "accuracy"), 0.9),
+        ("mixed_large", "lissa", metric, 0.8),
+        ("mathqa", "lissa", metric, 0.7),
+    ):
+        rows.append((dataset, method, name, value, value, value, 0))
+    tables = {table: frame(*rows, epoch=1), "learning": learning("mixed_small", "mathqa")}
+    alternatives = reasons.STATISTICS[statistic](tables)
+    assert [each.value.item() for conditions in alternatives.values() for each in conditions.values()] == [0.1]
 
 
 def test_the_question_takes_every_control_on_every_data_set_and_in_removal():
@@ -125,40 +158,40 @@ def test_facts_whose_causes_removal_does_not_confirm_are_no_evidence():
 
 
 def test_models_that_behave_alike_say_nothing_of_what_parameters_follow():
-    def pairs(*asr):
-        rows = [(f"p{i}", "fine-tune", "asr", each, None, None, 0) for i, each in enumerate(asr)]
-        return frame(*rows, *((f"p{i}", "fine-tune", "delta", float(i), None, None, 0) for i in range(len(asr))))
+    def mixtures(*asr):
+        rows = [("m", "fine-tune", "asr", each, None, None, 0) for each in asr]
+        return frame(*rows, ("m", "fine-tune", "spearman", 0.3, -0.2, 0.7, 0))
 
-    alternatives = reasons.delta_against_asr({"table6_delta": pairs(0.1, 0.2, 0.3, 0.9)})
-    assert alternatives["‖Δθ‖"][""].value.item() == pytest.approx(1)
+    alternatives = reasons.delta_against_asr({"graded_mixtures": mixtures(0.1, 0.2, 0.3, 0.9)})
+    assert alternatives["‖Δθ‖"][""][["value", "ci_low", "ci_high"]].values.tolist() == [[0.3, -0.2, 0.7]]
     with pytest.raises(NoEstimate, match="differ enough"):
-        reasons.delta_against_asr({"table6_delta": pairs(0.1, 0.2, 0.3, 0.4)})
+        reasons.delta_against_asr({"graded_mixtures": mixtures(0.1, 0.2, 0.3, 0.4)})
 
 
-def test_parameters_that_double_after_the_loss_has_settled_grow_by_a_factor_of_two():
-    rows = []
-    for loss, delta in ((2.0, 0.0), (1.05, 1.0), (1.0, 2.0)):
-        rows += [("m", "fine-tune", "dev_loss", loss, None, None, 0), ("m", "fine-tune", "delta", delta, None, None, 0)]
-    drift = frame(*rows, epoch=[0, 0, 1, 1, 2, 2])
-    (conditions,) = reasons.delta_after_settling({"fig6_drift": drift}).values()
+def test_growth_after_settling_is_the_geometric_mean_over_what_was_learnt_and_settled():
+    rows = [(name, "fine-tune", "growth", value, None, None, 0) for name, value in (("a", 1.0), ("b", 4.0), ("c", 9.0))]
+    tables = {"fig6_drift": frame(*rows).astype({"ci_low": float, "ci_high": float}), "learning": learning("a", "b")}
+    (conditions,) = reasons.delta_after_settling(tables).values()
     assert conditions["‖Δθ‖"].value.item() == pytest.approx(np.log10(2))
+    tables["fig6_drift"] = tables["fig6_drift"].assign(metric="delta")
+    with pytest.raises(NoEstimate, match="did not settle"):
+        reasons.delta_after_settling(tables)
 
 
-def test_accuracies_that_move_together_correlate_however_far_apart_they_are():
-    rows, epochs = [], [1, 3, 9, 12]
-    for dataset, moves in (("a", (0, 0.1, 0.3, 0.2)), ("b", (0, -0.2, 0.1, 0.1))):
-        for method, level in (("datainf", 0.2), ("gradsim", 0.6)):
-            rows += [(dataset, method, "accuracy", level + each, None, None, 0) for each in moves]
-    along = frame(*rows, epoch=epochs * 4)
+def test_what_follows_is_the_mean_over_steps_and_then_over_data_sets():
+    rows = [("a", 0.9, 0.8, 1.0), ("a", 0.7, 0.6, 0.8), ("b", 0.4, 0.3, 0.5), ("b", None, None, None)]
+    cells = [(name, "datainf", "followed", *ends, 0) for name, *ends in rows]
+    along = frame(*cells, epoch=[3, 5, 3, 5]).astype({"value": float, "ci_low": float, "ci_high": float})
     (conditions,) = reasons.gradsim_followed({"fig5_convergence": along}).values()
-    assert conditions["DataInf and GradSim"].value.item() == pytest.approx(1)
+    estimate = conditions["DataInf and GradSim"]
+    assert estimate.value.item() == pytest.approx(0.6)
+    assert estimate.ci_high.item() == pytest.approx(0.6 + np.hypot(0.1, 0.1) / 2)
 
 
-def test_costs_are_ratios_of_what_a_seed_has_of_both():
-    rows = []
-    for dataset, ratio in (("a", 10.0), ("b", 1000.0)):
-        rows += [(dataset, "influence", metric, ratio, None, None, 0) for metric in ("seconds", "bytes")]
-        rows += [(dataset, "repsim", metric, 1.0, None, None, 0) for metric in ("seconds", "bytes")]
-    rows.append(("c", "influence", "seconds", 5.0, None, None, 0))  # whose hidden states came with the gradients
-    (conditions,) = reasons.cost_on_model({"costs": frame(*rows)}).values()
-    assert {name: each.value.item() for name, each in conditions.items()} == {"seconds": 2.0, "bytes": 2.0}
+def test_the_link_of_parameters_and_behaviour_is_judged_by_ranks_which_a_ceiling_leaves_alone():
+    rows = [("digits", "two-layer", f"{kind}_change", value, value, value, 0) for kind, value in CHANGES.items()]
+    alternatives = reasons.correlation_with_size({"fig7_linear": frame(*rows)})
+    assert [each[""].value.item() for each in alternatives.values()] == [-0.05]
+
+
+CHANGES = {"pearson": -0.2, "spearman": -0.05}

@@ -10,6 +10,7 @@ from study.chapters.approximation_error import errors, truth
 from study.chapters.convergence import measure as convergence
 from study.chapters.counterfactual import measure as counterfactual
 from study.chapters.facts import measure as facts
+from study.chapters.parameter_change import graded
 from study.chapters.parameter_change import measure as parameter_change
 from study.chapters.sensitivity import grid
 from study.estimate import jobs
@@ -80,7 +81,7 @@ def test_after_the_jobs_the_chapters_find_everything_made(tmp_path, monkeypatch)
     errors.errors(run), errors.runtimes(run), truth.left_out(run)
     convergence.along(run, tasks)
     parameter_change.pairs(run), parameter_change.drift(run, tasks)
-    parameter_change.linear_models(run), parameter_change.layers(run)
+    parameter_change.linear_models(run), parameter_change.layers(run), graded.mixtures(run)
     for cell in grid.cells(run):
         grid.scores(cell)
     (attribution,) = attributions.compute_attributions(run, ["facts"]).values()

@@ -26,7 +26,7 @@ def small(run):
     return dataclasses.replace(run, profile=run.profile.model_copy(update={"linear": SIZES}))
 
 
-def test_the_error_of_the_exact_scores_is_none_and_a_wrong_scale_is_no_error_of_direction():
+def test_the_error_of_the_exact_scores_is_none_and_scale_is_no_error_of_direction_but_the_sign_is():
     exact = torch.rand(3, 5, dtype=torch.float64) - 0.5
     assert errors._distances(exact, exact) == pytest.approx(
         {"error": 0, "relative_error": 0, "direction_error": 0}, abs=1e-7
@@ -35,6 +35,13 @@ def test_the_error_of_the_exact_scores_is_none_and_a_wrong_scale_is_no_error_of_
     assert tripled["relative_error"] == pytest.approx(2)
     assert tripled["direction_error"] == pytest.approx(0, abs=1e-7)
     assert tripled["error"] == pytest.approx(2 * np.linalg.norm(exact.numpy(), axis=1).mean())
+    assert errors._distances(-exact, exact)["direction_error"] == pytest.approx(2)
+
+
+def test_the_direction_error_is_one_minus_the_cosine_of_a_validation_points_scores_averaged_over_points():
+    scores, exact = torch.rand(2, 3, 5, dtype=torch.float64)
+    cosines = [a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in zip(scores.numpy(), exact.numpy(), strict=True)]
+    assert errors._distances(scores, exact)["direction_error"] == pytest.approx(1 - np.mean(cosines))
 
 
 def test_errors_come_from_the_methods_on_the_same_loss_and_are_cached(small):
@@ -150,19 +157,21 @@ def test_lissa_on_the_language_model_passes_through_its_own_scores_on_the_way_to
     figures.lissa_figure(run, frame)
     assert (run.results / "fig4_lissa.png").exists()
     assert "where it is GradSim" in tables.iterations_text(frame).text
-    gains = frame[frame.metric == "accuracy_gain"].set_index(["method", "iterations"]).value
-    accuracy = frame[frame.metric == "accuracy"].set_index(["method", "iterations"]).value
-    assert set(gains.index) == {("lissa", 10), ("exact", -1), ("repsim", -1)}
-    assert gains["repsim", -1] == pytest.approx(accuracy["repsim", -1] - accuracy["exact", -1])
+    for metric in ("accuracy", "coverage"):
+        gains = frame[frame.metric == f"{metric}_gain"].set_index(["method", "iterations"]).value
+        values = frame[frame.metric == metric].set_index(["method", "iterations"]).value
+        assert set(gains.index) == {("lissa", 10), ("exact", -1), ("repsim", -1)}
+        assert gains["lissa", 10] == pytest.approx(values["lissa", 10] - values["lissa", 1])
+        assert gains["repsim", -1] == pytest.approx(values["repsim", -1] - values["exact", -1])
 
 
-def test_more_iterations_improve_accuracy_only_where_the_interval_says_so():
+def test_more_iterations_improve_coverage_only_where_the_interval_says_so():
     def sentence(low):
-        rows = [("lissa", t, "accuracy", 0.5 + 0.01 * t, None, None) for t in (1, 10)]
-        rows += [("lissa_released", t, "accuracy", 0.5, None, None) for t in (0, 10)]
-        rows.append(("lissa", 10, "accuracy_gain", 0.09, low, 0.2))
+        rows = [("lissa", t, m, 0.5 + 0.01 * t, None, None) for t in (1, 10) for m in ("accuracy", "coverage")]
+        rows += [("lissa_released", t, "coverage", 0.5, None, None) for t in (0, 10)]
+        rows.append(("lissa", 10, "coverage_gain", 0.09, low, 0.2))
         frame = pd.DataFrame(rows, columns=["method", "iterations", "metric", "value", "ci_low", "ci_high"])
         return tables.iterations_text(frame.assign(dataset="grammars", seed=0)).text
 
-    assert "(+9.0 [1.0, 20.0] points): it improves; in the paper" in sentence(0.01)
-    assert "(+9.0 [-1.0, 20.0] points): inconclusive; in the paper" in sentence(-0.01)
+    assert "(+9.0 [1.0, 20.0] points): it improves; accuracy from 51.0 to 60.0 %" in sentence(0.01)
+    assert "(+9.0 [-1.0, 20.0] points): inconclusive; accuracy" in sentence(-0.01)

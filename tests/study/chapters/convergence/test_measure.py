@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, zscore
 
 from ifcore import loading, lora
 from ifcore.batches import example_batches
@@ -15,6 +15,7 @@ from study.pipeline import answers as answering
 from study.pipeline import attributions, checkpoints
 from study.report.results import save_table
 from study.schema import COLUMNS
+from study.selection import FOLLOWED
 from study.statistics import interval_of_mean
 from tests.study.pipeline.test_attributions import make_run
 
@@ -64,15 +65,15 @@ def test_a_checkpoints_scores_are_computed_once(finished):
     assert file.stat().st_mtime_ns == before
 
 
-def test_stability_is_the_mean_rank_correlation_of_rows():
+def test_the_mean_rank_correlation_is_over_the_rows_that_vary():
     rng = np.random.default_rng(0)
     before, after = rng.normal(size=(2, 6, 9))
     truth = [spearmanr(a, b).statistic for a, b in zip(before, after, strict=True)]
-    value, low, high = measure.stability(before, after)
+    value, low, high = measure.mean_spearman(before, after)
     assert value == pytest.approx(np.mean(truth))
     assert low < value < high
-    assert measure.stability(before, 3 * before + 1)[0] == pytest.approx(1)
-    assert np.isnan(measure.stability(np.ones((2, 3)), np.ones((2, 3)))).all()
+    assert measure.mean_spearman(before, 3 * before + 1)[0] == pytest.approx(1)
+    assert np.isnan(measure.mean_spearman(np.ones((2, 3)), np.ones((2, 3)))).all()
 
 
 def along(values, seeds=(0,), width=0.02):
@@ -104,36 +105,44 @@ def test_a_trend_starts_at_the_first_trained_checkpoint_and_its_slope_has_an_int
     assert slope == pytest.approx((0.125, *interval_of_mean([0.1, 0.15])))
 
 
-def test_two_methods_agree_where_their_changes_do_whatever_the_level_of_a_data_set():
-    moves = {"datainf": (0.1, 0.3, 0.2, 0.4), "gradsim": (0.3, 0.1, 0.2, 0.0)}
-    rows = [
-        (dataset, 0, method, "accuracy", epoch, level + value)
-        for dataset, level in (("grammars", 0.0), ("mathqa", 0.5))
-        for method, values in moves.items()
-        for epoch, value in enumerate(values, 1)
+def test_two_methods_scores_change_alike_where_their_patterns_do_whatever_their_scale():
+    rng = np.random.default_rng(0)
+    before, after = rng.normal(size=(2, 6, 9))
+    scaled = {"datainf": (3 * before + 1, 7 * after), "gradsim": (before, after)}
+    one, other = ({name: pair[i] for name, pair in scaled.items()} for i in (0, 1))
+    assert measure.followed(one, other)[0] == pytest.approx(1)
+    swapped = {"datainf": after, "gradsim": before}, {"datainf": before, "gradsim": after}
+    assert measure.followed(*swapped)[0] == pytest.approx(-1)
+
+
+def test_what_follows_is_the_rank_correlation_of_changes_of_standardised_scores_row_by_row():
+    rng = np.random.default_rng(1)
+    before, after = ({name: rng.normal(size=(4, 7)) for name in ("datainf", "gradsim")} for _ in range(2))
+    truth = [
+        spearmanr(*(zscore(after[name][row]) - zscore(before[name][row]) for name in before)).statistic
+        for row in range(4)
     ]
-    frame = pd.DataFrame(rows, columns=["dataset", "seed", "method", "metric", "epoch", "value"])
-    correlation, gap = measure.agreement(frame, "datainf", "gradsim")
-    assert correlation[0] == pytest.approx(-1) and np.isnan(correlation[1:]).all()
-    assert gap == pytest.approx((0.2 + 0.2 + 0.0 + 0.4) / 4)
+    value, low, high = measure.followed(before, after)
+    assert value == pytest.approx(np.mean(truth)) and low < value < high
+    constant = {name: np.ones((4, 7)) for name in before}
+    assert np.isnan(measure.followed(constant, constant)).all()
 
 
-def test_the_agreement_of_two_methods_varies_with_the_data_set():
-    def frame(signs):
-        moves = (0.0, 0.3, 0.1, 0.2)
-        rows = [
-            (str(dataset), 0, method, "accuracy", epoch, value)
-            for dataset, sign in enumerate(signs)
-            for method, factor in (("datainf", 1), ("gradsim", sign))
-            for epoch, value in enumerate((factor * move for move in moves), 1)
-        ]
-        return pd.DataFrame(rows, columns=["dataset", "seed", "method", "metric", "epoch", "value"])
-
-    alike, unlike = (
-        measure.agreement(frame(signs), "datainf", "gradsim")[0] for signs in ((1, 0.9, 0.8, 1), (1, -1, 1, -1))
-    )
-    assert alike[1] > 0.5
-    assert unlike[1] < unlike[0] < unlike[2] and unlike[1] < 0
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((0.9, 0.95, 0.97), "holds here: from one trained"),
+        ((0.1, 0.2, 0.15), "does not hold here"),
+        ((0.5, 0.9), "inconclusive"),
+    ],
+)
+def test_whether_changes_follow_is_decided_against_a_correlation_of_seven_tenths(values, words):
+    rows = [(dataset, 0, "datainf", "followed", 3, value) for dataset, value in zip(FOLLOWED, values, strict=False)]
+    rows.append(("backdoor_1", 0, "datainf", "followed", 3, np.nan))
+    changes = pd.DataFrame(rows, columns=["dataset", "seed", "method", "metric", "epoch", "value"])
+    frame = pd.concat([along((0.5, 0.9, 0.8)), changes])
+    (line,) = (line for line in show.convergence_text(frame).text.splitlines() if "closely follow" in line)
+    assert words in line and "Backdoor" not in line
 
 
 @pytest.mark.parametrize(
@@ -178,7 +187,8 @@ def test_the_chapter_has_its_csv_figure_and_sentences(finished):
     }
     assert set(COLUMNS) <= set(frame.columns)
     changes = {"accuracy_to_last", "coverage_to_last"}
-    assert set(frame.metric) == {"accuracy", "coverage", "stability", "train_loss", "dev_loss"} | changes
+    assert set(frame.metric) == {"accuracy", "coverage", "stability", "followed", "train_loss", "dev_loss"} | changes
+    assert frame[frame.metric == "followed"].epoch.tolist() == [3, 5]  # not 1: step 0 is no trained checkpoint
     at = frame.set_index(["method", "metric", "epoch"]).value
     gained = at["datainf", "coverage", 5] - at["datainf", "coverage", 0]
     assert at["datainf", "coverage_to_last", 0] == pytest.approx(gained)

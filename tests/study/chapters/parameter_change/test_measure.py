@@ -74,6 +74,9 @@ def test_the_tables_and_figures_are_made_and_tidy(run, pairs):
     figures.drift_figure(run, drift)
     delta = drift[drift.metric == "delta"].set_index("epoch").value
     assert delta[0] == 0 and delta[2] > delta[1] > 0
+    accuracy = drift[drift.metric == "task_accuracy"].set_index("epoch").value
+    growth, settled = drift[drift.metric == "growth"], measure.settled_epoch(accuracy)
+    assert growth.epoch.tolist() == ([] if settled is None else [settled])
     layers = save_table(run, "fig8_layers", measure.layers(run))
     figures.layers_figure(run, layers)
     for name in ("table6_delta", "fig6_drift", "fig8_layers"):
