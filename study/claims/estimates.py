@@ -83,6 +83,11 @@ def difference(minuend: pd.DataFrame, subtrahend: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"seed": both.seed, "value": value, "ci_low": value - half, "ci_high": value + half})
 
 
+def negated(rows: pd.DataFrame) -> pd.DataFrame:
+    """How far an estimate falls."""
+    return rows.assign(value=-rows.value, ci_low=-rows.ci_high, ci_high=-rows.ci_low)
+
+
 def log10(rows: pd.DataFrame) -> pd.DataFrame:
     """Base-10 logarithm of a positive estimate, with its interval by the delta method."""
     half, value = _half_width(rows) / rows.value / np.log(10), np.log10(rows.value)

@@ -93,6 +93,12 @@ def exact_in_lds(tables: Tables) -> Evidence:
     return all_of(estimates.by_group(rows, ["against"], "over {}", _mean))
 
 
+def lissa_in_lds(tables: Tables) -> Evidence:
+    """How much higher LiSSA's linear datamodeling score is after ten iterations than after one."""
+    rows = estimates.rows_against(_deciding(tables), "lds", "lissa", ["lissa_once"])
+    return all_of({"after ten": _mean(rows)})
+
+
 def facts_over_baselines(tables: Tables) -> Evidence:
     """An alternative for each influence method: how far it is ahead of the best baseline in ranking the cause among the
     facts of its place; where removal confirms the causes, and no baseline is above 0.9."""
@@ -153,6 +159,7 @@ STATISTICS: dict[str, Callable[[Tables], Evidence]] = {
     "fall_with_triggers": lambda tables: all_of(triggers(tables, PAPER_METHODS)),
     "repsim_with_triggers": repsim_with_triggers,
     "exact_in_lds": exact_in_lds,
+    "lissa_in_lds": lissa_in_lds,
     "asr_harmful": lambda tables: all_of(_asr_changes(tables, "harmful", "mixed")),
     "asr_benign": lambda tables: any_of(_asr_changes(tables, "benign")),
     "facts_over_baselines": facts_over_baselines,

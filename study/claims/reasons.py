@@ -45,9 +45,10 @@ def delta_against_asr(tables: Tables) -> Evidence:
 
 
 def correlation_with_size(tables: Tables) -> Evidence:
-    """By how much the rank correlation of ‖Δθ‖ and accuracy is higher in the largest two-layer model."""
+    """By how much the rank correlation of ‖Δθ‖ and accuracy is lower in the largest two-layer model."""
     frame = get_table(tables, "fig7_linear")
-    return any_of({"rank correlation": estimates.by_seed(frame[frame.metric == "spearman_change"])})
+    rows = estimates.by_seed(frame[frame.metric == "spearman_change"])
+    return all_of({"rank correlation": estimates.negated(rows)})
 
 
 def layers_gain(tables: Tables) -> Evidence:
@@ -91,13 +92,19 @@ def _gains_to_last(tables: Tables, *datasets: str) -> Conditions:
     return estimates.by_group(frame, ["method", "dataset"], "{}, {}")
 
 
+def losses_to_last(tables: Tables) -> Evidence:
+    """How much lower coverage is at the last checkpoint than at the first trained one, on Mixed and Grammars."""
+    gains = _gains_to_last(tables, "mixed_small", "grammars", "grammars_rule")
+    return all_of({name: estimates.negated(rows) for name, rows in gains.items()})
+
+
 STATISTICS: dict[str, Callable[[Tables], Evidence]] = {
     "error_over_points": lambda tables: _error_growth(tables, "points"),
     "error_over_parameters": lambda tables: _error_growth(tables, "parameters"),
     "lissa_where_it_helps": lambda tables: all_of(_lissa_gains(tables, "mixed_small", "mixed_large", "harmfulcheck")),
     "lissa_where_it_does_not": lambda tables: any_of(_lissa_gains(tables, "grammars", "grammars_rule", "mathqa")),
     "convergence_backdoor": lambda tables: all_of(_gains_to_last(tables, "backdoor_1")),
-    "convergence_elsewhere": lambda tables: any_of(_gains_to_last(tables, "mixed_small", "grammars", "grammars_rule")),
+    "convergence_elsewhere": losses_to_last,
     "gradsim_followed": gradsim_followed,
     "delta_after_settling": delta_after_settling,
     "delta_against_asr": delta_against_asr,

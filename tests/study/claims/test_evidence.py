@@ -2,9 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ifcore.judge import CEILING
 from study.claims import evidence, reasons
+from study.claims.claims import named_method
 from study.claims.estimates import PAPER_METHODS, NoEstimate, difference, log10, mean_by_seed
-from study.methods import BASELINES
+from study.methods import BASELINES, CONTROLS, OF_TEXTS
 from study.schema import ITSELF
 
 COLUMNS = ["dataset", "method", "metric", "value", "ci_low", "ci_high", "seed"]
@@ -45,24 +47,42 @@ def test_estimates_of_the_same_examples_are_as_uncertain_together_as_each():
     assert mean_by_seed(rows, paired=True)[["value", "ci_low", "ci_high"]].values.tolist() == [[2, 1, 3]]
 
 
-def test_skill_is_the_way_from_chance_to_all_over_the_data_sets_that_were_learnt():
-    rows = []
-    for dataset, accuracy, chance in (("mixed_small", 0.75, 0.5), ("mixed_large", 0.2, 0.2), ("mixed_hard", 0.9, 0.5)):
-        rows.append((dataset, "chance", "accuracy", chance, None, None, 0))
-        rows += [(dataset, method, "accuracy", accuracy, 0.0, 1.0, 0) for method in PAPER_METHODS]
-    tables = {"table2_harmful": frame(*rows), "learning": learning("mixed_small", "mixed_large")}
-    alternatives = evidence.STATISTICS["skill_harmful"](tables)
-    assert {each[""].value.item() for each in alternatives.values()} == {0.25}  # of 0.5 and 0
+def areas(*of, metric="auc"):
+    """Rows of controls.csv: (data set, method, area under the curve), each method held against each baseline."""
+    own = {(dataset, method): value for dataset, method, value in of}
+    rows = [(dataset, method, metric, v, v - 0.1, v + 0.1, 0, ITSELF) for (dataset, method), v in own.items()]
+    for (dataset, method), value in own.items():
+        for (other, against), theirs in own.items():
+            if other == dataset and method not in BASELINES and against in BASELINES:
+                gap = value - theirs
+                rows.append((dataset, method, metric, gap, gap - 0.1, gap + 0.1, 0, against))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
 
 
-def test_a_fall_with_triggers_no_faster_than_chances_own_is_none():
-    rows = []
-    for dataset, chance, right in (("backdoor_1", 0.5, 0.8), ("backdoor_5", 0.25, 0.7)):  # 0.6 of the way
-        rows.append((dataset, "chance", "accuracy", chance, None, None, 0))
-        rows += [(dataset, method, "accuracy", right, right - 0.1, right + 0.1, 0) for method in PAPER_METHODS]
-    tables = {"table4_backdoor": frame(*rows), "learning": learning("backdoor_1", "backdoor_5")}
-    (conditions,) = evidence.fall_with_triggers(tables).values()
-    assert [each.value.item() for each in conditions.values()] == pytest.approx([0, 0, 0])
+def test_an_area_is_held_against_the_best_baseline_of_its_own_data_set_and_only_where_it_was_learnt():
+    frame = areas(
+        ("mixed_small", "lissa", 0.9), ("mixed_small", "tfidf", 0.7), ("mixed_small", "bm25", 0.8),
+        ("mixed_large", "lissa", 0.9), ("mixed_large", "tfidf", 0.6), ("mixed_large", "bm25", 0.5),
+        ("mixed_hard", "lissa", 0.9), ("mixed_hard", "tfidf", 0.1), ("mathqa", "lissa", 0.9), ("mathqa", "tfidf", 0.1),
+    )  # fmt: skip
+    tables = {"controls": frame, "learning": learning("mixed_small", "mixed_large", "mathqa")}
+    alternatives = evidence.STATISTICS["area_mixtures"](tables)
+    assert {name: each[""].value.item() for name, each in alternatives.items()} == {"lissa": pytest.approx(0.2)}
+
+
+def test_a_fall_with_triggers_is_that_of_the_area_on_triggered_prompts_alone():
+    of = [("backdoor_1", m, 0.9) for m in (*PAPER_METHODS, "repsim")]
+    of += [("backdoor_5", m, 0.7) for m in PAPER_METHODS] + [("backdoor_5", "repsim", 0.85)]
+    frame = pd.concat([areas(*of, metric="auc_triggered"), areas(*((d, m, 0.1) for d, m, _ in of))])
+    tables = {"controls": frame, "learning": learning("backdoor_1", "backdoor_5")}
+    (conditions,) = evidence.STATISTICS["fall_with_triggers"](tables).values()
+    assert {name: each.value.item() for name, each in conditions.items()} == pytest.approx(
+        dict.fromkeys(PAPER_METHODS, 0.2)
+    )
+    (conditions,) = evidence.STATISTICS["repsim_with_triggers"](tables).values()
+    assert [each.value.item() for each in conditions.values()] == pytest.approx([0.15] * 3)
+    with pytest.raises(NoEstimate, match="not both learnt"):
+        evidence.STATISTICS["fall_with_triggers"](tables | {"learning": learning("backdoor_1")})
 
 
 def test_errors_are_judged_by_the_exponent_of_their_direction_each_number_of_iterations_for_itself():
@@ -102,37 +122,49 @@ def test_iterations_and_convergence_are_judged_by_coverage_on_what_was_learnt(st
         rows.append((dataset, method, name, value, value, value, 0))
     tables = {table: frame(*rows, epoch=1), "learning": learning("mixed_small", "mathqa")}
     alternatives = reasons.STATISTICS[statistic](tables)
-    assert [each.value.item() for conditions in alternatives.values() for each in conditions.values()] == [0.1]
+    assert [abs(each.value.item()) for conditions in alternatives.values() for each in conditions.values()] == [0.1]
 
 
-def test_the_question_takes_every_control_on_every_data_set_and_in_removal():
-    tables = counterfactuals()
-    alternatives = evidence.influence_beats_controls(tables)
-    assert set(alternatives) == {"lissa", "gradsim"}
-    assert len(alternatives["lissa"]) == 3 * len(BASELINES)  # two data sets, and removal
-    fewer = tables["lds"][tables["lds"].against != "bm25"]
-    with pytest.raises(NoEstimate, match="LiSSA is not held against BM25"):
-        evidence.influence_beats_controls(tables | {"lds": fewer})
-    half = tables["lds"][(tables["lds"].method == "lissa") | (tables["lds"].dataset == "mixed_small")]
-    assert set(evidence.influence_beats_controls(tables | {"lds": half})) == {"lissa"}
+CEILINGS = {"mixed_small": 0.9, "mixed_hard": 0.85, "backdoor_1": 0.5}
 
 
-def counterfactuals(lead=0.2, seeds=3):
-    """`lds` and `removal`: LiSSA ahead of each control by `lead`, GradSim behind, RepSim behind LiSSA by it."""
-    rows = []
-    for seed in range(seeds):
-        for name, metric, dataset in (
-            ("lds", "lds", "mixed_small"),
-            ("lds", "lds", "grammars_rule"),
-            ("removal", "rise", "mixed_small"),
-        ):
-            leads = [("lissa", control, lead) for control in BASELINES]
-            leads += [("gradsim", control, -0.2) for control in BASELINES]
-            leads += [("repsim", other, -lead) for other in PAPER_METHODS]
-            leads += [(method, ITSELF, 0.3) for method in ("lissa", "gradsim", "repsim", *BASELINES)]
+def counterfactuals(lead=0.2, seeds=range(10, 18), repsim=0.0):
+    """`lds` and `removal`: the named method ahead of all by `lead`, RepSim's own score `repsim`; a cell of three has
+    too low a ceiling to decide."""
+    rows, named = [], named_method()
+    for seed in seeds:
+        jitter = 0.005 * (-1) ** seed
+        for name, metric, dataset in (*(("lds", "lds", each) for each in CEILINGS), ("removal", "rise", "mixed_small")):
+            far = -9 if dataset == "backdoor_1" else 0
+            leads = [(named, other, lead + jitter + far) for other in ("repsim", "oracle", *CONTROLS)]
+            leads += [(named, ITSELF, repsim + lead), ("repsim", ITSELF, repsim + jitter + far)]
+            leads += [(method, ITSELF, 0.1) for method in CONTROLS]
+            leads += [("exact", "lissa", lead), ("lissa", "lissa_once", lead)]
             rows += [(name, dataset, m, metric, gap, gap - 0.03, gap + 0.03, seed, to) for m, to, gap in leads]
+        rows += [("lds", n, CEILING, "lds", top, top - 0.05, top + 0.05, seed, ITSELF) for n, top in CEILINGS.items()]
     both = pd.DataFrame(rows, columns=["table", *COLUMNS, "against"])
     return {name: part.drop(columns="table") for name, part in both.groupby("table")}
+
+
+def test_only_cells_whose_ceiling_is_high_enough_decide():
+    tables = counterfactuals()
+    (conditions,) = evidence.STATISTICS["influence_in_lds"](tables).values()
+    assert {name.split(", ")[1] for name in conditions} == {"mixed_small", "mixed_hard"} and len(conditions) == 4
+    assert set(evidence.STATISTICS["repsim_in_lds"](tables)[""]) == {"mixed_small", "mixed_hard"}
+    low = tables["lds"].assign(value=tables["lds"].value.where(tables["lds"].method != CEILING, 0.7))
+    with pytest.raises(NoEstimate, match="no cell has a ceiling of 0.8: the highest is 0.70"):
+        evidence.STATISTICS["influence_in_lds"](tables | {"lds": low})
+
+
+def test_texts_are_all_that_need_no_model_and_embeddings_count_where_they_are_installed():
+    tables = counterfactuals()
+    (conditions,) = evidence.STATISTICS["influence_over_texts"](tables).values()
+    assert set(conditions) == {f"over {name}" for name in OF_TEXTS}
+    lds = tables["lds"][~tables["lds"].against.str.startswith("embedding")]
+    (conditions,) = evidence.STATISTICS["influence_over_texts"](tables | {"lds": lds}).values()
+    assert set(conditions) == {f"over {name}" for name in OF_TEXTS if not name.startswith("embedding")}
+    with pytest.raises(NoEstimate, match="is not held against TF-IDF"):
+        evidence.STATISTICS["influence_over_texts"](tables | {"lds": lds[lds.against != "words_response"]})
 
 
 def test_layers_that_did_not_learn_take_no_part_and_neither_does_repsim():
@@ -148,13 +180,18 @@ def test_layers_that_did_not_learn_take_no_part_and_neither_does_repsim():
     assert {name: each[""].value.item() for name, each in alternatives.items()} == {"layers 0 to 1": 0.1}
 
 
-def test_facts_whose_causes_removal_does_not_confirm_are_no_evidence():
-    rows = [("facts", m, "hard", 0.5, 0.4, 0.6, 0) for m in ("lissa", *BASELINES)]
-    chance = ("facts", "chance", "confirmed", 0.3, None, None, 0)
-    learnt = frame(*rows, chance, ("facts", "cause", "confirmed", 0.9, 0.7, 1.0, 0))
-    assert evidence.facts_over_controls({"facts": learnt})["lissa"].keys() == {f"over {name}" for name in BASELINES}
+def test_facts_are_evidence_where_removal_confirms_the_causes_and_no_baseline_finds_them():
+    found = areas(("facts", "lissa", 0.8), ("facts", "tfidf", 0.6), ("facts", "bm25", 0.5), metric="hard_auc")
+    confirmed = [("facts", m, "confirmed", v, None, None, 0) for m, v in (("cause", 0.9), ("chance", 0.3))]
+    tables = {"facts": pd.concat([found, frame(*confirmed)])}
+    alternatives = evidence.STATISTICS["facts_over_baselines"](tables)
+    assert {name: each[""].value.item() for name, each in alternatives.items()} == {"lissa": pytest.approx(0.2)}
+    easy = areas(("facts", "lissa", 0.8), ("facts", "tfidf", 0.95), metric="hard_auc")
+    with pytest.raises(NoEstimate, match="a baseline finds the causes as well"):
+        evidence.STATISTICS["facts_over_baselines"]({"facts": pd.concat([easy, frame(*confirmed)])})
+    chance = [("facts", m, "confirmed", 0.3, None, None, 0) for m in ("cause", "chance")]
     with pytest.raises(NoEstimate, match="does not confirm"):
-        evidence.facts_over_controls({"facts": frame(*rows, chance, ("facts", "cause", "confirmed", 0.3, 0, 1, 0))})
+        evidence.STATISTICS["facts_over_baselines"]({"facts": pd.concat([found, frame(*chance)])})
 
 
 def test_models_that_behave_alike_say_nothing_of_what_parameters_follow():
@@ -191,7 +228,7 @@ def test_what_follows_is_the_mean_over_steps_and_then_over_data_sets():
 def test_the_link_of_parameters_and_behaviour_is_judged_by_ranks_which_a_ceiling_leaves_alone():
     rows = [("digits", "two-layer", f"{kind}_change", value, value, value, 0) for kind, value in CHANGES.items()]
     alternatives = reasons.correlation_with_size({"fig7_linear": frame(*rows)})
-    assert [each[""].value.item() for each in alternatives.values()] == [-0.05]
+    assert [each.value.item() for each in alternatives[""].values()] == [0.05]
 
 
 CHANGES = {"pearson": -0.2, "spearman": -0.05}

@@ -1,4 +1,4 @@
-"""Small tables, a verdict of each kind: with eight seeds, with fewer, with seeds that differ too much, and with none."""
+"""Small tables, a verdict of each kind: of eight seeds, of fewer, of seeds that differ too much, and of none."""
 
 from dataclasses import replace
 
@@ -74,7 +74,11 @@ def test_seeds_that_were_looked_at_do_not_count_beside_those_that_confirm():
 
 
 def test_an_effect_told_to_be_smaller_than_the_smallest_of_interest_is_none(monkeypatch):
-    for mean, half, expected in ((0.0, 0.02, "not supported"), (0.03, 0.005, "not supported"), (0.2, 0.02, "supported")):
+    for mean, half, expected in (
+        (0.0, 0.02, "not supported"),
+        (0.03, 0.005, "not supported"),
+        (0.2, 0.02, "supported"),
+    ):
         assert verdict(monkeypatch, {"": {"": (mean, half)}}, "above", smallest=0.05).verdict == expected
     for mean, half, expected in ((0.0, 0.02, "supported"), (0.03, 0.005, "supported"), (0.2, 0.02, "not supported")):
         assert verdict(monkeypatch, {"": {"": (mean, half)}}, "below", 0.05, smallest=0.05).verdict == expected
