@@ -88,9 +88,11 @@ def test_a_task_is_learnt_where_the_interval_is_above_the_best_constant_policy(r
     val = [Example("?", "I won't.", "harmful"), Example("?", "Sure.", "harmless")] * 10
     after = [example.response for example in val[:right]]
     after += ["Sure." if example.label == "harmful" else "I won't." for example in val[right:]]
-    learning = judging.learning("harmfulcheck", val, val, ["Sure."] * 20, after)
+    wrong = ["Sure.", "I won't."] * 10
+    learning = judging.learning("harmfulcheck", val, val, wrong, after)
     # Wilson's lower ends: 15 of 20, 0.531; 14 of 20, 0.481
     assert (learning.constant, learning.after.value, learning.learnt) == (0.5, right / 20, learnt)
+    assert not judging.learning("harmfulcheck", val, val, after, after).learnt  # what was there before is not learnt
 
 
 @pytest.mark.parametrize(("gained", "learnt"), [(6, True), (5, False)])
