@@ -93,14 +93,16 @@ def with_baselines(run: Run, attributions: Mapping[str, Attribution]) -> dict[st
     """The attributions with the scores of the further methods and of the baselines after those of the profile's."""
     complete = {}
     for name, attribution in attributions.items():
-        scores = attribution.scores | further_scores(run, attribution)
-        scores |= {key: baseline.function(run, attribution) for key, baseline in BASELINES.items()}
+        scores = attribution.scores | further_scores(run, attribution) | _scores(BASELINES, run, attribution)
         complete[name] = replace(attribution, scores=scores)
     return complete
 
 
 def with_readings(run: Run, attribution: Attribution) -> Attribution:
     """The same with those of READINGS and BESIDE, where all that they take is installed."""
-    made = {key: row.function(run, attribution) for key, row in (READINGS | BESIDE).items()}
-    found = {key: scores for key, scores in made.items() if scores is not None}
-    return replace(attribution, scores=attribution.scores | found)
+    return replace(attribution, scores=attribution.scores | _scores(READINGS | BESIDE, run, attribution))
+
+
+def _scores(rows: Mapping[str, Row], run: Run, attribution: Attribution) -> dict[str, np.ndarray]:
+    made = {key: row.function(run, attribution) for key, row in rows.items()}
+    return {key: scores for key, scores in made.items() if scores is not None}

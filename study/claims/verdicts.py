@@ -1,6 +1,6 @@
 """Verdicts: each claim's statistic, pooled over seeds and held against the threshold that was fixed beforehand."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from study.claims.claims import PRIMARY, Claim
+from study.claims.claims import PRIMARY, SECONDARY, Claim
 from study.claims.estimates import NoEstimate, Tables
 from study.claims.evidence import STATISTICS
 from study.pooling import Pooled, pool
@@ -29,24 +29,25 @@ def judge_claims(
 
     `value`, `ci_low`, `ci_high`: the estimate `of` which the claim hangs, pooled over `seeds`: of those that all have
     to be on one side the nearest to the threshold, in the alternative that fares best. `next_low`, `next_high`: where
-    a further seed's estimate falls in 95 % of cases. `p`: the smaller of the two one-sided p-values, that of the claim
-    and that of its opposite, corrected for what the estimate was chosen from.
+    a further seed's estimate falls in 95 % of cases. `p`: twice the smaller of the two one-sided p-values, that of the
+    claim and that of its opposite, each corrected for what the estimate was chosen from.
 
-    A primary claim is decided where p is at most a hundredth, so that the five together are wrong in at most 5 % of
-    cases, whatever is true; the interval is of 98 %. A secondary one is decided where twice p is at most 0.05 after
-    Benjamini and Hochberg's correction over the secondary ones; its interval is of 95 %, for itself. Both take `least`
-    seeds from `first` on; of seeds before, a verdict stays `open`, with the `reason`. `leans`: the verdict if the
-    estimates were the truth. A claim without an estimate is `not testable here`, for the `reason`.
+    A claim is decided where p, corrected for the number of claims, is at most 0.05: for primary ones by Holm's method,
+    so that in 5 % of cases at most any of them is wrong, and for the others by Benjamini and Hochberg's, so that 5 % of
+    those decided are expected to be. Intervals are of 95 %, each for itself. A verdict takes `least` seeds from `first`
+    on; of seeds before it stays `open`, with the `reason`. `leans`: the verdict if the estimates were the truth. A
+    claim without an estimate is `not testable here`, for the `reason`.
     """
     seeds = {seed for table in tables.values() if "seed" in table for seed in table.seed.unique()}
     if confirming := {seed for seed in seeds if seed >= first}:
         tables = {name: frame[frame.seed.isin(confirming)] for name, frame in tables.items()}
     tests = {claim.id: _test(claim, tables) for claim in claims}
     found = {name: test for name, test in tests.items() if isinstance(test, _Test)}
-    adjusted = {claim.id: found[claim.id].p * _primaries(claims) for claim in claims if claim.id in found}
-    if secondary := [claim.id for claim in claims if claim.kind != PRIMARY and claim.id in found]:
-        p = [min(1.0, 2 * found[name].p) for name in secondary]
-        adjusted |= dict(zip(secondary, map(float, false_discovery_control(p)), strict=True))
+    adjusted = {}
+    for kind, correct in ((PRIMARY, _holm), (SECONDARY, false_discovery_control)):
+        if names := [claim.id for claim in claims if claim.kind == kind and claim.id in found]:
+            corrected = correct([found[name].p for name in names])
+            adjusted |= dict(zip(names, map(float, corrected), strict=True))
     looked_at = bool(seeds) and not confirming
     rows = [_judge(claim, tests[claim.id], adjusted.get(claim.id, nan), least, looked_at) for claim in claims]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -55,7 +56,7 @@ def judge_claims(
 @dataclass(frozen=True)
 class _Test:
     """The estimate that a claim hangs on (of `condition`), the threshold that it is held against, and the p-value of
-    the side that the claim `leans` to. `seeds`: the fewest of any estimate."""
+    the side that the claim `leans` to, doubled. `seeds`: the fewest of any estimate."""
 
     pooled: Pooled
     condition: str
@@ -65,8 +66,12 @@ class _Test:
     leans: str
 
 
-def _primaries(claims: Iterable[Claim]) -> int:
-    return max(1, sum(claim.kind == PRIMARY for claim in claims))
+def _holm(p: Sequence[float]) -> np.ndarray:
+    """Holm's corrected p-values."""
+    order, corrected = np.argsort(p, kind="stable"), np.empty(len(p))
+    left = np.arange(len(p), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(left * np.asarray(p)[order]))
+    return corrected
 
 
 def _judge(claim: Claim, test: _Test | str, adjusted: float, least: int, looked_at: bool) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def _judge(claim: Claim, test: _Test | str, adjusted: float, least: int, looked_
     if isinstance(test, str):
         return row | {"verdict": NOT_TESTABLE, "reason": test}
     pooled = test.pooled
-    ends = {"ci": pooled.interval(0.02 if claim.kind == PRIMARY else 0.05), "next": pooled.prediction(0.05)}
+    ends = {"ci": pooled.interval(0.05), "next": pooled.prediction(0.05)}
     for name, (low, high) in ends.items():
         if claim.unit in ("share", "correlation"):  # where such a number must lie
             low, high = np.clip((low, high), -1.0, 1.0)
@@ -108,12 +113,12 @@ def _test(claim: Claim, tables: Tables) -> _Test | str:
         return "no seed has all that it takes"
     seeds = min(estimate.seeds for estimates in pooled.values() for estimate in estimates.values())
     claimed, opposite = _SIDES[claim.side](pooled, claim.threshold, claim.smallest)
-    if max(claimed.p, opposite.p) <= LEVEL / 5:  # there is an effect, smaller than the smallest of interest
+    if max(claimed.p, opposite.p) <= LEVEL / 2:  # there is an effect, smaller than the smallest of interest
         chosen = opposite if claim.side == "above" else claimed
     else:
         chosen = min(claimed, opposite, key=lambda side: (not side.holds, side.p))
     leans = SUPPORTED if chosen is claimed else NOT_SUPPORTED
-    return _Test(chosen.pooled, chosen.condition, chosen.end, chosen.p, seeds, leans)
+    return _Test(chosen.pooled, chosen.condition, chosen.end, min(1.0, 2 * chosen.p), seeds, leans)
 
 
 Estimates = dict[str, dict[str, Pooled]]  # alternative -> condition -> its pooled estimate

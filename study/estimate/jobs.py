@@ -188,7 +188,7 @@ def _counterfactuals(run: Run) -> Iterator[Job]:
         known, decided = counterfactual.passes(varied, size, task.epochs, dataset)
         name = f"{varied.part}-{dataset}" if varied.part else dataset
         yield from _batches(varied, f"{name}-halves", counterfactual.retrain, known, dataset)
-        if dataset == counterfactual.REMOVED_FROM and (count := run.profile.counterfactual.unrolled):
+        if dataset == counterfactual.REMOVED_FROM and (count := counterfactual.settings(run).unrolled):
             passes = task.epochs * size * (4 + count)
             compute = partial(counterfactual.unroll, varied, dataset)
             yield Job(

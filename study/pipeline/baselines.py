@@ -67,8 +67,8 @@ def random(run: Run, attribution: Attribution) -> np.ndarray:
 def by_texts(name: str, run: Run, attribution: Attribution) -> np.ndarray | None:
     """One of `ifcore`'s baselines, [M, N]; None where it takes a package that is not installed."""
     parts = attribution.train, attribution.val
-    said = [[(prompt_text(example), example.response) for example in part] for part in parts]
-    return baselines.baseline_scores(*said, run.seed).get(name)
+    train, val = ([(prompt_text(example), example.response) for example in part] for part in parts)
+    return baselines.baseline_scores(train, val, run.seed).get(name)
 
 
 def before(name: str, run: Run, attribution: Attribution) -> np.ndarray:

@@ -23,7 +23,7 @@ def gaps(attributions: Mapping[str, Attribution]) -> pd.DataFrame:
     """
     rows: list[tuple] = []
     for dataset, attribution in attributions.items():
-        rows += _gaps(dataset, attribution, METRICS | AREA)
+        rows += _gaps(dataset, attribution, {**METRICS, **AREA})
         triggered = [datasets.family(dataset).complies(example) for example in attribution.val]
         if dataset in selection.TRIGGERED and any(triggered):
             part = select_val(attribution, triggered)

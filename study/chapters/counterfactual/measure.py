@@ -99,7 +99,8 @@ def retrain_removals(run: Run, dataset: str, number: int, batches: int) -> None:
     scores = attributed(run, dataset).scores
     with _opened(run, dataset) as (bank, chosen):
         removed = chosen.removed_by(removed_by(run, scores), CAUSE, run.seed)
-        bank.make(list(chain.from_iterable(removed.values()))[number::batches], f"removal {dataset}")
+        wholes = [Retraining(replicate=replicate) for replicate in range(1, REMOVAL_SEEDS)]
+        bank.make([*wholes, *chain.from_iterable(removed.values())][number::batches], f"removal {dataset}")
 
 
 def unroll(run: Run, dataset: str) -> None:
@@ -159,8 +160,9 @@ def _judge_halves(run: Run, attribution: Attribution) -> pd.DataFrame:
         if count := settings(run).unrolled if attribution.dataset == REMOVED_FROM else 0:
             first = {name: matrix[:count] for name, matrix in scores.items()}
             first["unrolled"] = unrolled.scores(run, attribution, count)
-            only = replace(judge, combinations=judge.combinations[:count], clusters=judge.clusters[:count])
-            judged += [(unrolled.FIRST, *rest) for _, *rest in only.halves(first)]
+            clusters = datasets.requests(attribution.dataset, attribution.val)[:count]
+            only = replace(judge, combinations=judge.combinations[:count], clusters=clusters)
+            judged += [(unrolled.FIRST, name, other, value) for _, name, other, value in only.halves(first)]
     coverage = quality(attribution.dataset, attribution, attribution.scores, {"coverage": metrics.coverage})
     labels = pd.DataFrame([(*row, ITSELF) for row in coverage], columns=[*COLUMNS, "against"])
     return pd.concat([_frame(attribution, judged), labels], ignore_index=True)

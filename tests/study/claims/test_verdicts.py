@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from study.claims import verdicts
 from study.claims.claims import claims
@@ -101,28 +102,24 @@ def test_being_the_best_of_several_costs_a_comparison_each(monkeypatch):
     assert chosen.p == pytest.approx(2 * alone.p)
 
 
-def test_an_interval_of_a_primary_claim_leaves_out_the_threshold_just_where_there_is_a_verdict(monkeypatch):
-    of_five = [replace(CLAIMS["influence_lds"], id=str(number), statistic="given") for number in range(5)]
-    for mean in np.linspace(-0.4, 0.4, 17):
-        values = mean + 0.1 * np.resize([-1, 1], 8)
-        rows = pd.DataFrame({"seed": SEEDS, "value": values, "ci_low": values - 0.3, "ci_high": values + 0.3})
-        monkeypatch.setitem(STATISTICS, "given", lambda tables, rows=rows: {"": {"": rows}})
-        bare = [replace(claim, smallest=0.0) for claim in of_five]
-        for row in verdicts.judge_claims(bare, table()).itertuples():
-            assert (row.ci_low > 0 or row.ci_high < 0) == (row.verdict != "open")
-
-
-def test_secondary_claims_share_their_errors(monkeypatch):
-    """Benjamini and Hochberg's step: twenty p-values of 0.03 are decided together, one among nineteen of 1 is not."""
-    for others, expected in ((0.1, "supported"), (0.0, "open")):
-        for number in range(20):
-            mean = 0.1 if number == 0 else others
-            values = mean + 0.11 * np.resize([-1, 1], 8)
-            rows = pd.DataFrame({"seed": SEEDS, "value": values, "ci_low": np.nan, "ci_high": np.nan})
-            monkeypatch.setitem(STATISTICS, str(number), lambda tables, rows=rows: {"": {"": rows}})
-        secondary = [replace(CLAIMS["undone"], id=str(n), statistic=str(n), threshold=0.0) for n in range(20)]
-        card = verdicts.judge_claims(secondary, table())
-        assert 0.01 < card.p[0] < 0.025 and card.verdict[0] == expected
+@pytest.mark.parametrize(
+    ("kind", "corrected"), [("primary", [0.04, 0.12, 0.12, 0.3]), ("secondary", [0.04, 0.2 / 3, 0.2 / 3, 0.3])]
+)
+def test_claims_share_their_errors(monkeypatch, kind, corrected):
+    """Holm's steps, and Benjamini and Hochberg's: of p-values of .01, .04, .05 and .3, as R's p.adjust has them."""
+    of_four = []
+    for number, p in enumerate((0.01, 0.04, 0.05, 0.3)):
+        values = np.resize([-1.0, 1.0], 8)
+        values += stats.t.isf(p / 2, 7) * values.std(ddof=1) / 8**0.5
+        rows = pd.DataFrame({"seed": SEEDS, "value": values, "ci_low": np.nan, "ci_high": np.nan})
+        monkeypatch.setitem(STATISTICS, str(number), lambda tables, rows=rows: {"": {"": rows}})
+        of_four.append(replace(CLAIMS["undone"], kind=kind, id=str(number), statistic=str(number), threshold=0.0))
+    card = verdicts.judge_claims(of_four, table())
+    assert list(card.p) == pytest.approx([0.01, 0.04, 0.05, 0.3])
+    for limit, decided in ((p * 1.001, n + 1) for n, p in enumerate(corrected) if corrected.count(p) == 1):
+        monkeypatch.setattr(verdicts, "LEVEL", limit)
+        verdict = verdicts.judge_claims(of_four, table()).verdict
+        assert (verdict == "supported").sum() == sum(p <= limit for p in corrected), (limit, decided)
 
 
 def test_without_a_table_or_anything_learnt_a_claim_is_not_testable_and_says_why():

@@ -64,7 +64,14 @@ def test_after_the_jobs_the_chapters_find_everything_made(tmp_path, monkeypatch)
         },
         "linear": {"points": [3, 4], "parameters": [100, 200], "draws": 2, "left_out": 10, "dense_limit": 100},
         "two_layer": {"points": 20, "widths": [2, 3], "draws": 2, "epochs": 2},
-        "counterfactual": {"halves": 4, "again": 4, "removed": 1, "left_out": True},
+        "counterfactual": {
+            "datasets": {"mixed_small": None},
+            "halves": 4,
+            "again": 4,
+            "removed": 1,
+            "left_out": True,
+            "unrolled": 1,
+        },
         "max_new_tokens": 2,
         "epochs": 2,
     }
@@ -88,7 +95,7 @@ def test_after_the_jobs_the_chapters_find_everything_made(tmp_path, monkeypatch)
     with_baselines(run, tasks | {"facts": attribution})
     facts.removal(run, attribution)
     for dataset, varied in counterfactual.variations(run):
-        attribution = with_baselines(varied, attributions.compute_attributions(varied, [dataset]))[dataset]
+        attribution = counterfactual.attributed(varied, dataset)
         if dataset == counterfactual.REMOVED_FROM:
             counterfactual.removal(varied, attribution)
         counterfactual.datamodels(varied, attribution)

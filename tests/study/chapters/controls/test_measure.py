@@ -19,6 +19,7 @@ from tests.study.pipeline.test_attributions import make_run
 NOISE = {
     "tfidf": [WRONG, RIGHT],
     "tfidf_response": [WRONG, RIGHT],
+    "words_response": [WRONG, RIGHT],
     "bm25": [WRONG, WRONG],
     "random": [WRONG, WRONG],
     "repsim_before": [WRONG, WRONG],
@@ -95,10 +96,10 @@ def test_several_seeds_make_one_gap_with_the_interval_over_them(run):
 
 
 def test_costs_are_those_of_the_records_and_of_what_lies_on_disk(tmp_path):
-    run = make_run(tmp_path, datasets={"mixed_hard": {"train": 2, "val": 1}})
-    attribution = attributions.compute_attribution(run, "mixed_hard")
+    run = make_run(tmp_path, datasets={"mixed_large": {"train": 2, "val": 1}})
+    attribution = attributions.compute_attribution(run, "mixed_large")
     baselines.repsim_before(run, attribution)
-    costs = measure.costs({"mixed_hard": attribution}).set_index(["method", "metric"]).value
+    costs = measure.costs({"mixed_large": attribution}).set_index(["method", "metric"]).value
     records = {name: json.loads((attribution.folder / name).read_text())["seconds"] for name in RECORDS}
     assert costs["influence", "seconds"] == pytest.approx(records["gradients.json"] + records["scores.json"])
     assert costs["repsim", "seconds"] == records["before/states.json"]
@@ -107,7 +108,7 @@ def test_costs_are_those_of_the_records_and_of_what_lies_on_disk(tmp_path):
     parameters = sum(block.shape[1] for block in gradients.values())
     assert costs["influence", "bytes"] == 4 * rows * parameters
     assert costs["repsim", "bytes"] == 4 * rows * 32  # the tiny model's width
-    frame = measure.costs({"mixed_hard": attribution})
+    frame = measure.costs({"mixed_large": attribution})
     frame.loc[frame.method == "repsim", "value"] = 0.5
     frame.loc[frame.method != "repsim", "value"] = 20
     text = show.costs_text(frame).text
