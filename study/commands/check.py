@@ -3,6 +3,7 @@
 from study import datasets
 from study.chapters.counterfactual import measure as counterfactual
 from study.chapters.sensitivity import grid
+from study.claims.claims import named_method
 from study.config import Run
 from study.datasets import alignment, digits
 from study.methods import COMPUTED
@@ -47,6 +48,10 @@ def check(run: Run) -> None:
                 raise ValueError(f"counterfactual: {dataset}: {error}") from error
         if unknown := [name for name in chosen.by or () if name not in COMPUTED]:
             raise ValueError(f"counterfactual.by: {unknown[0]!r}; choose from {', '.join(COMPUTED)}")
+        if absent := [name for name in (named_method(), "repsim") if name not in (chosen.by or COMPUTED)]:
+            raise ValueError(f"counterfactual.by: no {absent[0]}; add it, claims are about it")
+        if unknown := [name for name in chosen.retrainings if name not in chosen.datasets]:
+            raise ValueError(f"counterfactual.retrainings: {unknown[0]!r}; choose from {', '.join(chosen.datasets)}")
     if run.profile.layers_on not in run.profile.datasets:
         raise ValueError(f"layers_on: {run.profile.layers_on!r}; choose from {', '.join(run.profile.datasets)}")
     if not (run.digits or "").startswith("hub:"):

@@ -50,9 +50,9 @@ def scores_text(table: Table, attributions: Mapping[str, Attribution]) -> Prose:
         learning = assess_learning(attribution)
         if not learning.learnt:
             rate, low, high = (100 * share for share in (learning.after.value, learning.after.low, learning.after.high))
-            reference = f"{100 * learning.constant:.1f} % for the best constant response"
-            if learning.constant == 1:
-                reference = f"{100 * learning.before.value:.1f} % before, p {learning.p:.2g}"
+            reference = f"{100 * learning.before.value:.1f} % before, p {learning.p:.2g}"
+            if learning.constant < 1:
+                reference += f", {100 * learning.constant:.1f} % for the best constant response"
             share = f"{rate:.1f} % [{low:.1f}, {high:.1f}] of answers right after fine-tuning"
             unlearnt.append(f"{DATASETS[dataset]} ({share}, {reference})")
         elif "repsim" in attribution.scores and methods:

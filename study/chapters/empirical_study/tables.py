@@ -31,10 +31,10 @@ _TUNED_ON = {"nothing": "original", "benign": "on benign", "harmful": "on harmfu
 
 _NOT_LEARNT = "†: not learnt, by the rule of this chapter's first table; attribution means little there."
 _RULE = (
-    "A task is learnt where the interval after fine-tuning lies above the *best constant* policy: of all responses in "
-    "the training data, a refusal and an agreement, the one that is right most often. Where that one is always right, "
-    "all validation prompts asking for the same behaviour, it is learnt where more answers show it after fine-tuning "
-    "than before (*p*: McNemar's exact test on the same prompts, below 0.05). †: not learnt."
+    "A task is learnt where more answers are right after fine-tuning than before (*p*: McNemar's exact test on the same "
+    "prompts, below 0.05), and the interval lies above the *best constant* policy: of all responses in the training "
+    "data, a refusal and an agreement, the one that is right most often. Where that one is always right, all validation "
+    "prompts asking for the same behaviour, the rise decides. †: not learnt."
 )
 
 
@@ -44,7 +44,7 @@ def learning_table(run: Run, frame: pd.DataFrame, tuned: Mapping[str, Tuned]) ->
     rows = []
     for dataset, task in tuned.items():
         learning, row = assess_learning(task), frame[frame.dataset == dataset].set_index(["method", "metric"]).loc
-        p = f"<br>p {learning.p:.2g}" if learning.constant == 1 else ""
+        p = f"<br>p {learning.p:.2g}"
         losses = (row[time, "dev_loss"] for time in ("before", "after"))
         rates = (row[time, "task_accuracy"] for time in ("before", "after"))
         cells = [with_published(f"{loss.value:.2f}", loss, write="{:.2f}".format) for loss in losses]

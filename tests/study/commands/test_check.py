@@ -53,6 +53,19 @@ def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form(tm
 
 
 @pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"by": ["gradsim", "repsim"]}, "counterfactual.by: no lissa; add it, claims are about it"),
+        ({"by": ["lissa", "mine"]}, "counterfactual.by: 'mine'; choose from datainf"),
+        ({"retrainings": {"facts": 2}}, "counterfactual.retrainings: 'facts'; choose from mixed_small"),
+    ],
+)
+def test_what_the_claims_are_about_is_among_what_is_removed_by(tmp_path, asked, words):
+    with pytest.raises(ValueError, match=words):
+        check(make_run(tmp_path, layers_on="mixed_small", counterfactual={"halves": 4, "again": 4, "removed": 1} | asked))
+
+
+@pytest.mark.parametrize(
     ("overrides", "words"),
     [
         ({"batch_size": 2}, "mixed_small, train, harmful: 3; can't be had in 4 steps an epoch, .*; choose a multiple"),
