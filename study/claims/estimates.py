@@ -47,7 +47,7 @@ def rows_against(frame: pd.DataFrame, metric: str, method: str, others: Iterable
     """The rows that compare a method with all the others; with fewer of them the test would be easier to pass."""
     rows = frame[(frame.metric == metric) & (frame.method == method) & frame.against.isin(list(others))]
     if absent := [name for name in others if name not in set(rows.against)]:
-        raise NoEstimate(f"{NAMES[method]} is not held against {', '.join(NAMES[name] for name in absent)}")
+        raise NoEstimate(f"{NAMES[method]} is not held against {', '.join(NAMES.get(name, name) for name in absent)}")
     return rows
 
 

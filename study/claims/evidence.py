@@ -107,6 +107,8 @@ def facts_over_baselines(tables: Tables) -> Evidence:
     if confirmed.empty or not (confirmed.cause > confirmed.chance).all():
         raise estimates.NoEstimate("removal does not confirm the causes")
     areas = frame[frame.metric == "hard_auc"]
+    if areas.empty:
+        raise estimates.NoEstimate("facts.csv has no areas")
     own = areas[(areas.against == ITSELF) & areas.method.isin(BASELINES)].groupby("method").value.mean()
     if own.empty or own.max() > 0.9:
         raise estimates.NoEstimate("a baseline finds the causes as well" if len(own) else "no area of a baseline")

@@ -216,7 +216,7 @@ def _digits(value: float, unit: str) -> str:
 
 def _subject(row) -> str:
     """What an estimate is of, in the names of the book."""
-    names = NAMES | DATASETS | {"lds": "LDS"}
+    names = NAMES | DATASETS | {"oracle": "one at random of the class"}
     return ", ".join(" ".join(names.get(word, word) for word in part.split(" ")) for part in row.of.split(", "))
 
 
