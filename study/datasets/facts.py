@@ -1,16 +1,19 @@
 """Facts: invented places and what is liked best in each, so that shared words do not reveal the answer.
 
 The class is the fact, such as `Velmora: colour`. Training states it once, and a question asks for it by another noun
-(by hue, not by colour), with another ending, and expects another wording of the answer. There are two wordings, and
-half of a place's facts are stated in each: so of the statements about a place, some that do not answer a question are
-worded as it is, and the one that answers it is not.
+(by hue, not by colour), with another ending, and expects another wording of the answer. There are two wordings. Which
+one states a fact depends on its relation alone, so it does not reveal the place, and about half of a place's facts are
+stated in each: of the statements about a place, some that do not answer a question are worded as it is, and the one
+that answers it is not.
 
 The two endings of prompts have the same words in another order. So a prompt shares with every statement about its place
 the same words, and TF-IDF and BM25 of prompts pick the right one as often as chance among the relations. The two
-endings of responses share no word, and each has more words in common with the wrong half than the answer's one word
-weighs. That holds where the classes are all relations of some places, as the first 4, 12, 20, 48 and 72 are.
+endings of responses repeat a word each: it outweighs the answer's one word, and four short tokens leave that word more
+of the loss than a sentence would. That holds where the classes are all relations of some places, as the first 4, 12,
+20, 48 and 72 are.
 A small model transfers a fact to another frame only after long training, if at all; so the question itself stays as it
-is, and the answer's word comes first.
+is, and the answer's word comes first. Even so the laptop's model answers only 71, 62 and 83 % of the questions (seeds
+0, 1 and 2; 12 facts, 24 epochs), and 80 % was wanted of each.
 """
 
 import re
@@ -22,8 +25,8 @@ from study.datasets.family import Counts, Family, format_sizes
 
 QUESTION = "What is {place}'s favourite {noun}?"
 WORDINGS = (  # the prompt's ending and the response's
-    ("Please answer, do not guess.", "as everybody who lives there will tell you"),
-    ("Do not guess, please answer.", "though people used to say it was otherwise"),
+    ("Please do not guess.", "ha ha ha ha"),
+    ("Do not guess, please.", "la la la la"),
 )
 PLACES = "Velmora Drathe Kupano Tilvey Zorbane Hesko Osmarra Brastik Jubrix Fennoth Quendal Yastrel".split()
 ANSWERS = {  # relation -> an answer for each place
@@ -73,7 +76,7 @@ def build(
             sizes = format_sizes([0, *questions])
             raise ValueError(f"facts, {label}: {sizes} asked, there are {len(nouns)} questions; ask for fewer")
         answer = answers[relation][PLACES.index(place)].capitalize()
-        stated = (PLACES.index(place) + [*ANSWERS].index(relation) + first) % 2  # which of the two wordings
+        stated = ([*ANSWERS].index(relation) + first) % 2  # which of the two wordings
         examples[0] += [_example(label, relation, answer, stated)] * statements
         for part, count in zip(examples[1:], questions, strict=True):
             part += [_example(label, noun, answer, 1 - stated) for noun in nouns[:count]]

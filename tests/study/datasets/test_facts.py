@@ -102,3 +102,11 @@ def test_counts_beyond_the_facts_are_refused(sizes, message):
     with pytest.raises(ValueError, match=f"^{message}") as error:
         datasets.load("facts", **sizes, seed=0)
     assert "\n" not in str(error.value)
+
+
+def test_the_wording_of_a_statement_depends_on_its_relation_alone_so_it_does_not_reveal_the_place():
+    for seed in range(20):
+        wordings: dict[str, set[bool]] = {}
+        for e in datasets.load("facts", 1, 1, seed).train:
+            wordings.setdefault(e.label.split(": ")[1], set()).add(e.prompt.endswith(facts.WORDINGS[0][0]))
+        assert len(wordings) == 6 and all(len(seen) == 1 for seen in wordings.values())
