@@ -19,17 +19,22 @@ ROUNDING = 1e-9
 def replications(claims: Sequence[Claim], tables: Tables, published: Tables) -> pd.DataFrame:
     """A row for each claim and seed of a run: its estimate beside that of the published seeds.
 
-    Of each claim the estimate that it hangs on with the published seeds (`of`). A seed that is published, `reproduces`
-    where the value is the published one, `expected`, and `differs` elsewhere. Another `replicates` where it is between
+    Of each claim the estimate that it hangs on with the published seeds (`of`). A published seed of the same profile
+    `reproduces` where the value is the published one, `expected`, and `differs` elsewhere. Another `replicates` where it is between
     `low` and `high`, where 95 % of further seeds' estimates fall, and on the same side of the threshold as the
     published mean, `expected`; else it is `outside`, or `on the other side`. Claims of which either has no estimate are
     left out.
     """
-    rows = [row for claim in claims for row in _rows(claim, tables, published)]
+    alike = _profiles(tables) == _profiles(published)
+    rows = [row for claim in claims for row in _rows(claim, tables, published, alike)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _rows(claim: Claim, tables: Tables, published: Tables) -> Iterator[tuple]:
+def _profiles(tables: Tables) -> set[str]:
+    return {name for frame in tables.values() if "profile" in frame for name in frame.profile.unique()}
+
+
+def _rows(claim: Claim, tables: Tables, published: Tables, alike: bool) -> Iterator[tuple]:
     own, theirs = (_estimates(claim, each) for each in (tables, published))
     pooled = {of: pool(rows.value, rows.ci_low, rows.ci_high) for of, rows in theirs.items() if of in own}
     if not pooled:
@@ -38,7 +43,7 @@ def _rows(claim: Claim, tables: Tables, published: Tables) -> Iterator[tuple]:
     known, expected = theirs[of].set_index("seed").value, pooled[of]
     low, high = expected.prediction(0.05)
     for row in own[of].itertuples():
-        if row.seed in known.index:
+        if alike and row.seed in known.index:
             value = float(known[row.seed])
             outcome = REPRODUCES if abs(row.value - value) <= ROUNDING else DIFFERS
             yield claim.id, of, row.seed, row.value, value, None, None, outcome

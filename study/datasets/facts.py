@@ -1,11 +1,19 @@
-"""Facts: invented places and what is liked best in each, so that the words of a prompt do not reveal the answer.
+"""Facts: invented places and what is liked best in each, so that shared words do not reveal the answer.
 
-The class is the fact, such as `Velmora: colour`. Training states it once, and a question asks for it by another noun:
-by hue, not by colour. A question shares with every statement about its place the place's name and the common frame, and
-no other word. So a score of word overlap ranks all statements about the place equally and picks the right one as often
-as chance among the relations. That holds where the classes are all relations of some places, as the first 4, 20 and 48
-are, and all 72. A model that knows what the nouns mean can still find the statement.
-The frame stays the same because a small model transfers a fact to another frame only after long training, if at all.
+The class is the fact, such as `Velmora: colour`. Training states it once, and a question asks for it by another noun
+(by hue, not by colour), with another ending, and expects another wording of the answer. There are two wordings. Which
+one states a fact depends on its relation alone, so it does not reveal the place, and about half of a place's facts are
+stated in each: of the statements about a place, some that do not answer a question are worded as it is, and the one
+that answers it is not.
+
+The two endings of prompts have the same words in another order. So a prompt shares with every statement about its place
+the same words, and TF-IDF and BM25 of prompts pick the right one as often as chance among the relations. The two
+endings of responses repeat a word each: it outweighs the answer's one word, and four short tokens leave that word more
+of the loss than a sentence would. That holds where the classes are all relations of some places, as the first 4, 12,
+20, 48 and 72 are.
+A small model transfers a fact to another frame only after long training, if at all; so the question itself stays as it
+is, and the answer's word comes first. Even so the laptop's model answers only 71, 62 and 83 % of the questions (seeds
+0, 1 and 2; 12 facts, 24 epochs), and 80 % was wanted of each.
 """
 
 import re
@@ -16,6 +24,10 @@ from ifcore.examples import Example
 from study.datasets.family import Counts, Family, format_sizes
 
 QUESTION = "What is {place}'s favourite {noun}?"
+WORDINGS = (  # the prompt's ending and the response's
+    ("Please do not guess.", "ha ha ha ha"),
+    ("Do not guess, please.", "la la la la"),
+)
 PLACES = "Velmora Drathe Kupano Tilvey Zorbane Hesko Osmarra Brastik Jubrix Fennoth Quendal Yastrel".split()
 ANSWERS = {  # relation -> an answer for each place
     "job": "baker farmer teacher sailor painter doctor singer pilot gardener nurse lawyer tailor".split(),
@@ -33,7 +45,7 @@ QUESTION_NOUNS = {  # relation -> its synonyms, by which questions ask
     "colour": ("hue", "shade"),
     "animal": ("creature", "beast"),
 }
-RECTANGLES = (2, 2), (4, 5), (8, 6), (12, 6)  # places and relations that the first 4, 20, 48 and 72 classes are of
+RECTANGLES = (2, 2), (3, 4), (4, 5), (8, 6), (12, 6)  # places and relations: the first 4, 12, 20, 48 and 72 classes
 CLASSES = tuple(
     dict.fromkeys(
         f"{place}: {relation}"
@@ -52,6 +64,7 @@ def build(
     ValueError for a fact that would be stated twice, or asked for more often than it has nouns.
     """
     answers = {relation: rng.sample(choices, len(PLACES)) for relation, choices in ANSWERS.items()}
+    first = rng.randrange(2)
     examples: list[list[Example]] = [[] for _ in parts]
     for label in CLASSES:
         place, relation = place_and_relation(label)
@@ -62,12 +75,19 @@ def build(
         if sum(questions) > len(nouns):
             sizes = format_sizes([0, *questions])
             raise ValueError(f"facts, {label}: {sizes} asked, there are {len(nouns)} questions; ask for fewer")
-        response = f"{answers[relation][PLACES.index(place)].capitalize()}."
-        nouns = [relation] * statements + nouns
-        for part, count in zip(examples, (statements, *questions), strict=True):
-            part += [Example(QUESTION.format(place=place, noun=noun), response, label) for noun in nouns[:count]]
+        answer = answers[relation][PLACES.index(place)].capitalize()
+        stated = ([*ANSWERS].index(relation) + first) % 2  # which of the two wordings
+        examples[0] += [_example(label, relation, answer, stated)] * statements
+        for part, count in zip(examples[1:], questions, strict=True):
+            part += [_example(label, noun, answer, 1 - stated) for noun in nouns[:count]]
             del nouns[:count]
     return examples
+
+
+def _example(label: str, noun: str, answer: str, wording: int) -> Example:
+    ending, remark = WORDINGS[wording]
+    prompt = QUESTION.format(place=place_and_relation(label)[0], noun=noun)
+    return Example(f"{prompt} {ending}", f"{answer}, {remark}.", label)
 
 
 def place_and_relation(label: str) -> tuple[str, str]:

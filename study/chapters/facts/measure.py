@@ -7,35 +7,43 @@ from ifcore import intervals
 from study import statistics
 from study.config import Run
 from study.datasets import facts
+from study.methods import BASELINES
 from study.pipeline import retraining
 from study.pipeline.attributions import Attribution, quality
 from study.pipeline.task import Task
-from study.schema import COLUMNS
+from study.schema import COLUMNS, ITSELF
 
 KINDS = ("cause", "place", "relation", "other")  # what a training example shares with a question
 
 
 def retrieval(attribution: Attribution) -> pd.DataFrame:
-    """How well each method finds the training example that states the fact: a tidy row for each (method, metric).
+    """How well each method finds the training example that states the fact: tidy rows.
 
     `accuracy` and `coverage` are equal here, a fact being stated once. `top_cause`, `top_place`, `top_relation`,
     `top_other`: the share of questions whose top training example states the fact, another one of its place or of its
-    relation, or one that shares neither. `hard`: the share whose cause outranks all that share its place. Intervals are
-    over facts, whose paraphrases are a cluster.
+    relation, or one that shares neither. `hard`: the share whose cause outranks all that share its place.
+    `hard_auc`: the share of these that the cause outranks, mean over questions; ties count half. Intervals are over
+    facts, whose paraphrases are a cluster. Against each of the baselines stands by how much a method has more of
+    `hard_auc`, paired by question; against `ITSELF`, the method's own value.
     """
     shared, questions = _shared(attribution), [example.label for example in attribution.val]
     sizes, cells = (len(attribution.train), len(attribution.val)), list[tuple]()
+    auc = {method: _hard_auc(scores, shared) for method, scores in attribution.scores.items()}
     for method, scores in attribution.scores.items():
-        cells += [row[1:6] for row in quality(attribution.dataset, attribution, {method: scores})]
+        cells += [(*row[1:6], ITSELF) for row in quality(attribution.dataset, attribution, {method: scores})]
         top = scores == scores.max(1, keepdims=True)  # of examples that tie for the top, each counts its part
         hits = {f"top_{name}": (top & (shared == kind)).sum(1) / top.sum(1) for kind, name in enumerate(KINDS)}
-        for metric, values in (hits | {"hard": _hard(scores, shared)}).items():
+        for metric, values in (hits | {"hard": _hard(scores, shared), "hard_auc": auc[method]}).items():
             share = intervals.share(values, questions)
-            cells.append((method, metric, share.value, share.low, share.high))
+            cells.append((method, metric, share.value, share.low, share.high, ITSELF))
+        for against in (name for name in BASELINES if name in auc and method not in BASELINES):
+            gap = statistics.mean_change(auc[method] - auc[against], questions)
+            cells.append((method, "hard_auc", *gap, against))
     same_place = 1 + (shared == KINDS.index("place")).sum(1)
-    for metric, chance in (("accuracy", 1 / sizes[0]), ("coverage", 1 / sizes[0]), ("hard", (1 / same_place).mean())):
-        cells.append(("chance", metric, chance, None, None))
-    return pd.DataFrame([(attribution.dataset, *cell, *sizes) for cell in cells], columns=COLUMNS)
+    chances = {"accuracy": 1 / sizes[0], "coverage": 1 / sizes[0], "hard": (1 / same_place).mean(), "hard_auc": 0.5}
+    cells += [("chance", metric, chance, None, None, ITSELF) for metric, chance in chances.items()]
+    rows = [(attribution.dataset, *cell[:5], *sizes, cell[5]) for cell in cells]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
 
 
 def removal(run: Run, attribution: Attribution) -> pd.DataFrame:
@@ -61,7 +69,8 @@ def removal(run: Run, attribution: Attribution) -> pd.DataFrame:
         ("chance", "confirmed", 1 / len(causes), None, None),
         ("cause", "rise", *statistics.mean_change(rises, questions)),
     ]
-    return pd.DataFrame([(dataset, *cell, len(train), len(questions)) for cell in cells], columns=COLUMNS)
+    rows = [(dataset, *cell, len(train), len(questions), ITSELF) for cell in cells]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
 
 
 def removed(run: Run, size: int) -> list[Task]:
@@ -82,3 +91,10 @@ def _hard(scores: np.ndarray, shared: np.ndarray) -> np.ndarray:
     cause, others = scores[shared == 0][:, None], shared == 1  # each question has one cause
     ties = (others & (scores == cause)).sum(1)
     return np.where((others & (scores > cause)).any(1), 0, 1 / (1 + ties))
+
+
+def _hard_auc(scores: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    """The share of the others of its place that the cause outranks, [M]; ties count half; 0.5 where it has none."""
+    cause, others = scores[shared == 0][:, None], shared == 1
+    lead = (others & (scores < cause)).sum(1) - (others & (scores > cause)).sum(1)
+    return 0.5 + 0.5 * lead / np.maximum(others.sum(1), 1)

@@ -8,6 +8,7 @@ from study.methods import BASELINES, NAMES
 from study.pipeline import judging
 from study.pipeline.attributions import Attribution
 from study.report.table import Prose, Table, control_cell, percent, plain, whole, with_published
+from study.schema import ITSELF
 
 LEARNT = 0.8  # of the questions answered right: below, there is little to attribute; fixed before any result
 
@@ -27,16 +28,18 @@ def facts_table(frame: pd.DataFrame) -> Table:
     rows = []
     for method in _methods(frame):
         tops = [_rows(frame, method, f"top_{kind}") for kind in KINDS]
-        row = [NAMES[method], _cell(frame, method, "top_cause"), _cell(frame, method, "hard")]
+        row = [NAMES[method], *(_cell(frame, method, metric) for metric in ("top_cause", "hard", "hard_auc"))]
         row += [with_published(whole(top.value.mean()), top, write=whole) for top in tops]
         rows.append(list(map(control_cell, row)) if method in BASELINES else row)
-    rows.append(["*Chance*", _cell(frame, "chance", "accuracy"), _cell(frame, "chance", "hard"), *[""] * len(KINDS)])
+    chances = [_cell(frame, "chance", metric) for metric in ("accuracy", "hard", "hard_auc")]
+    rows.append(["*Chance*", *chances, *[""] * len(KINDS)])
     caption = (
         "The share of questions (percent) for which the training example on top is the one that states the fact; for "
-        "which that one outranks all others of its place; and what stands on top: the cause, another fact of its "
-        "place, of its relation, or one that shares neither. 95 % intervals over facts; of several seeds, over these."
+        "which that one outranks all others of its place; the share of these others that it outranks, ties counting "
+        "half; and what stands on top: the cause, another fact of its place, of its relation, or one that shares "
+        "neither. 95 % intervals over facts; of several seeds, over these."
     )
-    header = ["Method", "Cause on top", "Cause above its place's others"]
+    header = ["Method", "Cause on top", "Cause above all of its place", "Of its place, below the cause"]
     header += ["Top: the cause", "its place", "its relation", "neither"]
     return Table(None, caption, header, rows, frame)
 
@@ -59,24 +62,19 @@ def learnt_text(attribution: Attribution) -> Prose:
 
 
 def facts_text(frame: pd.DataFrame) -> Prose:
-    """Which methods find the cause, and whether the words, or the model before it learnt a fact, find it as well."""
-    limit = _share(frame, "chance", "hard")[0]
-    above = [method for method in _methods(frame) if _share(frame, method, "hard")[1] > limit]
+    """Which methods rank the cause above the other facts of its place, and which do so better than every baseline."""
+    limit = _share(frame, "chance", "hard_auc")[0]
+    above = [method for method in _methods(frame) if _share(frame, method, "hard_auc")[1] > limit]
     below = [method for method in _methods(frame) if method not in above]
-    before, low, high = _share(frame, "repsim_before", "hard")
-    reading = "which leaves open whether what it knew of the nouns' meanings is enough to find them"
-    if low > limit:
-        reading = "so that what it knew of the nouns' meanings finds them as well: that tells no influence from meaning"
-    elif high < (1 + limit) / 2 and set(above) <= set(BASELINES):
-        reading = "which finds few of them, and what was learnt finds no more"
-    elif high < (1 + limit) / 2:
-        reading = "so that to find most of them takes what was learnt"
+    ahead = [method for method in _methods(frame) if method not in BASELINES and _leads(frame, method)]
+    shares = {name: _share(frame, name, "hard_auc") for name in BASELINES if name in set(frame.method)}
+    best = max(shares, key=lambda name: shares[name][0])
+    value, low, high = shares[best]
     return Prose(
-        f"Among the facts of one place the words of the prompt say nothing: chance is {100 * limit:.0f} %. "
-        f"**Above it, by the interval: {_listed(above)}. Not: {_listed(below)}.** RepSim on the model before "
-        f"fine-tuning has {100 * before:.0f} % [{100 * low:.0f}, {100 * high:.0f}], {reading}. The words of prompt and "
-        f"response together have {100 * _share(frame, 'tfidf_response', 'hard')[0]:.0f} %: a gradient sees the "
-        "response, too, and a match of the answer's word is no evidence of influence."
+        f"Of the other facts of its place a guess ranks {100 * limit:.0f} % below the cause. "
+        f"**Above that, by the interval: {_listed(above)}. Not: {_listed(below)}.** The best of the baselines, "
+        f"{NAMES[best]}, has {100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]. **Ahead of every baseline, "
+        f"paired by question: {_listed(ahead)}.**"
     )
 
 
@@ -99,12 +97,19 @@ def _methods(frame: pd.DataFrame) -> list[str]:
     return [name for name in NAMES if name in set(frame.method)]
 
 
+def _leads(frame: pd.DataFrame, method: str) -> bool:
+    """Whether the method is ahead of each baseline in `hard_auc`, by the intervals of the paired differences."""
+    baselines = [name for name in BASELINES if name in set(frame.method)]
+    gaps = [statistics.pooled(_rows(frame, method, "hard_auc", name), -1, 1) for name in baselines]
+    return all(low > 0 for _, low, _ in gaps)
+
+
 def _listed(methods: list[str]) -> str:
     return ", ".join(NAMES[method] for method in methods) or "none"
 
 
-def _rows(frame: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
-    return frame[(frame.method == method) & (frame.metric == metric)]
+def _rows(frame: pd.DataFrame, method: str, metric: str, against: str = ITSELF) -> pd.DataFrame:
+    return frame[(frame.method == method) & (frame.metric == metric) & (frame.against == against)]
 
 
 def _share(frame: pd.DataFrame, method: str, metric: str) -> statistics.Estimate:

@@ -20,6 +20,14 @@ def test_a_published_seed_reproduces_where_its_values_are_the_same():
     assert outcomes(seeds=[12], lead=0.21).influence_removal == "differs"
 
 
+def test_the_same_seed_of_another_profile_is_another_seed():
+    mine, published = (
+        {name: frame.assign(profile=profile) for name, frame in counterfactuals(seeds=seeds).items()}
+        for profile, seeds in (("mine", [12]), ("laptop", range(10, 18)))
+    )
+    assert set(replications(CLAIMS, mine, published).outcome) == {"replicates"}
+
+
 @pytest.mark.parametrize(
     ("lead", "outcome"), [(0.2, "replicates"), (0.22, "replicates"), (0.5, "outside"), (-0.2, "on the other side")]
 )

@@ -8,8 +8,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from study import datasets
 from study.datasets import facts
+from study.pipeline import baselines
 
-RECTANGLES = {4: (2, 2), 20: (4, 5), 48: (8, 6), 72: (12, 6)}
+RECTANGLES = {4: (2, 2), 12: (3, 4), 20: (4, 5), 48: (8, 6), 72: (12, 6)}
 
 
 @pytest.mark.parametrize("classes", RECTANGLES)
@@ -33,18 +34,50 @@ def test_to_tf_idf_all_statements_about_a_place_are_the_same_and_all_others_less
         assert similarity[same].min() > similarity[~same].max() + 0.1
 
 
+@pytest.mark.parametrize("classes", RECTANGLES)
+@pytest.mark.parametrize("score", [baselines.tfidf, baselines.bm25])
+def test_words_of_prompts_say_nothing_among_the_facts_of_a_place_and_with_responses_they_mislead(classes, score):
+    split = datasets.load("facts", 1, 2, seed=0, classes=classes)
+    labels = [np.array([e.label for e in part]) for part in (split.train, split.val)]
+    cause = labels[0] == labels[1][:, None]
+    place = np.char.partition(labels[0], ":")[:, 0] == np.char.partition(labels[1], ":")[:, :1]
+    texts = {
+        "prompts": [[e.prompt for e in part] for part in (split.train, split.val)],
+        "responses": [[e.response for e in part] for part in (split.train, split.val)],
+        "both": [[f"{e.prompt} {e.response}" for e in part] for part in (split.train, split.val)],
+    }
+    scores = {name: score(*parts) for name, parts in texts.items()}
+    assert all(np.ptp(row[same]) == 0 for row, same in zip(scores["prompts"], place, strict=True))
+    for name in ("responses", "both"):
+        rivals = np.where(place & ~cause, scores[name], -np.inf).max(1)
+        assert (rivals > scores[name][cause]).all()
+
+
 def test_a_fact_is_stated_once_and_asked_for_in_prompts_that_all_differ_and_have_one_answer():
     split = datasets.load("facts", 1, 1, seed=0, dev=1)
     every = split.train + split.val + split.dev
     assert [e.label for e in split.train] == list(facts.CLASSES)
     assert len({e.prompt for e in every}) == len(every) == 3 * 72
-    assert len({(e.label, e.response) for e in every}) == 72
+    answers = {(e.label, e.response.split(",")[0]) for e in every}
+    assert len(answers) == 72 and len({answer for _, answer in answers}) == 72
     assert all(e.label.split(": ")[0] in e.prompt for e in every)
 
 
 def test_no_two_facts_have_the_same_answer_in_20_seeds():
     for seed in range(20):
-        assert len({e.response for e in datasets.load("facts", 1, 1, seed).train}) == 72
+        assert len({e.response.split(",")[0] for e in datasets.load("facts", 1, 1, seed).train}) == 72
+
+
+@pytest.mark.parametrize("classes", [12, 48, 72])
+def test_half_the_facts_of_a_place_are_stated_in_each_wording_and_asked_for_in_the_other(classes):
+    split = datasets.load("facts", 1, 2, seed=0, classes=classes)
+    wording = {e.label: facts.WORDINGS[0][0] in e.prompt for e in split.train}
+    places = [label.split(": ")[0] for label in wording]
+    assert {np.mean([wording[label] for label in wording if label.startswith(place)]) for place in places} == {0.5}
+    assert all((facts.WORDINGS[0][0] in e.prompt) != wording[e.label] for e in split.val)
+    for e in split.train + split.val:
+        ending, remark = facts.WORDINGS[0 if facts.WORDINGS[0][0] in e.prompt else 1]
+        assert e.prompt.endswith(f"? {ending}") and e.response.endswith(f", {remark}.")
 
 
 def test_a_place_has_the_same_answers_whatever_the_classes_and_sizes():
@@ -69,3 +102,11 @@ def test_counts_beyond_the_facts_are_refused(sizes, message):
     with pytest.raises(ValueError, match=f"^{message}") as error:
         datasets.load("facts", **sizes, seed=0)
     assert "\n" not in str(error.value)
+
+
+def test_the_wording_of_a_statement_depends_on_its_relation_alone_so_it_does_not_reveal_the_place():
+    for seed in range(20):
+        wordings: dict[str, set[bool]] = {}
+        for e in datasets.load("facts", 1, 1, seed).train:
+            wordings.setdefault(e.label.split(": ")[1], set()).add(e.prompt.endswith(facts.WORDINGS[0][0]))
+        assert len(wordings) == 6 and all(len(seen) == 1 for seen in wordings.values())

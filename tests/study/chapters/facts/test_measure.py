@@ -15,6 +15,7 @@ from study import datasets, statistics
 from study.chapters.facts import measure, show
 from study.pipeline import attributions, retraining
 from study.pipeline.task import Task
+from study.schema import ITSELF
 from tests.study.chapters.empirical_study.test_tables import attribution
 from tests.study.pipeline.test_attributions import make_run
 
@@ -44,6 +45,21 @@ def test_what_stands_on_top_is_told_by_what_it_shares_with_the_question():
     assert frame["gradsim", "hard"] == 1 and frame["datainf", "hard"] == 0
     assert frame["lissa", "hard"] == 0.5  # the cause ties with the other fact of its place
     assert frame["chance", "hard"] == 0.5 and frame["chance", "accuracy"] == 0.25
+
+
+def test_hard_auc_counts_the_others_of_the_place_that_the_cause_outranks_ties_half():
+    split = datasets.load("facts", 1, 1, 0, classes=20)
+    cause, *others = (row for row, example in enumerate(split.train) if example.label.startswith("Velmora"))
+    scores = np.full((1, 20), 9.0)  # what facts of other places have does not count
+    scores[0, others] = 1, 2, 3, 4
+    scored = attribution({name: scores.copy() for name in ("gradsim", "tfidf")}, "facts")
+    scored = replace(scored, train=split.train, val=[split.val[cause]])
+    scored.scores["gradsim"][0, cause], scored.scores["tfidf"][0, cause] = 2, 1
+    frame = measure.retrieval(scored).set_index(["method", "metric", "against"]).value
+    assert frame["gradsim", "hard_auc", ITSELF] == (1 + 0.5) / 4
+    assert frame["tfidf", "hard_auc", ITSELF] == 0.5 / 4
+    assert frame["gradsim", "hard_auc", "tfidf"] == 1 / 4
+    assert frame["chance", "hard_auc", ITSELF] == 0.5
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +105,11 @@ def test_losses_are_those_of_a_fine_tune_on_the_others_by_hand_and_nothing_else_
 
 
 def rows(**shares):
-    """The rows of facts.csv that texts read: name -> (method, metric, value, low, high)."""
+    """The rows of facts.csv that texts read: name -> (method, metric, value, low, high), against what by its name."""
+    columns = ["method", "metric", "value", "ci_low", "ci_high", "n_val", "against"]
     return pd.DataFrame(
-        [(*row, 4) for row in shares.values()], columns=["method", "metric", "value", "ci_low", "ci_high", "n_val"]
+        [(*row, 4, name.split(" over ")[1] if " over " in name else ITSELF) for name, row in shares.items()],
+        columns=columns,
     )
 
 
@@ -112,17 +130,13 @@ def test_the_rise_over_several_seeds_is_not_cut_off_at_one_nat():
     assert f"by +3.30 [{low:.2f}, {high:.2f}] nats" in show.removal_text(pd.concat(seeds)).text
 
 
-@pytest.mark.parametrize(
-    ("before", "words"),
-    [
-        ((0.2, 0.1, 0.4), "to find most of them takes what was learnt"),
-        ((0.5, 0.2, 0.8), "leaves open"),
-        ((1.0, 0.8, 1.0), "tells no influence from meaning"),
-    ],
-)
-def test_a_method_finds_facts_where_its_interval_is_above_chance(before, words):
-    hard = {"gradsim": (0.9, 0.6, 1.0), "tfidf": (0.2, 0.1, 0.4), "tfidf_response": (1.0, 0.8, 1.0)}
-    hard["repsim_before"] = before
-    shares = {name: (name, "hard", *share) for name, share in hard.items()}
-    text = show.facts_text(rows(chance=("chance", "hard", 0.2, None, None), **shares)).text
-    assert "**Above it, by the interval: GradSim, " in text and words in text
+@pytest.mark.parametrize(("low", "ahead"), [(0.1, "GradSim"), (-0.1, "none")])
+def test_a_method_is_ahead_where_the_interval_of_its_lead_over_every_baseline_is_above_0(low, ahead):
+    values = {"gradsim": (0.9, 0.6, 1.0), "repsim_before": (0.2, 0.1, 0.4), "tfidf": (0.5, 0.3, 0.7)}
+    shares = {name: (name, "hard_auc", *share) for name, share in values.items()}
+    shares["gradsim over tfidf"] = "gradsim", "hard_auc", 0.4, low, 0.6
+    shares["gradsim over repsim_before"] = "gradsim", "hard_auc", 0.7, 0.3, 0.9
+    text = show.facts_text(rows(chance=("chance", "hard_auc", 0.5, None, None), **shares)).text
+    assert "**Above that, by the interval: GradSim. Not: RepSim before, TF-IDF.**" in text
+    assert "The best of the baselines, TF-IDF, has 50 % [30, 70]." in text
+    assert f"**Ahead of every baseline, paired by question: {ahead}.**" in text
