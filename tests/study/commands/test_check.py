@@ -62,7 +62,9 @@ def test_a_book_needs_sizes_for_every_data_set_but_grammars_in_the_texts_form(tm
 )
 def test_what_the_claims_are_about_is_among_what_is_removed_by(tmp_path, asked, words):
     with pytest.raises(ValueError, match=words):
-        check(make_run(tmp_path, layers_on="mixed_small", counterfactual={"halves": 4, "again": 4, "removed": 1} | asked))
+        check(
+            make_run(tmp_path, layers_on="mixed_small", counterfactual={"halves": 4, "again": 4, "removed": 1} | asked)
+        )
 
 
 @pytest.mark.parametrize(
