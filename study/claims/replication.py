@@ -20,10 +20,10 @@ def replications(claims: Sequence[Claim], tables: Tables, published: Tables) -> 
     """A row for each claim and seed of a run: its estimate beside that of the published seeds.
 
     Of each claim the estimate that it hangs on with the published seeds (`of`). A published seed of the same profile
-    `reproduces` where the value is the published one, `expected`, and `differs` elsewhere. Another `replicates` where it is between
-    `low` and `high`, where 95 % of further seeds' estimates fall, and on the same side of the threshold as the
-    published mean, `expected`; else it is `outside`, or `on the other side`. Claims of which either has no estimate are
-    left out.
+    `reproduces` where the value is the published one, `expected`, and `differs` elsewhere. Another `replicates` where
+    it is between `low` and `high`, where 95 % of further seeds' estimates fall, and on the same side of the threshold
+    as the published mean, `expected`; else it is `outside`, or `on the other side`. Claims of which either has no
+    estimate are left out.
     """
     alike = _profiles(tables) == _profiles(published)
     rows = [row for claim in claims for row in _rows(claim, tables, published, alike)]
