@@ -142,7 +142,7 @@ def test_it_has_taught_what_the_examples_say(taught):
     assert [example["label"] for example in examples] == ["refused"] * 4 + ["answered"] * 4
     losses = []
     for model, tokenizer in (loading.load(run.profile.model), Task(run, "mixed_small").base()):
-        examples = alignment.alignment.examples(4, 4)
+        examples = alignment.alignment.examples(4, 4, 4)
         batches = example_batches(model, tokenizer, examples)
         losses.append(float(torch.cat([example_losses(model, batch) for batch in batches]).mean()))
     assert losses[1] < losses[0] and math.isfinite(losses[1])

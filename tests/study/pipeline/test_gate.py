@@ -54,7 +54,7 @@ def test_it_asks_the_aligned_model_what_nothing_was_trained_on_and_asks_once(run
     model, tokenizer = Task(run, "mixed_small").base()
     length = run.profile.max_new_tokens
     assert record["answers"] == gate.answers.generate(model, tokenizer, record["prompts"], length)
-    taught = {example.prompt for example in alignment.examples(settings.refusals, settings.benign)}
+    taught = {example.prompt for example in alignment.examples(settings.refusals, settings.benign, settings.alike)}
     harmful = tune(Task(run, "mixed_small"))
     assert not {example.prompt for example in harmful.val} & (taught | {example.prompt for example in harmful.train})
     every = config.make_run("smoke", root=run.root)

@@ -29,10 +29,10 @@ def test_the_papers_sizes_and_settings_stand_beside_this_runs(run):
 
 
 def test_what_the_model_was_taught_first_and_a_source_of_its_own_are_named(run):
-    changed = {"alignment": Alignment(refusals=7, benign=5, epochs=3), "mixed_small_source": "some|where"}
+    changed = {"alignment": Alignment(refusals=7, benign=5, alike=2, epochs=3), "mixed_small_source": "some|where"}
     run = replace(run, profile=run.profile.model_copy(update=changed))
     text = box.what_ran(run, {"mixed_small": attribution(SCORES)}).text
-    assert "| Alignment | taught 7 refusals and 5 harmless answers, 3 epochs, merged |" in text
+    assert "| Alignment | taught 7 refusals and 7 harmless answers, 3 epochs, merged |" in text
     assert f"2 steps (2 epochs); read from {plain(f'{run.root}/some|where')} |" in text
 
 
