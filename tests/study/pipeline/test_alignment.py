@@ -139,7 +139,7 @@ def test_it_has_taught_what_the_examples_say(taught):
     history = (adapter.parent / "history.csv").read_text().splitlines()
     assert len(history) == 2 + run.profile.alignment.epochs
     examples = io.read_json(adapter.parent / "examples.json")["examples"]
-    assert [example["label"] for example in examples] == ["refused"] * 4 + ["answered"] * 4
+    assert [example["label"] for example in examples] == ["refused"] * 4 + ["answered"] * 8
     losses = []
     for model, tokenizer in (loading.load(run.profile.model), Task(run, "mixed_small").base()):
         examples = alignment.alignment.examples(4, 4, 4)
