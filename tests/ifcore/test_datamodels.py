@@ -119,3 +119,16 @@ def test_what_is_not_finite_is_refused_and_so_are_clusters_of_another_number():
 def test_too_few_subsets_are_refused():
     with pytest.raises(ValueError, match="subsets: 3; an interval takes 4 or more"):
         estimate(np.zeros((5, 3)))
+
+
+def test_the_ceiling_of_a_mean_of_retrainings_is_what_as_many_others_reach():
+    """Spearman and Brown's formula beside means of three against three others."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(400, 30))
+    one, other, *rest = (truth + 1.2 * rng.normal(size=truth.shape) for _ in range(6))
+    single = ceiling(one, other)
+    lifted = ceiling(one, other, retrainings=3)
+    r = single.value
+    assert lifted.value == pytest.approx(3 * r / (1 + 2 * r)) and lifted.low < lifted.value < lifted.high
+    reached = ceiling(np.mean([one, *rest[:2]], axis=0), np.mean([other, *rest[2:]], axis=0))
+    assert lifted.value == pytest.approx(reached.value, abs=0.02)

@@ -38,6 +38,18 @@ def test_the_plan_lists_what_is_known_before_any_score():
     assert [without(mask).name for mask in plan.halves] == names[1:9] and names[9] == f"{names[1]}-seed-1"
 
 
+def test_halves_and_removals_are_retrained_from_as_many_seeds_as_are_asked_for():
+    scores = {"mine": np.random.default_rng(0).normal(size=(5, 18)), "random": np.zeros((5, 18))}
+    plan = make_plan(LABELS, 8, 4, removed=4, alone=False, retrainings=3, removals_from=2)
+    assert [each.replicate for each in plan.subsets()] == [0] + [0] * 8 + [1] * 8 + [2] * 8  # no others for a ceiling
+    chosen = plan.removed_by(scores, "a", seed=0)
+    assert [each.replicate for each in chosen["mine"]] == [0, 1] and len(
+        {each.left_out for each in chosen["mine"]}
+    ) == 1
+    assert [each.replicate for each in chosen["random"]] == [0, 1, 0, 1]  # draws take turns
+    assert plan.removals(scores) == sum(map(len, chosen.values()))
+
+
 def test_counts_are_chosen_from_the_classes():
     assert (make_plan(LABELS).removed, make_plan(LABELS).replicated, make_plan(LABELS).alone) == (3, 8, True)
     assert (make_plan(["a"] * 40).removed, make_plan(["a"] * 40).alone) == (10, False)
