@@ -17,6 +17,7 @@ from study.pooling import Pooled, pool
 SUPPORTED, NOT_SUPPORTED, OPEN, NOT_TESTABLE = "supported", "not supported", "open", "not testable here"
 CONFIRMING = 10  # seeds from here on were run after the tests were fixed; those before were looked at
 MIN_SEEDS = 8  # that a verdict takes: tests/study/claims/test_power.py says what they can tell
+SHARES = {PRIMARY: 0.8, SECONDARY: 0.5}  # of a claim's error, what is for its support; the rest is for its opposite
 LEVEL = 0.05  # for the primary claims together, and of the secondary verdicts that may be false
 COLUMNS = ["claim", "kind", "section", "of", "value", "ci_low", "ci_high", "next_low", "next_high", "threshold", "p"]
 COLUMNS += ["seeds", "verdict", "leans", "reason", "tables"]
@@ -29,8 +30,9 @@ def judge_claims(
 
     `value`, `ci_low`, `ci_high`: the estimate `of` which the claim hangs, pooled over `seeds`: of those that all have
     to be on one side the nearest to the threshold, in the alternative that fares best. `next_low`, `next_high`: where
-    a further seed's estimate falls in 95 % of cases. `p`: twice the smaller of the two one-sided p-values, that of the
-    claim and that of its opposite, each corrected for what the estimate was chosen from.
+    a further seed's estimate falls in 95 % of cases. `p`: the one-sided p-value of the side that the estimates are on,
+    the claim's or its opposite's, corrected for what the estimate was chosen from and divided by the side's share of
+    the error (SHARES).
 
     A claim is decided where p, corrected for the number of claims, is at most 0.05: for primary ones by Holm's method,
     so that in 5 % of cases at most any of them is wrong, and for the others by Benjamini and Hochberg's, so that 5 % of
@@ -56,7 +58,7 @@ def judge_claims(
 @dataclass(frozen=True)
 class _Test:
     """The estimate that a claim hangs on (of `condition`), the threshold that it is held against, and the p-value of
-    the side that the claim `leans` to, doubled. `seeds`: the fewest of any estimate."""
+    the side that the claim `leans` to. `seeds`: the fewest of any estimate."""
 
     pooled: Pooled
     condition: str
@@ -113,12 +115,14 @@ def _test(claim: Claim, tables: Tables) -> _Test | str:
         return "no seed has all that it takes"
     seeds = min(estimate.seeds for estimates in pooled.values() for estimate in estimates.values())
     claimed, opposite = _SIDES[claim.side](pooled, claim.threshold, claim.smallest)
-    if max(claimed.p, opposite.p) <= LEVEL / 2:  # there is an effect, smaller than the smallest of interest
-        chosen = opposite if claim.side == "above" else claimed
+    p = {SUPPORTED: claimed.p / SHARES[claim.kind], NOT_SUPPORTED: opposite.p / (1 - SHARES[claim.kind])}
+    if max(p.values()) <= LEVEL:  # there is an effect, smaller than the smallest of interest
+        leans = NOT_SUPPORTED if claim.side == "above" else SUPPORTED
     else:
-        chosen = min(claimed, opposite, key=lambda side: (not side.holds, side.p))
-    leans = SUPPORTED if chosen is claimed else NOT_SUPPORTED
-    return _Test(chosen.pooled, chosen.condition, chosen.end, min(1.0, 2 * chosen.p), seeds, leans)
+        holds = {SUPPORTED: claimed.holds, NOT_SUPPORTED: opposite.holds}
+        leans = min(p, key=lambda verdict: (not holds[verdict], p[verdict]))
+    side = claimed if leans == SUPPORTED else opposite
+    return _Test(side.pooled, side.condition, side.end, min(1.0, p[leans]), seeds, leans)
 
 
 Estimates = dict[str, dict[str, Pooled]]  # alternative -> condition -> its pooled estimate

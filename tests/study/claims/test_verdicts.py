@@ -110,7 +110,7 @@ def test_claims_share_their_errors(monkeypatch, kind, corrected):
     of_four = []
     for number, p in enumerate((0.01, 0.04, 0.05, 0.3)):
         values = np.resize([-1.0, 1.0], 8)
-        values += stats.t.isf(p / 2, 7) * values.std(ddof=1) / 8**0.5
+        values += stats.t.isf(p * verdicts.SHARES[kind], 7) * values.std(ddof=1) / 8**0.5
         rows = pd.DataFrame({"seed": SEEDS, "value": values, "ci_low": np.nan, "ci_high": np.nan})
         monkeypatch.setitem(STATISTICS, str(number), lambda tables, rows=rows: {"": {"": rows}})
         of_four.append(replace(CLAIMS["undone"], kind=kind, id=str(number), statistic=str(number), threshold=0.0))
