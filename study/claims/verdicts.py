@@ -45,7 +45,7 @@ def judge_claims(
         tables = {name: frame[frame.seed.isin(confirming)] for name, frame in tables.items()}
     tests = {claim.id: _test(claim, tables) for claim in claims}
     found = {name: test for name, test in tests.items() if isinstance(test, _Test)}
-    adjusted = {}
+    adjusted: dict[str, float] = {}
     for kind, correct in ((PRIMARY, _holm), (SECONDARY, false_discovery_control)):
         if names := [claim.id for claim in claims if claim.kind == kind and claim.id in found]:
             corrected = correct([found[name].p for name in names])
