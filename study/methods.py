@@ -56,6 +56,7 @@ FURTHER = tuple(key for key in METHODS if key not in DEFAULT)  # which the paper
 INFLUENCE = tuple(key for key, method in METHODS.items() if method.kind == "influence")
 NOT_COMPUTED = ("ekfac_sampled", "rept", "source", "unrolled")  # which no chapter but that on counterfactuals shows
 COMPUTED = tuple(key for key in (*METHODS, *BASELINES) if key not in NOT_COMPUTED)
+ORACLE = "oracle"  # removes examples of the class that is explained, at random
 LEFT_OUT = "left_out"  # the rise of the loss without an example: what scores predict, where it is measured
 ROWS: dict[str, Any] = METHODS | {key: row for key, row in READINGS.items() if key not in METHODS} | CONTROLS
 NAMES = {key: row.display_name for key, row in ROWS.items()} | {LEFT_OUT: "Leaving one out"}  # in the order of rows

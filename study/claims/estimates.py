@@ -94,14 +94,6 @@ def log10(rows: pd.DataFrame) -> pd.DataFrame:
     return by_seed(rows.assign(value=value, ci_low=value - half, ci_high=value + half))
 
 
-def without_intervals(values: Iterable[tuple[int, float]], otherwise: str) -> pd.DataFrame:
-    """(seed, value) as estimates without intervals. Raises NoEstimate, saying `otherwise`, where there are none."""
-    rows = [(seed, value, np.nan, np.nan) for seed, value in values]
-    if not rows:
-        raise NoEstimate(otherwise)
-    return pd.DataFrame(rows, columns=ESTIMATE)
-
-
 def all_of(conditions: Conditions) -> Evidence:
     return {"": conditions}
 

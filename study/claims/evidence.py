@@ -13,13 +13,12 @@ from ifcore.judge import CEILING
 from study.claims import estimates, reasons
 from study.claims.claims import named_method
 from study.claims.estimates import PAPER_METHODS, Conditions, Evidence, Tables, all_of, any_of, difference, get_table
-from study.methods import BASELINES, INFLUENCE, NAMES, OF_TEXTS
+from study.methods import BASELINES, INFLUENCE, NAMES, OF_TEXTS, ORACLE
 from study.pooling import pool
 from study.report.names import DATASETS
 from study.schema import ITSELF
 
 LEAST_CEILING = 0.8  # of a cell that decides
-ORACLE = "oracle"
 MIXTURES, CLASSES = (
     ("mixed_small", "mixed_large", "mixed_hard"),
     ("grammars", "grammars_rule", "mathqa", "harmfulcheck"),
@@ -109,9 +108,11 @@ def facts_over_baselines(tables: Tables) -> Evidence:
     areas = frame[frame.metric == "hard_auc"]
     if areas.empty:
         raise estimates.NoEstimate("facts.csv has no areas")
-    own = areas[(areas.against == ITSELF) & areas.method.isin(BASELINES)].groupby("method").value.mean()
-    if own.empty or own.max() > 0.9:
-        raise estimates.NoEstimate("a baseline finds the causes as well" if len(own) else "no area of a baseline")
+    of_baselines = areas[(areas.against == ITSELF) & areas.method.isin(BASELINES)].groupby("method").value.mean()
+    if of_baselines.empty:
+        raise estimates.NoEstimate("no area of a baseline")
+    if of_baselines.max() > 0.9:
+        raise estimates.NoEstimate("a baseline finds the causes as well")
     ahead = {method: _over_best(areas, method) for method in INFLUENCE}
     return any_of({method: _mean(rows) for method, rows in ahead.items() if len(rows)})
 
@@ -126,13 +127,14 @@ def _deciding(tables: Tables, metric: str = "lds") -> pd.DataFrame:
         highest = max(pooled, key=lambda name: pooled[name], default=None)
         had = f"the highest is {pooled[highest]:.2f}, on {DATASETS[highest]}" if highest else "none was measured"
         raise estimates.NoEstimate(f"no cell has a ceiling of {LEAST_CEILING}: {had}")
-    return frame[frame.dataset.isin(deciding) & frame.metric.isin([metric])]
+    return frame[frame.dataset.isin(deciding) & (frame.metric == metric)]
 
 
 def _over_best(frame: pd.DataFrame, method: str) -> pd.DataFrame:
     """The rows that hold a method against the baseline that is best in that seed and data set."""
-    own = frame[(frame.against == ITSELF) & frame.method.isin(BASELINES)]
-    best = own.loc[own.groupby(["seed", "dataset"]).value.idxmax(), ["seed", "dataset", "method"]]
+    of_baselines = frame[(frame.against == ITSELF) & frame.method.isin(BASELINES)]
+    highest = of_baselines.groupby(["seed", "dataset"]).value.idxmax()
+    best = of_baselines.loc[highest, ["seed", "dataset", "method"]]
     return frame[frame.method == method].merge(best.rename(columns={"method": "against"}))
 
 

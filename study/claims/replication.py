@@ -35,14 +35,14 @@ def _profiles(tables: Tables) -> set[str]:
 
 
 def _rows(claim: Claim, tables: Tables, published: Tables, alike: bool) -> Iterator[tuple]:
-    own, theirs = (_estimates(claim, each) for each in (tables, published))
-    pooled = {of: pool(rows.value, rows.ci_low, rows.ci_high) for of, rows in theirs.items() if of in own}
+    in_run, in_published = (_estimates(claim, each) for each in (tables, published))
+    pooled = {of: pool(rows.value, rows.ci_low, rows.ci_high) for of, rows in in_published.items() if of in in_run}
     if not pooled:
         return
     of = min(pooled, key=lambda of: _distance(claim, pooled[of].mean))
-    known, expected = theirs[of].set_index("seed").value, pooled[of]
+    known, expected = in_published[of].set_index("seed").value, pooled[of]
     low, high = expected.prediction(0.05)
-    for row in own[of].itertuples():
+    for row in in_run[of].itertuples():
         if alike and row.seed in known.index:
             value = float(known[row.seed])
             outcome = REPRODUCES if abs(row.value - value) <= ROUNDING else DIFFERS

@@ -16,7 +16,7 @@ from study.claims.claims import PRIMARY, Claim, fixed_on, named_method
 from study.claims.estimates import NoEstimate, Tables, get_table, learnt_rows, mean_by_seed
 from study.claims.verdicts import MIN_SEEDS, NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
 from study.config import Run
-from study.methods import BASELINES, COLOURS, NAMES
+from study.methods import COLOURS, CONTROLS, NAMES, ORACLE
 from study.pooling import Pooled, pool
 from study.report.names import DATASETS
 from study.report.plot import save, with_style
@@ -148,7 +148,7 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
     for axis, (title, scale, limits, estimates) in zip(axes, panels, strict=True):
         axis.set_xlabel(title)
         axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
-        axis.axhline(sum(name in BASELINES for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
+        axis.axhline(sum(name in CONTROLS for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
         if not estimates:
             axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", color="#777777")
             continue
@@ -157,7 +157,7 @@ def answer_figure(run: Run, tables: Tables) -> Figure:
                 ends = scale * np.clip(estimates[name].interval(0.05), *limits)
                 axis.plot(ends, [place] * 2, color=COLOURS[name], linewidth=1.2)
                 axis.plot(scale * estimates[name].mean, place, marker="o", markersize=4, color=COLOURS[name])
-        best = max(scale * estimate.mean for name, estimate in estimates.items() if name in BASELINES)
+        best = max(scale * estimate.mean for name, estimate in estimates.items() if name in CONTROLS)
         axis.axvline(best, color="black", linewidth=0.8, linestyle=":")
     return save(run, "fig_scorecard", figure, ("controls", "lds", "removal"))
 
@@ -216,7 +216,7 @@ def _digits(value: float, unit: str) -> str:
 
 def _subject(row) -> str:
     """What an estimate is of, in the names of the book."""
-    names = NAMES | DATASETS | {"oracle": "one at random of the class"}
+    names = NAMES | DATASETS | {ORACLE: "one at random of the class"}
     return ", ".join(" ".join(names.get(word, word) for word in part.split(" ")) for part in row.of.split(", "))
 
 

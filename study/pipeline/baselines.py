@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import bm25s
@@ -67,8 +67,8 @@ def random(run: Run, attribution: Attribution) -> np.ndarray:
 def by_texts(name: str, run: Run, attribution: Attribution) -> np.ndarray | None:
     """One of `ifcore`'s baselines, [M, N]; None where it takes a package that is not installed."""
     parts = attribution.train, attribution.val
-    train, val = ([(prompt_text(example), example.response) for example in part] for part in parts)
-    return baselines.baseline_scores(train, val, run.seed).get(name)
+    train, val = (tuple((prompt_text(example), example.response) for example in part) for part in parts)
+    return _of_texts(train, val, run.seed).get(name)
 
 
 def before(name: str, run: Run, attribution: Attribution) -> np.ndarray:
@@ -101,6 +101,9 @@ def bm25(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
             if query := [word for word in baselines.words(text) if word in vocabulary]:
                 scores[row] = index.get_scores(query)
     return scores.round(_DIGITS)
+
+
+_of_texts = lru_cache(maxsize=1)(baselines.baseline_scores)  # of which several are asked for, one after another
 
 
 def _prompts(attribution: Attribution) -> list[list[str]]:

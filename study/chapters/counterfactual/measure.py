@@ -20,7 +20,7 @@ from ifcore.retraining_plan import DRAWS, WITHIN, Plan, Scores, make_plan
 from study import datasets
 from study.chapters.counterfactual import tuned, unrolled
 from study.config import Run
-from study.methods import CONTROLS, LEFT_OUT, NAMES, with_baselines, with_readings
+from study.methods import CONTROLS, LEFT_OUT, NAMES, ORACLE, with_baselines, with_readings
 from study.pipeline import attributions, steps
 from study.pipeline.attributions import Attribution, quality
 from study.pipeline.stages import cached_frame, full_key, recorded_digest
@@ -30,7 +30,6 @@ from study.schema import COLUMNS, ITSELF
 
 REMOVED_FROM = "mixed_small"  # the paper's 20 harmful among 40
 CAUSE = "harmful"
-ORACLE = "oracle"  # removes of the class that is explained, at random
 METRICS = {HALVES: "lds", ALONE: "loo", REMOVAL: "rise", tuned.TUNED: "lds_tuned", unrolled.FIRST: "lds_first"}
 REMOVAL_SEEDS = 2  # whose mean rise is judged
 

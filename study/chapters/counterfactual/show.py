@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 
 from ifcore.judge import CEILING
 from study import statistics
-from study.chapters.counterfactual.measure import ORACLE
 from study.config import Run
-from study.methods import COLOURS, CONTROLS, LEFT_OUT, NAMES, OF_TEXTS
+from study.methods import COLOURS, CONTROLS, LEFT_OUT, NAMES, OF_TEXTS, ORACLE
 from study.report.names import DATASETS
 from study.report.plot import save, with_style
 from study.report.table import Prose, Table, control_cell, interval, significant, whole, with_published
@@ -89,20 +88,20 @@ def definition_text(lds: pd.DataFrame) -> Prose:
     tuned, first = (lds[lds.metric == metric] for metric in ("lds_tuned", "lds_first"))
     lines = []
     for dataset, rows in tuned.groupby("dataset", sort=False):
-        own = ", ".join(f"{NAMES[name]} {_correlation(_estimate(rows, name, ITSELF))}" for name in _names(rows))
+        values = ", ".join(f"{NAMES[name]} {_correlation(_estimate(rows, name, ITSELF))}" for name in _names(rows))
         gaps = ", ".join(
             f"{NAMES[other]} {_correlation(_estimate(rows, 'exact', other))}"
             for other in _names(rows)
             if other != "exact"
         )
         lines.append(
-            f"- {DATASETS[dataset]}, each at the damping that is best on other halves: {own}. Exact less {gaps}."
+            f"- {DATASETS[dataset]}, each at the damping that is best on other halves: {values}. Exact less {gaps}."
         )
     for dataset, rows in first.groupby("dataset", sort=False):
         wanted = [name for name in ("unrolled", LEFT_OUT, "exact", "tracin") if name in set(rows.method)]
-        own = ", ".join(f"{NAMES[name]} {_correlation(_estimate(rows, name, ITSELF))}" for name in wanted)
+        values = ", ".join(f"{NAMES[name]} {_correlation(_estimate(rows, name, ITSELF))}" for name in wanted)
         lines.append(
-            f"- {DATASETS[dataset]}, the explained examples for which the fine-tune was differentiated: {own}."
+            f"- {DATASETS[dataset]}, the explained examples for which the fine-tune was differentiated: {values}."
         )
     return Prose("\n".join(lines))
 

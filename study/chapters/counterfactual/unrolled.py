@@ -36,8 +36,8 @@ def _differentiate(task: Task, attribution: Attribution, count: int, folder: Pat
     peft = lora.add_lora(model, profile.lora_rank, profile.lora_alpha, profile.lora_dropout, None, task.seed)
     try:
         settings, targets = steps.training_settings(task), torch.eye(count).double()
-        found = unrolled(peft, train, explained, settings, targets=targets, progress=f"unrolled {task.name}")
+        derivatives = unrolled(peft, train, explained, settings, targets=targets, progress=f"unrolled {task.name}")
     finally:
         peft.unload()
-    io.write_tensors(folder / "unrolled.safetensors", {"unrolled": found})
+    io.write_tensors(folder / "unrolled.safetensors", {"unrolled": derivatives})
     return [folder / "unrolled.safetensors"]
