@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from study.report.provenance import git
+
 PRIMARY, SECONDARY = "primary", "secondary"
 
 
@@ -42,6 +44,13 @@ def fixed_on() -> str:
     return str(_file()["date"])
 
 
+def fixed_in(root: Path) -> str:
+    """The commit that last changed the file of the tests; empty where the checkout's history does not say."""
+    if git(root, "rev-parse", "--is-shallow-repository") != "false":
+        return ""
+    return git(root, "log", "-1", "--format=%h", "--", str(_FILE))
+
+
 def named_method() -> str:
     """The one of the paper's influence methods that primary claims are about."""
     return _file()["named_method"]
@@ -49,4 +58,7 @@ def named_method() -> str:
 
 @cache
 def _file() -> dict[str, Any]:
-    return yaml.safe_load(Path(__file__).with_name("claims.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+
+
+_FILE = Path(__file__).with_name("claims.yaml")

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from study.methods import NAMES
+from study.methods import BASELINES, NAMES
 from study.pooling import half_width
+from study.schema import ITSELF
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds
 Conditions = dict[str, pd.DataFrame]  # condition -> estimates, a row a seed
@@ -49,6 +50,14 @@ def rows_against(frame: pd.DataFrame, metric: str, method: str, others: Iterable
     if absent := [name for name in others if name not in set(rows.against)]:
         raise NoEstimate(f"{NAMES[method]} is not held against {', '.join(NAMES.get(name, name) for name in absent)}")
     return rows
+
+
+def over_best(frame: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The rows that hold a method against the baseline that is best in that seed and data set."""
+    of_baselines = frame[(frame.against == ITSELF) & frame.method.isin(BASELINES)]
+    highest = of_baselines.groupby(["seed", "dataset"]).value.idxmax()
+    best = of_baselines.loc[highest, ["seed", "dataset", "method"]]
+    return frame[frame.method == method].merge(best.rename(columns={"method": "against"}))
 
 
 def by_seed(rows: pd.DataFrame) -> pd.DataFrame:

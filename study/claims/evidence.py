@@ -63,7 +63,7 @@ def leads_in_area(tables: Tables, datasets: Iterable[str], metric: str = "auc") 
     set learnt, by that seed's areas; the mean over them."""
     frame = estimates.learnt_rows(tables, "controls")
     frame = frame[frame.dataset.isin(list(datasets)) & (frame.metric == metric)]
-    ahead = {method: _over_best(frame, method) for method in PAPER_METHODS}
+    ahead = {method: estimates.over_best(frame, method) for method in PAPER_METHODS}
     return {method: _mean(rows) for method, rows in ahead.items() if len(rows)}
 
 
@@ -113,7 +113,7 @@ def facts_over_baselines(tables: Tables) -> Evidence:
         raise estimates.NoEstimate("no area of a baseline")
     if of_baselines.max() > 0.9:
         raise estimates.NoEstimate("a baseline finds the causes as well")
-    ahead = {method: _over_best(areas, method) for method in INFLUENCE}
+    ahead = {method: estimates.over_best(areas, method) for method in INFLUENCE}
     return any_of({method: _mean(rows) for method, rows in ahead.items() if len(rows)})
 
 
@@ -128,14 +128,6 @@ def _deciding(tables: Tables, metric: str = "lds") -> pd.DataFrame:
         had = f"the highest is {pooled[highest]:.2f}, on {DATASETS[highest]}" if highest else "none was measured"
         raise estimates.NoEstimate(f"no cell has a ceiling of {LEAST_CEILING}: {had}")
     return frame[frame.dataset.isin(deciding) & (frame.metric == metric)]
-
-
-def _over_best(frame: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The rows that hold a method against the baseline that is best in that seed and data set."""
-    of_baselines = frame[(frame.against == ITSELF) & frame.method.isin(BASELINES)]
-    highest = of_baselines.groupby(["seed", "dataset"]).value.idxmax()
-    best = of_baselines.loc[highest, ["seed", "dataset", "method"]]
-    return frame[frame.method == method].merge(best.rename(columns={"method": "against"}))
 
 
 def _mean(rows: pd.DataFrame) -> pd.DataFrame:

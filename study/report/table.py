@@ -17,6 +17,7 @@ class Table:
 
     JupyterLab shows it as HTML; the book as a MyST table, numbered if it has a label. All columns but the first are
     aligned right, unless the cells are `text`. The caption says whose the published values are, where cells have them.
+    `folded`: the line under which the table is folded away.
     """
 
     label: str | None
@@ -25,6 +26,7 @@ class Table:
     rows: list[list[str]]
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
     text: bool = False
+    folded: str = ""
 
     def _repr_mimebundle_(self, **_) -> tuple[dict, dict]:
         """Metadata beside HTML and Markdown: the files that the table was made of, for the links under it."""
@@ -34,15 +36,16 @@ class Table:
         head = "".join(f"<th>{_html(cell)}</th>" for cell in self.header)
         body = "".join("<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
         caption = f"<caption>{_html(self._full_caption())}</caption>"
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return fold(table, _html(self.folded)) if self.folded else table
 
     def _repr_markdown_(self) -> str:
         align = ["---", *["---" if self.text else "---:"] * (len(self.header) - 1)]
         lines = ["", *("| " + " | ".join(row) + " |" for row in (self.header, align, *self.rows))]
         caption = _join_units(self._full_caption())
-        if self.label is None:
-            return "\n".join([caption, *lines])
-        return "\n".join([f"```{{table}} {caption}", f":name: {self.label}", *lines, "```"])
+        numbered = [f"```{{table}} {caption}", f":name: {self.label}", *lines, "```"]
+        text = "\n".join(numbered if self.label else [caption, *lines])
+        return fold(text, self.folded) if self.folded else text
 
     def _full_caption(self) -> str:
         if not any(_PUBLISHED in cell for row in self.rows for cell in row):
@@ -59,6 +62,11 @@ class Prose:
 
     def _repr_markdown_(self) -> str:
         return _join_units(self.text)
+
+
+def fold(content: str, title: str) -> str:
+    """HTML or Markdown folded away under a line of text, which opens it."""
+    return f'<details class="fold"><summary>{title}</summary>\n\n{content}\n\n</details>'
 
 
 def plain(value: object) -> str:

