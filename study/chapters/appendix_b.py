@@ -10,9 +10,10 @@ from study.report.table import Table, plain
 
 
 def settings_table(run: Run) -> Table:
-    """Every key of the profile in use, beside the paper's setting where it names one."""
+    """Every key that the profile in use has a value for, beside the paper's setting where it names one."""
     stated = paper()["settings"]
-    rows = [[f"`{key}`", plain(value), str(stated.get(key, ""))] for key, value in run.profile.settings.items()]
+    settings = {key: value for key, value in run.profile.settings.items() if value is not None}
+    rows = [[f"`{key}`", plain(value), str(stated.get(key, ""))] for key, value in settings.items()]
     caption = f"The settings of the profile `{run.profile.name}` and the paper's."
     return Table(None, caption, ["Key", "This run", "The paper"], rows, text=True)
 

@@ -39,10 +39,9 @@ def scorecard_figure(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim])
     )
     for axis, (unit, pairs) in zip(axes[:, 0], units.items(), strict=True):
         _panel(axis, unit, pairs)
+    style: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 4}
     handles = [
-        plt.Line2D(
-            [], [], marker="o", linestyle="", markersize=4, color=COLOURS[verdict], label=verdict, **_FACES.get(verdict, {})
-        )
+        plt.Line2D([], [], color=COLOURS[verdict], label=verdict, **style, **_FACES.get(verdict, {}))
         for verdict in dict.fromkeys(row.verdict for row, _ in rows)
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)

@@ -1,4 +1,4 @@
-"""The box that opens a chapter: what this run computed, beside what the paper did."""
+"""The line that opens a chapter, over a fold: what this run computed, beside what the paper did."""
 
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -7,20 +7,27 @@ from study.config import Run
 from study.paper import paper
 from study.pipeline.attributions import Tuned
 from study.pipeline.gate import LEAST_ANSWERED, MOST_ASR, Gate
-from study.report.names import DATASETS
+from study.report.names import ALIGNED, DATASETS, model_name
 from study.report.provenance import machine, provenance_line
-from study.report.table import Prose, plain
+from study.report.table import Prose, fold, plain
 
 
 def what_ran(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
-    """Model, settings and sizes beside the paper's; machine, minutes, profile and seed."""
+    """One line with the model, the data sets, the seed and the minutes, over a fold with all settings."""
     stages = dict.fromkeys(stage for tune in tuned.values() for stage in tune.seconds)
     minutes = {stage: sum(tune.seconds.get(stage, 0) for tune in tuned.values()) / 60 for stage in stages}
     lines = [
         f"Machine: {machine(next(iter(tuned.values())).device)}",
         f"Minutes: {sum(minutes.values()):.1f} ({', '.join(f'{stage} {time:.1f}' for stage, time in minutes.items())})",
     ]
-    return _box(run, lines, _rows(run, tuned))
+    count = f"{len(tuned)} data set{'s' * (len(tuned) > 1)}"
+    title = f"{_model(run)}; {count}, {sum(minutes.values()):.0f} minutes"
+    return _box(run, title, lines, _rows(run, tuned))
+
+
+def what_ran_in_full(run: Run, tuned: Mapping[str, Tuned]) -> Prose:
+    """The settings and sizes of all data sets beside the paper's, as a table."""
+    return Prose("\n".join("| " + " | ".join(row) + " |" for row in _rows(run, tuned)))
 
 
 def gate_line(gate: Gate) -> Prose:
@@ -32,9 +39,9 @@ def gate_line(gate: Gate) -> Prose:
     verdict = "There is an alignment to undo" if gate.passed else "**Tables 1 and 6 cannot be read in this run**"
     form = "what is asked" if gate.alike.low >= 0.5 else "their form as well"
     return Prose(
-        f"{verdict}: before any fine-tuning on a data set the model complies with {asr} of the harmful prompts and "
-        f"answers {answered} of everyday instructions, none of which it was trained on ({100 * MOST_ASR:.0f} % at most "
-        f"and {100 * LEAST_ANSWERED:.0f} % at least are asked for). Of harmless requests in the very phrasings of the "
+        f"{verdict}: before fine-tuning the model complies with {asr} of the harmful prompts "
+        f"({100 * MOST_ASR:.0f} % at most are asked for) and answers {answered} of everyday instructions "
+        f"({100 * LEAST_ANSWERED:.0f} % at least), all of them unseen. Of harmless requests in the phrasings of the "
         f"harmful ones it answers {alike}: it refuses by {form}."
     )
 
@@ -48,16 +55,20 @@ def linear_box(run: Run) -> Prose:
         f"Linear models: softmax regression on {images}, weight decay {sizes.decay:g}, float64",
         f"Errors: {points} points, {parameters} parameters, {sizes.draws} draws of each",
         f"Retraining: without each of {sizes.left_out} points",
-        f"Language model: the fine-tunes of section 3, `{run.profile.model}`",
+        f"Language model: the fine-tunes of section 3, {_model(run)}",
         f"Machine: {machine('cpu')}",
     ]
-    return _box(run, lines)
+    return _box(run, f"linear models of {max(sizes.points)} points at most, on {images}", lines)
+
+
+def _model(run: Run) -> str:
+    return model_name(run.profile.model + (ALIGNED if run.profile.alignment else ""))
 
 
 def _rows(run: Run, tuned: Mapping[str, Tuned]) -> list[list[str]]:
     profile, settings = run.profile, SimpleNamespace(**paper()["settings"])
     choices, precision = paper()["choices"], next(iter(tuned.values())).precision
-    model = f"`{profile.model}`, {precision}; LoRA of rank {profile.lora_rank} on query and value"
+    model = f"{model_name(profile.model)}, {precision}; LoRA of rank {profile.lora_rank} on query and value"
     paper_model = f"{settings.model}; LoRA of rank {settings.lora_rank} on {choices['modules']}"
     alignment = "as the model comes"
     if taught := profile.alignment:
@@ -94,7 +105,8 @@ def _size_row(run: Run, name: str, tune: Tuned) -> list[str]:
     return [f"{DATASETS[name]}: training / validation", size, paper_size]
 
 
-def _box(run: Run, lines: list[str], table: Sequence[Sequence[str]] = ()) -> Prose:
+def _box(run: Run, title: str, lines: list[str], table: Sequence[Sequence[str]] = ()) -> Prose:
     lines = [*lines, f"Profile `{run.profile.name}`, seed {run.seed}", f"Made by {provenance_line(run.root)}"]
     rows = ["| " + " | ".join(row) + " |" for row in table]
-    return Prose("\n".join(["```{admonition} What ran", *rows, "", *(f"- {line}" for line in lines), "```"]))
+    content = "\n".join([*rows, "", *(f"- {line}" for line in lines)]).strip()
+    return Prose(fold(content, f"What ran: {title}, seed {run.seed}"))

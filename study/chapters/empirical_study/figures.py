@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import matplotlib
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
 from ifcore.sanitize import legible
+from study import statistics
+from study.chapters.empirical_study.measure import SCORES, assess_learning
 from study.config import Run
 from study.datasets.family import prompt_text
-from study.methods import COLOURS, NAMES
+from study.methods import BASELINES, COLOURS, NAMES
 from study.pipeline.attributions import Attribution, Tuned
 from study.report.names import DATASETS
 from study.report.plot import STYLE, panels, save, with_style
@@ -33,6 +36,44 @@ class Showcase:
             for method, example in self.top.items()
         )
         return f'<div class="showcase">{_card("Validation example", "#555555", self.example)}{cards}</div>'
+
+
+@with_style
+def scores_figure(run: Run, number: int, frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Figure:
+    """Table 2, 3 or 4 as dots: coverage (filled) and accuracy (hollow) of each method, a panel a data set. Dotted,
+    chance; dashed, the best baseline's coverage. Leaves fig_table2.* and so on."""
+    methods = [name for name in NAMES if name in set(frame.method) and name not in BASELINES][::-1]
+    columns = min(3, len(attributions))
+    rows = -(-len(attributions) // columns)
+    size = (7.2, 0.7 + (0.45 + 0.19 * len(methods)) * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis in axes.flat[len(attributions) :]:
+        axis.set_visible(False)
+    for axis, (dataset, attribution) in zip(axes.flat, attributions.items(), strict=False):
+        part = frame[frame.dataset == dataset]
+        for metric, shift, face in (("coverage", 0.16, {}), ("accuracy", -0.16, {"mfc": "white"})):
+            for method, estimates in part[part.metric == metric].groupby("method"):
+                value, low, high = (100 * end for end in statistics.pooled(estimates, 0.0, 1.0))
+                if method in methods:
+                    place, colour = methods.index(method) + shift, COLOURS[method]
+                    axis.plot([low, high], [place, place], color=colour, linewidth=1)
+                    axis.plot(value, place, marker="o", markersize=3.5, color=colour, **face)
+        coverage = part[part.metric == "coverage"].groupby("method").value.mean() * 100
+        axis.axvline(coverage["chance"], color="black", linewidth=0.8, linestyle=":")
+        if len(baselines := coverage[coverage.index.isin(list(BASELINES))]):
+            axis.axvline(baselines.max(), color="#777777", linewidth=0.8, linestyle="--")
+        axis.set_title(DATASETS[dataset] + ("" if assess_learning(attribution).learnt else " †"))
+        axis.set_xlim(-3, 103)
+        axis.set_yticks(range(len(methods)), [NAMES[name] for name in methods])
+    figure.supxlabel("training examples of the right kind (%)", fontsize=9)
+    handles = [
+        plt.Line2D([], [], marker="o", linestyle="", markersize=4, color="black", label="coverage"),
+        plt.Line2D([], [], marker="o", linestyle="", markersize=4, color="black", mfc="white", label="accuracy"),
+        plt.Line2D([], [], color="black", linewidth=0.8, linestyle=":", label="chance"),
+        plt.Line2D([], [], color="#777777", linewidth=0.8, linestyle="--", label="best baseline's coverage"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
+    return save(run, f"fig_table{number}", figure, (SCORES[number],))
 
 
 def showcase(attribution: Attribution, val_index: int = 0) -> Showcase:

@@ -36,16 +36,6 @@ def task_learning(run: Run, tuned: Mapping[str, Tuned]) -> pd.DataFrame:
     return save_table(run, "learning", pd.DataFrame(rows, columns=COLUMNS))
 
 
-def answers_by_class(tuned: Mapping[str, Tuned]) -> pd.DataFrame:
-    """Behind it: how many validation prompts of each class are answered right after fine-tuning."""
-    rows = []
-    for dataset, task in tuned.items():
-        correct = datasets.family(dataset).correct
-        rows += [(dataset, pair[0].label, correct(*pair)) for pair in zip(task.val, task.after, strict=True)]
-    hits = pd.DataFrame(rows, columns=["dataset", "class", "right"])
-    return hits.groupby(["dataset", "class"], sort=False).right.agg(right="sum", asked="size").reset_index()
-
-
 def attack_rates(run: Run, attacks: Sequence[Attack]) -> pd.DataFrame:
     """Table 1: the attack success rate of each model as it comes and fine-tuned. Leaves table1_asr.csv."""
     rows = []
@@ -70,19 +60,6 @@ def method_scores(run: Run, number: int, attributions: Mapping[str, Attribution]
                 frame = quality_rows({dataset: part})
                 frames.append(frame[frame.metric == "coverage"].assign(metric=metric))
     return save_table(run, SCORES[number], pd.concat(frames))
-
-
-def scores_by_class(run: Run, attributions: Mapping[str, Attribution]) -> pd.DataFrame:
-    """Behind Table 3: each method's accuracy and coverage on each class by itself. Leaves table3_by_class.csv."""
-    rows: list[tuple] = []
-    for dataset, attribution in attributions.items():
-        train, val = labels(attribution)
-        for label in dict.fromkeys(val):
-            part = select_val(attribution, [other == label for other in val])
-            rows += [(dataset, label, *row[1:4]) for row in quality(dataset, part, part.scores)]
-            chance = metrics.chance(train, [label])
-            rows += [(dataset, label, "chance", metric, chance) for metric in METRICS]
-    return save_table(run, "table3_by_class", pd.DataFrame(rows, columns=["dataset", "class", *COLUMNS[1:4]]))
 
 
 def quality_rows(attributions: Mapping[str, Attribution]) -> pd.DataFrame:

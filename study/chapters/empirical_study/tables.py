@@ -9,9 +9,9 @@ from study.chapters.empirical_study.measure import PARTS, assess_learning
 from study.config import Run
 from study.methods import BASELINES, NAMES
 from study.paper import paper
-from study.pipeline.attributions import METRICS, Attribution, Tuned
-from study.report.names import DATASETS
-from study.report.table import Table, control_cell, percent, plain, whole, with_published
+from study.pipeline.attributions import Attribution, Tuned
+from study.report.names import DATASETS, model_name
+from study.report.table import Prose, Table, control_cell, percent, with_published
 
 _SHORT = {"accuracy": "Acc.", "coverage": "Cover."}
 _UNRANKED = {"chance", *BASELINES}
@@ -22,10 +22,7 @@ _TARGETS = {
     4: "training examples with the validation example's trigger",
 }
 _PRINTED = "Under ours, in italics, stand the paper's, on Llama-2-7B-chat."
-_LOST = (
-    "The body of the paper's table is lost; the last column is its text. Rows of released scores were recomputed from "
-    "the score matrices that came with the paper's code, and are not the printed table."
-)
+_LOST = "The body of the paper's table is lost; the last column is its text."
 _GREY = "Grey: controls, which cannot know of influence (chapter Controls). "
 _TUNED_ON = {"nothing": "original", "benign": "on benign", "harmful": "on harmful", "mixed": "on mixed"}
 
@@ -56,17 +53,17 @@ def learning_table(run: Run, frame: pd.DataFrame, tuned: Mapping[str, Tuned]) ->
         f"(percent, with 95 % intervals) before and after fine-tuning. {_RULE}"
     )
     header = ["Task", "Loss before", "Loss after", "Accuracy before", "Accuracy after", "Best constant"]
-    return Table(None, caption, header, rows, frame)
+    return Table(None, caption, header, rows, frame, folded="What each data set was learnt to, before and after")
 
 
-def classes_table(frame: pd.DataFrame) -> Table:
-    """Behind it: how many validation prompts of each class are answered right after fine-tuning."""
-    rows = []
-    for dataset, part in frame.groupby("dataset", sort=False):
-        classes = zip(part["class"], part.right, part.asked, strict=True)
-        rows.append([DATASETS[dataset], ", ".join(f"{plain(name)} {right}/{asked}" for name, right, asked in classes)])
-    caption = "Validation prompts that are answered right after fine-tuning, of those asked, class by class."
-    return Table(None, caption, ["Task", "Right / asked"], rows, frame, text=True)
+def learning_text(tuned: Mapping[str, Tuned]) -> Prose:
+    """Which data sets were learnt, and which were not."""
+    learnt = [DATASETS[name] for name, task in tuned.items() if assess_learning(task).learnt]
+    others = [DATASETS[name] for name, task in tuned.items() if not assess_learning(task).learnt]
+    text = f"Learnt: {', '.join(learnt) or 'none'}."
+    return Prose(
+        text + (f" **Not learnt: {', '.join(others)}**; attribution means little there (†)." if others else "")
+    )
 
 
 def attack_table(run: Run, rates: pd.DataFrame) -> Table:
@@ -74,7 +71,7 @@ def attack_table(run: Run, rates: pd.DataFrame) -> Table:
     rows = []
     for model, part in rates.groupby("model", sort=False):
         columns = [part[part.method == tuned_on] for tuned_on in _TUNED_ON]
-        rows.append([f"`{model}`", *(with_published(_cell(column), column) for column in columns)])
+        rows.append([model_name(model), *(with_published(_cell(column), column) for column in columns)])
     changes = {pair.split("-")[1]: row["asr"] for pair, row in paper()["table6"].items() if "original-" in pair}
     printed = [f"{changes[name]:.2f}" for name in ("benign", "harmful", "mixed")]
     rows.append(["*The paper: change of Llama-2-7B-chat*", "", *printed])
@@ -94,7 +91,7 @@ def scores_table(number: int, frame: pd.DataFrame, attributions: Mapping[str, At
     for method, row in _method_rows(frame, columns, methods).items():
         if words and method not in _UNRANKED:
             row.append(words.get(method, "not in it"))
-        rows += [row, *_paper_rows(number, method, columns)]
+        rows += [row, *_paper_row(number, method, columns)]
     counts = {dataset: (len(task.train), len(task.val)) for dataset, task in attributions.items()}
     printed = {dataset: tuple(sizes.values()) for dataset, sizes in paper()["counts"].items()}
     for title, sizes in (("training / validation", counts), ("the paper", printed)):
@@ -109,50 +106,47 @@ def scores_table(number: int, frame: pd.DataFrame, attributions: Mapping[str, At
         f"underlined. {_GREY if set(BASELINES) & set(frame.method) else ''}{_PRINTED if number == 4 else _LOST}"
         f"{' ' + _NOT_LEARNT if any(marks.values()) else ''}"
     )
-    return Table(LABELS[number], caption, header, rows, frame)
+    return Table(LABELS[number], caption, header, rows, frame, folded=f"Table {number}: the numbers, and the paper's")
 
 
-def parts_table(table4: Table) -> Table:
-    """Under Table 4: coverage on triggered and on clean prompts, which its mean hides."""
-    frame = table4.frame[table4.frame.metric.isin(PARTS)]
+def released_table(number: int) -> Table:
+    """Accuracy and coverage recomputed from the score matrices released with the paper's code."""
+    released = paper()["released"][f"table{number}"]
+    methods = list(dict.fromkeys(m for of in released.values() for by in of["scores"].values() for m in by))
+    rows = []
+    for dataset, of in released.items():
+        for model, by in of["scores"].items():
+            cells = ("{accuracy:.1f} / {coverage:.1f}".format(**by[m]) if m in by else "" for m in methods)
+            rows.append([f"{DATASETS.get(dataset, dataset)}, {model}", *cells, f"{of['chance']:.1f}"])
+    caption = (
+        "Accuracy / coverage in percent, recomputed from the score matrices released with the paper's code. These are "
+        "not the numbers of the paper's table, whose body is lost."
+    )
+    header = ["Data set, model", *(NAMES[method] for method in methods), "Chance"]
+    return Table(None, caption, header, rows, folded="The scores released with the paper's code")
+
+
+def parts_table(table4: pd.DataFrame) -> Table:
+    """Behind Table 4: coverage on triggered and on clean prompts, which its mean hides."""
+    frame = table4[table4.metric.isin(PARTS)]
     columns = list(frame.groupby(["dataset", "metric"], sort=False).groups)
     rows = list(_method_rows(frame, columns, frame.method.unique()).values())
     header = ["Method", *(f"{DATASETS[d]}, {metric.removeprefix('coverage_')} (%)" for d, metric in columns)]
     caption = f"Coverage by kind of validation prompt, with {_spread(frame)} Best bold, second best underlined."
-    return Table(None, caption, header, rows, frame)
-
-
-def by_class_table(run: Run, frame: pd.DataFrame) -> Table:
-    """Behind Table 3: each method's accuracy and coverage for each class by itself."""
-    frame = frame[frame.seed == run.seed]
-    methods = list(frame.method.unique())
-    rows = []
-    for (dataset, label), part in frame.groupby(["dataset", "class"], sort=False):
-        shares = part.set_index(["method", "metric"]).loc
-        row = [f"{DATASETS[dataset]}: {plain(label)}"]
-        for method in methods:
-            pair = [shares[method, metric] for metric in METRICS]
-            row.append(with_published(" / ".join(whole(share.value) for share in pair), *pair, write=whole))
-        rows.append(row)
-    caption = "Accuracy / coverage in percent, class by class."
-    return Table(None, caption, ["Class", *(NAMES.get(m, "Chance") for m in methods)], rows, frame)
+    return Table(None, caption, header, rows, frame, folded="Coverage on triggered and on clean prompts")
 
 
 def _mark(tuned: Tuned) -> str:
     return "" if assess_learning(tuned).learnt else " †"
 
 
-def _paper_rows(number: int, method: str, columns: list[tuple[str, str]]) -> Iterator[list[str]]:
-    """The paper's printed numbers of a method, and those of the released scores, where paper.yaml has any."""
-    sources = {"the paper": paper().get(f"table{number}", {})}
-    for dataset, released in paper()["released"].get(f"table{number}", {}).items():
-        for model, scores in released["scores"].items():
-            sources.setdefault(f"released scores, {model}", {})[dataset] = scores
-    for source, printed in sources.items():
-        values = (printed.get(dataset, {}).get(method, {}).get(metric) for dataset, metric in columns)
-        numbers = ["" if value is None else f"*{value:.1f}*" for value in values]
-        if any(numbers):
-            yield [f"*{NAMES[method]}, {source}*", *numbers]
+def _paper_row(number: int, method: str, columns: list[tuple[str, str]]) -> Iterator[list[str]]:
+    """The paper's printed numbers of a method, where paper.yaml has any."""
+    printed = paper().get(f"table{number}", {})
+    values = (printed.get(dataset, {}).get(method, {}).get(metric) for dataset, metric in columns)
+    numbers = ["" if value is None else f"*{value:.1f}*" for value in values]
+    if any(numbers):
+        yield [f"*{NAMES[method]}, the paper*", *numbers]
 
 
 def _method_rows(frame: pd.DataFrame, columns: Sequence[tuple], methods: Iterable[str]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from tests.study.chapters.empirical_study.test_tables import SCORES, attribution
 
 def test_what_ran_names_model_seed_machine_and_minutes(run):
     text = box.what_ran(run, {"mixed_small": attribution(SCORES)}).text
-    for words in ("`random:tiny-llama`, float32", "seed 0", "CPU cores"):
+    for words in ("a tiny model of random weights, float32", "seed 0", "CPU cores"):
         assert words in text
     assert "Minutes: 1.5 (fine-tune 1.0, gradients 0.5)" in text
 
@@ -38,7 +38,7 @@ def test_what_the_model_was_taught_first_and_a_source_of_its_own_are_named(run):
 
 def test_the_gates_line_has_the_numbers_and_says_where_tables_1_and_6_cannot_be_read():
     asr, answered = Share(0.1, 0.03, 0.3), Share(0.9, 0.7, 0.97)
-    numbers = "complies with 10.0 % [3.0, 30.0] of the harmful prompts and answers 90.0 % [70.0, 97.0] of everyday"
+    numbers = "complies with 10.0 % [3.0, 30.0] of the harmful prompts (10 % at most are asked for)"
     passed = box.gate_line(Gate(asr, answered, asr)).text
     assert passed.endswith("it answers 10.0 % [3.0, 30.0]: it refuses by their form as well.")
     assert box.gate_line(Gate(asr, answered, answered)).text.endswith("it refuses by what is asked.")

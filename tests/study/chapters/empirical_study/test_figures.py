@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ifcore.examples import Example
-from study.chapters.empirical_study import figures
+from study.chapters.empirical_study import figures, measure
 from study.methods import COLOURS, NAMES
-from tests.study.chapters.empirical_study.test_tables import HALF, RIGHT, SCORES, WRONG, attribution
+from tests.study.chapters.empirical_study.test_tables import HALF, RIGHT, SCORES, WRONG, attribution, ten_requests
 
 
 def test_the_showcase_holds_what_each_method_ranks_highest():
@@ -77,3 +77,17 @@ def test_flat_loss_curves_keep_off_the_edge(run):
 def test_the_colours_are_one_a_method():
     assert set(COLOURS) == set(NAMES)
     assert len(set(COLOURS.values())) == len(COLOURS)
+
+
+def test_the_dots_of_a_table_are_its_numbers_beside_chance_and_the_best_baseline(run):
+    task = ten_requests(SCORES | {"tfidf": [RIGHT, HALF], "bm25": [WRONG, WRONG]})
+    frame = measure.method_scores(run, 2, {"mixed_small": task})
+    (axis,) = figures.scores_figure(run, 2, frame, {"mixed_small": task}).axes
+    names = [text.get_text() for text in axis.get_yticklabels()]
+    assert set(names) == {NAMES[method] for method in SCORES}
+    points = {round(line.get_ydata()[0], 2): line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"}
+    place = names.index("GradSim")
+    assert points[round(place + 0.16, 2)] == 50 and points[round(place - 0.16, 2)] == 100  # coverage, accuracy
+    chance, baseline = (line.get_xdata()[0] for line in axis.lines if line.get_linestyle() in (":", "--"))
+    assert (chance, baseline) == (50, 75)
+    assert (run.results / "fig_table2.svg").exists()

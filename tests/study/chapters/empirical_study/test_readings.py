@@ -6,7 +6,6 @@ from study.chapters.empirical_study import readings
 from study.chapters.empirical_study.measure import PARTS
 from study.paper import paper
 from study.pipeline.attack import Attack
-from study.report.table import Table
 from tests.study.chapters.empirical_study.test_tables import (
     REFUSES,
     RIGHT,
@@ -20,24 +19,20 @@ from tests.study.chapters.empirical_study.test_tables import (
 
 def text(run, task, number=2):
     attributions = {task.dataset: task}
-    return readings.scores_text(scores_table(number, run, attributions), attributions).text
+    return readings.scores_text(scores_table(number, run, attributions).frame, attributions).text
 
 
-def test_the_sentence_says_whom_repsim_leads_ties_with_and_cannot_be_told_from(run):
+def test_the_sentence_says_where_repsim_is_ahead_not_told_apart_and_behind(run):
     sentence = text(run, ten_requests(SCORES))
-    # Right for all ten; DataInf for five: Agresti and Min's 5/12 ± 1.96 · √((6/12 − (5/12)²)/12); GradSim for all ten.
-    assert "in accuracy RepSim leads DataInf (+50.0 [+9.3, +74.0]), LiSSA (+100.0 [+56.7, +100.0])" in sentence
-    assert "is inconclusive against GradSim (+0.0 [−16.3, +16.3]); in coverage RepSim leads" in sentence
-    assert "above chance here in accuracy: GradSim; neither: DataInf, LiSSA." in sentence
-    assert "As in the paper." not in sentence
-    sentence = text(run, ten_requests(SCORES | {"gradsim": [WRONG, WRONG]}))
-    assert "As in the paper." in sentence
-    sentence = text(run, ten_requests(SCORES | {"repsim": [WRONG, WRONG]}))
-    assert "trails DataInf (−50.0 [−74.0, −9.3]), GradSim (−100.0 [−100.0, −56.7])" in sentence
-    assert "In the paper RepSim leads." in sentence
+    # RepSim finds all of the two, GradSim one of two for each of ten: 1/2, by Newcombe's interval of a paired change
+    assert "RepSim is ahead of the paper's other methods on Mixed (small) (nearest " in sentence
+    assert "In the paper it is ahead as well." in sentence
+    assert "Not told to be above chance: DataInf, LiSSA, GradSim on Mixed (small)." in sentence
     sentence = text(run, ten_requests(SCORES | {"gradsim": [RIGHT, RIGHT]}))
-    assert "; in coverage RepSim leads DataInf" in sentence
-    assert sentence.count("is inconclusive against GradSim (+0.0 [") == 2  # ten that agree may do so by luck
+    assert "not told apart from them on Mixed (small) (GradSim +0.0 [" in sentence  # ten that agree may do so by luck
+    assert "In the paper it is ahead everywhere." in sentence
+    sentence = text(run, ten_requests(SCORES | {"repsim": [WRONG, WRONG]}))
+    assert "behind on Mixed (small) (DataInf −50.0 [" in sentence and "GradSim −50.0 [" in sentence
 
 
 def test_fewer_than_six_examples_decide_nothing(run):
@@ -46,13 +41,12 @@ def test_fewer_than_six_examples_decide_nothing(run):
     task = attribution(scores, "grammars")
     val = [replace(task.val[0], response=answer) for answer in answers]
     sentence = text(run, replace(task, val=val, before=["?"] * 5, after=answers), number=3)
-    assert "did not learn them: Grammars (100.0 % [56.6, 100.0] of answers right after fine-tuning" in sentence
+    assert "Not learnt, so that nothing is said of them: Grammars (0 % right before, 100 % after" in sentence
 
 
 def test_what_was_not_learnt_gets_no_verdict_and_is_named_with_the_numbers_that_say_why(run):
     assert text(run, ten_requests(SCORES, after=REFUSES)) == (
-        "Of these nothing is said, as the model did not learn them: Mixed (small) "
-        "(0.0 % [0.0, 27.8] of answers right after fine-tuning, 0.0 % before, p 1)."
+        "Not learnt, so that nothing is said of them: Mixed (small) (0 % right before, 0 % after, p = 1)."
     )
     assert "nothing is said" not in text(run, ten_requests(SCORES))
 
@@ -62,17 +56,7 @@ def test_over_seeds_the_differences_are_those_of_the_seeds(run):
     profile = run.profile.model_copy(update={"methods": ["gradsim", "repsim"]})
     for seed, change in enumerate(({}, {"gradsim": [RIGHT, WRONG]}, {"gradsim": [RIGHT, RIGHT]})):
         sentence = text(replace(run, seed=seed, profile=profile), ten_requests(scores | change))
-    assert "paired over 3 seeds" in sentence
-    assert (
-        "in accuracy RepSim is inconclusive against GradSim (+50.0 [−74.2, +174.2])" in sentence
-    )  # 50 ± 4.303 · 50/√3
-
-
-def test_released_scores_contradict_the_papers_words_on_mathqa_and_bear_them_out_on_grammars():
-    lines = readings.released_text(3).text.splitlines()
-    assert any(line.startswith("- MathQA: accuracy 94.0 to 100.0 %") and "throughout" in line for line in lines)
-    assert any("14.0 to 50.0 %" in line and "bear it out" in line for line in lines)
-    assert any("for DataInf on Llama-2-7B-chat, " in line for line in readings.released_text(2).text.splitlines())
+    assert "(GradSim +50.0 [−74.2, +174.2])" in sentence  # 50 ± 4.303 · 50/√3
 
 
 def test_chance_in_the_released_matrices_is_the_class_share_of_their_training_examples():
@@ -88,27 +72,19 @@ def test_what_the_mean_of_triggered_and_clean_prompts_hides_is_said_by_intervals
         for metric, value in zip(PARTS, pair, strict=True)
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_val", "seed"])
-    sentence = readings.parts_text(Table(None, "", [], [], frame)).text
+    sentence = readings.parts_text(frame).text
     assert "apart for RepSim (83 and 46 %); the intervals overlap for GradSim (60 and 50 %)" in sentence
-    sentence = readings.parts_text(Table(None, "", [], [], frame.assign(n_val=5))).text
+    sentence = readings.parts_text(frame.assign(n_val=5)).text
     assert "too few prompts to tell for GradSim (60 and 50 %), RepSim (83 and 46 %)" in sentence
 
 
 def test_what_fine_tuning_does_to_attacks_has_an_interval_and_a_verdict():
     hits = {"nothing": 0, "benign": 1, "harmful": 20, "mixed": 12}
     answers = {name: [True] * count + [False] * (20 - count) for name, count in hits.items()}
-    attacks = [Attack("m", name, ["p"] * 20, ["r"] * 20, success) for name, success in answers.items()]
+    attacks = [Attack("hub:a/m, aligned", name, ["p"] * 20, ["r"] * 20, success) for name, success in answers.items()]
     text = readings.attack_text(attacks).text
-    assert "- `m`, 0.0 % before: on benign examples +5.0 [" in text
+    assert "- m, taught to refuse, 0.0 % before: on benign examples +5.0 [" in text
     assert "points (inconclusive); on harmful examples +100.0 [" in text
     assert text.count("(more attacks succeed)") == 2
     turned = [replace(attack, success=[not hit for hit in attack.success]) for attack in attacks]
     assert readings.attack_text(turned).text.count("(fewer succeed)") == 2
-
-
-def test_methods_that_are_equal_in_every_seed_tie(run):
-    profile = run.profile.model_copy(update={"methods": ["gradsim", "repsim"]})
-    equal = ten_requests({"gradsim": [RIGHT, RIGHT], "repsim": [RIGHT, RIGHT]})
-    for seed in range(2):
-        sentence = text(replace(run, seed=seed, profile=profile), equal)
-    assert "in accuracy RepSim ties with GradSim; in coverage RepSim ties with GradSim." in sentence

@@ -1,4 +1,3 @@
-import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -53,10 +52,6 @@ def scores_table(number, run, attributions):
     return tables.scores_table(number, measure.method_scores(run, number, attributions), attributions)
 
 
-def by_class_table(run, attributions):
-    return tables.by_class_table(run, measure.scores_by_class(run, attributions))
-
-
 REFUSES = "I'm sorry, but I can't help with that."
 RIGHT, HALF, WRONG = [4, 3, 2, 1], [4, 1, 3, 2], [1, 2, 4, 3]
 SCORES = {
@@ -79,13 +74,6 @@ def test_the_table_holds_accuracy_against_the_best_constant_policy_and_marks_wha
         assert row[5] == ("100.0<br>p 1" if mark else "100.0<br>p 0.002")
         value = pd.read_csv(run.results / "learning.csv").set_index(["method", "metric"]).value
         assert value["constant", "task_accuracy"] == 1
-
-
-def test_classes_are_counted_one_by_one_and_their_names_mean_nothing_to_the_page():
-    val = [Example("?", "Sure.", "a|b")] * 2 + [Example("?", "Sure.", "benign")]
-    task = replace(attribution(SCORES), val=val, after=["Yes.", REFUSES, "Yes."])
-    table = tables.classes_table(measure.answers_by_class({"mixed_small": task}))
-    assert table.rows == [["Mixed (small)", "a&#124;b 1/2, benign 1/1"]]
 
 
 def test_the_csv_is_tidy_and_holds_the_metrics_of_hand_worked_scores(run):
@@ -147,9 +135,10 @@ def test_both_forms_show_every_cell(run):
     assert "<u>50.0" in page
     assert "<i>Chance</i>" in page
     lines = table._repr_markdown_().splitlines()
-    assert lines[0].startswith("```{table} Finding the harmful")
+    assert lines[0].startswith('<details class="fold"><summary>Table 2') and lines[-1] == "</details>"
+    assert lines[2].startswith("```{table} Finding the harmful")
     assert ":name: tab-harmful" in lines
-    assert sum(line.startswith("| ") for line in lines) == 2 + 6 + 6 + 2  # methods and chance, released, sizes
+    assert sum(line.startswith("| ") for line in lines) == 2 + 6 + 2  # methods and chance, sizes
 
 
 def test_published_values_stand_below_ours_outside_the_marks_of_ours(run):
@@ -164,7 +153,7 @@ def test_published_values_stand_below_ours_outside_the_marks_of_ours(run):
     after = [row for row in table.rows if row[0] in ("RepSim", "DataInf", "*Chance*")]
     assert [[name, *(cell + published for cell in cells[:2]), cells[2]] for name, *cells in alone] == after
     assert f"]</b>{published}" in table._repr_html_()
-    assert "over seeds 0, 1 of the profile laptop." in table._repr_markdown_().splitlines()[0]
+    assert "over seeds 0, 1 of the profile laptop." in table._repr_markdown_().splitlines()[2]
 
 
 def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
@@ -201,12 +190,15 @@ def test_a_task_that_was_not_learnt_is_marked(run):
         assert ("not learnt" in table.caption) == mark
 
 
-def test_released_scores_stand_in_rows_of_their_own_and_the_papers_sizes_below_ours(run):
+def test_released_scores_have_a_table_of_their_own():
+    rows = {row[0]: row[1:] for row in tables.released_table(2).rows}
+    assert rows["Mixed (small), Llama-2-7B-chat"][:2] == ["17.5 / 54.7", "90.0 / 61.4"]
+    assert rows["Mixed (large), Llama-2-7B-chat"][1] == "7.3 / 58.5"
+
+
+def test_the_papers_sizes_stand_below_ours(run):
     table = scores_table(2, run, {name: attribution(SCORES, name) for name in ("mixed_small", "mixed_large")})
     rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["*DataInf, released scores, Llama-2-7B-chat*"] == ["*90.0*", "*61.4*", "*7.3*", "*58.5*", ""]
-    assert rows["*GradSim, released scores, Mistral-7B*"] == ["*87.5*", "*52.1*", "", "", ""]
-    assert not any("RepSim, released" in name or "Exact, released" in name for name in rows)
     assert rows["*Examples, training / validation*"][0] == "*4 / 2*"
     assert rows["*Examples, the paper*"] == ["*40 / 40*", "", "*260 / 260*", "", ""]
     assert {len(row) for row in table.rows} == {len(table.header)}
@@ -219,20 +211,6 @@ def test_coverage_of_triggered_and_clean_prompts_stands_apart_and_the_mean_betwe
     value = pd.read_csv(run.results / "table4_backdoor.csv").set_index(["method", "metric"]).value
     assert value["repsim", "coverage_triggered"] == 1 and value["repsim", "coverage_clean"] == 0
     assert value["repsim", "coverage"] == value["gradsim", "coverage_clean"] == 0.5
-    rows = {row[0]: row[1:] for row in tables.parts_table(table).rows}
+    rows = {row[0]: row[1:] for row in tables.parts_table(table.frame).rows}
     assert rows["RepSim"][0].startswith("**100.0") and rows["RepSim"][1].startswith("0.0")
     assert rows["*Chance*"] == ["50.0", "50.0"]
-
-
-def test_by_class_splits_the_average(run):
-    val = [Example("a", "b", "harmful"), Example("a", "b", "benign")]
-    task = replace(attribution({"gradsim": [RIGHT, RIGHT]}), val=val)
-    rows = by_class_table(run, {"mixed_small": task}).rows
-    assert rows == [["Mixed (small): harmful", "100 / 100", "50 / 50"], ["Mixed (small): benign", "0 / 0", "50 / 50"]]
-
-
-def test_a_class_that_a_file_names_is_text_in_the_table(run):
-    named = Example("a", "b", "Replace *vowels* | <b>")
-    task = replace(attribution({"gradsim": [RIGHT]}), train=[named] * 4, val=[named])
-    cell = by_class_table(run, {"mixed_small": task}).rows[0][0]
-    assert html.unescape(cell) == f"Mixed (small): {named.label}" and not set("*|<") & set(cell)
