@@ -16,10 +16,12 @@ from study.report.plot import Interval, forest, save, with_style
 from study.report.table import Prose, Table, percent, points, points_cell, times, with_published
 from study.schema import ITSELF
 
+TIE = 0.02  # of coverage: less is no lead
+
 
 @with_style
 def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Figure:
-    """RepSim minus each other method and each control, a panel a data set. Leaves fig_controls.*."""
+    """RepSim minus each other method and baseline, a panel a data set. Leaves fig_controls.*."""
     frame = frame[(frame.method == "repsim") & (frame.against != ITSELF)]
     others = [name for name in NAMES if name in set(frame.against)][::-1]
     panels: dict[str, list[Interval]] = {_title(dataset, attributions): [] for dataset in frame.dataset.unique()}
@@ -42,11 +44,11 @@ def forest_figure(run: Run, frame: pd.DataFrame, attributions: Mapping[str, Attr
 
 
 def ahead_table(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Table:
-    """Each method's coverage less that of the best control of each data set."""
+    """Each method's coverage less that of the best baseline of each data set."""
     controls = frame[(frame.metric == "coverage") & (frame.against == ITSELF) & frame.method.isin(BASELINES)]
     means = controls.groupby(["dataset", "method"], sort=False).value.mean()
     best = {dataset: means[dataset].idxmax() for dataset in frame.dataset.unique()}
-    rows = [["*Best control: coverage (%)*"]]
+    rows = [["*Best baseline: coverage (%)*"]]
     for dataset, control in best.items():
         values = _coverage(frame, dataset, control, ITSELF)
         rows[0].append(with_published(f"*{NAMES[control]}: {percent(values.value.mean())}*", values))
@@ -54,48 +56,43 @@ def ahead_table(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) ->
         gaps = (_coverage(frame, dataset, method, control) for dataset, control in best.items())
         rows.append([NAMES[method], *map(_gap_cell, gaps)])
     caption = (
-        "Coverage in points above the best control of each data set, with 95 % intervals, paired. The best control is "
+        "Coverage in points above the best baseline of each data set, with 95 % intervals, paired. The best one is "
         "chosen by the same validation examples, which favours it a little. Bold: ahead; in italics: behind. "
         "†: not learnt."
     )
-    return Table(None, caption, ["Method", *(_title(dataset, attributions) for dataset in best)], rows, frame)
+    header = ["Method", *(_title(dataset, attributions) for dataset in best)]
+    return Table(None, caption, header, rows, frame, folded="Each method beside the best baseline, in numbers")
 
 
 def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Prose:
-    """Data set by data set: which controls RepSim beats, and which influence methods beat every control.
+    """Where RepSim and the influence methods beat every baseline, where one finds as many, and where it can't be told.
 
-    Data sets that the fine-tunes in `attributions` did not learn are left out, and a last sentence says so.
+    Data sets that the fine-tunes in `attributions` did not learn are left out.
     """
-    unlearnt = [name for name, attribution in attributions.items() if not _learnt(attribution)]
-    frame = frame[~frame.dataset.isin(unlearnt)]
-    lines, won, total = [], [], frame.dataset.nunique()
-    for dataset in frame.dataset.unique():
-        winners = [
-            NAMES[method]
-            for method in _methods(frame)
-            if all(statistics.pooled(_coverage(frame, dataset, method, name))[1] > 0 for name in BASELINES)
-        ]
-        if NAMES["repsim"] in winners:
-            winners.remove(NAMES["repsim"])
+    learnt = [name for name in frame.dataset.unique() if _learnt(attributions[name])]
+    if not learnt:
+        return Prose("No task was learnt, so that labels decide nothing in this run.")
+    won, as_good, wide = list[str](), list[str](), list[str]()
+    winners: dict[str, list[str]] = {}
+    for dataset in learnt:
+        gaps = {name: statistics.pooled(_coverage(frame, dataset, "repsim", name)) for name in BASELINES}
+        nearest = min(gaps, key=lambda name: gaps[name][1])
+        if gaps[nearest][1] > 0:
             won.append(DATASETS[dataset])
-        lines.append(
-            f"- {DATASETS[dataset]}: in coverage RepSim {_repsim_text(frame, dataset)}. Of the influence methods "
-            f"{', '.join(winners) or 'none'} {'beats' if len(winners) < 2 else 'beat'} every control."
-        )
-    names = f" ({', '.join(won)})" if won else ""
-    head = f"**RepSim beats every control in {len(won)} of {total} data sets{names}.** "
-    if len(won) < total:
-        head += (
-            "Elsewhere its lead in labels is no evidence that it knows of influence: something that never saw the "
-            "fine-tuned model finds as many, or the examples are too few to tell."
-        )
-    elif total:
-        head += "So its lead is not the topic's alone."
-    else:
-        head = "No task was learnt, so that this run decides nothing."
-    if unlearnt:
-        lines += ["", f"Of {', '.join(DATASETS[name] for name in unlearnt)} nothing is said: not learnt."]
-    return Prose("\n".join([head, "", *lines]))
+        elif gaps[nearest][0] <= TIE:
+            as_good.append(f"{DATASETS[dataset]} ({NAMES[nearest]}: {points(*gaps[nearest])})")
+        else:
+            wide.append(f"{DATASETS[dataset]} ({NAMES[nearest]}: {points(*gaps[nearest])})")
+        for method in (name for name in _methods(frame) if name != "repsim"):
+            if all(statistics.pooled(_coverage(frame, dataset, method, name))[1] > 0 for name in BASELINES):
+                winners.setdefault(NAMES[method], []).append(DATASETS[dataset])
+    text = f"**In coverage RepSim beats every baseline in {len(won)} of {len(learnt)} data sets**"
+    text += f" ({', '.join(won)})." if won else "."
+    text += f" A baseline finds as many in {'; '.join(as_good)}: there its lead over influence methods " * bool(as_good)
+    text += "is no evidence that it knows of influence." * bool(as_good)
+    text += f" Its lead is not told from none in {'; '.join(wide)}." * bool(wide)
+    beat = "; ".join(f"{name} in {', '.join(names)}" for name, names in winners.items())
+    return Prose(f"{text} Of the influence methods {f'these beat every baseline: {beat}' if beat else 'none does'}.")
 
 
 def costs_text(frame: pd.DataFrame) -> Prose:
@@ -134,13 +131,3 @@ def _gap_cell(gaps: pd.DataFrame) -> str:
     value, low, high = statistics.pooled(gaps)
     text = points_cell(value, low, high)
     return with_published(f"**{text}**" if low > 0 else f"*{text}*" if high < 0 else text, gaps)
-
-
-def _repsim_text(frame: pd.DataFrame, dataset: str) -> str:
-    """The controls that RepSim beats, trails, or cannot be told from, each with the difference."""
-    controls: dict[str, list[str]] = {"beats": [], "trails": [], "is inconclusive against": []}
-    for name in BASELINES:
-        value, low, high = statistics.pooled(_coverage(frame, dataset, "repsim", name))
-        verdict = "beats" if low > 0 else "trails" if high < 0 else "is inconclusive against"
-        controls[verdict].append(f"{NAMES[name]} ({points(value, low, high)})")
-    return "; ".join(f"{verdict} {', '.join(names)}" for verdict, names in controls.items() if names)

@@ -1,11 +1,12 @@
 """Figure 5, and the sentences that read it."""
 
 import pandas as pd
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from study.chapters.convergence.measure import trends
 from study.config import Run
-from study.methods import NAMES
+from study.methods import COLOURS, NAMES
 from study.paper import stated
 from study.report.names import DATASETS
 from study.report.plot import draw_losses, draw_methods, grid, save, with_style
@@ -37,6 +38,29 @@ def convergence_figure(run: Run, frame: pd.DataFrame) -> Figure:
     return save(run, "fig5_convergence", figure)
 
 
+@with_style
+def trends_figure(run: Run, frame: pd.DataFrame) -> Figure:
+    """Coverage of the untouched adapter, at the first trained checkpoint and at the last, a panel a data set; bars are
+    intervals of what changes up to the last. Leaves fig_trends.*."""
+    coverage = trends(frame, "coverage")
+    datasets, places = coverage.dataset.unique(), {"untouched": 0, "first": 1, "last": 2}
+    figure, axes = plt.subplots(1, len(datasets), figsize=(7.2, 2.4), sharey=True, squeeze=False)
+    for axis, dataset in zip(axes.flat, datasets, strict=True):
+        for row in coverage[(coverage.dataset == dataset) & coverage.method.isin(_FOLLOWED)].itertuples():
+            values = [100 * getattr(row, place) for place in places]
+            colour, shift = COLOURS[row.method], 0.05 * (_FOLLOWED.index(row.method) - 1.5)
+            x = [place + shift for place in places.values()]
+            axis.plot(x, values, marker="o", markersize=3.5, color=colour, label=NAMES[row.method])
+            for place, (_, low, high) in zip(x, (row.taught, row.change), strict=False):
+                axis.plot([place] * 2, [values[-1] - 100 * end for end in (low, high)], color=colour, linewidth=0.8)
+        axis.set_title(DATASETS[dataset])
+        axis.set_xticks(list(places.values()), ["before", "first", "last"])
+        axis.set_xlim(-0.3, 2.3)
+    axes[0, 0].set_ylabel("coverage (%)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    return save(run, "fig_trends", figure, ("fig5_convergence",))
+
+
 def trends_table(frame: pd.DataFrame) -> Table:
     """Behind Figure 5: from the first trained checkpoint to the last, a row a method. From fig5_convergence.csv."""
     accuracy, coverage = (trends(frame, metric).set_index(["dataset", "method"]) for metric in ("accuracy", "coverage"))
@@ -55,41 +79,36 @@ def trends_table(frame: pd.DataFrame) -> Table:
         caption += " The slope has no interval: the few checkpoints of one training follow from each other."
     columns = ("from, to (%)", "change", "slope")
     header = ["Task", "Method", *(f"{metric}, {part}" for metric in ("Accuracy", "Coverage") for part in columns)]
-    return Table(None, caption, header, rows, frame)
+    return Table(None, caption, header, rows, frame, folded="From the first trained checkpoint to the last, in numbers")
 
 
 def convergence_text(frame: pd.DataFrame) -> Prose:
-    """Whether accuracy falls or rises along fine-tuning, data set by data set, as Figure 5 has it."""
+    """Which way coverage and accuracy move along fine-tuning, data set by data set, beside the paper's words."""
     lines = [
-        f"- {DATASETS[dataset]}: in the paper the accuracy of influence functions {stated('figure5', dataset)}. "
-        f"Here accuracy {_directions(part, 'accuracy')}. Coverage {_directions(part, 'coverage')}."
+        f"- {DATASETS[dataset]}: {_directions(part, 'coverage')}. {_directions(part, 'accuracy')}. "
+        f"In the paper the accuracy of influence functions {stated('figure5', dataset)}."
         for dataset, part in frame.groupby("dataset", sort=False)
     ]
-    lines.append("")
     followed = frame[frame.metric == "followed"].dropna(subset="value")
-    if len(followed):
-        lines.append(_followed_line(followed))
-    stable = frame[frame.metric == "stability"].groupby("method", sort=False).value.agg(["mean", "min"])
-    values = ", ".join(f"{NAMES[m]} {row['mean']:.2f} (lowest {row['min']:.2f})" for m, row in stable.iterrows())
-    lines.append(
-        f"- *Instability*: the rank correlation of a checkpoint's scores with those of the checkpoint before is, on "
-        f"average, {values}."
-    )
-    return Prose("\n".join(lines))
+    return Prose("\n".join([*lines, *(["", _followed_line(followed)] if len(followed) else [])]))
 
 
-def control_text(frame: pd.DataFrame) -> Prose:
-    """What each method finds at step 0, before any training example was seen, and what fine-tuning adds to it."""
+def before_text(frame: pd.DataFrame) -> Prose:
+    """What each method finds at step 0, before any training example was seen, and where fine-tuning changes that."""
     lines = []
     for dataset, part in frame.groupby("dataset", sort=False):
-        parts = []
-        for row in trends(part, "coverage").itertuples():
-            if row.method in _FOLLOWED and not pd.isna(row.untouched):
-                value, low, high = row.taught
-                effect = difference_verdict(low, high, "fine-tuning adds to it", "fine-tuning takes from it")
-                effect = effect.replace("inconclusive", "what fine-tuning adds is inconclusive")
-                parts.append(f"{NAMES[row.method]} {row.untouched * 100:.0f} % ({effect}: {points(value, low, high)})")
-        lines.append(f"- {DATASETS[dataset]}, coverage at step 0: {'; '.join(parts)}.")
+        rows = [row for row in trends(part, "coverage").itertuples() if row.method in _FOLLOWED]
+        found = [f"{NAMES[row.method]} {row.untouched * 100:.0f}" for row in rows if not pd.isna(row.untouched)]
+        moved = [
+            f"{NAMES[row.method]} by {points(*row.taught)}"
+            for row in rows
+            if difference_verdict(*row.taught[1:], "more", "less") != "inconclusive"
+        ]
+        if found:
+            change = (
+                f"fine-tuning moves {', '.join(moved)}" if moved else "fine-tuning moves none by more than its interval"
+            )
+            lines.append(f"- {DATASETS[dataset]}: {', '.join(found)} % before; {change}.")
     return Prose("\n".join(lines))
 
 
@@ -98,30 +117,28 @@ _FOLLOWED = ("datainf", "gradsim", "exact", "repsim")
 
 def _followed_line(rows: pd.DataFrame) -> str:
     """Whether DataInf's scores change as GradSim's do: by the mean over data sets, whose interval is over them."""
-    by_dataset = rows.groupby("dataset", sort=False).value.agg(["mean", "min", "max"])
-    low, high = interval_of_mean(by_dataset["mean"])
-    verdict = difference_verdict(low - ALIKE, high - ALIKE, "holds here", "does not hold here")
-    values = "; ".join(
-        f"{DATASETS[dataset]} {row['mean']:.2f}"
-        + (f" (from {row['min']:.2f} to {row['max']:.2f})" if row["min"] < row["max"] else "")
-        for dataset, row in by_dataset.iterrows()
-    )
+    by_dataset = rows.groupby("dataset", sort=False).value.mean()
+    low, high = interval_of_mean(by_dataset)
+    verdict = difference_verdict(low - ALIKE, high - ALIKE, "above", "below").replace("inconclusive", "not told from")
+    values = ", ".join(f"{DATASETS[dataset]} {value:.2f}" for dataset, value in by_dataset.items())
     return (
-        f"- *Changes of influence functions closely follow those of gradient similarity*, {verdict}: from one trained "
-        "checkpoint to the next the scores of DataInf and GradSim change with a rank correlation of "
-        f"{by_dataset['mean'].mean():.2f}{interval(low, high)} over data sets, where {ALIKE} is asked for. {values}."
+        f"From one trained checkpoint to the next the scores of DataInf and GradSim change with a rank correlation of "
+        f"{by_dataset.mean():.2f}{interval(low, high)} over data sets, {verdict} {ALIKE}: {values}."
     )
 
 
 def _directions(frame: pd.DataFrame, metric: str) -> str:
-    """`rises for A, B; may go either way for C`: which way a metric moves on one data set."""
-    methods: dict[str, list[str]] = {"rises": [], "drops": [], "may go either way": []}
-    for row in trends(frame, metric).itertuples():
-        if row.method in _FOLLOWED:
-            _, low, high = row.change
-            verdict = difference_verdict(low, high, "rises", "drops").replace("inconclusive", "may go either way")
-            methods[verdict].append(NAMES[row.method])
-    return "; ".join(f"{verdict} for {', '.join(names)}" for verdict, names in methods.items() if names)
+    """`Coverage rises for A; drops for B`: which way a metric moves on one data set, where its interval says so."""
+    methods: dict[str, list[str]] = {"rises": [], "drops": []}
+    rows = [row for row in trends(frame, metric).itertuples() if row.method in _FOLLOWED]
+    for row in rows:
+        value, low, high = row.change
+        if (verdict := difference_verdict(low, high, "rises", "drops")) in methods:
+            methods[verdict].append(f"{NAMES[row.method]} ({points(value, low, high)})")
+    parts = [f"{verdict} for {', '.join(names)}" for verdict, names in methods.items() if names]
+    if not parts and rows and all(row.first == row.last == 1 for row in rows):
+        return f"{metric.capitalize()} is 100 % throughout"
+    return f"{metric.capitalize()} {'; '.join(parts)}" if parts else f"No change of {metric} is told from none"
 
 
 def _trend_cells(row: pd.Series) -> list[str]:

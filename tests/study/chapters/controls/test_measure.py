@@ -57,15 +57,18 @@ def test_repsim_is_held_against_all_and_every_method_against_the_controls():
 
 def test_what_beats_every_control_is_said_to_and_what_does_not_is_not(run):
     frame = measure.gaps(attributions_of()).assign(seed=0)
-    assert (
-        "**RepSim beats every control in 1 of 1 data sets (Mixed (small)).**"
-        in show.controls_text(frame, attributions_of()).text
-    )
-    assert "Of the influence methods none beats every control." in show.controls_text(frame, attributions_of()).text
+    text = show.controls_text(frame, attributions_of()).text
+    assert "**In coverage RepSim beats every baseline in 1 of 1 data sets** (Mixed (small))." in text
+    assert "Of the influence methods none does." in text
     equal = measure.gaps(attributions_of(SCORES | {"tfidf": [RIGHT, RIGHT]})).assign(seed=0)
     text = show.controls_text(equal, attributions_of()).text
-    assert "**RepSim beats every control in 0 of 1 data sets.**" in text
-    assert "is inconclusive against TF-IDF (+0.0 [" in text
+    assert "beats every baseline in 0 of 1 data sets**." in text
+    assert "A baseline finds as many in Mixed (small) (TF-IDF: +0.0 [" in text
+    wide = equal.assign(value=equal.value.where(equal.against != "tfidf", 0.1))
+    assert (
+        "Its lead is not told from none in Mixed (small) (TF-IDF: +10.0 ["
+        in show.controls_text(wide, attributions_of()).text
+    )
 
 
 def test_a_data_set_that_was_not_learnt_is_left_out_of_the_verdict(run):
@@ -73,13 +76,13 @@ def test_a_data_set_that_was_not_learnt_is_left_out_of_the_verdict(run):
         "mixed_small": replace(attributions_of()["mixed_small"], after=["I'm sorry, but I can't help with that."] * 10)
     }
     text = show.controls_text(measure.gaps(refused).assign(seed=0), refused).text
-    assert "this run decides nothing" in text and "Of Mixed (small) nothing is said: not learnt." in text
+    assert text == "No task was learnt, so that labels decide nothing in this run."
 
 
 def test_the_best_control_of_a_data_set_is_named_with_its_coverage(run):
     table = show.ahead_table(measure.gaps(attributions_of()).assign(seed=0), attributions_of())
     cells = {row[0]: row[1] for row in table.rows}
-    assert cells["*Best control: coverage (%)*"] == "*TF-IDF: 50.0*"
+    assert cells["*Best baseline: coverage (%)*"] == "*TF-IDF: 50.0*"
     assert cells["RepSim"].startswith("**+50.0") and cells["GradSim"].startswith("*-50.0")
 
 
