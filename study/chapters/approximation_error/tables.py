@@ -69,7 +69,8 @@ def growth_table(run: Run, drawn: pd.DataFrame) -> Table:
         f"of digits. 1 is in proportion, 0 not at all. Seed {run.seed}."
     )
     header = [f"{ERRORS[metric].capitalize()}, over {over}" for over, metric in columns]
-    return Table(None, caption, ["Method", *header], rows, grown.reset_index())
+    made = grown.reset_index()
+    return Table(None, caption, ["Method", *header], rows, made, folded="How the errors grow, in numbers")
 
 
 def truth_table(run: Run, agreement: pd.DataFrame) -> Table:
@@ -118,37 +119,18 @@ def errors_text(drawn: pd.DataFrame, timed: pd.DataFrame) -> Prose:
 
 
 def iterations_text(frame: pd.DataFrame) -> Prose:
-    """Whether more iterations of LiSSA improve coverage, data set by data set, as Figure 4 has it."""
-    keys = ["metric", "dataset", "method", "iterations"]
-    means = frame.groupby(keys, sort=False).value.mean() * 100
-    coverage, accuracy = means["coverage"], means["accuracy"]
+    """By how much ten iterations of LiSSA, and its limit, change coverage, data set by data set."""
     gains = {key: pooled(part) for key, part in frame[frame.metric == "coverage_gain"].groupby(["dataset", "method"])}
     lines = []
-    for dataset in coverage.index.unique("dataset"):
-        lissa, released = coverage[dataset, "lissa"], coverage[dataset, "lissa_released"]
-        gain = gains[dataset, "lissa"]
-        line = (
-            f"- {DATASETS[dataset]}: from 1 to 10 iterations coverage goes from {lissa[1]:.1f} to {lissa[10]:.1f} % "
-            f"({points(*gain)}): {difference_verdict(*gain[1:], 'it improves', 'it gets worse')}; accuracy from "
-            f"{accuracy[dataset, 'lissa', 1]:.1f} to {accuracy[dataset, 'lissa', 10]:.1f} %, which in the paper "
-            f"{stated('figure4', dataset)}."
-        )
-        for method, subject, above, below in (
-            ("exact", "At the limit, Exact,", "higher than after 10", "lower than after 10"),
-            ("repsim", "For RepSim", "higher than Exact's", "lower than Exact's"),
-        ):
-            if (dataset, method) in gains:
-                gain = gains[dataset, method]
-                answer = difference_verdict(*gain[1:], above, below)
-                line += f" {subject} coverage is {coverage[dataset, method, -1]:.1f} % ({points(*gain)}: {answer})."
-        line += (
-            f" The released code's recursion has {released[10]:.1f} % after 10, and {released[0]:.1f} % after none, "
-            "where it is GradSim."
-        )
-        lines.append(line)
+    for dataset in frame.dataset.unique():
+        parts = [
+            f"{words} {points(*gain)} ({difference_verdict(*gain[1:], 'more', 'less')})"
+            for method, words in (("lissa", "ten iterations instead of one"), ("exact", "the limit instead of ten"))
+            if (gain := gains.get((dataset, method)))
+        ]
+        lines.append(f"- {DATASETS[dataset]}: {'; '.join(parts)}. In the paper accuracy {stated('figure4', dataset)}.")
     pairs = f"over {frame.seed.nunique()} seeds" if frame.seed.nunique() > 1 else "over the same validation examples"
-    lines += ["", f"In brackets: differences with their 95 % intervals {pairs}."]
-    return Prose("\n".join(lines))
+    return Prose("\n".join([f"Changes of coverage, paired {pairs}, with 95 % intervals:\n", *lines]))
 
 
 def truth_text(run: Run, agreement: pd.DataFrame) -> Prose:
@@ -191,15 +173,13 @@ def _growth_lines(drawn: pd.DataFrame) -> Iterator[str]:
     for over, metric in product(("points", "parameters"), ("error", "direction_error")):
         part = grown.xs((over, metric), level=("over", "metric")).drop("fisher")
         growing = [LINEAR[key] for key, row in part.iterrows() if row.ci_low > 0]
-        if growing:
-            answer = "holds here" if len(growing) == len(part) else f"holds for {len(growing)} of {len(part)}"
-        else:
-            answer = "inconclusive here" if (part.ci_high > 0).any() else "does not hold here"
+        without = [LINEAR[key] for key, row in part.iterrows() if not row.ci_low > 0]
+        told = f"told for {'; '.join(growing)}" if growing else "told for no method"
+        told = f"told for all {len(part)} approximations" if not without else told
         yield (
-            f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: "
-            f"{answer}. It grows, by an exponent whose interval lies above 0, for "
-            f"{'; '.join(growing) or 'no method'}. The largest exponent is {part.value.max():.2f} "
-            f"({LINEAR[part.value.idxmax()]}), the smallest {part.value.min():.2f} ({LINEAR[part.value.idxmin()]})."
+            f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: {told}; exponents from "
+            f"{part.value.min():.2f} ({LINEAR[part.value.idxmin()]}) to {part.value.max():.2f} "
+            f"({LINEAR[part.value.idxmax()]})."
         )
 
 

@@ -44,7 +44,7 @@ def pairs_text(frame: pd.DataFrame) -> Prose:
         f"The fine-tuned models had {'the same number' if equal else 'unequal numbers'} of optimiser steps: {steps}."
     ]
     if not equal:
-        lines[0] += " ‖Δθ‖ grows with steps, whatever they teach, so here it is confounded with them."
+        lines[0] += " ‖Δθ‖ grows with steps, whatever they teach, so it is confounded with them."
     for metric, name in (("delta", "‖Δθ‖"), ("kl", "KL over the prompt"), ("kl_first", "KL at the first token")):
         spread = f"{wide[metric].max() / wide[metric].min():.1f} times the smallest"
         test = _mantel_text(tests[tests.metric == metric])
@@ -60,9 +60,9 @@ def pairs_text(frame: pd.DataFrame) -> Prose:
     )
     if wide.asr.max() < 0.5:
         lines.append(
-            f"The largest ΔASR here is {wide.asr.max() * 100:.0f} points, in the paper "
-            f"{max(pair['asr'] for pair in paper()['table6'].values()):.0f}: no two models here behave as differently "
-            "as the argument needs. Table 1 has the rates themselves."
+            f"The largest ΔASR is {wide.asr.max() * 100:.0f} points, in the paper "
+            f"{max(pair['asr'] for pair in paper()['table6'].values()):.0f}: no two of these models behave as "
+            "differently as the argument needs. Table 1 has the rates themselves."
         )
     return _bullets(lines)
 
@@ -89,9 +89,10 @@ def graded_text(frame: pd.DataFrame) -> Prose:
         )
         return _bullets(lines)
     value, low, high = statistics.pooled(frame[frame.metric == "spearman"].dropna(subset="value"))
-    verdict = difference_verdict(low - FOLLOWS, high - FOLLOWS, "does not hold here", "holds here")
+    verdict = difference_verdict(low - FOLLOWS, high - FOLLOWS, "it does", "it does not")
+    verdict = verdict.replace("inconclusive", "not told")
     lines.append(
-        f"{claim}, {verdict}: over the {adapters} adapters the rank correlation of ‖Δθ‖ and the attack success rate is "
+        f"{claim}: {verdict}. Over the {adapters} adapters the rank correlation of ‖Δθ‖ and the attack success rate is "
         f"{value:.2f}{interval(low, high)}; {FOLLOWS} or more would be following."
     )
     return _bullets(lines)
@@ -118,7 +119,7 @@ def linear_text(means: pd.DataFrame) -> Prose:
             f"{sizes[-1]:,} parameters, draw by draw; size by size it is {', '.join(by_size)}."
         )
         if metric == "spearman":
-            verdict = difference_verdict(*change[1:], "does not hold here", "holds here")
+            verdict = difference_verdict(*change[1:], "it grows", "it weakens").replace("inconclusive", "not told")
             line = f"*The correlation weakens as the number of parameters grows*, by rank: {verdict}. {line}"
         lines.append(line)
     return _bullets(lines)
@@ -183,9 +184,9 @@ def _mantel_text(tests: pd.DataFrame) -> str:
         )
         return f"Rank correlation with |ΔASR| over {len(tests)} seeds {mean:.2f}{interval(low, high)}: {verdict}."
     (row,) = tests.itertuples()
-    verdict = "it follows behaviour" if row.p <= 0.05 else "inconclusive"
+    verdict = "it follows behaviour" if row.p <= 0.05 else "not told"
     if row.smallest > 0.05:
-        verdict = "inconclusive, as it would be however the models were labelled"
+        verdict = "four models that differ so little cannot reach p < 0.05"
     return (
         f"Rank correlation with |ΔASR| {row.value:.2f}, Mantel's p = {row.p:.3f}; the smallest p that these distances "
         f"allow is {row.smallest:.3f}: {verdict}."
@@ -218,19 +219,16 @@ def _drift_sentence(part: pd.DataFrame) -> str:
 
 
 def _gains_text(gains: pd.DataFrame) -> str:
-    """Whether any influence method gains coverage, and of how many choices of layers each method does."""
-    parts, improved = [], False
+    """Of how many choices of layers each method finds more or fewer, and what the best gains."""
+    parts = []
     for method in ("datainf", "gradsim", "exact", "repsim"):
         choices = gains[gains.method == method].groupby(["layers", "first"])
         estimates = [statistics.pooled(rows) for _, rows in choices]
-        verdicts = [difference_verdict(low, high, "better", "worse") for _, low, high in estimates]
-        improved |= method != "repsim" and "better" in verdicts
+        verdicts = [difference_verdict(low, high, "more", "fewer") for _, low, high in estimates]
         if estimates:
-            counts = f"better in {verdicts.count('better')} and worse in {verdicts.count('worse')} of {len(verdicts)}"
-            parts.append(f"{NAMES[method]} is {counts}, at best by {points(*max(estimates))}")
-    if not parts:
-        return "no such fine-tune has learnt the task."
-    return f"{'does not hold here' if improved else 'no improvement is shown here'}. {'; '.join(parts)}."
+            counts = f"more with {verdicts.count('more')} and fewer with {verdicts.count('fewer')} of {len(verdicts)}"
+            parts.append(f"{NAMES[method]} finds {counts}, at best {points(*max(estimates))}")
+    return f"{'; '.join(parts) or 'no such fine-tune has learnt the task'}."
 
 
 def _layers(row) -> str:

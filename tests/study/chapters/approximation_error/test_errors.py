@@ -156,7 +156,7 @@ def test_lissa_on_the_language_model_passes_through_its_own_scores_on_the_way_to
     assert value["lissa_released", 0] == metrics.coverage(task.scores["gradsim"], *labels).value
     figures.lissa_figure(run, frame)
     assert (run.results / "fig4_lissa.png").exists()
-    assert "where it is GradSim" in tables.iterations_text(frame).text
+    assert "the limit instead of ten" in tables.iterations_text(frame).text
     for metric in ("accuracy", "coverage"):
         gains = frame[frame.metric == f"{metric}_gain"].set_index(["method", "iterations"]).value
         values = frame[frame.metric == metric].set_index(["method", "iterations"]).value
@@ -173,5 +173,5 @@ def test_more_iterations_improve_coverage_only_where_the_interval_says_so():
         frame = pd.DataFrame(rows, columns=["method", "iterations", "metric", "value", "ci_low", "ci_high"])
         return tables.iterations_text(frame.assign(dataset="grammars", seed=0)).text
 
-    assert "(+9.0 [1.0, 20.0] points): it improves; accuracy from 51.0 to 60.0 %" in sentence(0.01)
-    assert "(+9.0 [-1.0, 20.0] points): inconclusive; accuracy" in sentence(-0.01)
+    assert "ten iterations instead of one +9.0 [1.0, 20.0] points (more)." in sentence(0.01)
+    assert "ten iterations instead of one +9.0 [-1.0, 20.0] points (inconclusive)." in sentence(-0.01)
