@@ -10,4 +10,11 @@ document.addEventListener("DOMContentLoaded", () => {
   reach();
   addEventListener("resize", reach);
   for (const each of document.querySelectorAll(".citation-list[role=list]")) each.removeAttribute("role"); // it has no list items
+  const open = () => { // what is folded away opens when a link leads there
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let fold = target && target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    if (target && target.closest("details")) target.scrollIntoView();
+  };
+  open();
+  addEventListener("hashchange", open);
 });

@@ -28,6 +28,7 @@ from ifcore import io, sanitize
 from study.commands import work_plan
 from study.commands.contents import EXECUTED, VERDICTS
 from study.commands.error_lines import error_line, one_line_errors
+from study.commands.meanwhile import published_book
 from study.commands.progress import Progress
 from study.commands.terminal import Screen
 
@@ -59,7 +60,14 @@ def build(profile: str, seed: int, target: str, seeds: Sequence[int], jobs: int,
         if any(path.parent == EXECUTED and not path.exists() for path in outputs):
             commands[-1][1:1] = ["--forcerun", "book"]  # else pages that are there are taken for whole
         ending = work_plan.PAGES if targets[-1] == "book" else 0.0
-        return carry_out(commands, Progress(pieces, at_a_time, ending), Path("results", profile), [lock])
+        progress, folder = Progress(pieces, at_a_time, ending), Path("results", profile)
+        with published_book(profile if _is_first(target) else "") as news:
+            return carry_out(commands, progress, folder, [lock], news)
+
+
+def _is_first(target: str) -> bool:
+    """Whether it is a book, and the reader has none of their own yet."""
+    return target in ("book", "sweep") and not (PAGES / "html" / "index.html").is_file()
 
 
 def _limits(jobs: int, further: Sequence[str], on_card: bool) -> tuple[list[str], int]:
@@ -73,9 +81,16 @@ def _limits(jobs: int, further: Sequence[str], on_card: bool) -> tuple[list[str]
     return ["--cores", str(jobs or cores), "--resources", memory, "card=1"], 1 if on_card else jobs or cores
 
 
-def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Path, held: Sequence[int] = ()) -> int:
-    """Run one command after the other, which hold the file descriptors `held` too, and show their progress; the exit
-    code of the last. The log is left in `folder`; an error is one line, followed by the log's name."""
+def carry_out(
+    commands: Sequence[Sequence[str]],
+    progress: Progress,
+    folder: Path,
+    held: Sequence[int] = (),
+    news: Callable[[], str] = str,
+) -> int:
+    """Run one command after the other, which hold the file descriptors `held` too, and show their progress and the
+    lines that `news` gives; the exit code of the last. The log is left in `folder`; an error is one line, followed by
+    the log's name."""
     folder.mkdir(parents=True, exist_ok=True)
     log, events, code = folder / "build.log", folder / "build-events.jsonl", 0
     events.write_bytes(b"")
@@ -88,7 +103,7 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
                 child = start(command, stdout=written, stderr=subprocess.STDOUT, env=environment, pass_fds=held)
                 try:
                     release()
-                    code = _follow(child, emitted, progress, screen)
+                    code = _follow(child, emitted, progress, screen, news)
                 except BaseException:
                     screen.show("stopping")
                     _stop(child)
@@ -103,16 +118,20 @@ def carry_out(commands: Sequence[Sequence[str]], progress: Progress, folder: Pat
     return code
 
 
-def _follow(child: subprocess.Popen, events: BinaryIO, progress: Progress, screen: Screen) -> int:
-    """Show what the child does until it ends; its exit code."""
+def _follow(
+    child: subprocess.Popen, events: BinaryIO, progress: Progress, screen: Screen, news: Callable[[], str]
+) -> int:
+    """Show what the child does, and the news, until it ends; its exit code."""
     rest = b""
     while True:
         code = child.poll()
         *lines, rest = (rest + events.read()).split(b"\n")
         for line in lines:
             with suppress(ValueError):  # half a line of a job on another machine
-                if news := progress.on_event(json.loads(line)):
-                    screen.log(news)
+                if event := progress.on_event(json.loads(line)):
+                    screen.log(event)
+        if said := news():
+            screen.say(said)
         screen.draw(progress)
         if code is not None:
             return code

@@ -37,8 +37,8 @@ def pdf(root: Path) -> Path:
         html = Path(scratch, "_build", "singlehtml")
         first = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))["root"]
         page = (html / f"{first}.html").rename(html / "book.html")  # beside its pictures
-        text = page.read_text(encoding="utf-8")
-        page.write_text(text.replace("<h1", f"{_cover(source)}<h1", 1), encoding="utf-8")
+        text = page.read_text(encoding="utf-8").replace("<h1", f"{_cover(source)}<h1", 1)
+        page.write_text(text.replace('<details class="fold"', '<details open class="fold"'), encoding="utf-8")
         options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]
         options += [f"--virtual-time-budget={WAIT}", f"--user-data-dir={scratch}/browser"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:

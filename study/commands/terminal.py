@@ -42,6 +42,10 @@ class Screen:
         if not self._is_terminal:
             print(line, file=self._stream, flush=True)
 
+    def say(self, line: str) -> None:
+        """A line that stays, above what is drawn next."""
+        print(f"\r\x1b[K{line}\n\x1b[K" if self._is_terminal else line, file=self._stream, flush=True)
+
     def _bar(self, label: str, share: float, after: str) -> str:
         label, after = (text.replace("{", "{{").replace("}", "}}") for text in (label, after))
         form = f"{label}: {{percentage:3.0f}} %|{{bar}}| {after}"

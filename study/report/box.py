@@ -9,6 +9,7 @@ from study.pipeline.attributions import Tuned
 from study.pipeline.gate import LEAST_ANSWERED, MOST_ASR, Gate
 from study.report.names import ALIGNED, DATASETS, model_name
 from study.report.provenance import machine, provenance_line
+from study.report.published import published_words
 from study.report.table import Prose, fold, plain
 
 
@@ -107,6 +108,7 @@ def _size_row(run: Run, name: str, tune: Tuned) -> list[str]:
 
 def _box(run: Run, title: str, lines: list[str], table: Sequence[Sequence[str]] = ()) -> Prose:
     lines = [*lines, f"Profile `{run.profile.name}`, seed {run.seed}", f"Made by {provenance_line(run.root)}"]
+    lines += [f"Small and grey in tables: published values, {words}"] if (words := published_words(run)) else []
     rows = ["| " + " | ".join(row) + " |" for row in table]
     content = "\n".join([*rows, "", *(f"- {line}" for line in lines)]).strip()
     return Prose(fold(content, f"What ran: {title}, seed {run.seed}"))

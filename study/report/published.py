@@ -24,14 +24,22 @@ def published_table(run: Run, name: str) -> pd.DataFrame | None:
     A profile that is not in PROFILES, such as one with overridden keys, falls back on the preferred one; the columns
     `profile` and `seed` say whose rows they are. None where nothing is published, and for the published run itself.
     """
-    own_name = run.profile.name
-    fallbacks = () if own_name in PROFILES else (preferred_profile(run.root), *PROFILES)
-    for profile in (own_name, *fallbacks):
+    for profile in _profiles(run):
         if tables := sorted((run.root / FOLDER / profile).glob(f"seed-*/{name}.csv")):
             if is_published_run(run, tables[0].parent):
                 return None
             return pd.concat(map(io.read_csv, tables), ignore_index=True)
     return None
+
+
+def published_words(run: Run) -> str:
+    """Whose the published values beside a run's are: `mean ± s.d. over seeds 10, 11 of the profile laptop`; or none."""
+    for profile in _profiles(run):
+        if folders := _seeds(run.root, profile):
+            seeds = ", ".join(str(seed) for seed in sorted(int(folder.name[5:]) for folder in folders))
+            words = f"mean ± s.d. over seeds {seeds}" if len(folders) > 1 else f"seed {seeds}"
+            return "" if is_published_run(run, folders[0]) else f"{words} of the profile {profile}"
+    return ""
 
 
 def published_seeds(run: Run) -> list[Path]:
@@ -93,6 +101,12 @@ def is_published_run(run: Run, folder: Path) -> bool:
     """Whether the run has the profile and the commit that the folder's tables were published from."""
     record, commit = io.read_json(folder / "run.json"), provenance(run.root)["commit"]
     return bool(commit) and (run.profile.digest, commit) == (record.get("digest"), record.get("commit"))
+
+
+def _profiles(run: Run) -> tuple[str, ...]:
+    """Those whose published tables may stand beside the run's, the first that has any."""
+    own_name = run.profile.name
+    return (own_name,) if own_name in PROFILES else (own_name, preferred_profile(run.root), *PROFILES)
 
 
 def _seeds(root: Path, profile: str) -> list[Path]:

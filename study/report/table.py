@@ -16,7 +16,7 @@ class Table:
     """A table of text cells with marks (`**best**`, `<u>second</u>`), made of the rows of `frame`.
 
     JupyterLab shows it as HTML; the book as a MyST table, numbered if it has a label. All columns but the first are
-    aligned right, unless the cells are `text`. The caption says whose the published values are, where cells have them.
+    aligned right, unless the cells are `text`. The caption says that small values are published, where cells have them.
     `folded`: the line under which the table is folded away.
     """
 
@@ -48,10 +48,8 @@ class Table:
         return fold(text, self.folded) if self.folded else text
 
     def _full_caption(self) -> str:
-        if not any(_PUBLISHED in cell for row in self.rows for cell in row):
-            return self.caption
-        source = self.frame.published_in.dropna().iloc[0]
-        return f"{self.caption} Small and grey: published, {'mean ± s.d. over ' * source.startswith('seeds')}{source}."
+        has_published = any(_PUBLISHED in cell for row in self.rows for cell in row)
+        return f"{self.caption} Small: published." if has_published else self.caption
 
 
 @dataclass(frozen=True)

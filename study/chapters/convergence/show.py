@@ -102,7 +102,7 @@ def before_text(frame: pd.DataFrame) -> Prose:
         moved = [
             f"{NAMES[row.method]} by {points(*row.taught)}"
             for row in rows
-            if difference_verdict(*row.taught[1:], "more", "less") != "inconclusive"
+            if difference_verdict(row.taught[1], row.taught[2], "more", "less") != "inconclusive"
         ]
         if found:
             change = (

@@ -126,7 +126,7 @@ def removal_table(frame: pd.DataFrame) -> Table:
         "95 % intervals over requests; of several seeds, over these. Random and the oracle are means of their draws."
     )
     header = ["Removed by", *(title for count in counts for title in (f"{count}: harmful", "rise"))]
-    return Table(None, caption, header, rows, frame)
+    return Table(None, caption, header, rows, frame, folded="What each removes, and what that does, in numbers")
 
 
 def removal_text(frame: pd.DataFrame) -> Prose:

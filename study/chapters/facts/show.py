@@ -1,12 +1,16 @@
 """The tables of the facts chapter, and the sentences that read them."""
 
 import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from study import statistics
 from study.chapters.facts.measure import KINDS
-from study.methods import BASELINES, NAMES
+from study.config import Run
+from study.methods import BASELINES, COLOURS, NAMES
 from study.pipeline import judging
 from study.pipeline.attributions import Attribution
+from study.report.plot import save, with_style
 from study.report.table import Prose, Table, control_cell, percent, plain, whole, with_published
 from study.schema import ITSELF
 
@@ -23,25 +27,41 @@ def examples_table(attribution: Attribution) -> Table:
     return Table(None, caption, ["", "Prompt", "Response", "Label"], rows, pd.DataFrame(), text=True)
 
 
+@with_style
+def facts_figure(run: Run, frame: pd.DataFrame) -> Figure:
+    """Of the other facts of its place, how many each method and baseline ranks below the cause. Leaves fig_facts.*."""
+    names = _methods(frame)[::-1]
+    figure, axis = plt.subplots(figsize=(7.2, 0.8 + 0.19 * len(names)))
+    for place, name in enumerate(names):
+        value, low, high = (100 * end for end in _share(frame, name, "hard_auc"))
+        axis.plot([low, high], [place, place], color=COLOURS[name], linewidth=1)
+        axis.plot(value, place, marker="o", markersize=4, color=COLOURS[name])
+    axis.axvline(100 * _share(frame, "chance", "hard_auc")[0], color="black", linewidth=0.8, linestyle=":")
+    axis.axhline(sum(name in BASELINES for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
+    axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
+    axis.set_xlabel("other facts of its place that rank below the cause (%); dotted: a guess")
+    return save(run, "fig_facts", figure, ("facts",))
+
+
 def facts_table(frame: pd.DataFrame) -> Table:
     """Who finds the cause, and what stands in its place. From facts.csv."""
-    rows = []
+    rows, others = [], [kind for kind in KINDS if kind != "cause"]
     for method in _methods(frame):
-        tops = [_rows(frame, method, f"top_{kind}") for kind in KINDS]
+        tops = [_rows(frame, method, f"top_{kind}") for kind in others]
         row = [NAMES[method], *(_cell(frame, method, metric) for metric in ("top_cause", "hard", "hard_auc"))]
         row += [with_published(whole(top.value.mean()), top, write=whole) for top in tops]
         rows.append(list(map(control_cell, row)) if method in BASELINES else row)
     chances = [_cell(frame, "chance", metric) for metric in ("accuracy", "hard", "hard_auc")]
-    rows.append(["*Chance*", *chances, *[""] * len(KINDS)])
+    rows.append(["*Chance*", *chances, *[""] * len(others)])
     caption = (
         "The share of questions (percent) for which the training example on top is the one that states the fact; for "
         "which that one outranks all others of its place; the share of these others that it outranks, ties counting "
-        "half; and what stands on top: the cause, another fact of its place, of its relation, or one that shares "
-        "neither. 95 % intervals over facts; of several seeds, over these."
+        "half; and what stands on top where the cause does not: another fact of its place, of its relation, or one "
+        "that shares neither. 95 % intervals over facts; of several seeds, over these."
     )
     header = ["Method", "Cause on top", "Cause above all of its place", "Of its place, below the cause"]
-    header += ["Top: the cause", "its place", "its relation", "neither"]
-    return Table(None, caption, header, rows, frame)
+    header += ["Top: of its place", "of its relation", "neither"]
+    return Table(None, caption, header, rows, frame, folded="Who finds the cause, in numbers")
 
 
 def learnt_text(attribution: Attribution) -> Prose:

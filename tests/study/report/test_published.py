@@ -6,7 +6,13 @@ import pytest
 
 from ifcore import io
 from study.report import provenance
-from study.report.published import join_published, key_columns, published_seeds, published_table
+from study.report.published import (
+    join_published,
+    key_columns,
+    published_seeds,
+    published_table,
+    published_words,
+)
 from study.report.results import save_table
 from study.report.table import Table, percent, with_published
 
@@ -85,7 +91,8 @@ def test_a_tables_cells_say_it_small_below_and_its_caption_whose_it_is(run):
     assert cells[0][1] == '**50.0**<br><small class="published">20.0 ± 14.1</small>'
     assert '<td><b>50.0</b><br><small class="published">20.0 ± 14.1</small></td>' in table._repr_html_()
     first = table._repr_markdown_().splitlines()[0]
-    assert first.endswith("A caption. Small and grey: published, mean ± s.d. over seeds 0, 1 of the profile laptop.")
+    assert first.endswith("A caption. Small: published.")
+    assert published_words(run) == "mean ± s.d. over seeds 0, 1 of the profile laptop"
 
 
 def test_where_nothing_is_published_a_table_is_as_if_there_were_no_such_thing(run):
