@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -73,6 +74,12 @@ class Stage:
                 file.unlink(missing_ok=True)
         for scratch in self.folder.glob("tmp*"):  # as `tempfile` names the folders of temporary gradients
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def newest() -> datetime | None:
+    """When the newest stage was made of those that this process made or found; None before the first."""
+    times = [Path(record).stat().st_mtime for record in SECONDS if Path(record).is_file()]
+    return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
 def full_key(key: Mapping[str, Any], build: Callable) -> tuple[dict[str, Any], str]:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from ifcore import io
 from study.config import Run
 from study.methods import COLOURS, NAMES
+from study.pipeline.stages import newest
 from study.report.alt_text import describe_figure
 from study.statistics import Estimate
 
@@ -37,7 +38,8 @@ Interval = tuple[float, Estimate, dict[str, Any]]  # a place, a value with its e
 def save(run: Run, name: str, figure: Figure, tables: Sequence[str] = ()) -> Figure:
     """Save `figure` in the run's results as PNG and SVG; return it with its alternative text and its links.
 
-    The book links to the SVG and to the CSVs of `tables`, by default to the one of the figure's name, if there is one.
+    The book links to the SVG and to the CSVs of `tables`, by default to the one of the figure's name, if there is one,
+    and says when what the figure shows was computed.
     """
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         io.write(run.results / f"{name}.{suffix}", partial(figure.savefig, format=suffix, metadata=metadata))
@@ -47,7 +49,8 @@ def save(run: Run, name: str, figure: Figure, tables: Sequence[str] = ()) -> Fig
         data = {"image/png": b64encode(picture.getvalue()).decode()}
     files = [run.results / f"{table}.csv" for table in tables or [name]] + [run.results / f"{name}.svg"]
     made = [str(file.relative_to(run.root)) for file in files if file.is_file()]
-    bundle = data, {"image/png": {"alt": describe_figure(figure)}, "made": made}
+    computed = f"from what was computed on {moment:%d %B %Y, %H:%M} UTC" if (moment := newest()) else ""
+    bundle = data, {"image/png": {"alt": describe_figure(figure)}, "made": made, "computed": computed}
     vars(figure)["_repr_mimebundle_"] = lambda **_: bundle  # for Jupyter, which draws figures without the text
     return figure
 

@@ -27,6 +27,8 @@ def add_links(notebook: NotebookNode, root: Path, folder: Path) -> None:
             continue
         files = [root / name for name in dict.fromkeys(chain.from_iterable(made))]
         parts = [" · ".join(f"{{download}}`{file.name} <{_relative_copy(file, folder)}>`" for file in files)]
+        when = [out.metadata["computed"] for out in cell.outputs if out.get("metadata", {}).get("computed")]
+        parts[0] = " · ".join(filter(None, (*parts, *when)))
         if "remove-input" in tags:
             parts.append(_cell_source(cell.source))
         if text := "\n\n".join(filter(None, parts)):

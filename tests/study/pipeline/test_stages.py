@@ -1,10 +1,13 @@
 """A step's record: what it says is believed only as it was written, and what a killed run left unfinished goes."""
 
 import json
+import os
+from datetime import UTC, datetime
 
 import pytest
 
 from ifcore import io
+from study.pipeline import stages
 from study.pipeline.stages import Stage
 
 
@@ -77,3 +80,11 @@ def test_what_a_killed_run_was_writing_is_removed_where_something_is_made_again(
     (tmp_path / "shards" / "made.txt").unlink()
     assert stage() == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shards", "step.json"]
+
+
+def test_the_newest_stage_is_that_of_those_which_this_process_made_or_found(stage, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "SECONDS", {})
+    assert stages.newest() is None
+    stage()
+    os.utime(tmp_path / "step.json", (0, 0))
+    assert stages.newest() == datetime.fromtimestamp(0, UTC)

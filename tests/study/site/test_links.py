@@ -35,3 +35,10 @@ def test_a_file_that_is_beside_the_notebook_is_not_copied(tmp_path):
     links.add_links(page, tmp_path, tmp_path / "results")
     assert "<a.csv>" in page.cells[1].source
     assert not (tmp_path / "results" / "files").exists()
+
+
+def test_a_figure_says_when_what_it_shows_was_computed(tmp_path):
+    page = notebook(tmp_path)
+    page.cells[0].outputs[0].metadata["computed"] = "from what was computed on 1 May 2026, 10:00 UTC"
+    links.add_links(page, tmp_path, tmp_path / "book")
+    assert "{download}`a.csv <files/a.csv>` · from what was computed on 1 May 2026" in page.cells[1].source
