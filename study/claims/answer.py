@@ -21,6 +21,12 @@ from study.report.table import Prose, Table
 _SENTENCES = (("influence_lds", "influence_removal"), ("repsim_labels", "repsim_lds"), ("model_needed",))
 
 
+def confirming(folders: Sequence[Path]) -> list[Path]:
+    """The folders of published seeds where enough of these give verdicts; else none."""
+    seeds = [int(folder.name.removeprefix("seed-")) for folder in folders]
+    return list(folders) if sum(seed >= CONFIRMING for seed in seeds) >= MIN_SEEDS else []
+
+
 def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], published: Sequence[Path]) -> Prose:
     """The answer in three sentences, and what it rests on: the `published` seeds or, without any, those of the run."""
     rows = {row.claim: (row, claim) for row, claim in _primary(scorecard, claims)}

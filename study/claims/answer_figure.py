@@ -17,7 +17,7 @@ from study.pooling import Pooled, pool
 from study.report.plot import save, with_style
 from study.schema import ITSELF
 
-SHOWN = ("datainf", "lissa", "gradsim", "exact", "tracin", "repsim")
+SHOWN = ("datainf", "lissa", "gradsim", "exact", "repsim")
 BASELINES = ("repsim_before", "gradsim_before", "words_response")
 
 
@@ -75,7 +75,7 @@ def _draw(axis: Axes, names: list[str], read: Callable, tables: Tables, kind: st
 def _estimates(frame: pd.DataFrame) -> Iterator[tuple[str, Pooled, list[float]]]:
     """Method, its mean over data sets pooled over seeds, and each data set's mean; of methods that all have."""
     everywhere = frame.groupby("method").dataset.nunique() == frame.dataset.nunique()
-    for method, rows in frame[frame.method.map(everywhere)].groupby("method", sort=False):
+    for method, rows in frame[frame.method.map(everywhere).astype(bool)].groupby("method", sort=False):
         by_seed = mean_by_seed(rows, paired=False)
         pooled = pool(by_seed.value, by_seed.ci_low, by_seed.ci_high)
         yield str(method), pooled, rows.groupby("dataset").value.mean().to_list()
@@ -101,5 +101,5 @@ def _removal(tables: Tables) -> tuple[pd.DataFrame, None]:
 _PANELS: tuple[tuple[str, str, float, Callable], ...] = (
     ("Finds the right kind", "coverage minus the best\nbaseline's (points)", 100, _labels),
     ("Predicts retraining", "linear datamodeling score\n(vertical line: ceiling)", 1, _prediction),
-    ("Knows what matters", "rise of the loss minus that after\na random removal (nats)", 1, _removal),
+    ("Knows what matters", "rise of the loss minus that\nafter a random choice (nats)", 1, _removal),
 )

@@ -40,7 +40,7 @@ def reasons_text(scorecard: pd.DataFrame, claims: tuple[Claim, ...]) -> Prose:
     for section, reason in _REASONS.items():
         rows = [row for row in scorecard.itertuples() if row.section == section]
         parts = [
-            f"{verdict}: {'; '.join(by_id[row.claim].claim.lower() for row in rows if row.verdict == verdict)}"
+            f"{verdict}: {'; '.join(_lowered(by_id[row.claim].claim) for row in rows if row.verdict == verdict)}"
             for verdict in (SUPPORTED, NOT_SUPPORTED, OPEN, NOT_TESTABLE)
             if any(row.verdict == verdict for row in rows)
         ]
@@ -61,7 +61,8 @@ def _method(tables: Tables) -> str:
     best = max(pooled, key=lambda name: pooled[name].mean)
     near = [name for name in pooled if name != best and pooled[best].mean - pooled[name].mean < SMALL]
     text = f"**Which method.** {NAMES[best]} ranks halves of the data most as retraining does ({_number(pooled[best])}"
-    text += f", mean over {scores.dataset.nunique()} data sets"
+    count = scores.dataset.nunique()
+    text += f", mean over {count} data sets" if count > 1 else ""
     if len(ceiling := scores[scores.method == CEILING]):
         text += f"; training again from another seed {ceiling.value.mean():.2f}"
     text += ")"
@@ -88,7 +89,7 @@ def _damping(tables: Tables) -> str:
     advice = (
         f"tune it for {NAMES[most]}, on halves other than those you judge by"
         if gains[most] >= SMALL
-        else "keep the default, a tenth of the mean curvature of each block"
+        else "keep the default, 0.1 of the mean squared gradient of each block"
     )
     return f"**Which damping.** Choosing it on other halves changes the score by: {listed}. So {advice}."
 
@@ -148,6 +149,10 @@ def _pooled(rows: pd.DataFrame) -> Iterator[tuple[str, Pooled]]:
 def _number(estimate: Pooled) -> str:
     low, high = estimate.interval(0.05)
     return f"{estimate.mean:.2f}{interval(max(low, -1), min(high, 1))}"
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _capitalised(text: str) -> str:

@@ -20,8 +20,8 @@ def test_published_seeds_are_filled_and_the_run_is_hollow(run):
 def test_a_method_whose_mean_is_over_other_data_sets_is_left_out(run):
     tables = counterfactuals()
     lds = tables["lds"]
-    part = lds[(lds.method == "repsim") & (lds.dataset == lds.dataset.iloc[0])].assign(method="tracin")
+    part = lds[(lds.method == "repsim") & (lds.dataset == lds.dataset.iloc[0])].assign(method="exact")
     assert lds.dataset.nunique() > 1
     left, middle, _ = answer_figure.answer_figure(run, tables | {"lds": pd.concat([lds, part])}, {}).axes
-    place = [text.get_text() for text in left.get_yticklabels()].index("TracIn")
+    place = [text.get_text() for text in left.get_yticklabels()].index("Exact")
     assert place not in {round(line.get_ydata()[0]) for line in middle.lines if line.get_marker() == "o"}
