@@ -29,12 +29,22 @@ def confirming(folders: Sequence[Path]) -> list[Path]:
 
 def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], published: Sequence[Path]) -> Prose:
     """The answer in three sentences, and what it rests on: the `published` seeds or, without any, those of the run."""
-    rows = {row.claim: (row, claim) for row, claim in _primary(scorecard, claims)}
-    clauses = {name: _clause(*rows[name]) for name in rows}
-    sentences = [_capitalised("; ".join(clauses[name] for name in names)) + "." for names in _SENTENCES]
-    lines = [f"**{headline(scorecard)}** {sentences[0]}", *sentences[1:]]
-    text = "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
-    return Prose(f"{_basis(run, scorecard, published)}\n\n{text}")
+    lines = (f"{number}. {line}" for number, line in enumerate(sentences(scorecard, claims), 1))
+    return Prose("\n".join([_basis(run, scorecard, published), "", *lines]))
+
+
+def sentences(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:
+    """The answer, with the numbers that it rests on; what RepSim knows; what the texts alone tell."""
+    clauses = {row.claim: _clause(row, claim) for row, claim in _primary(scorecard, claims)}
+    first, *others = (_capitalised("; ".join(clauses[name] for name in names)) + "." for names in _SENTENCES)
+    return [f"**{headline(scorecard)}** {first}", *others]
+
+
+def whose(run: Run, published: Sequence[Path]) -> tuple[str, str]:
+    """The seeds that an answer goes by, `8 seeds (10 to 17)`, and their profile."""
+    if not published:
+        return _count([run.seed]), run.profile.name
+    return _count([int(folder.name.removeprefix("seed-")) for folder in published]), published[0].parent.name
 
 
 def headline(scorecard: pd.DataFrame) -> str:
@@ -114,12 +124,11 @@ _OUTCOMES = {
 
 def _basis(run: Run, scorecard: pd.DataFrame, published: Sequence[Path]) -> str:
     """Whose answer it is: model, profile, seeds; and that it is none where the seeds give no verdict."""
+    seeds, profile = whose(run, published)
     model = model_name(run.profile.model + (ALIGNED if run.profile.alignment else ""))
+    text = f"**The answer** of this run (profile `{profile}`, {model}):"
     if published:
-        seeds = [int(folder.name.removeprefix("seed-")) for folder in published]
-        text = f"**The answer** of {_count(seeds)}, published for the profile `{published[0].parent.name}`:"
-    else:
-        text = f"**The answer** of this run (profile `{run.profile.name}`, {model}):"
+        text = f"**The answer** of {seeds}, published for the profile `{profile}`:"
     primary = scorecard[scorecard.kind == PRIMARY]
     if not set(primary.verdict) <= {OPEN, NOT_TESTABLE} or primary.seeds.max() >= MIN_SEEDS:
         return text

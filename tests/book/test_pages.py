@@ -10,7 +10,7 @@ COMPUTED = ["executed/empirical_study", "executed/approximation_error", "execute
 COMPUTED += ["executed/parameter_change", "executed/controls", "executed/sensitivity", "executed/facts"]
 COMPUTED += ["executed/counterfactual", "executed/your_own", "executed/speed", "executed/appendix_b"]
 COMPUTED += ["executed/introduction", "executed/conclusion"]
-GUIDE = ["guide/run", "guide/seeds", "guide/data", "guide/own", "guide/published", "guide/extend"]
+GUIDE = ["guide/run", "guide/seeds", "guide/data", "guide/own", "guide/published", "guide/extend", "guide/card"]
 PAGES = ["preliminaries", "appendix_a", "glossary", *GUIDE, *COMPUTED]
 
 
