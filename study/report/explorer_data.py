@@ -14,7 +14,7 @@ from study.methods import BASELINES, COLOURS, FURTHER, NAMES
 from study.pipeline.attributions import Attribution
 from study.report.names import DATASETS
 
-GROUPS = ("Methods", "Further methods", "Controls, which cannot know of influence")
+GROUPS = ("Methods", "Further methods", "Baselines, which never see the fine-tuned model")
 DIGITS = string.digits + string.ascii_letters + "-_"  # ranks are written in base 64
 NOT_A_NUMBER = -101  # the percent of a score that is NaN; it ranks last
 

@@ -83,7 +83,7 @@ def test_every_method_and_control_shows_what_it_ranks_highest_and_where_the_sele
     fruits = fruit_attribution()
     page.open(write_page(tmp_path, explorer.explore({"mixed_small": fruits}, top=2)))
     assert texts(page, ".explorer-list > p:first-child") == list(NAMES.values())
-    assert texts(page, ".explorer-group")[-1] == "Controls, which cannot know of influence"
+    assert texts(page, ".explorer-group")[-1] == "Baselines, which never see the fine-tuned model"
     for val in range(2):
         selected = int(np.argmax(fruits.scores["datainf"][0]))  # at first, and it stays
         assert texts(page, ".explorer-places") == [

@@ -63,7 +63,7 @@ TITLES = [
     "Approximation error",
     "Convergence",
     "Changes in parameters",
-    "Controls",
+    "Baselines",
     "Sensitivity",
     "Facts",
     "Counterfactuals",

@@ -141,7 +141,7 @@ def removal_text(frame: pd.DataFrame) -> Prose:
         compared = "more than" if oracle > largest else "as much as" if oracle == largest else "less than"
         lines.append(
             f"- Of {count} removed: {_subject(_ahead_of_baselines(rises), 'raise')} the loss by more than every "
-            f"control. The largest rise among methods is {NAMES[best]}'s, {significant(largest)} nats, by its interval "
+            f"baseline. The largest rise among methods is {NAMES[best]}'s, {significant(largest)} nats, by its interval "
             f"ahead of {_listed(behind) or 'no other'}. The oracle's is {significant(oracle)}, {compared} that."
         )
     return Prose("\n".join(lines))
@@ -157,7 +157,7 @@ def lds_text(frame: pd.DataFrame) -> Prose:
         ties = [name for name in values if name != best and round(values[name], 2) == round(highest, 2)]
         line = (
             f"- {DATASETS[dataset]}: {_subject(_ahead_of_baselines(scores), 'predict')} retraining better than every "
-            f"control; the highest score is {NAMES[best]}'s, {_correlation(_estimate(scores, best, ITSELF))}"
+            f"baseline; the highest score is {NAMES[best]}'s, {_correlation(_estimate(scores, best, ITSELF))}"
         )
         line += f" (as high: {_listed(ties)})" if ties else ""
         if "repsim" not in (best, *ties):

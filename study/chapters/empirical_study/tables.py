@@ -23,7 +23,7 @@ _TARGETS = {
 }
 _PRINTED = "Under ours, in italics, stand the paper's, on Llama-2-7B-chat."
 _LOST = "The body of the paper's table is lost; the last column is its text."
-_GREY = "Grey: controls, which cannot know of influence (chapter Controls). "
+_GREY = "Grey: baselines, which never see the fine-tuned model. "
 _TUNED_ON = {"nothing": "original", "benign": "on benign", "harmful": "on harmful", "mixed": "on mixed"}
 
 _NOT_LEARNT = "†: not learnt, by the rule of this chapter's first table; attribution means little there."

@@ -179,7 +179,7 @@ def test_the_widget_marks_the_selected_example_in_every_column_with_its_rank(sho
 
 def test_the_widget_turns_to_another_task(shown):
     shown.task.value = 1
-    assert "BM25" in shown.panel.value and "Controls" in shown.panel.value
+    assert "BM25" in shown.panel.value and "Baselines" in shown.panel.value
     assert "rank 1 of 4 (tied), score 0\N{NO-BREAK SPACE}%" in shown.panel.value
     shown.task.value = 0
     assert "BM25" not in shown.panel.value

@@ -131,8 +131,8 @@ def test_the_sentence_says_whether_the_named_method_is_ahead():
     assert "is behind RepSim and" in show.judged_text("gradsim", behind, rises).text
     both = pd.concat([lds, behind.assign(dataset="mixed_hard")])
     assert "ahead in 1 and behind in 1 of 2 data sets of RepSim" in show.judged_text("gradsim", both, rises).text
-    assert "GradSim raises the loss by more than every control" in show.removal_text(rises).text
-    assert "GradSim predicts retraining better than every control" in show.lds_text(lds).text
+    assert "GradSim raises the loss by more than every baseline" in show.removal_text(rises).text
+    assert "GradSim predicts retraining better than every baseline" in show.lds_text(lds).text
 
 
 def test_the_damping_is_chosen_on_halves_that_it_is_not_judged_on(finished):
