@@ -142,7 +142,8 @@ def removal_text(frame: pd.DataFrame) -> Prose:
         lines.append(
             f"- Of {count} removed: {_subject(_ahead_of_baselines(rises), 'raise')} the loss by more than every "
             f"baseline. The largest rise among methods is {NAMES[best]}'s, {significant(largest)} nats, by its "
-            f"interval ahead of {_listed(behind) or 'no other'}. The oracle's is {significant(oracle)}, {compared} that."
+            f"interval ahead of {_listed(behind) or 'no other'}. The oracle's is {significant(oracle)}, {compared} "
+            "that."
         )
     return Prose("\n".join(lines))
 
