@@ -80,7 +80,7 @@ install = $(1)/bin/python -m pip install --disable-pip-version-check --target= -
 FACTORY = $(if $(CLIENTS),,$(if $(FACTORY_VENV),$(FACTORY_VENV)/.ready))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book read pdf archive verify test torture plan bench clients notebook run sweep clean checked
+.PHONY: help setup book read pdf archive verify test torture plan bench clients notebook run sweep release clean checked
 .SILENT:
 
 help: ## list these commands
@@ -145,6 +145,9 @@ run: checked $(SETUP) ## execute one notebook: results/PROFILE/seed-SEED/NB.ipyn
 sweep: checked $(SETUP) ## run several seeds, then build the book with their spread (SEEDS="0 1 2")
 	$(BUILD) sweep --seeds $(SEEDS) -- $(SNAKEMAKE_ARGS)
 	echo "The book: $(CURDIR)/_build/html/index.html"
+
+release: checked $(SETUP) ## add seeds to the published edition, at its commit (PROFILE, SEEDS)
+	python -m study.commands.release $(PROFILE) $(SEEDS)
 
 clean: ## remove the built book; keep artifacts/ and results/, which took long
 	rm -rf _build book/executed .snakemake .lock

@@ -22,6 +22,8 @@ _REASONS = {"4.1": "Approximation", "4.2": "Convergence", "4.3": "Definition"}
 
 def basis_text(run: Run, published: Sequence[Path]) -> Prose:
     """Whose tables the page goes by."""
+    if run.profile.model.startswith("random:"):
+        return Prose("The model of this run is of random weights. What follows shows that all runs, and says nothing.")
     if not published:
         return Prose(f"What is said here goes by the tables of this run (profile `{run.profile.name}`).")
     profile, seeds = published[0].parent.name, [folder.name.removeprefix("seed-") for folder in published]

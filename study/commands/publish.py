@@ -49,7 +49,7 @@ def publish_edition(root: Path, profile: str) -> Path:
         linked = linked_files(chapter.read_text(encoding="utf-8"))
         copies |= {chapter: "book"} | {chapter.parent / FILES / name: f"book/{FILES}" for name in linked}
     durations = _durations(config.make_run(profile, shown or 0, root=root))
-    with _replaced(root / FOLDER / profile) as draft:
+    with replaced(root / FOLDER / profile) as draft:
         io.write_csv(draft / "jobs.csv", durations)
         for file, folder in copies.items():
             (draft / folder).mkdir(parents=True, exist_ok=True)
@@ -67,12 +67,12 @@ def _durations(run: config.Run) -> pd.DataFrame:
 
 
 @contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
+def replaced(target: Path) -> Iterator[Path]:
     """The path of a draft that takes the place of the folder `target` once it is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parents[1], prefix=".") as scratch:
         draft, stale = Path(scratch, "new"), Path(scratch, "old")
         yield draft
-        target.parent.mkdir(exist_ok=True)
         try:
             if target.exists():
                 target.rename(stale)
@@ -102,6 +102,8 @@ def _check_seeds(root: Path, profile: str, seeds: list[Path], digest: str) -> st
         _require(clean, f"{file}: made by a changed checkout of {made[:10]}", f"commit, then {remedy}")
         problem = f"{file}: digest {record['digest']}, the profile's is {digest} now"
         _require(record["digest"] == digest, problem, remedy)
+        made_in, others = record.get("precision"), io.read_json(first / "run.json").get("precision")
+        _require(made_in == others, f"{file}: {made_in}, {first.name} is in {others}", remedy)
         _require(made == commit, f"{file}: commit {made[:10]}, {first.name} is of {commit[:10]}", remedy)
         differing = {table.name for table in tables} ^ {table.name for table in _tables(first)}
         _require(not differing, f"{name}: {min(differing, default='')} is not in all seeds", remedy)

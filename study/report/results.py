@@ -8,6 +8,7 @@ from filelock import FileLock
 
 from ifcore import io
 from study.config import Run
+from study.pipeline.base_model import resolved_precision
 from study.report.provenance import provenance
 from study.report.published import join_published, published_table
 
@@ -26,7 +27,8 @@ def save_table(run: Run, name: str, frame: pd.DataFrame) -> pd.DataFrame:
             for stale in run.results.glob("*.csv"):  # never averaged with this run's
                 stale.unlink()
         io.write_csv(run.results / f"{name}.csv", frame)
-        io.write_json(run.results / "run.json", record | {"digest": run.profile.digest} | provenance(run.root))
+        made = {"digest": run.profile.digest, "precision": resolved_precision(run.profile.precision)}
+        io.write_json(run.results / "run.json", record | made | provenance(run.root))
     rows = join_published(read_tables(table_folders(run), name)[name], published_table(run, name))
     rows.attrs["made"] = [str((run.results / f"{name}.csv").relative_to(run.root))]
     return rows

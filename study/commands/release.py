@@ -1,0 +1,109 @@
+"""Add seeds to the published edition of a profile, one after the other, on any day and machine: `make release`.
+
+Seeds of one edition are of one commit: that of the seeds that are published, else this checkout's. They are computed in
+a worktree of it under _release/, where what is half done stays and is taken up. After each seed the edition is whole:
+its tables, and the chapters of the last one over all.
+"""
+
+import argparse
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ifcore import io
+from study import config
+from study.commands.contents import notebook_names
+from study.commands.error_lines import call, one_line_errors
+from study.commands.publish import publish_edition, replaced
+from study.estimate.durations import recorded_durations
+from study.report.provenance import git
+from study.report.published import FOLDER
+
+WORK = "_release"  # below the root
+PINNED = ("requirements.txt", "pyproject.toml")
+
+
+def release(root: Path, profile: str, seeds: Sequence[int], compute: Callable[[Path, str, int], None]) -> Path:
+    """Compute the seeds that are not published yet with `compute(worktree, profile, seed)`; the edition's path.
+
+    Raises ValueError, in one line, for a checkout with changes where an edition begins, and for tables of another
+    commit, another state or another precision.
+    """
+    edition = root / FOLDER / profile
+    published = sorted(edition.glob("seed-*"))
+    commit = io.read_json(published[0] / "run.json")["commit"] if published else _clean_commit(root, profile)
+    work = _worktree(root, commit)
+    results = work / "results" / profile
+    for folder in published:
+        shutil.copytree(folder, results / folder.name, dirs_exist_ok=True)
+    for seed in seeds:
+        if (edition / f"seed-{seed}").is_dir():
+            print(f"seed {seed}: published already")
+            continue
+        print(f"seed {seed}: computing at commit {commit[:10]}", flush=True)
+        compute(work, profile, seed)
+        _note_minutes(work, profile, seed)
+        made = publish_edition(work, profile)
+        with replaced(edition) as draft:
+            shutil.copytree(made, draft)
+        print(f"seed {seed}: published; commit {FOLDER / profile}", flush=True)
+    return edition
+
+
+def sweep(work: Path, profile: str, seed: int) -> None:
+    """Compute a seed in a worktree, and the chapters that show it over all seeds there; with this environment, if the
+    commit asks for the same."""
+    root = config.find_root()
+    make = ["make", "--no-print-directory", "sweep", f"PROFILE={profile}", f"SEEDS={seed}", f"SEED={seed}"]
+    if all(filecmp.cmp(root / name, work / name, shallow=False) for name in PINNED):
+        environment = Path(sys.prefix)
+        make += [f"VENV={environment}", f"SETUP={environment / '.ready'}", *(f"--old-file={name}" for name in PINNED)]
+    if subprocess.run(make, cwd=work).returncode:
+        raise RuntimeError(f"seed {seed}: not finished; the same command goes on from here")
+
+
+def _clean_commit(root: Path, profile: str) -> str:
+    """The commit that an edition begins with. ValueError where the checkout differs from it, or has none."""
+    commit = git(root, "rev-parse", "HEAD")
+    if not commit:
+        raise ValueError(f"{root.name}: no Git checkout; an edition is of a commit")
+    if git(root, "status", "--porcelain", "--", ":(top)", ":(exclude)results/published"):
+        raise ValueError(f"PROFILE={profile}: an edition begins with a commit; commit the checkout's changes first")
+    return commit
+
+
+def _worktree(root: Path, commit: str) -> Path:
+    """A checkout of the commit, without the editions that it has, whose values its pages would show."""
+    work = root / WORK / commit[:10]
+    if not work.is_dir():
+        git(root, "worktree", "prune")
+        add = ["git", "-C", str(root), "worktree", "add", "--detach", str(work), commit]
+        call(add, f"commit {commit[:10]}: no worktree of it")
+    shutil.rmtree(work / FOLDER, ignore_errors=True)
+    return work
+
+
+def _note_minutes(work: Path, profile: str, seed: int) -> None:
+    """How many minutes of a core the seed took, into its record."""
+    file = work / "results" / profile / f"seed-{seed}" / "run.json"
+    durations = recorded_durations(config.make_run(profile, seed, root=work), notebook_names(work))
+    io.write_json(file, io.read_json(file) | {"core_minutes": round(float(durations.seconds.sum()) / 60, 1)})
+
+
+@one_line_errors
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m study.commands.release", description=__doc__)
+    parser.add_argument("profile", help="the profile's name, such as laptop")
+    parser.add_argument("seeds", type=int, nargs="+", help="such as 10 11 12")
+    options = parser.parse_args()
+    edition = release(config.find_root(), options.profile, options.seeds, sweep)
+    names = ", ".join(sorted(folder.name.removeprefix("seed-") for folder in edition.glob("seed-*")))
+    print(f"The edition: {os.path.relpath(edition)}, seeds {names}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
