@@ -91,7 +91,7 @@ def _judge(claim: Claim, test: _Test | str, adjusted: float, least: int, looked_
     row |= {"value": pooled.mean, "of": test.condition, "threshold": test.threshold, "p": test.p, "seeds": test.seeds}
     row |= {"leans": test.leans, "verdict": OPEN}
     if looked_at:
-        return row | {"reason": "these seeds were looked at before the tests were fixed"}
+        return row | {"reason": f"seeds below {CONFIRMING} give no verdict"}
     if test.seeds < least:
         return row | {"reason": f"{test.seeds} of {least} seeds"}
     if not adjusted <= LEVEL:
