@@ -153,7 +153,7 @@ def test_published_values_stand_below_ours_outside_the_marks_of_ours(run):
     after = [row for row in table.rows if row[0] in ("RepSim", "DataInf", "*Chance*")]
     assert [[name, *(cell + published for cell in cells[:2]), cells[2]] for name, *cells in alone] == after
     assert f"]</b>{published}" in table._repr_html_()
-    assert "over seeds 0, 1 of the profile laptop." in table._repr_markdown_().splitlines()[2]
+    assert "Small: published." in table._repr_markdown_().splitlines()[2]
 
 
 def test_attack_success_is_a_row_a_model_with_the_papers_change_below(run):
