@@ -3,6 +3,7 @@ import re
 import nbformat
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from study.schema import COLUMNS, RUN_COLUMNS
 
@@ -69,6 +70,19 @@ def test_a_page_shows_no_error_no_progress_bar_and_no_unfilled_field(book, name)
     assert "Traceback" not in page
     assert "/s]" not in page
     assert not re.search(r"(?<!\$)\{[a-z_]+\.[a-z_.]+\}", page), "an f-string without its f"
+
+
+NO_WORDS = r"\b(?:pypi|hub|path|random):\w|(?<![\w.])~?/(?:[\w.-]+/)+|\b\w+/\w+/\w|\w+Path\(|object at 0x|\bnan\b|\bNone\b"
+TELL_OF_SOURCES = {"executed/appendix_b", "executed/your_own"}  # every setting; how to name one's own model
+
+
+@pytest.mark.parametrize("name", sorted(set(COMPUTED) - TELL_OF_SOURCES))
+def test_no_sentence_has_a_models_source_a_path_or_a_python_object(book, name):
+    article = BeautifulSoup((book / "book" / f"{name}.html").read_text(encoding="utf-8"), "html.parser").article
+    for part in article.select("script, style, pre, nav, .made, .explorer"):
+        part.decompose()
+    for sentence in article.select("p, li, figcaption, summary, td"):
+        assert not re.search(NO_WORDS, sentence.get_text(" ")), sentence.get_text(" ")
 
 
 @pytest.mark.parametrize("name", COMPUTED)
