@@ -72,7 +72,8 @@ def test_a_page_shows_no_error_no_progress_bar_and_no_unfilled_field(book, name)
     assert not re.search(r"(?<!\$)\{[a-z_]+\.[a-z_.]+\}", page), "an f-string without its f"
 
 
-NO_WORDS = r"\b(?:pypi|hub|path|random):\w|(?<![\w.])~?/(?:[\w.-]+/)+|\b\w+/\w+/\w|\w+Path\(|object at 0x|\bnan\b|\bNone\b"
+NO_WORDS = r"\b(?:pypi|hub|path|random):\w|(?<![\w.])~?/(?:[\w.-]+/)+|\b\w+/\w+/\w"  # sources, paths
+NO_WORDS += r"|\w+Path\(|object at 0x|\bnan\b|\bNone\b"
 TELL_OF_SOURCES = {"executed/appendix_b", "executed/your_own"}  # every setting; how to name one's own model
 
 
