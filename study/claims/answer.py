@@ -15,6 +15,7 @@ from study.claims.verdicts import CONFIRMING, MIN_SEEDS, NOT_SUPPORTED, NOT_TEST
 from study.config import Run
 from study.methods import NAMES
 from study.report.names import ALIGNED, model_name
+from study.report.published import FOLDER
 from study.report.results import save_table
 from study.report.table import Prose, Table
 
@@ -27,10 +28,10 @@ def confirming(folders: Sequence[Path]) -> list[Path]:
     return list(folders) if sum(seed >= CONFIRMING for seed in seeds) >= MIN_SEEDS else []
 
 
-def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], published: Sequence[Path]) -> Prose:
-    """The answer in three sentences, and what it rests on: the `published` seeds or, without any, those of the run."""
+def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose:
+    """The answer in three sentences, and the seeds that it goes by, whose tables are in `folders`."""
     lines = (f"{number}. {line}" for number, line in enumerate(sentences(scorecard, claims), 1))
-    return Prose("\n".join([_basis(run, scorecard, published), "", *lines]))
+    return Prose("\n".join([_basis(run, scorecard, folders), "", *lines]))
 
 
 def sentences(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:
@@ -40,11 +41,13 @@ def sentences(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:
     return [f"**{headline(scorecard)}** {first}", *others]
 
 
-def whose(run: Run, published: Sequence[Path]) -> tuple[str, str]:
-    """The seeds that an answer goes by, `8 seeds (10 to 17)`, and their profile."""
-    if not published:
-        return _count([run.seed]), run.profile.name
-    return _count([int(folder.name.removeprefix("seed-")) for folder in published]), published[0].parent.name
+def whose(folders: Sequence[Path]) -> str:
+    """`the published seeds 10 to 17 of the profile laptop`; `this run's seed 0 of …`."""
+    seeds = sorted(int(folder.name.removeprefix("seed-")) for folder in folders)
+    several = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
+    listed = f"{seeds[0]} to {seeds[-1]}" if several else ", ".join(map(str, seeds))
+    source = "the published" if folders[0].parents[1].name == FOLDER.name else "this run's"
+    return f"{source} seed{'s' * (len(seeds) > 1)} {listed} of the profile {folders[0].parent.name}"
 
 
 def headline(scorecard: pd.DataFrame) -> str:
@@ -122,24 +125,14 @@ _OUTCOMES = {
 }
 
 
-def _basis(run: Run, scorecard: pd.DataFrame, published: Sequence[Path]) -> str:
-    """Whose answer it is: model, profile, seeds; and that it is none where the seeds give no verdict."""
-    seeds, profile = whose(run, published)
+def _basis(run: Run, scorecard: pd.DataFrame, folders: Sequence[Path]) -> str:
+    """Whose answer it is, and of which model; and that it is none where the seeds give no verdict."""
     model = model_name(run.profile.model + (ALIGNED if run.profile.alignment else ""))
-    text = f"**The answer** of this run (profile `{profile}`, {model}):"
-    if published:
-        text = f"**The answer** of {seeds}, published for the profile `{profile}`:"
+    text = f"**The answer** of {whose(folders)} ({model})"
     primary = scorecard[scorecard.kind == PRIMARY]
     if not set(primary.verdict) <= {OPEN, NOT_TESTABLE} or primary.seeds.max() >= MIN_SEEDS:
-        return text
-    return f"{text.removesuffix(':')}. They are no verdicts, which take {MIN_SEEDS} seeds from {CONFIRMING} on:"
-
-
-def _count(seeds: Sequence[int]) -> str:
-    """`8 seeds (10 to 17)`."""
-    whole = len(seeds) > 2 and sorted(seeds) == list(range(min(seeds), max(seeds) + 1))
-    listed = f"{min(seeds)} to {max(seeds)}" if whole else ", ".join(map(str, sorted(seeds)))
-    return f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({listed})"
+        return f"{text}:"
+    return f"{text}. It is no verdict, which takes {MIN_SEEDS} seeds from {CONFIRMING} on:"
 
 
 def _primary(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Iterator[tuple[Any, Claim]]:

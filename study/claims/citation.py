@@ -18,13 +18,12 @@ from study.report.table import Prose
 PAPER = ("li2025influence", "li2024influence")  # keys in book/references.bib
 
 
-def citation_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], published: Sequence[Path]) -> Prose:
+def citation_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose:
     """The answer with what it rests on, and BibTeX of this book and of the paper's two versions."""
     commit = provenance(run.root)["commit"]
     day = git(run.root, "show", "-s", "--format=%cs", "HEAD") or f"{date.today():%Y-%m-%d}"
-    seeds, profile = answer.whose(run, published)
     first = answer.sentences(scorecard, claims)[0].replace("**", "")
-    made = f"{seeds} of {model_name(run.profile.model)}, profile {profile}"
+    made = f"{model_name(run.profile.model)}, {answer.whose(folders)}"
     text = f"{first} ({made}; ifcore {__version__}{f', commit {commit[:10]}' if commit else ''}, {day}.)"
     own = (
         "@software{ifcore,\n"

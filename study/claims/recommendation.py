@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.stats import gmean
 
 from ifcore.judge import CEILING
+from study.claims.answer import whose
 from study.claims.claims import Claim
 from study.claims.estimates import NoEstimate, Tables, get_table, learnt_rows, mean_by_seed
 from study.claims.verdicts import NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
@@ -20,14 +21,11 @@ SMALL = 0.05  # a difference in rank correlation that is not worth a choice
 _REASONS = {"4.1": "Approximation", "4.2": "Convergence", "4.3": "Definition"}
 
 
-def basis_text(run: Run, published: Sequence[Path]) -> Prose:
+def basis_text(run: Run, folders: Sequence[Path]) -> Prose:
     """Whose tables the page goes by."""
     if run.profile.model.startswith("random:"):
         return Prose("The model of this run is of random weights. What follows shows that all runs, and says nothing.")
-    if not published:
-        return Prose(f"What is said here goes by the tables of this run (profile `{run.profile.name}`).")
-    profile, seeds = published[0].parent.name, [folder.name.removeprefix("seed-") for folder in published]
-    return Prose(f"What is said here goes by the published seeds ({', '.join(seeds)}) of the profile `{profile}`.")
+    return Prose(f"What is said here goes by {whose(folders)}.")
 
 
 def recommendation_text(tables: Tables) -> Prose:

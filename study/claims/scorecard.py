@@ -21,9 +21,9 @@ COLOURS = {SUPPORTED: "#00694e", NOT_SUPPORTED: "#a8410a", OPEN: "#5f6368", NOT_
 
 @with_style
 def scorecard_figure(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Figure:
-    """Each claim's estimate, as far as from its threshold as the claim wants it: to the right of the line it holds.
+    """Each claim's estimate with its interval, and its threshold with the side on which it holds; a panel a unit.
 
-    A panel a unit. Leaves fig_scorecard.*.
+    Leaves fig_scorecard.*.
     """
     rows = [(row, claim) for row, claim in _rows(scorecard, claims) if pd.notna(row.value)]
     if not rows:

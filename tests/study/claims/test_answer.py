@@ -11,10 +11,11 @@ from study.claims.replication import replications
 from tests.study.claims.test_evidence import counterfactuals
 
 CLAIMS = claims()
+OWN = [Path("results/laptop/seed-0")]
 PUBLISHED = [Path("results/published/laptop", f"seed-{seed}") for seed in range(10, 18)]
 
 
-def answered(run, tables, folders=()):
+def answered(run, tables, folders=OWN):
     return answer.answer_text(run, verdicts.judge_claims(CLAIMS, tables), CLAIMS, folders).text
 
 
@@ -37,7 +38,7 @@ def test_a_changed_table_changes_the_verdict_and_the_answer(run, lead, seeds, ve
     scorecard = verdicts.judge_claims(CLAIMS, tables).set_index("claim")
     assert scorecard.verdict.influence_lds == scorecard.verdict.influence_removal == verdict
     text = answered(run, tables)
-    assert sentence in text and ("They are no verdicts" in text) == (verdict == "open")
+    assert sentence in text and ("It is no verdict" in text) == (verdict == "open")
 
 
 def test_of_two_claims_one_is_said_to_hold_in_part(run):
@@ -51,7 +52,7 @@ def test_of_two_claims_one_is_said_to_hold_in_part(run):
 def test_no_verdict_is_said_in_the_words_of_another(run):
     scorecard = verdicts.judge_claims(CLAIMS, counterfactuals())
     decided = (verdicts.SUPPORTED, verdicts.NOT_SUPPORTED, verdicts.OPEN)
-    texts = [answer.answer_text(run, scorecard.assign(verdict=each), CLAIMS, ()).text for each in decided]
+    texts = [answer.answer_text(run, scorecard.assign(verdict=each), CLAIMS, OWN).text for each in decided]
     for lines in list(zip(*(text.splitlines() for text in texts), strict=True))[2:]:
         assert len(set(lines)) == 3
 
@@ -62,8 +63,9 @@ def test_without_counterfactuals_the_answer_says_what_is_missing(run):
 
 
 def test_the_answer_says_whose_it_is(run):
-    assert "8 seeds (10 to 17), published for the profile `laptop`" in answered(run, counterfactuals(), PUBLISHED)
-    assert f"profile `{run.profile.name}`" in answered(run, counterfactuals())
+    text = answered(run, counterfactuals(), PUBLISHED)
+    assert text.startswith("**The answer** of the published seeds 10 to 17 of the profile laptop (a tiny model")
+    assert "of this run's seed 0 of the profile laptop" in answered(run, counterfactuals())
 
 
 def test_a_run_that_agrees_replicates_one_that_disagrees_is_named_and_one_without_a_chapter_has_fewer():

@@ -18,7 +18,8 @@ def test_what_is_to_be_pasted_has_the_answer_its_seeds_the_version_and_both_pape
         run, scorecard, claims(), [Path(f"results/published/p/seed-{n}") for n in (10, 11)]
     ).text
     assert (
-        text.startswith("> Influence functions work here. LiSSA ranks") and "2 seeds (10, 11) of a tiny model" in text
+        text.startswith("> Influence functions work here. LiSSA ranks")
+        and "the published seeds 10, 11 of the profile p" in text
     )
     assert f"version = {{{version('ifcore')}}}" in text and text.count("@") == 3
     assert "2409.19998" in text and "10.18653" in text
