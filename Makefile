@@ -147,6 +147,7 @@ sweep: checked $(SETUP) ## run several seeds, then build the book with their spr
 	echo "The book: $(CURDIR)/_build/html/index.html"
 
 release: checked $(SETUP) ## add seeds to the published edition, at its commit (PROFILE, SEEDS)
+	$(if $(call given,SEEDS),,echo 'SEEDS: none; name those to add, such as make release SEEDS="10 11"'; exit 2)
 	python -m study.commands.release $(PROFILE) $(SEEDS)
 
 clean: ## remove the built book; keep artifacts/ and results/, which took long

@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from ifcore import io
 from study.claims import numbers
 from study.claims.claims import PRIMARY, Claim, fixed_in, fixed_on, named_method
 from study.claims.replication import DIFFERS, OTHER_SIDE, OUTSIDE, REPLICATES, REPRODUCES
 from study.claims.verdicts import CONFIRMING, MIN_SEEDS, NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
 from study.config import Run
 from study.methods import NAMES
-from study.report.names import ALIGNED, model_name
+from study.report.names import model_name
 from study.report.published import FOLDER
 from study.report.results import save_table
 from study.report.table import Prose, Table
@@ -23,9 +24,9 @@ _SENTENCES = (("influence_lds", "influence_removal"), ("repsim_labels", "repsim_
 
 
 def confirming(folders: Sequence[Path]) -> list[Path]:
-    """The folders of published seeds where enough of these give verdicts; else none."""
-    seeds = [int(folder.name.removeprefix("seed-")) for folder in folders]
-    return list(folders) if sum(seed >= CONFIRMING for seed in seeds) >= MIN_SEEDS else []
+    """The folders of the seeds that give verdicts, where these are enough; else none."""
+    found = [folder for folder in folders if int(folder.name.removeprefix("seed-")) >= CONFIRMING]
+    return found if len(found) >= MIN_SEEDS else []
 
 
 def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose:
@@ -37,7 +38,7 @@ def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], fold
 def sentences(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:
     """The answer, with the numbers that it rests on; what RepSim knows; what the texts alone tell."""
     clauses = {row.claim: _clause(row, claim) for row, claim in _primary(scorecard, claims)}
-    first, *others = (_capitalised("; ".join(clauses[name] for name in names)) + "." for names in _SENTENCES)
+    first, *others = (numbers.capitalised("; ".join(clauses[name] for name in names)) + "." for names in _SENTENCES)
     return [f"**{headline(scorecard)}** {first}", *others]
 
 
@@ -48,6 +49,11 @@ def whose(folders: Sequence[Path]) -> str:
     listed = f"{seeds[0]} to {seeds[-1]}" if several else ", ".join(map(str, seeds))
     source = "the published" if folders[0].parents[1].name == FOLDER.name else "this run's"
     return f"{source} seed{'s' * (len(seeds) > 1)} {listed} of the profile {folders[0].parent.name}"
+
+
+def model_of(run: Run, folders: Sequence[Path]) -> str:
+    """The model that the tables in `folders` are of."""
+    return model_name(io.read_json(folders[0] / "run.json").get("model", run.profile.model))
 
 
 def headline(scorecard: pd.DataFrame) -> str:
@@ -70,15 +76,18 @@ def primary_table(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim]) ->
         rows.append([claim.claim, f"**{row.verdict}**{reason}", number, ends, numbers.link(row, claim)])
     commit = fixed_in(run.root)
     caption = (
-        "The five primary claims. Each test names one method, one number and one threshold, and was fixed on "
-        f"{fixed_on()}{f', in commit {commit},' if commit else ''} before seeds {CONFIRMING} and above were run. If "
-        "nothing were there, a table such as this would hold a wrong verdict in one of twenty cases."
+        "The five primary claims. Each test has one statistic and one threshold, and was fixed on "
+        f"{fixed_on()}{f', in commit {commit},' if commit else ''} before seeds {CONFIRMING} and above were run. The "
+        "chance of any wrong verdict here is at most 5 %."
     )
     return Table(None, caption, ["Claim", "Verdict", "Estimate", "Holds if", "Evidence"], rows, scorecard, text=True)
 
 
-def run_text(run: Run, frame: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
-    """How many of a run's estimates reproduce or replicate the published seeds, and which do not."""
+def run_text(run: Run, frame: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose:
+    """How many of a run's estimates reproduce or replicate the published seeds, and which do not.
+
+    Where the tables of the run, in `folders`, give the verdicts themselves, that.
+    """
     if run.profile.model.startswith("random:"):
         return Prose(
             f"**Your run** has the profile `{run.profile.name}`, whose model is small and of random weights. It shows "
@@ -86,11 +95,13 @@ def run_text(run: Run, frame: pd.DataFrame, claims: Sequence[Claim]) -> Prose:
         )
     seeds = ", ".join(map(str, sorted(frame.seed.unique()))) or run.seed
     which = f"**Your run** (profile `{run.profile.name}`, seed {seeds})"
+    if frame.empty and confirming(folders):
+        return Prose(f"{numbers.capitalised(whose(folders))} are the ones that give the verdicts.")
     if frame.empty:
-        return Prose(f"{which} stands by itself: there are no published seeds to hold it against.")
+        return Prose(f"{which} cannot be compared yet: too few published seeds give verdicts.")
     names, counts = {claim.id: claim.claim for claim in claims}, frame.outcome.value_counts()
     good = [f"{verb} {counts.get(verb, 0)}" for verb in (REPRODUCES, REPLICATES) if verb in counts]
-    text = f"{which} {' and '.join(good) or 'replicates none'} of the {len(frame)} published estimates."
+    text = f"{which} {' and '.join(good) or 'replicates none'} of {len(frame)} comparisons with published estimates."
     for outcome, words in _OUTCOMES.items():
         if missed := list(dict.fromkeys(names[row.claim] for row in frame[frame.outcome == outcome].itertuples())):
             text += f" {words}: {'; '.join(missed)}."
@@ -119,20 +130,19 @@ def replication_table(run: Run, frame: pd.DataFrame, claims: Sequence[Claim]) ->
 
 _SIDES = {"above": ">", "below": "<", "within": "within ±"}
 _OUTCOMES = {
-    DIFFERS: "Another value than the published has",
-    OUTSIDE: "Outside of where 95 % of further seeds fall is",
-    OTHER_SIDE: "On the other side of its threshold is",
+    DIFFERS: "Another value than the published",
+    OUTSIDE: "Outside the 95 % prediction interval",
+    OTHER_SIDE: "On the other side of the threshold",
 }
 
 
 def _basis(run: Run, scorecard: pd.DataFrame, folders: Sequence[Path]) -> str:
     """Whose answer it is, and of which model; and that it is none where the seeds give no verdict."""
-    model = model_name(run.profile.model + (ALIGNED if run.profile.alignment else ""))
-    text = f"**The answer** of {whose(folders)} ({model})"
+    text = f"**The answer** of {whose(folders)} ({model_of(run, folders)})"
     primary = scorecard[scorecard.kind == PRIMARY]
     if not set(primary.verdict) <= {OPEN, NOT_TESTABLE} or primary.seeds.max() >= MIN_SEEDS:
         return f"{text}:"
-    return f"{text}. It is no verdict, which takes {MIN_SEEDS} seeds from {CONFIRMING} on:"
+    return f"{text}. No verdict yet: that takes {MIN_SEEDS} seeds from {CONFIRMING} on."
 
 
 def _primary(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Iterator[tuple[Any, Claim]]:
@@ -147,10 +157,6 @@ def _clause(row, claim: Claim) -> str:
         return f"of *{claim.claim}* there is no estimate ({row.reason})"
     number = numbers.with_interval(row, claim.unit)
     return _sentences()[claim.id][row.verdict].format(method=NAMES[named_method()], number=number)
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 @cache

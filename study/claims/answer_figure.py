@@ -1,6 +1,7 @@
 """The figure of the first page: labels, prediction, removal; the published seeds beside the reader's."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ifcore.judge import CEILING
-from study.claims.estimates import NoEstimate, Tables, get_table, learnt_rows, mean_by_seed, over_best
+from study.claims.estimates import NoEstimate, Tables, get_table, learnt_rows, over_best, pooled_methods
 from study.config import Run
-from study.methods import COLOURS, CONTROLS, NAMES, ORACLE
-from study.pooling import Pooled, pool
+from study.methods import COLOURS, NAMES, ORACLE
 from study.report.plot import save, with_style
 from study.schema import ITSELF
 
@@ -31,13 +31,14 @@ def answer_figure(run: Run, tables: Tables, published: Tables) -> Figure:
     """
     names = [*SHOWN, *BASELINES][::-1]
     figure, axes = plt.subplots(1, 3, figsize=(7.2, 3.3), sharey=True)
-    sources = [(kind, which) for kind, which in (("published", published), ("your run", tables)) if which]
-    for axis, (title, label, scale, read) in zip(axes, _PANELS, strict=True):
+    sources = [("published", published)] if published else []
+    sources += [("your run", tables)] if tables and tables is not published else []
+    for axis, (title, label, scale, most, read) in zip(axes, _PANELS, strict=True):
         axis.set_title(title)
         axis.set_xlabel(label)
         axis.axvline(0, color="black", linewidth=0.6)
         axis.axhline(len(BASELINES) - 0.5, color="#CCCCCC", linewidth=0.6)
-        drawn = [_draw(axis, names, read, which, kind, scale, len(sources)) for kind, which in sources]
+        drawn = [_draw(axis, names, read, which, kind, (scale, most), len(sources)) for kind, which in sources]
         if not any(drawn):
             axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", color="#5f6368")
     axes[0].set_yticks(range(len(names)), [NAMES[name] for name in names])
@@ -53,32 +54,26 @@ _FACES: dict[str, dict[str, Any]] = {"published": {}, "your run": {"mfc": "white
 _SHIFTS = {"published": 0.16, "your run": -0.16}
 
 
-def _draw(axis: Axes, names: list[str], read: Callable, tables: Tables, kind: str, scale: float, sources: int) -> bool:
-    """Whether there was anything to draw."""
+def _draw(
+    axis: Axes, names: list[str], read: Callable, tables: Tables, kind: str, units: tuple[float, float], sources: int
+) -> bool:
+    """Whether there was anything to draw. `units`: what a value is multiplied by, and the most that it can be."""
+    scale, most = units
     try:
         frame, ceiling = read(tables)
     except NoEstimate:
         return False
     shift = _SHIFTS[kind] if sources > 1 else 0.0
-    for method, mean, parts in _estimates(frame):
+    for method, mean, parts in pooled_methods(frame):
         if method in names:
             place, colour = names.index(method) + shift, COLOURS[method]
-            axis.plot(scale * np.clip(mean.interval(0.05), -1, 1), [place] * 2, color=colour, linewidth=1.2)
+            axis.plot(scale * np.clip(mean.interval(0.05), -most, most), [place] * 2, color=colour, linewidth=1.2)
             if len(parts) > 1:
-                axis.plot(scale * np.array(parts), [place] * len(parts), ".", color=colour, markersize=3, alpha=0.45)
+                axis.scatter(scale * np.array(parts), [place] * len(parts), s=4, color=colour, alpha=0.45)
             axis.plot(scale * mean.mean, place, marker="o", markersize=4.5, color=colour, zorder=3, **_FACES[kind])
     if ceiling is not None:
         axis.axvline(ceiling, color="black", linewidth=0.8, linestyle="-" if kind == "published" else ":")
     return True
-
-
-def _estimates(frame: pd.DataFrame) -> Iterator[tuple[str, Pooled, list[float]]]:
-    """Method, its mean over data sets pooled over seeds, and each data set's mean; of methods that all have."""
-    everywhere = frame.groupby("method").dataset.nunique() == frame.dataset.nunique()
-    for method, rows in frame[frame.method.map(everywhere).astype(bool)].groupby("method", sort=False):
-        by_seed = mean_by_seed(rows, paired=False)
-        pooled = pool(by_seed.value, by_seed.ci_low, by_seed.ci_high)
-        yield str(method), pooled, rows.groupby("dataset").value.mean().to_list()
 
 
 def _labels(tables: Tables) -> tuple[pd.DataFrame, None]:
@@ -95,11 +90,11 @@ def _prediction(tables: Tables) -> tuple[pd.DataFrame, float]:
 
 def _removal(tables: Tables) -> tuple[pd.DataFrame, None]:
     frame = get_table(tables, "removal")
-    return frame[(frame.metric == "rise") & (frame.against == ORACLE) & ~frame.method.isin(list(CONTROLS))], None
+    return frame[(frame.metric == "rise") & (frame.against == ORACLE)], None
 
 
-_PANELS: tuple[tuple[str, str, float, Callable], ...] = (
-    ("Finds the right kind", "coverage minus the best\nbaseline's (points)", 100, _labels),
-    ("Predicts retraining", "linear datamodeling score\n(vertical line: ceiling)", 1, _prediction),
-    ("Knows what matters", "rise of the loss minus that\nafter a random choice (nats)", 1, _removal),
+_PANELS: tuple[tuple[str, str, float, float, Callable], ...] = (
+    ("Finds the right kind", "coverage minus the best\nbaseline's (points)", 100, 1, _labels),
+    ("Predicts retraining", "linear datamodeling score\n(line on the right: ceiling)", 1, 1, _prediction),
+    ("Knows what matters", "loss rise minus that\nwithout random harmful ones (nats)", 1, inf, _removal),
 )

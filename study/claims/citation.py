@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ifcore import __version__
+from ifcore import __version__, io
 from study.claims import answer
 from study.claims.claims import Claim
 from study.config import Run
-from study.report.names import model_name
-from study.report.provenance import git, provenance
+from study.report.provenance import git
 from study.report.table import Prose
 
 PAPER = ("li2025influence", "li2024influence")  # keys in book/references.bib
@@ -20,11 +19,14 @@ PAPER = ("li2025influence", "li2024influence")  # keys in book/references.bib
 
 def citation_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose:
     """The answer with what it rests on, and BibTeX of this book and of the paper's two versions."""
-    commit = provenance(run.root)["commit"]
-    day = git(run.root, "show", "-s", "--format=%cs", "HEAD") or f"{date.today():%Y-%m-%d}"
+    record = io.read_json(folders[0] / "run.json")
+    commit = record.get("commit", "")
+    day = git(run.root, "show", "-s", "--format=%cs", commit) if commit else ""
+    day = day or f"{date.today():%Y-%m-%d}"
+    state = f", commit {commit[:10]}{', changed since' * record.get('dirty', False)}" if commit else ""
     first = answer.sentences(scorecard, claims)[0].replace("**", "")
-    made = f"{model_name(run.profile.model)}, {answer.whose(folders)}"
-    text = f"{first} ({made}; ifcore {__version__}{f', commit {commit[:10]}' if commit else ''}, {day}.)"
+    made = f"{answer.model_of(run, folders)}, {answer.whose(folders)}"
+    text = f"{first} ({made}; ifcore {__version__}{state}, {day}.)"
     own = (
         "@software{ifcore,\n"
         "  title = {The paper that runs: Do influence functions work on large language models?},\n"

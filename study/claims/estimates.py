@@ -1,12 +1,12 @@
 """Estimates per seed, with their intervals: read from tables, averaged, subtracted."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
 from study.methods import BASELINES, NAMES
-from study.pooling import half_width
+from study.pooling import Pooled, half_width, pool
 from study.schema import ITSELF
 
 Tables = Mapping[str, pd.DataFrame]  # name of the CSV -> its rows, of all seeds
@@ -82,6 +82,15 @@ def mean_by_seed(rows: pd.DataFrame, paired: bool) -> pd.DataFrame:
     if rows.empty:
         raise NoEstimate("no rows to average")
     return rows.groupby("seed")[ESTIMATE[1:]].apply(mean).reset_index()
+
+
+def pooled_methods(rows: pd.DataFrame) -> Iterator[tuple[str, Pooled, list[float]]]:
+    """Method, its mean over data sets pooled over seeds, and each data set's mean; of methods that all have."""
+    everywhere = rows.groupby("method").dataset.nunique() == rows.dataset.nunique()
+    for method, part in rows[rows.method.map(everywhere).astype(bool)].groupby("method", sort=False):
+        mean = mean_by_seed(part, paired=False)
+        pooled = pool(mean.value, mean.ci_low, mean.ci_high)
+        yield str(method), pooled, part.groupby("dataset").value.mean().to_list()
 
 
 def difference(minuend: pd.DataFrame, subtrahend: pd.DataFrame) -> pd.DataFrame:

@@ -30,8 +30,12 @@ def digits(value: float, unit: str) -> str:
 
 def subject(of: str) -> str:
     """What an estimate is of, in the names of the book."""
-    names = NAMES | DATASETS | {ORACLE: "one at random of the class"}
+    names = NAMES | DATASETS | {ORACLE: "random harmful examples"}
     return ", ".join(" ".join(names.get(word, word) for word in part.split(" ")) for part in of.split(", "))
+
+
+def capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def link(row, claim: Claim) -> str:

@@ -49,7 +49,7 @@ def scorecard_figure(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim])
 
 
 def counts_text(scorecard: pd.DataFrame) -> Prose:
-    """How many claims have which verdict, and which can't be tested here, with the reason."""
+    """How many claims have which verdict, and why claims are open."""
     counts = ", ".join(f"{(scorecard.verdict == verdict).sum()} {verdict}" for verdict in COLOURS)
     reasons = scorecard[scorecard.verdict == OPEN].reason.value_counts()
     why = f" Open: {'; '.join(f'{reason} ({count})' for reason, count in reasons.items())}." if len(reasons) else ""
@@ -88,19 +88,24 @@ def _panel(axis: Axes, unit: str, pairs: Sequence[tuple[Any, Claim]]) -> None:
     names = [textwrap.shorten(claim.claim, 62, placeholder=" …") for _, claim in pairs]
     for place, (row, claim) in enumerate(reversed(pairs)):
         value, low, high, threshold = (
-            _on_axis(end, claim) for end in (row.value, row.ci_low, row.ci_high, row.threshold)
+            _on_axis(end, claim) for end in (row.value, row.ci_low, row.ci_high, _threshold(row, claim))
         )
         colour = COLOURS[row.verdict]
         axis.plot([low, high], [place, place], color=colour, linewidth=1.2)
         axis.plot(value, place, marker="o", markersize=4.5, color=colour, **_FACES.get(row.verdict, {}))
         axis.plot(threshold, place, marker="|", markersize=11, color="black")
-        sign = {"above": ">", "below": "<", "within": "<" if row.threshold >= 0 else ">"}[claim.side]
+        sign = {"above": ">", "below": "<", "within": "<" if row.value >= 0 else ">"}[claim.side]
         axis.annotate(
             sign, (threshold, place), xytext=(4 if sign == ">" else -9, -3), textcoords="offset points", fontsize=8
         )
     axis.set_yticks(range(len(pairs)), names[::-1], fontsize=8)
     axis.set_ylim(-0.7, len(pairs) - 0.3)
     axis.set_xlabel(unit)
+
+
+def _threshold(row, claim: Claim) -> float:
+    """Of a margin, the end that the estimate is nearer to."""
+    return -claim.threshold if claim.side == "within" and row.value < 0 else claim.threshold
 
 
 def _on_axis(value: float, claim: Claim) -> float:

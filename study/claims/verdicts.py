@@ -95,7 +95,7 @@ def _judge(claim: Claim, test: _Test | str, adjusted: float, least: int, looked_
     if test.seeds < least:
         return row | {"reason": f"{test.seeds} of {least} seeds"}
     if not adjusted <= LEVEL:
-        return row | {"reason": "the seeds differ too much to tell"}
+        return row | {"reason": "the interval is too wide to tell"}
     return row | {"verdict": test.leans}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from study.commands.read import BUILT
+from study.commands.read import BUILT, SHOWN
 from study.report.published import FOLDER
 
 COMMAND = (sys.executable, "-m", "study.commands.read")
@@ -26,7 +26,9 @@ def published_book(profile: str, command: tuple[str, ...] = COMMAND) -> Iterator
     if not edition.is_dir():
         yield lambda: ""
         return
-    if page.is_file() and page.stat().st_mtime > max(file.stat().st_mtime for file in edition.iterdir()):
+    shown = Path(BUILT, SHOWN)
+    is_its = shown.is_file() and shown.read_text(encoding="utf-8") == profile
+    if page.is_file() and is_its and page.stat().st_mtime > max(file.stat().st_mtime for file in edition.iterdir()):
         yield lambda: lines.pop() if lines else ""
         return
     nowhere, started = subprocess.DEVNULL, ["nice", "-n", str(PRIORITY), *command, profile]

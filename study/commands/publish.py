@@ -33,7 +33,8 @@ from study.site.links import linked_files
 def publish_edition(root: Path, profile: str) -> Path:
     """Copy results/<profile>/seed-*/ (CSV, run.json) and book/executed/ to results/published/<profile>/, its path.
 
-    Beside them jobs.csv: how long each job and chapter took. Replaces what was published of the profile as a whole.
+    Beside them jobs.csv: how long each job and chapter of the seed shown took, their sum being in its run.json.
+    Replaces what was published of the profile as a whole.
     Raises ValueError, in one line, for seeds and chapters that are not of one unchanged commit and of the profile as it
     is now, or that show what is published or a local folder.
     """
@@ -49,6 +50,10 @@ def publish_edition(root: Path, profile: str) -> Path:
         linked = linked_files(chapter.read_text(encoding="utf-8"))
         copies |= {chapter: "book"} | {chapter.parent / FILES / name: f"book/{FILES}" for name in linked}
     durations = _durations(config.make_run(profile, shown or 0, root=root))
+    if shown is not None:
+        record = root / "results" / profile / f"seed-{shown}" / "run.json"
+        minutes = round(float(durations.seconds.sum()) / 60, 1)
+        io.write_json(record, io.read_json(record) | {"core_minutes": minutes})
     with replaced(root / FOLDER / profile) as draft:
         io.write_csv(draft / "jobs.csv", durations)
         for file, folder in copies.items():

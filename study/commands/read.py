@@ -7,8 +7,10 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
+from filelock import FileLock
 
 from ifcore import io
 from study.commands.contents import EXECUTED, notebook_names
@@ -17,6 +19,7 @@ from study.config import find_root
 from study.report.published import FOLDER, preferred_profile
 
 BUILT = Path("_build", "published")
+SHOWN = "profile"  # in it: whose edition it is
 
 
 def read(root: Path, profile: str) -> Path:
@@ -35,6 +38,13 @@ def read(root: Path, profile: str) -> Path:
         part["chapters"] = [chapter for chapter in part["chapters"] if chapter["file"] not in missing]
     contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
     work = root / BUILT
+    work.parent.mkdir(exist_ok=True)
+    with FileLock(work.parent / ".published.lock"):
+        return _build(root, profile, chapters, contents)
+
+
+def _build(root: Path, profile: str, chapters: Path, contents: dict[str, Any]) -> Path:
+    work = root / BUILT
     source, html = work / "source", work / "_build" / "html"
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns(EXECUTED.name))
@@ -45,6 +55,7 @@ def read(root: Path, profile: str) -> Path:
     call(["jupyter-book", "build", str(source), "--path-output", str(work), "-q"], failure, cwd=root)
     if not (html / "index.html").is_file():
         raise RuntimeError(f"{failure}: it has no first page")
+    io.write_text(work / SHOWN, profile)
     return html.rename(work / "html") / "index.html"
 
 

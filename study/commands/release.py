@@ -1,8 +1,8 @@
 """Add seeds to the published edition of a profile, one after the other, on any day and machine: `make release`.
 
 Seeds of one edition are of one commit: that of the seeds that are published, else this checkout's. They are computed in
-a worktree of it under _release/, where what is half done stays and is taken up. After each seed the edition is whole:
-its tables, and the chapters of the last one over all.
+a worktree of it under _release/, by its own code, and what is half done there is taken up. After each seed the edition
+is whole: its tables, and the chapters of the last one over all.
 """
 
 import argparse
@@ -16,10 +16,8 @@ from pathlib import Path
 
 from ifcore import io
 from study import config
-from study.commands.contents import notebook_names
 from study.commands.error_lines import call, one_line_errors
-from study.commands.publish import publish_edition, replaced
-from study.estimate.durations import recorded_durations
+from study.commands.publish import replaced
 from study.report.provenance import git
 from study.report.published import FOLDER
 
@@ -28,42 +26,41 @@ PINNED = ("requirements.txt", "pyproject.toml")
 
 
 def release(root: Path, profile: str, seeds: Sequence[int], compute: Callable[[Path, str, int], None]) -> Path:
-    """Compute the seeds that are not published yet with `compute(worktree, profile, seed)`; the edition's path.
+    """Have the seeds that are not published yet computed and published in a worktree, and copied here; the edition.
 
-    Raises ValueError, in one line, for a checkout with changes where an edition begins, and for tables of another
-    commit, another state or another precision.
+    `compute(worktree, profile, seed)` leaves the edition in the worktree. Raises ValueError, in one line, for a
+    checkout with changes where an edition begins, and RuntimeError where a seed does not join the others.
     """
     edition = root / FOLDER / profile
     published = sorted(edition.glob("seed-*"))
-    commit = io.read_json(published[0] / "run.json")["commit"] if published else _clean_commit(root, profile)
+    commit = io.read_json(published[0] / "run.json").get("commit", "") if published else _clean_commit(root, profile)
     work = _worktree(root, commit)
-    results = work / "results" / profile
     for folder in published:
-        shutil.copytree(folder, results / folder.name, dirs_exist_ok=True)
+        shutil.copytree(folder, work / "results" / profile / folder.name, dirs_exist_ok=True)
     for seed in seeds:
         if (edition / f"seed-{seed}").is_dir():
             print(f"seed {seed}: published already")
             continue
         print(f"seed {seed}: computing at commit {commit[:10]}", flush=True)
         compute(work, profile, seed)
-        _note_minutes(work, profile, seed)
-        made = publish_edition(work, profile)
         with replaced(edition) as draft:
-            shutil.copytree(made, draft)
+            shutil.copytree(work / FOLDER / profile, draft)
         print(f"seed {seed}: published; commit {FOLDER / profile}", flush=True)
     return edition
 
 
 def sweep(work: Path, profile: str, seed: int) -> None:
-    """Compute a seed in a worktree, and the chapters that show it over all seeds there; with this environment, if the
-    commit asks for the same."""
-    root = config.find_root()
+    """Compute and publish a seed in a worktree, by the code and the profile of its commit, and in this environment if
+    the commit asks for the same."""
+    root, python = config.find_root(), work / ".venv" / "bin" / "python"
     make = ["make", "--no-print-directory", "sweep", f"PROFILE={profile}", f"SEEDS={seed}", f"SEED={seed}"]
     if all(filecmp.cmp(root / name, work / name, shallow=False) for name in PINNED):
-        environment = Path(sys.prefix)
+        environment, python = Path(sys.prefix), Path(sys.executable)
         make += [f"VENV={environment}", f"SETUP={environment / '.ready'}", *(f"--old-file={name}" for name in PINNED)]
-    if subprocess.run(make, cwd=work).returncode:
-        raise RuntimeError(f"seed {seed}: not finished; the same command goes on from here")
+    publish = [str(python), "-m", "study.commands.publish", profile]
+    for command in (make, publish):
+        if subprocess.run(command, cwd=work, env=os.environ | {"PYTHONPATH": str(work)}).returncode:
+            raise RuntimeError(f"seed {seed}: not finished; the same command goes on from here")
 
 
 def _clean_commit(root: Path, profile: str) -> str:
@@ -79,19 +76,13 @@ def _clean_commit(root: Path, profile: str) -> str:
 def _worktree(root: Path, commit: str) -> Path:
     """A checkout of the commit, without the editions that it has, whose values its pages would show."""
     work = root / WORK / commit[:10]
-    if not work.is_dir():
+    if not (work / ".git").is_file():
+        shutil.rmtree(work, ignore_errors=True)
         git(root, "worktree", "prune")
         add = ["git", "-C", str(root), "worktree", "add", "--detach", str(work), commit]
         call(add, f"commit {commit[:10]}: no worktree of it")
     shutil.rmtree(work / FOLDER, ignore_errors=True)
     return work
-
-
-def _note_minutes(work: Path, profile: str, seed: int) -> None:
-    """How many minutes of a core the seed took, into its record."""
-    file = work / "results" / profile / f"seed-{seed}" / "run.json"
-    durations = recorded_durations(config.make_run(profile, seed, root=work), notebook_names(work))
-    io.write_json(file, io.read_json(file) | {"core_minutes": round(float(durations.seconds.sum()) / 60, 1)})
 
 
 @one_line_errors

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -38,6 +39,7 @@ def _panel(axis: Axes, names: dict[str, str]) -> str:
         parts = [_bars(axis, bars)]
     else:
         parts = [text for line in axis.lines if (text := _line(axis, line, names))]
+    parts = parts or [_points(points) for points in axis.collections if isinstance(points, PathCollection)]
     parts = parts or [text.get_text() for text in axis.texts if text.get_text()]
     if not parts:
         return ""
@@ -55,12 +57,20 @@ def _line(axis: Axes, line: Line2D, names: dict[str, str]) -> str:
     if not len(x) or line.get_transform() != axis.transData:  # a guide across the panel
         return ""
     if len(x) == 1:  # a point in a row whose name is a tick's label
-        ticks = zip(axis.get_yticks(), (text.get_text() for text in axis.get_yticklabels()), strict=False)
+        labels = (labelled.get_yticklabels() for labelled in (axis, *axis.get_shared_y_axes().get_siblings(axis)))
+        texts = next((each for each in ([text.get_text() for text in part] for part in labels) if any(each)), [])
+        ticks = zip(axis.get_yticks(), texts, strict=False)
         row = next((text for tick, text in ticks if abs(tick - y[0]) < 0.5 and not _is_number(text)), "")
         return f"{', '.join(dict.fromkeys(filter(None, (row, name))))} {_number(x[0])}" if row else ""
     if not name or label.startswith("_") and len(finite) == 2:  # an interval
         return ""
     return f"{name} from {_number(y[0])} at {_number(x[0])} to {_number(y[-1])} at {_number(x[-1])}"
+
+
+def _points(points: PathCollection) -> str:
+    x, y = np.asarray(points.get_offsets(), float).T
+    ends = (f"{_number(values.min())} to {_number(values.max())}" for values in (x, y))
+    return "{} points, from {} across and {} upwards".format(len(x), *ends)
 
 
 def _bars(axis: Axes, bars: list[Rectangle]) -> str:

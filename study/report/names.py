@@ -1,5 +1,7 @@
 """What the book calls its data sets and models."""
 
+import re
+
 DATASETS = {
     "mixed_small": "Mixed (small)",
     "mixed_large": "Mixed (large)",
@@ -23,7 +25,7 @@ _MODELS = {
 
 
 def model_name(source: str) -> str:
-    """What the book calls the model of a profile's source, `aligned` or as it comes."""
+    """What the book calls the model of a profile's source, aligned or as it comes; in no marks of Markdown or HTML."""
     source, is_aligned = source.removesuffix(ALIGNED), source.endswith(ALIGNED)
-    name = _MODELS.get(source) or source.partition(":")[2].rstrip("/").rpartition("/")[2]
+    name = _MODELS.get(source) or re.sub(r"[^\w.-]", " ", source.partition(":")[2].rstrip("/").rpartition("/")[2])
     return f"{name}, taught to refuse" if is_aligned else name

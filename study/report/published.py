@@ -59,11 +59,10 @@ def preferred_profile(root: Path, profiles: Sequence[str] = PROFILES) -> str:
 
 
 def join_published(frame: pd.DataFrame, published: pd.DataFrame | None) -> pd.DataFrame:
-    """Tidy rows with three more columns of the published rows that have the same keys.
+    """Tidy rows with two more columns of the published rows that have the same keys.
 
-    `published` is their mean over seeds, `published_sd` the standard deviation (NaN for one seed), `published_in` the
-    seeds and profile. Models may differ, unless a table has several. Without published rows, or where the columns
-    differ, the rows are returned unchanged.
+    `published` is their mean over seeds, `published_sd` the standard deviation (NaN for one seed). Models may differ,
+    unless a table has several. Without published rows, or where the columns differ, the rows are returned unchanged.
     """
     if published is None or set(frame) != set(published) or not {"value", "seed", "profile"} <= set(published):
         return frame
@@ -71,9 +70,7 @@ def join_published(frame: pd.DataFrame, published: pd.DataFrame | None) -> pd.Da
     if published.duplicated(["seed", *by]).any():
         by.append("model")
     values, row = published.value.groupby(row_keys(published, by)), row_keys(frame, by)
-    seeds = sorted(published.seed.unique())
-    source = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))} of the profile {published.profile.iloc[0]}"
-    return frame.assign(published=row.map(values.mean()), published_sd=row.map(values.std()), published_in=source)
+    return frame.assign(published=row.map(values.mean()), published_sd=row.map(values.std()))
 
 
 def key_columns(frame: pd.DataFrame) -> list[str]:

@@ -41,8 +41,9 @@ class Table:
 
     def _repr_markdown_(self) -> str:
         align = ["---", *["---" if self.text else "---:"] * (len(self.header) - 1)]
-        lines = ["", *("| " + " | ".join(row) + " |" for row in (self.header, align, *self.rows))]
-        caption = _join_units(self._full_caption())
+        rows = (list(map(_typeset, row)) for row in (self.header, *self.rows))
+        lines = ["", *("| " + " | ".join(row) + " |" for row in (next(rows), align, *rows))]
+        caption = _typeset(self._full_caption())
         numbered = [f"```{{table}} {caption}", f":name: {self.label}", *lines, "```"]
         text = "\n".join(numbered if self.label else [caption, *lines])
         return fold(text, self.folded) if self.folded else text
@@ -59,7 +60,7 @@ class Prose:
     text: str
 
     def _repr_markdown_(self) -> str:
-        return _join_units(self.text)
+        return _typeset(self.text)
 
 
 def fold(content: str, title: str) -> str:
@@ -144,9 +145,9 @@ _TAGS = re.compile('&lt;(/?u|br|span class="control"|/span|small class="publishe
 _SPECIAL = set("\\`*_{}[]<>()#+-.!|$&~^:\"'@%=")
 
 
-def _join_units(text: str) -> str:
-    """A number and its unit stay on one line."""
-    return re.sub(r"(?<=[\d.]) (?=[%×])", "\u00a0", text)
+def _typeset(text: str) -> str:
+    """A number and its unit stay on one line; a minus is no hyphen."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", re.sub(r"(?<=[\d.]) (?=[%×])", "\u00a0", text))
 
 
 def _published_value(rows: pd.DataFrame | pd.Series, write: Callable[[float], str]) -> str:

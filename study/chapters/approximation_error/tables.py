@@ -174,10 +174,10 @@ def _growth_lines(drawn: pd.DataFrame) -> Iterator[str]:
         part = grown.xs((over, metric), level=("over", "metric")).drop("fisher")
         growing = [LINEAR[key] for key, row in part.iterrows() if row.ci_low > 0]
         without = [LINEAR[key] for key, row in part.iterrows() if not row.ci_low > 0]
-        told = f"told for {'; '.join(growing)}" if growing else "told for no method"
-        told = f"told for all {len(part)} approximations" if not without else told
+        clear = f"clear for {'; '.join(growing)}" if growing else "clear for none"
+        clear = f"clear for all {len(part)} approximations" if not without else clear
         yield (
-            f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: {told}; exponents from "
+            f"- *The error increases with the number of {over}*, {ERRORS[metric]} error: {clear}; exponents from "
             f"{part.value.min():.2f} ({LINEAR[part.value.idxmin()]}) to {part.value.max():.2f} "
             f"({LINEAR[part.value.idxmax()]})."
         )

@@ -1,4 +1,4 @@
-"""The forest plot of the controls chapter, its table, and the sentences that read them."""
+"""The forest plot of the chapter on baselines, its table, and the sentences that read them."""
 
 from collections.abc import Mapping
 
@@ -76,21 +76,19 @@ def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) 
     winners: dict[str, list[str]] = {}
     for dataset in learnt:
         gaps = {name: statistics.pooled(_coverage(frame, dataset, "repsim", name)) for name in BASELINES}
-        nearest = min(gaps, key=lambda name: gaps[name][1])
-        if gaps[nearest][1] > 0:
+        nearest = min(gaps, key=lambda name: gaps[name][0])
+        told = f"{DATASETS[dataset]} ({NAMES[nearest]}: {points(*gaps[nearest])})"
+        if all(low > 0 for _, low, _ in gaps.values()):
             won.append(DATASETS[dataset])
-        elif gaps[nearest][0] <= TIE:
-            as_good.append(f"{DATASETS[dataset]} ({NAMES[nearest]}: {points(*gaps[nearest])})")
         else:
-            wide.append(f"{DATASETS[dataset]} ({NAMES[nearest]}: {points(*gaps[nearest])})")
+            (as_good if gaps[nearest][0] <= TIE else wide).append(told)
         for method in (name for name in _methods(frame) if name != "repsim"):
             if all(statistics.pooled(_coverage(frame, dataset, method, name))[1] > 0 for name in BASELINES):
                 winners.setdefault(NAMES[method], []).append(DATASETS[dataset])
     text = f"**In coverage RepSim beats every baseline in {len(won)} of {len(learnt)} data sets**"
     text += f" ({', '.join(won)})." if won else "."
-    text += f" A baseline finds as many in {'; '.join(as_good)}: there its lead over influence methods " * bool(as_good)
-    text += "is no evidence that it knows of influence." * bool(as_good)
-    text += f" Its lead is not told from none in {'; '.join(wide)}." * bool(wide)
+    text += f" A baseline finds as many in {'; '.join(as_good)}." * bool(as_good)
+    text += f" Its lead is unclear in {'; '.join(wide)}." * bool(wide)
     beat = "; ".join(f"{name} in {', '.join(names)}" for name, names in winners.items())
     return Prose(f"{text} Of the influence methods {f'these beat every baseline: {beat}' if beat else 'none does'}.")
 

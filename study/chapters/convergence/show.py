@@ -105,9 +105,7 @@ def before_text(frame: pd.DataFrame) -> Prose:
             if difference_verdict(row.taught[1], row.taught[2], "more", "less") != "inconclusive"
         ]
         if found:
-            change = (
-                f"fine-tuning moves {', '.join(moved)}" if moved else "fine-tuning moves none by more than its interval"
-            )
+            change = f"fine-tuning moves {', '.join(moved)}" if moved else "fine-tuning changes none clearly"
             lines.append(f"- {DATASETS[dataset]}: {', '.join(found)} % before; {change}.")
     return Prose("\n".join(lines))
 
@@ -119,7 +117,9 @@ def _followed_line(rows: pd.DataFrame) -> str:
     """Whether DataInf's scores change as GradSim's do: by the mean over data sets, whose interval is over them."""
     by_dataset = rows.groupby("dataset", sort=False).value.mean()
     low, high = interval_of_mean(by_dataset)
-    verdict = difference_verdict(low - ALIKE, high - ALIKE, "above", "below").replace("inconclusive", "not told from")
+    verdict = difference_verdict(low - ALIKE, high - ALIKE, "above", "below").replace(
+        "inconclusive", "not clearly apart from"
+    )
     values = ", ".join(f"{DATASETS[dataset]} {value:.2f}" for dataset, value in by_dataset.items())
     return (
         f"From one trained checkpoint to the next the scores of DataInf and GradSim change with a rank correlation of "
@@ -136,9 +136,10 @@ def _directions(frame: pd.DataFrame, metric: str) -> str:
         if (verdict := difference_verdict(low, high, "rises", "drops")) in methods:
             methods[verdict].append(f"{NAMES[row.method]} ({points(value, low, high)})")
     parts = [f"{verdict} for {', '.join(names)}" for verdict, names in methods.items() if names]
-    if not parts and rows and all(row.first == row.last == 1 for row in rows):
+    values = frame[(frame.metric == metric) & frame.method.isin(_FOLLOWED)].value
+    if len(values) and (values == 1).all():
         return f"{metric.capitalize()} is 100 % throughout"
-    return f"{metric.capitalize()} {'; '.join(parts)}" if parts else f"No change of {metric} is told from none"
+    return f"{metric.capitalize()} {'; '.join(parts)}" if parts else f"No clear change of {metric}"
 
 
 def _trend_cells(row: pd.Series) -> list[str]:

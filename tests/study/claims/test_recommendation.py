@@ -1,5 +1,7 @@
 """Advice changes with the tables that it goes by."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 
 from study.claims import recommendation, verdicts
@@ -8,7 +10,8 @@ from tests.study.claims.test_evidence import counterfactuals
 
 
 def advice(tables):
-    return recommendation.recommendation_text(tables).text
+    run = SimpleNamespace(profile=SimpleNamespace(damping=0.1))
+    return recommendation.recommendation_text(run, tables).text
 
 
 def test_the_method_that_predicts_best_is_named():
@@ -25,7 +28,7 @@ def test_damping_is_to_be_tuned_only_where_that_changes_the_score():
     def tuned(gain):
         return {"lds": pd.concat([tables["lds"], rows.assign(metric="lds_tuned", value=rows.value + gain)])}
 
-    assert "keep the default" in advice(tuned(0.0)) and "tune it for LiSSA" in advice(tuned(0.2))
+    assert "keep 0.1 of" in advice(tuned(0.0)) and "tune it for LiSSA" in advice(tuned(0.2))
 
 
 def test_nothing_is_advised_without_tables():

@@ -56,7 +56,7 @@ def test_an_interval_on_one_side_decides_and_a_wide_one_or_seven_seeds_or_those_
     assert (row.verdict, row.leans, row.seeds) == (expected, expected, 8)
     assert row.p < 0.01 and pd.isna(row.reason)
     for half, seeds, reason in (
-        (WIDE, SEEDS, "the seeds differ too much to tell"),
+        (WIDE, SEEDS, "the interval is too wide to tell"),
         (0.05, SEEDS[:7], "7 of 8 seeds"),
         (0.05, range(10), "seeds below 10 give no verdict"),
         (0.05, range(17, 18), "1 of 8 seeds"),

@@ -20,7 +20,10 @@ def edition(tmp_path, monkeypatch):
 
 
 def builds(page, seconds=0):
-    return "sh", "-c", f"echo $$ > pid; sleep {seconds}; mkdir -p {page.parent}; touch {page}"
+    steps = (
+        f"echo $$ > pid; sleep {seconds}; mkdir -p {page.parent}; touch {page}; printf $0 > {page.parents[1]}/profile"
+    )
+    return "sh", "-c", steps
 
 
 def wait_for(condition):
@@ -45,6 +48,15 @@ def test_a_newer_edition_is_built_anew(edition):
     with published_book("laptop", builds(edition)) as news:
         wait_for(news)
     assert edition.stat().st_mtime > 0
+
+
+def test_the_book_of_another_profile_is_not_taken_for_its_own(edition):
+    edition.parent.mkdir(parents=True)
+    edition.touch()
+    (edition.parents[1] / "profile").write_text("evening")
+    with published_book("laptop", builds(edition)) as news:
+        wait_for(news)
+    assert (edition.parents[1] / "profile").read_text() == "laptop"
 
 
 def test_without_an_edition_or_where_it_does_not_build_nothing_is_said(edition):

@@ -7,6 +7,7 @@ import pytest
 from ifcore import io
 from study import config
 from study.commands import release
+from study.commands.publish import publish_edition
 from study.estimate.durations import benchmark_file
 from study.estimate.jobs import list_jobs
 from tests.study.commands.test_publish import PROFILE, RECORD, execute
@@ -44,6 +45,7 @@ def sweep(work, profile, seed, **change):
     for name in (*(job.name for job in list_jobs(run)), "controls"):
         io.write_text(benchmark_file(run, name), "s\tmax_rss\n60.0\t700\n")
     execute(work, f"Made by commit {head[:10]}; torch 2", seed=seed)
+    publish_edition(work, profile)
 
 
 def tables(edition):

@@ -41,3 +41,9 @@ def test_an_image_is_described_by_its_range_and_a_long_text_is_cut():
         axis.plot([0, 1, 2], [i, i, i], label=f"line {i}")
     plt.close(figure)
     assert len(describe_figure(figure)) <= LONGEST and describe_figure(figure).endswith(" …")
+
+
+def test_points_without_lines_are_told_by_their_number_and_ends():
+    figure, axis = plt.subplots()
+    axis.scatter([0, 2, 1], [-1, 5, 3])
+    assert "3 points, from 0 to 2 across and -1 to 5 upwards" in describe_figure(figure)

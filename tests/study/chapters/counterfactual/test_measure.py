@@ -126,11 +126,11 @@ def test_the_sentence_says_whether_the_named_method_is_ahead():
     rises, lds = table(own, ahead), table(own, ahead, "lds")
     text = show.judged_text("gradsim", lds, rises).text
     assert "GradSim, named beforehand, is ahead of RepSim and ahead of TF-IDF" in text
-    assert "nats: it is ahead of RepSim's choice and not told apart from one at random" in text
+    assert "nats: it is ahead of RepSim's choice and no different from random harmful" in text
     behind = table(own, ahead | {("gradsim", "repsim"): (-0.4, -0.5, -0.3)}, "lds")
     assert "is behind RepSim and" in show.judged_text("gradsim", behind, rises).text
     both = pd.concat([lds, behind.assign(dataset="mixed_hard")])
-    assert "ahead in 1 and behind in 1 of 2 data sets of RepSim" in show.judged_text("gradsim", both, rises).text
+    assert "on 1 of 2 data sets ahead of, and on 1 behind, RepSim" in show.judged_text("gradsim", both, rises).text
     assert "GradSim raises the loss by more than every baseline" in show.removal_text(rises).text
     assert "GradSim predicts retraining better than every baseline" in show.lds_text(lds).text
 

@@ -1,9 +1,6 @@
 from dataclasses import replace
 
-import pandas as pd
-
 from study.chapters.empirical_study import readings
-from study.chapters.empirical_study.measure import PARTS
 from study.paper import paper
 from study.pipeline.attack import Attack
 from tests.study.chapters.empirical_study.test_tables import (
@@ -27,9 +24,9 @@ def test_the_sentence_says_where_repsim_is_ahead_not_told_apart_and_behind(run):
     # RepSim finds all of the two, GradSim one of two for each of ten: 1/2, by Newcombe's interval of a paired change
     assert "RepSim is ahead of the paper's other methods on Mixed (small) (nearest " in sentence
     assert "In the paper it is ahead as well." in sentence
-    assert "Not told to be above chance: DataInf, LiSSA, GradSim on Mixed (small)." in sentence
+    assert "Not clearly above chance: DataInf, LiSSA, GradSim on Mixed (small)." in sentence
     sentence = text(run, ten_requests(SCORES | {"gradsim": [RIGHT, RIGHT]}))
-    assert "not told apart from them on Mixed (small) (GradSim +0.0 [" in sentence  # ten that agree may do so by luck
+    assert "without a clear lead on Mixed (small) (GradSim +0.0 [" in sentence  # ten that agree may do so by luck
     assert "In the paper it is ahead everywhere." in sentence
     sentence = text(run, ten_requests(SCORES | {"repsim": [WRONG, WRONG]}))
     assert "behind on Mixed (small) (DataInf −50.0 [" in sentence and "GradSim −50.0 [" in sentence
@@ -41,14 +38,12 @@ def test_fewer_than_six_examples_decide_nothing(run):
     task = attribution(scores, "grammars")
     val = [replace(task.val[0], response=answer) for answer in answers]
     sentence = text(run, replace(task, val=val, before=["?"] * 5, after=answers), number=3)
-    assert "Not learnt, so that nothing is said of them: Grammars (0 % right before, 100 % after" in sentence
+    assert sentence == "Not learnt, so left out: Grammars."
 
 
 def test_what_was_not_learnt_gets_no_verdict_and_is_named_with_the_numbers_that_say_why(run):
-    assert text(run, ten_requests(SCORES, after=REFUSES)) == (
-        "Not learnt, so that nothing is said of them: Mixed (small) (0 % right before, 0 % after, p = 1)."
-    )
-    assert "nothing is said" not in text(run, ten_requests(SCORES))
+    assert text(run, ten_requests(SCORES, after=REFUSES)) == ("Not learnt, so left out: Mixed (small).")
+    assert "left out" not in text(run, ten_requests(SCORES))
 
 
 def test_over_seeds_the_differences_are_those_of_the_seeds(run):
@@ -56,26 +51,13 @@ def test_over_seeds_the_differences_are_those_of_the_seeds(run):
     profile = run.profile.model_copy(update={"methods": ["gradsim", "repsim"]})
     for seed, change in enumerate(({}, {"gradsim": [RIGHT, WRONG]}, {"gradsim": [RIGHT, RIGHT]})):
         sentence = text(replace(run, seed=seed, profile=profile), ten_requests(scores | change))
-    assert "(GradSim +50.0 [−74.2, +174.2])" in sentence  # 50 ± 4.303 · 50/√3
+    assert "(GradSim +50.0 [−74.2, +174.2] points)" in sentence  # 50 ± 4.303 · 50/√3
 
 
 def test_chance_in_the_released_matrices_is_the_class_share_of_their_training_examples():
     for dataset, share in (("mixed_small", 20 / 40), ("mixed_large", 20 / 260), ("mathqa", 90 / 900)):
         (released,) = (table[dataset] for table in paper()["released"].values() if dataset in table)
         assert released["chance"] == round(100 * share, 1)
-
-
-def test_what_the_mean_of_triggered_and_clean_prompts_hides_is_said_by_intervals():
-    rows = [
-        ("backdoor_1", method, metric, value, value - 0.1, value + 0.1, 6, 0)
-        for method, pair in (("gradsim", (0.6, 0.5)), ("repsim", (0.83, 0.46)))
-        for metric, value in zip(PARTS, pair, strict=True)
-    ]
-    frame = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value", "ci_low", "ci_high", "n_val", "seed"])
-    sentence = readings.parts_text(frame).text
-    assert "apart for RepSim (83 and 46 %); the intervals overlap for GradSim (60 and 50 %)" in sentence
-    sentence = readings.parts_text(frame.assign(n_val=5)).text
-    assert "too few prompts to tell for GradSim (60 and 50 %), RepSim (83 and 46 %)" in sentence
 
 
 def test_what_fine_tuning_does_to_attacks_has_an_interval_and_a_verdict():

@@ -115,7 +115,7 @@ def rows(**shares):
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.6, 1.0, "confirms"), (0.0, 0.4, "contradicts"), (0.3, 1.0, "is too small to decide on")],
+    [(0.6, 1.0, "confirms"), (0.0, 0.4, "contradicts"), (0.3, 1.0, "is of too few facts to confirm")],
 )
 def test_removal_confirms_contradicts_or_decides_nothing_by_its_interval(low, high, verdict):
     shares = {"own": ("cause", "confirmed", 0.5, low, high), "chance": ("chance", "confirmed", 0.5, None, None)}
@@ -137,6 +137,6 @@ def test_a_method_is_ahead_where_the_interval_of_its_lead_over_every_baseline_is
     shares["gradsim over tfidf"] = "gradsim", "hard_auc", 0.4, low, 0.6
     shares["gradsim over repsim_before"] = "gradsim", "hard_auc", 0.7, 0.3, 0.9
     text = show.facts_text(rows(chance=("chance", "hard_auc", 0.5, None, None), **shares)).text
-    assert "**Above that, by the interval: GradSim. Not: RepSim before, TF-IDF.**" in text
+    assert "**Clearly above that: GradSim.**" in text
     assert "The best of the baselines, TF-IDF, has 50 % [30, 70]." in text
     assert f"**Ahead of every baseline, paired by question: {ahead}.**" in text
