@@ -27,7 +27,7 @@ def stands(run, tables, published, folders=OWN):
     ("lead", "seeds", "verdict", "sentence"),
     [
         (0.2, range(10, 18), "supported", "**Influence functions work here.** LiSSA ranks random halves"),
-        (-0.2, range(10, 18), "not supported", "**Influence functions do not work here.** LiSSA is not ahead of RepSim on every"),
+        (-0.2, range(10, 18), "not supported", "functions do not work here.** LiSSA is not ahead of RepSim on every"),
         (0.0, range(10, 18), "not supported", "**Influence functions do not work here.**"),
         (0.2, range(10, 13), "open", "is open.** No verdict on whether LiSSA"),
         (0.2, range(3), "open", "is open.** No verdict on whether LiSSA"),
