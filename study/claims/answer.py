@@ -13,13 +13,14 @@ from study.claims import numbers
 from study.claims.claims import PRIMARY, Claim, fixed_in, fixed_on, named_method
 from study.claims.replication import DIFFERS, OTHER_SIDE, OUTSIDE, REPLICATES, REPRODUCES
 from study.claims.verdicts import CONFIRMING, MIN_SEEDS, NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
-from study.config import Run
+from study.config import Run, make_run
 from study.methods import NAMES
 from study.report.names import model_name
 from study.report.published import FOLDER
 from study.report.results import save_table
 from study.report.table import Prose, Table
 
+MIXTURE, MIXED = "mixed_small", ("harmful", "benign")
 _SENTENCES = (("influence_lds", "influence_removal"), ("repsim_labels", "repsim_lds"), ("model_needed",))
 
 
@@ -33,6 +34,24 @@ def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], fold
     """The answer in three sentences, and the seeds that it goes by, whose tables are in `folders`."""
     lines = (f"{number}. {line}" for number, line in enumerate(sentences(scorecard, claims), 1))
     return Prose("\n".join([_basis(run, scorecard, folders), "", *lines]))
+
+
+def setup_text(run: Run, folders: Sequence[Path]) -> Prose:
+    """What the seeds in `folders` were trained on, and how often again, by their profile."""
+    name = folders[0].parent.name
+    profile = run.profile if name == run.profile.name else make_run(name, root=run.root).profile
+    sizes, plan = profile.datasets.get(MIXTURE), profile.counterfactual
+    if sizes is None or plan is None:
+        return Prose("")
+    harmful, benign = (sizes.train[name] if isinstance(sizes.train, dict) else sizes.train for name in MIXED)
+    times = plan.retrainings.get(MIXTURE, 1)
+    again = f"{plan.halves} halves that keep half of each class" + (f", {times} times each" if times > 1 else "")
+    return Prose(
+        f"Each seed fine-tunes a model that refuses harmful requests on {harmful + benign} examples, {harmful} of them "
+        f"harmful, after which it complies, and then again on {again}, and without {plan.removed} examples at a time; "
+        "and so on other data sets. LiSSA, DataInf and GradSim are influence methods, made of gradients; RepSim "
+        "compares hidden states."
+    )
 
 
 def sentences(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:

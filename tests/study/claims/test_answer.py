@@ -1,16 +1,19 @@
 """The first page with changed tables: the answer, how a run stands to the published seeds, and the verdicts change."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from study import config
 from study.claims import answer, verdicts
 from study.claims.claims import claims
 from study.claims.replication import replications
 from tests.study.claims.test_evidence import counterfactuals
 
 CLAIMS = claims()
+ROOT = Path(__file__).parents[3]
 OWN = [Path("results/laptop/seed-0")]
 PUBLISHED = [Path("results/published/laptop", f"seed-{seed}") for seed in range(10, 18)]
 
@@ -93,3 +96,16 @@ def test_a_verdict_is_told_with_its_threshold_estimate_and_evidence(run):
     predicts = rows["Influence predicts retraining, where RepSim does not"]
     assert predicts[1] == "**supported**" and predicts[3:] == ["> 0.00", "{ref}`sec-counterfactual`"]
     assert rows["RepSim finds labels better than influence methods"][1].startswith("**not testable here**<br>")
+
+
+def test_the_set_up_is_that_of_the_profile_whose_seeds_answer():
+    run = config.make_run("laptop", 0, root=ROOT)
+    text = answer.setup_text(run, [run.results]).text
+    sizes, plan = run.profile.datasets["mixed_small"].train, run.profile.counterfactual
+    assert (
+        f"on {sum(sizes.values())} examples, {sizes['harmful']} of them" in text and f"on {plan.halves} halves" in text
+    )
+    other = answer.setup_text(run, [ROOT / "results" / "published" / "evening" / "seed-10"]).text
+    assert f"on {config.make_run('evening', 0, root=ROOT).profile.counterfactual.halves} halves" in other
+    without = replace(run, profile=run.profile.model_copy(update={"counterfactual": None}))
+    assert answer.setup_text(without, [without.results]).text == ""
