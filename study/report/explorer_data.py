@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ifcore.examples import Example
-from study.methods import BASELINES, COLOURS, FURTHER, NAMES
+from study.methods import COLOURS, CONTROLS, FURTHER, LEFT_OUT, NAMES, READINGS
 from study.pipeline.attributions import Attribution
 from study.report.names import DATASETS
 
@@ -128,7 +128,7 @@ def _ranking(method: str, scores: np.ndarray) -> Ranking:
     return Ranking(
         NAMES.get(method, method),
         COLOURS.get(method, COLOURS["tfidf"]),
-        2 if method in BASELINES else 1 if method in FURTHER else 0,
+        2 if method in CONTROLS else 1 if method in (*FURTHER, *READINGS, LEFT_OUT) else 0,
         rankdata(-np.where(np.isnan(scores), -np.inf, scores), method="min", axis=1).astype(int),
         np.where(np.isnan(percents), NOT_A_NUMBER, percents).round().astype(int),
     )
