@@ -10,7 +10,7 @@ import yaml
 
 from ifcore import io
 from study.claims import numbers
-from study.claims.claims import PRIMARY, Claim, fixed_in, fixed_on, named_method
+from study.claims.claims import PRIMARY, Claim, fixed_in, fixed_on, named_method, with_claims
 from study.claims.replication import DIFFERS, OTHER_SIDE, OUTSIDE, REPLICATES, REPRODUCES
 from study.claims.verdicts import CONFIRMING, MIN_SEEDS, NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
 from study.config import Run, make_run
@@ -89,10 +89,10 @@ def primary_table(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim]) ->
     rows = []
     for row, claim in _primary(scorecard, claims):
         reason = f"<br>{row.reason}" if isinstance(row.reason, str) else ""
-        number = numbers.with_interval(row, claim.unit)
-        number += f"<br>{numbers.subject(row.of)}" if number else ""
         ends = f"{_SIDES[claim.side]} {numbers.digits(claim.threshold, claim.unit)}{numbers.UNITS[claim.unit]}"
-        rows.append([claim.claim, f"**{row.verdict}**{reason}", number, ends, numbers.link(row, claim)])
+        rows.append(
+            [claim.claim, f"**{row.verdict}**{reason}", numbers.cell(row, claim.unit), ends, numbers.link(row, claim)]
+        )
     commit = fixed_in(run.root)
     caption = (
         "The five primary claims. Each test has one statistic and one threshold, and was fixed on "
@@ -165,9 +165,7 @@ def _basis(run: Run, scorecard: pd.DataFrame, folders: Sequence[Path]) -> str:
 
 
 def _primary(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Iterator[tuple[Any, Claim]]:
-    by_id = {claim.id: claim for claim in claims}
-    rows = ((row, by_id[row.claim]) for row in scorecard.itertuples())
-    return ((row, claim) for row, claim in rows if claim.kind == PRIMARY)
+    return ((row, claim) for row, claim in with_claims(scorecard, claims) if claim.kind == PRIMARY)
 
 
 def _clause(row, claim: Claim) -> str:

@@ -1,10 +1,12 @@
 """The claims that get a verdict and their tests, from claims.yaml."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from study.report.provenance import git
@@ -37,6 +39,12 @@ def claims() -> tuple[Claim, ...]:
     return tuple(
         Claim(kind=kind, **{key: row[key] for key in row if key != "stands"}, **row["stands"]) for kind, row in kinds
     )
+
+
+def with_claims(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Iterator[tuple[Any, Claim]]:
+    """Each row of a scorecard with its claim."""
+    by_id = {claim.id: claim for claim in claims}
+    return ((row, by_id[row.claim]) for row in scorecard.itertuples())
 
 
 def fixed_on() -> str:

@@ -17,6 +17,12 @@ def with_interval(row, unit: str) -> str:
     return f"{digits(row.value, unit)}{ends}{UNITS[unit]}"
 
 
+def cell(row, unit: str) -> str:
+    """The same over what it is of."""
+    number = with_interval(row, unit)
+    return f"{number}<br>{subject(row.of)}" if number and row.of else number
+
+
 def digits(value: float, unit: str) -> str:
     """A share in points, a base-10 logarithm as a factor, nats to the thousandth, all else to the hundredth."""
     if unit == "share":

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import gmean
 
 from ifcore.judge import CEILING
+from study.chapters.controls.show import costs_text
 from study.claims import numbers
 from study.claims.answer import whose
 from study.claims.claims import Claim
@@ -15,7 +15,7 @@ from study.claims.verdicts import NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
 from study.config import Run
 from study.methods import BASELINES, CONTROLS, LEFT_OUT, NAMES, READINGS
 from study.pooling import Pooled
-from study.report.table import Prose, interval, times
+from study.report.table import Prose, interval
 from study.schema import ITSELF
 
 SMALL = 0.05  # a difference in rank correlation that is not worth a choice
@@ -35,7 +35,9 @@ def basis_text(run: Run, folders: Sequence[Path]) -> Prose:
 
 def recommendation_text(run: Run, tables: Tables) -> Prose:
     """A list that a reader can act on, from the tables of counterfactuals, controls and costs."""
-    parts = (_method(tables), _damping(tables, run.profile.damping), _cost(tables), _beside(tables), _labels(tables))
+    lds, tuned = _own(tables, "lds"), _own(tables, "lds_tuned")
+    damping = _damping(_pooled(lds), _pooled(tuned), run.profile.damping)
+    parts = _method(lds), damping, _cost(tables), _beside(lds), _labels(tables)
     return Prose("\n".join(f"- {part}" for part in parts if part))
 
 
@@ -54,15 +56,17 @@ def reasons_text(scorecard: pd.DataFrame, claims: tuple[Claim, ...]) -> Prose:
     return Prose("\n".join(lines))
 
 
-def _method(tables: Tables) -> str:
-    try:
-        frame = get_table(tables, "lds")
-    except NoEstimate:
+def _own(tables: Tables, metric: str) -> pd.DataFrame:
+    """Each method's own rows of a metric of lds.csv; none where there is no table."""
+    frame = tables.get("lds", pd.DataFrame(columns=["dataset", "method", "metric", "against"]))
+    return frame[(frame.metric == metric) & (frame.against == ITSELF)]
+
+
+def _method(scores: pd.DataFrame) -> str:
+    no_methods = (*CONTROLS, *READINGS, CEILING, LEFT_OUT)
+    pooled = {name: mean for name, mean in _pooled(scores).items() if name not in no_methods}
+    if not pooled:
         return ""
-    scores = frame[(frame.metric == "lds") & (frame.against == ITSELF)]
-    pooled = {
-        name: mean for name, mean in _pooled(scores).items() if name not in (*CONTROLS, *READINGS, CEILING, LEFT_OUT)
-    }
     best = max(pooled, key=lambda name: pooled[name].mean)
     near = [name for name in pooled if name != best and pooled[best].mean - pooled[name].mean < SMALL]
     text = f"**Which method.** {NAMES[best]} ranks halves of the data most as retraining does ({_number(pooled[best])}"
@@ -71,21 +75,12 @@ def _method(tables: Tables) -> str:
     if len(ceiling := scores[scores.method == CEILING]):
         text += f"; training again from another seed {ceiling.value.mean():.2f}"
     text += ")"
-    text += (
-        f"; within {SMALL} of it: {', '.join(f'{NAMES[name]} ({_number(pooled[name])})' for name in near)}"
-        if near
-        else ""
-    )
+    listed = ", ".join(f"{NAMES[name]} ({_number(pooled[name])})" for name in near)
+    text += f"; within {SMALL} of it: {listed}" if near else ""
     return f"{text}. RepSim has {_number(pooled['repsim'])}." if "repsim" in pooled and best != "repsim" else f"{text}."
 
 
-def _damping(tables: Tables, damping: float) -> str:
-    frame = tables.get("lds")
-    if frame is None:
-        return ""
-    tuned, plain = (
-        _pooled(frame[(frame.metric == metric) & (frame.against == ITSELF)]) for metric in ("lds_tuned", "lds")
-    )
+def _damping(plain: dict[str, Pooled], tuned: dict[str, Pooled], damping: float) -> str:
     gains = {name: tuned[name].mean - plain[name].mean for name in tuned if name in plain}
     if not gains:
         return ""
@@ -97,22 +92,13 @@ def _damping(tables: Tables, damping: float) -> str:
 
 def _cost(tables: Tables) -> str:
     try:
-        wide = get_table(tables, "costs").groupby(["dataset", "method", "metric"]).value.mean().unstack("metric")
-        tuning, influence, repsim = (wide.xs(name, level="method") for name in ("fine-tune", "influence", "repsim"))
+        return f"**At what cost.** {costs_text(get_table(tables, 'costs')).text}"
     except (NoEstimate, KeyError):
         return ""
-    share = gmean((influence.seconds / tuning.seconds).dropna())
-    text = f"**At what cost.** Gradients and scores take {share:.2f} times as long as the fine-tune"
-    longer = (influence / repsim).seconds.dropna()
-    return f"{text}, and {times(gmean(longer))} as long as RepSim's forward pass." if len(longer) else f"{text}."
 
 
-def _beside(tables: Tables) -> str:
-    frame = tables.get("lds")
-    if frame is None:
-        return ""
-    scores = frame[(frame.metric == "lds") & (frame.against == ITSELF) & frame.method.isin(list(CONTROLS))]
-    pooled = _pooled(scores)
+def _beside(scores: pd.DataFrame) -> str:
+    pooled = _pooled(scores[scores.method.isin(list(CONTROLS))])
     if not pooled:
         return ""
     best = max(pooled, key=lambda name: pooled[name].mean)
@@ -144,7 +130,7 @@ def _labels(tables: Tables) -> str:
 
 
 def _pooled(rows: pd.DataFrame) -> dict[str, Pooled]:
-    return {method: mean for method, mean, _ in pooled_methods(rows)}
+    return {method: mean for method, mean, _ in pooled_methods(rows)} if len(rows) else {}
 
 
 def _number(estimate: Pooled) -> str:

@@ -1,7 +1,7 @@
 """The scorecard: every claim's estimate against its threshold, as a figure, and as a table that is folded away."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from study.claims import numbers
-from study.claims.claims import Claim
+from study.claims.claims import Claim, with_claims
 from study.claims.verdicts import NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
 from study.config import Run
 from study.report.plot import save, with_style
@@ -25,7 +25,7 @@ def scorecard_figure(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim])
 
     Leaves fig_scorecard.*.
     """
-    rows = [(row, claim) for row, claim in _rows(scorecard, claims) if pd.notna(row.value)]
+    rows = [(row, claim) for row, claim in with_claims(scorecard, claims) if pd.notna(row.value)]
     if not rows:
         figure, axis = plt.subplots(figsize=(7.2, 1.0))
         axis.axis("off")
@@ -59,12 +59,19 @@ def counts_text(scorecard: pd.DataFrame) -> Prose:
 def scorecard_table(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Table:
     """One line per claim: its test, the verdict, the estimate with its interval, where the evidence is."""
     rows = []
-    for row, claim in _rows(scorecard, claims):
+    for row, claim in with_claims(scorecard, claims):
         verdict = f"**{row.verdict}**" + (f": {row.reason}" if isinstance(row.reason, str) else "")
-        number = numbers.with_interval(row, claim.unit)
-        number += f"<br>{numbers.subject(row.of)}" if number and row.of else ""
         p = "" if pd.isna(row.p) else "< 0.0001" if row.p < 1e-4 else f"{row.p:.2g}"
-        rows.append([f"{claim.claim}<br>{claim.test}", claim.section, verdict, number, p, numbers.link(row, claim)])
+        rows.append(
+            [
+                f"{claim.claim}<br>{claim.test}",
+                claim.section,
+                verdict,
+                numbers.cell(row, claim.unit),
+                p,
+                numbers.link(row, claim),
+            ]
+        )
     header = ["Claim and test", "Section", "Verdict", "Estimate", "p", "Evidence"]
     caption = "Each claim with its test, and the estimate that it hangs on, with its 95 % interval."
     return Table(None, caption, header, rows, scorecard, text=True, folded="All claims and their tests, as a table")
@@ -77,11 +84,6 @@ _PANELS = {
     "factor": ("times",),
 }
 _FACES: dict[str, dict[str, Any]] = {OPEN: {"mfc": "white"}}
-
-
-def _rows(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> Iterator[tuple[Any, Claim]]:
-    by_id = {claim.id: claim for claim in claims}
-    return ((row, by_id[row.claim]) for row in scorecard.itertuples())
 
 
 def _panel(axis: Axes, unit: str, pairs: Sequence[tuple[Any, Claim]]) -> None:

@@ -77,11 +77,11 @@ def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) 
     for dataset in learnt:
         gaps = {name: statistics.pooled(_coverage(frame, dataset, "repsim", name)) for name in BASELINES}
         nearest = min(gaps, key=lambda name: gaps[name][0])
-        told = f"{DATASETS[dataset]} ({NAMES[nearest]}: {points(*gaps[nearest])})"
+        lead = f"{DATASETS[dataset]} ({NAMES[nearest]}: {points(*gaps[nearest])})"
         if all(low > 0 for _, low, _ in gaps.values()):
             won.append(DATASETS[dataset])
         else:
-            (as_good if gaps[nearest][0] <= TIE else wide).append(told)
+            (as_good if gaps[nearest][0] <= TIE else wide).append(lead)
         for method in (name for name in _methods(frame) if name != "repsim"):
             if all(statistics.pooled(_coverage(frame, dataset, method, name))[1] > 0 for name in BASELINES):
                 winners.setdefault(NAMES[method], []).append(DATASETS[dataset])
