@@ -19,12 +19,11 @@ from study.pipeline.gate import check_gate
 
 @dataclass(frozen=True)
 class Row:
-    """A row beside the engine's methods. `function` makes scores [M, N] of a run's attribution, or None where the
-    package is missing that it takes."""
+    """A row beside the engine's methods. `function` makes scores [M, N] of a run's attribution."""
 
     display_name: str
     colour: str
-    function: Callable[[Run, Attribution], np.ndarray | None]
+    function: Callable[[Run, Attribution], np.ndarray]
 
 
 BASELINES = {
@@ -100,10 +99,9 @@ def with_baselines(run: Run, attributions: Mapping[str, Attribution]) -> dict[st
 
 
 def with_readings(run: Run, attribution: Attribution) -> Attribution:
-    """The same with those of READINGS and BESIDE, where all that they take is installed."""
+    """The same with those of READINGS and BESIDE."""
     return replace(attribution, scores=attribution.scores | _scores(READINGS | BESIDE, run, attribution))
 
 
 def _scores(rows: Mapping[str, Row], run: Run, attribution: Attribution) -> dict[str, np.ndarray]:
-    made = {key: row.function(run, attribution) for key, row in rows.items()}
-    return {key: scores for key, scores in made.items() if scores is not None}
+    return {key: row.function(run, attribution) for key, row in rows.items()}

@@ -26,8 +26,8 @@ _SENTENCES = (("influence_lds", "influence_removal"), ("repsim_labels", "repsim_
 
 def confirming(folders: Sequence[Path]) -> list[Path]:
     """The folders of the seeds that give verdicts, where these are enough; else none."""
-    found = [folder for folder in folders if int(folder.name.removeprefix("seed-")) >= CONFIRMING]
-    return found if len(found) >= MIN_SEEDS else []
+    those = [folder for folder in folders if _seed(folder) >= CONFIRMING]
+    return those if len(those) >= MIN_SEEDS else []
 
 
 def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose:
@@ -63,7 +63,7 @@ def sentences(scorecard: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:
 
 def whose(folders: Sequence[Path]) -> str:
     """`the published seeds 10 to 17 of the profile laptop`; `this run's seed 0 of …`."""
-    seeds = sorted(int(folder.name.removeprefix("seed-")) for folder in folders)
+    seeds = sorted(map(_seed, folders))
     several = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
     listed = f"{seeds[0]} to {seeds[-1]}" if several else ", ".join(map(str, seeds))
     source = "the published" if folders[0].parents[1].name == FOLDER.name else "this run's"
@@ -179,3 +179,7 @@ def _clause(row, claim: Claim) -> str:
 @cache
 def _sentences() -> dict[str, Any]:
     return yaml.safe_load(Path(__file__).with_name("sentences.yaml").read_text(encoding="utf-8"))
+
+
+def _seed(folder: Path) -> int:
+    return int(folder.name.removeprefix("seed-"))

@@ -14,7 +14,7 @@ from ifcore.judge import CEILING
 from study.claims.estimates import NoEstimate, Tables, get_table, learnt_rows, over_best, pooled_methods
 from study.config import Run
 from study.methods import COLOURS, NAMES, ORACLE
-from study.report.plot import save, with_style
+from study.report.plot import draw_interval, handle, save, with_style
 from study.schema import ITSELF
 
 SHOWN = ("datainf", "lissa", "gradsim", "exact", "repsim")
@@ -42,10 +42,7 @@ def answer_figure(run: Run, tables: Tables, published: Tables) -> Figure:
         if not any(drawn):
             axis.text(0.5, 0.5, "nothing to show", transform=axis.transAxes, ha="center", color="#5f6368")
     axes[0].set_yticks(range(len(names)), [NAMES[name] for name in names])
-    handles = [
-        plt.Line2D([], [], marker="o", linestyle="", markersize=4.5, color="black", label=kind, **_FACES[kind])
-        for kind, _ in sources
-    ]
+    handles = [handle(kind, **_FACES[kind]) for kind, _ in sources]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
     return save(run, "fig_answer", figure, ("controls", "lds", "removal"))
 
@@ -67,10 +64,11 @@ def _draw(
     for method, mean, parts in pooled_methods(frame):
         if method in names:
             place, colour = names.index(method) + shift, COLOURS[method]
-            axis.plot(scale * np.clip(mean.interval(0.05), -most, most), [place] * 2, color=colour, linewidth=1.2)
             if len(parts) > 1:
                 axis.scatter(scale * np.array(parts), [place] * len(parts), s=4, color=colour, alpha=0.45)
-            axis.plot(scale * mean.mean, place, marker="o", markersize=4.5, color=colour, zorder=3, **_FACES[kind])
+            low, high = np.clip(mean.interval(0.05), -most, most)
+            interval = (scale * mean.mean, scale * low, scale * high)
+            draw_interval(axis, place, interval, color=colour, zorder=3, **_FACES[kind])
     if ceiling is not None:
         axis.axvline(ceiling, color="black", linewidth=0.8, linestyle="-" if kind == "published" else ":")
     return True

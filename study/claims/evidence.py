@@ -52,9 +52,7 @@ def influence_in_removal(tables: Tables) -> Evidence:
 
 def influence_over_texts(tables: Tables) -> Evidence:
     """How far the named method is ahead of each baseline that reads the texts alone, mean over those cells."""
-    frame = _deciding(tables)
-    installed = [name for name in OF_TEXTS if name in set(frame.against) or not name.startswith("embedding")]
-    rows = estimates.rows_against(frame, "lds", named_method(), installed)
+    rows = estimates.rows_against(_deciding(tables), "lds", named_method(), OF_TEXTS)
     return all_of(estimates.by_group(rows, ["against"], "over {}", _mean))
 
 

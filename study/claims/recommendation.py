@@ -15,7 +15,7 @@ from study.claims.verdicts import NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
 from study.config import Run
 from study.methods import BASELINES, CONTROLS, LEFT_OUT, NAMES, READINGS
 from study.pooling import Pooled
-from study.report.table import Prose, interval
+from study.report.table import Prose, Table, control_cell, interval
 from study.schema import ITSELF
 
 SMALL = 0.05  # a difference in rank correlation that is not worth a choice
@@ -35,10 +35,27 @@ def basis_text(run: Run, folders: Sequence[Path]) -> Prose:
 
 def recommendation_text(run: Run, tables: Tables) -> Prose:
     """A list that a reader can act on, from the tables of counterfactuals, controls and costs."""
-    lds, tuned = _own(tables, "lds"), _own(tables, "lds_tuned")
+    lds, tuned = _own(tables, "lds", "lds"), _own(tables, "lds", "lds_tuned")
     damping = _damping(_pooled(lds), _pooled(tuned), run.profile.damping)
     parts = _method(lds), damping, _cost(tables), _beside(lds), _labels(tables)
     return Prose("\n".join(f"- {part}" for part in parts if part))
+
+
+def methods_table(tables: Tables) -> Table:
+    """Methods and baselines side by side in labels, in prediction and in removal: means over data sets, with intervals.
+
+    A cell is empty where a method has no value in one of the data sets.
+    """
+    columns = [_pooled(_own(tables, name, metric)) for name, metric in _JUDGED.values()]
+    present = [name for name in NAMES if any(name in column for column in columns)]
+    rows = []
+    for name in present:
+        cells = [write(column[name]) if name in column else "" for column, write in zip(columns, _WRITE, strict=True)]
+        rows.append([NAMES[name], *cells])
+        if name in CONTROLS:
+            rows[-1] = list(map(control_cell, rows[-1]))
+    caption = "Means over data sets with 95 % intervals. Grey: never sees the fine-tuned model."
+    return Table(None, caption, ["Method", *_JUDGED], rows, folded="All methods side by side, in numbers")
 
 
 def reasons_text(scorecard: pd.DataFrame, claims: tuple[Claim, ...]) -> Prose:
@@ -56,9 +73,12 @@ def reasons_text(scorecard: pd.DataFrame, claims: tuple[Claim, ...]) -> Prose:
     return Prose("\n".join(lines))
 
 
-def _own(tables: Tables, metric: str) -> pd.DataFrame:
-    """Each method's own rows of a metric of lds.csv; none where there is no table."""
-    frame = tables.get("lds", pd.DataFrame(columns=["dataset", "method", "metric", "against"]))
+def _own(tables: Tables, name: str, metric: str) -> pd.DataFrame:
+    """Each method's own rows of a metric, of the data sets that were learnt; none where there is no table."""
+    try:
+        frame = learnt_rows(tables, name) if name == "controls" else get_table(tables, name)
+    except NoEstimate:
+        frame = pd.DataFrame(columns=["dataset", "method", "metric", "against"])
     return frame[(frame.metric == metric) & (frame.against == ITSELF)]
 
 
@@ -110,12 +130,7 @@ def _beside(scores: pd.DataFrame) -> str:
 
 
 def _labels(tables: Tables) -> str:
-    try:
-        frame = learnt_rows(tables, "controls")
-    except NoEstimate:
-        return ""
-    rows = frame[(frame.metric == "coverage") & (frame.against == ITSELF)]
-    pooled = _pooled(rows)
+    pooled = _pooled(_own(tables, "controls", "coverage"))
     best, baseline = (
         max((name for name in pooled if (name in BASELINES) == among), key=lambda name: pooled[name].mean, default=None)
         for among in (False, True)
@@ -133,9 +148,27 @@ def _pooled(rows: pd.DataFrame) -> dict[str, Pooled]:
     return {method: mean for method, mean, _ in pooled_methods(rows)} if len(rows) else {}
 
 
+def _percent(estimate: Pooled) -> str:
+    low, high = (100 * end for end in estimate.interval(0.05))
+    return f"{100 * estimate.mean:.0f} [{max(low, 0):.0f}, {min(high, 100):.0f}]"
+
+
+def _nats(estimate: Pooled) -> str:
+    low, high = estimate.interval(0.05)
+    return f"{estimate.mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def _number(estimate: Pooled) -> str:
     low, high = estimate.interval(0.05)
     return f"{estimate.mean:.2f}{interval(max(low, -1), min(high, 1))}"
+
+
+_JUDGED = {  # column -> its table, and the metric
+    "Coverage, labels (%)": ("controls", "coverage"),
+    "Linear datamodeling score": ("lds", "lds"),
+    "Rise after removal (nats)": ("removal", "rise"),
+}
+_WRITE = (_percent, _number, _nats)
 
 
 def _lowered(text: str) -> str:

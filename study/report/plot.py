@@ -32,6 +32,7 @@ STYLE: Any = {
     "svg.hashsalt": "ifcore",  # the same figure is the same file
 }
 with_style = matplotlib.rc_context(STYLE)  # decorates what draws and saves a figure
+DOT: Any = {"marker": "o", "linestyle": "", "markersize": 4, "color": "black"}
 Interval = tuple[float, Estimate, dict[str, Any]]  # a place, a value with its ends, and the point's colours
 
 
@@ -70,6 +71,18 @@ def draw(axis: Axes, line: pd.DataFrame, colour: str, name: str, scale: float = 
     axis.fill_between(line.index, line.low * scale, line.high * scale, color=colour, alpha=0.15, linewidth=0)
 
 
+def draw_interval(axis: Axes, place: float, estimate: Estimate, linewidth: float = 1, **style: Any) -> None:
+    """A point with its interval along x, at the height `place`; `style` is the point's, a dot by default."""
+    value, low, high = estimate
+    axis.plot([low, high], [place, place], color=style["color"], linewidth=linewidth)
+    axis.plot(value, place, **DOT | style)
+
+
+def handle(label: str, **style: Any) -> plt.Line2D:
+    """A point for a figure's legend."""
+    return plt.Line2D([], [], label=label, **DOT | style)
+
+
 def forest(
     panels: Mapping[str, Sequence[Interval]],
     rows: Sequence[str],
@@ -77,7 +90,6 @@ def forest(
     *,
     margin: float = 0.7,
     row_height: float = 0.2,
-    size: float = 3.5,
     in_points: bool = False,
     rules: Mapping[float, str] = MappingProxyType({}),
     legend: Mapping[str, dict[str, Any]] = MappingProxyType({}),
@@ -99,15 +111,14 @@ def forest(
             axis.axhline(place, color=colour, linewidth=0.6)
         for place, estimate, style in intervals:
             value, low, high = (100 * end if in_points else end for end in estimate)
-            axis.plot([low, high], [place, place], color=style["color"], linewidth=1)
-            axis.plot(value, place, marker="o", markersize=size, **style)
+            draw_interval(axis, place, (value, low, high), **style)
         axis.set_title(title)
         axis.set_yticks(range(len(rows)), rows)
     if in_points:
         axes[0, 0].set_xlim(*np.clip(axes[0, 0].get_xlim(), -104, 104))
     figure.supxlabel(label, fontsize=9)
     if legend:
-        handles = [plt.Line2D([], [], marker="o", markersize=size, label=key, **legend[key]) for key in legend]
+        handles = [handle(name, **style) for name, style in legend.items()]
         figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
     return figure, axes
 

@@ -39,7 +39,14 @@ def test_what_a_row_says_is_its_last_question_and_its_answer():
         assert baselines.texts_of(example, tokenizer) == ("q", "a")
 
 
-@pytest.mark.skipif(not embedding.is_installed(), reason="the package that holds it is an extra")
+def test_an_embedding_is_an_extra(monkeypatch):
+    said = [("a question", "an answer"), ("another", "something else")]
+    assert set(baselines.baseline_scores(said, said)) == set(baselines.NAMES)
+    monkeypatch.setattr(embedding, "is_installed", lambda: False)
+    without = {name for name in baselines.NAMES if not name.startswith("embedding")}
+    assert set(baselines.baseline_scores(said, said)) == without
+
+
 def test_an_embedding_tells_what_texts_mean():
     queue, skip, plants = embedding.embed(
         ["How do I cut the lunch line?", "Ways to skip a queue at lunch", "Plants grow"]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import ifcore
-from ifcore import embedding, loading, lora, training, validation_report
+from ifcore import loading, lora, training, validation_report
 from ifcore.rows import by_id
 from ifcore.tokens import tokenise_rows
 from ifcore.training import Settings
@@ -166,8 +166,7 @@ def test_the_report_says_who_leads_and_by_how_much(tuned, bank):
         rf"{shown} ranks halves as retraining does with .*; .*; ceiling .*[.] It is .*: .*", text.splitlines()[-1]
     )
     picture = validation_report.figure(found)
-    rows = 6 + 2 * embedding.is_installed()
-    assert len(picture.axes) == 3 and len(picture.axes[0].get_yticklabels()) == rows
+    assert len(picture.axes) == 3 and len(picture.axes[0].get_yticklabels()) == 8
 
 
 def test_the_command_validates_goes_on_and_leaves_a_table_and_a_picture(tuned, tmp_path):

@@ -14,7 +14,7 @@ from study import statistics
 from study.config import Run
 from study.methods import COLOURS, CONTROLS, LEFT_OUT, NAMES, OF_TEXTS, ORACLE
 from study.report.names import DATASETS
-from study.report.plot import save, with_style
+from study.report.plot import DOT, draw_interval, handle, save, with_style
 from study.report.table import Prose, Table, control_cell, interval, significant, whole, with_published
 from study.schema import ITSELF
 from study.statistics import Estimate
@@ -44,18 +44,14 @@ def judged_figure(run: Run, lds: pd.DataFrame, removal: pd.DataFrame) -> Figure:
             value, low, high = (scale * end for end in _pooled(part))
             if method in (CEILING, ORACLE):
                 axis.axvline(value, color="black", linewidth=0.8, linestyle=":", zorder=0)
-                axis.plot(value, len(names), marker=marks[dataset], markersize=4, color="black", mfc="white")
+                axis.plot(value, len(names), **DOT | {"marker": marks[dataset], "mfc": "white"})
             elif method in names:
-                place = names.index(method)
-                axis.plot([low, high], [place, place], color=COLOURS[method], linewidth=0.7, alpha=0.5)
-                axis.plot(value, place, marker=marks[dataset], markersize=4, color=COLOURS[method], linestyle="")
+                style = {"marker": marks[dataset], "color": COLOURS[method]}
+                draw_interval(axis, names.index(method), (value, low, high), linewidth=0.4, **style)
         axis.set_xlabel(title)
         axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
     axes[1].axvline(0, color="black", linewidth=0.6)
-    handles = [
-        plt.Line2D([], [], marker=mark, color="black", linestyle="", markersize=4, label=DATASETS[name])
-        for name, mark in marks.items()
-    ]
+    handles = [handle(DATASETS[name], marker=mark) for name, mark in marks.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     return save(run, "fig_counterfactual", figure, ("lds", "removal"))
 

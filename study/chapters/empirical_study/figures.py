@@ -20,7 +20,7 @@ from study.datasets.family import prompt_text
 from study.methods import BASELINES, COLOURS, NAMES
 from study.pipeline.attributions import Attribution, Tuned
 from study.report.names import DATASETS
-from study.report.plot import STYLE, panels, save, with_style
+from study.report.plot import STYLE, draw_interval, handle, panels, save, with_style
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,8 @@ def scores_figure(run: Run, number: int, frame: pd.DataFrame, attributions: Mapp
             for method, estimates in part[part.metric == metric].groupby("method"):
                 value, low, high = (100 * end for end in statistics.pooled(estimates, 0.0, 1.0))
                 if method in methods:
-                    place, colour = methods.index(method) + shift, COLOURS[method]
-                    axis.plot([low, high], [place, place], color=colour, linewidth=1)
-                    axis.plot(value, place, marker="o", markersize=3.5, color=colour, **face)
+                    place = methods.index(method) + shift
+                    draw_interval(axis, place, (value, low, high), color=COLOURS[method], **face)
         coverage = part[part.metric == "coverage"].groupby("method").value.mean() * 100
         axis.axvline(coverage["chance"], color="black", linewidth=0.8, linestyle=":")
         if len(baselines := coverage[coverage.index.isin(list(BASELINES))]):
@@ -67,8 +66,8 @@ def scores_figure(run: Run, number: int, frame: pd.DataFrame, attributions: Mapp
         axis.set_yticks(range(len(methods)), [NAMES[name] for name in methods])
     figure.supxlabel("training examples of the right kind (%)", fontsize=9)
     handles = [
-        plt.Line2D([], [], marker="o", linestyle="", markersize=4, color="black", label="coverage"),
-        plt.Line2D([], [], marker="o", linestyle="", markersize=4, color="black", mfc="white", label="accuracy"),
+        handle("coverage"),
+        handle("accuracy", mfc="white"),
         plt.Line2D([], [], color="black", linewidth=0.8, linestyle=":", label="chance"),
         plt.Line2D([], [], color="#777777", linewidth=0.8, linestyle="--", label="best baseline's coverage"),
     ]

@@ -10,7 +10,7 @@ from study.config import Run
 from study.methods import BASELINES, COLOURS, NAMES
 from study.pipeline import judging
 from study.pipeline.attributions import Attribution
-from study.report.plot import save, with_style
+from study.report.plot import draw_interval, save, with_style
 from study.report.table import Prose, Table, control_cell, percent, plain, whole, with_published
 from study.schema import ITSELF
 
@@ -34,8 +34,7 @@ def facts_figure(run: Run, frame: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(7.2, 0.8 + 0.19 * len(names)))
     for place, name in enumerate(names):
         value, low, high = (100 * end for end in _share(frame, name, "hard_auc"))
-        axis.plot([low, high], [place, place], color=COLOURS[name], linewidth=1)
-        axis.plot(value, place, marker="o", markersize=4, color=COLOURS[name])
+        draw_interval(axis, place, (value, low, high), color=COLOURS[name])
     axis.axvline(100 * _share(frame, "chance", "hard_auc")[0], color="black", linewidth=0.8, linestyle=":")
     axis.axhline(sum(name in BASELINES for name in names) - 0.5, color="#CCCCCC", linewidth=0.6)
     axis.set_yticks(range(len(names)), [NAMES[name] for name in names])

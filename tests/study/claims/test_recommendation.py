@@ -35,6 +35,14 @@ def test_nothing_is_advised_without_tables():
     assert advice({}) == ""
 
 
+def test_methods_stand_side_by_side_in_what_was_measured():
+    table = recommendation.methods_table(counterfactuals(0.2))
+    cells = {row[0]: row[1:] for row in table.rows}
+    labels, score, rise = cells["LiSSA"]
+    assert labels == "" and score.startswith("0.") and rise.endswith("]")
+    assert recommendation.methods_table({}).rows == []
+
+
 def test_each_of_the_papers_reasons_is_told_by_the_verdicts_of_its_claims():
     judged = verdicts.judge_claims(claims(), {})
     text = recommendation.reasons_text(judged, claims()).text

