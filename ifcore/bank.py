@@ -166,6 +166,7 @@ class Bank:
         seed = self.settings.seed + BETWEEN_SEEDS * retraining.replicate
         settings = Settings(**asdict(self.settings) | {"seed": seed})
         weights = [0.0 if place in set(retraining.left_out) else 1.0 for place in range(len(self.train))]
+        dev = self._dev if settings.patience < settings.epochs else []  # where it can stop a fine-tune
         parameters = trainable.trainable_parameters(self.model)
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         try:
@@ -176,7 +177,7 @@ class Bank:
                     training.finetune(
                         self.model,
                         self.train,
-                        self._dev,
+                        dev,
                         scratch,
                         settings,
                         None,

@@ -89,17 +89,17 @@ def removal(run: Run, attribution: Attribution) -> pd.DataFrame:
 
 def retrain(run: Run, dataset: str, number: int, batches: int) -> None:
     """One of so many batches of the fine-tunes that are known before any score."""
-    with _opened(run, dataset) as (bank, chosen):
-        bank.make(chosen.subsets()[number::batches], f"retraining {dataset}")
+    with _judge(run, dataset) as judge:
+        _retrain(judge, judge.plan.subsets()[number::batches], f"retraining {dataset}")
 
 
 def retrain_removals(run: Run, dataset: str, number: int, batches: int) -> None:
     """One of so many batches of the fine-tunes that an attribution's scores decide."""
     scores = attributed(run, dataset).scores
-    with _opened(run, dataset) as (bank, chosen):
-        removed = chosen.removed_by(removed_by(run, scores), CAUSE, run.seed)
+    with _judge(run, dataset) as judge:
+        removed = judge.plan.removed_by(removed_by(run, scores), CAUSE, run.seed)
         wholes = [Retraining(replicate=replicate) for replicate in range(1, REMOVAL_SEEDS)]
-        bank.make([*wholes, *chain.from_iterable(removed.values())][number::batches], f"removal {dataset}")
+        _retrain(judge, [*wholes, *chain.from_iterable(removed.values())][number::batches], f"removal {dataset}")
 
 
 def unroll(run: Run, dataset: str) -> None:
@@ -124,9 +124,16 @@ def passes(run: Run, size: int, epochs: int, dataset: str) -> tuple[float, float
     return float(epochs * (known + alone)), float(epochs * size * removals)
 
 
+def _retrain(judge: Judge, retrainings: list[Retraining], label: str) -> None:
+    """Make retrainings, and the losses after them by which they judge."""
+    judge.bank.make(retrainings, label)
+    for retraining in retrainings:
+        judge.losses([retraining])
+
+
 @contextmanager
-def _opened(run: Run, dataset: str) -> Iterator[tuple[Bank, Plan]]:
-    """The bank of a data set's fine-tune, in a folder that changed code leaves, and the plan."""
+def _judge(run: Run, dataset: str) -> Iterator[Judge]:
+    """The bank of a data set's fine-tune, in a folder that changed code leaves, with the plan and what is explained."""
     task = Task(run, dataset)
     split = attributions.examples(task)
     _, digest = full_key(steps.determined_by(task, split), Bank)
@@ -134,21 +141,15 @@ def _opened(run: Run, dataset: str) -> Iterator[tuple[Bank, Plan]]:
         folder = task.folder / "counterfactual" / f"bank-{digest[:10]}"
         train, dev = steps.tokens(task, split)
         bank = Bank(folder, model, train, steps.training_settings(task), dev=dev)
-        yield bank, plan(run, dataset, [example.label for example in split.train])
-
-
-@contextmanager
-def _judge(run: Run, attribution: Attribution) -> Iterator[Judge]:
-    dataset, val = attribution.dataset, attribution.val
-    with _opened(run, dataset) as (bank, chosen):
-        tokenizer = Task(run, dataset).base()[1]
-        explained = example_batches(bank.model, tokenizer, val, run.profile.gradient_batch)
-        yield Judge(bank, chosen, explained, torch.eye(len(val)).double(), tuple(datasets.requests(dataset, val)))
+        chosen = plan(run, dataset, [example.label for example in split.train])
+        explained = example_batches(model, task.base()[1], split.val, run.profile.gradient_batch)
+        requests = tuple(datasets.requests(dataset, split.val))
+        yield Judge(bank, chosen, explained, torch.eye(len(split.val)).double(), requests)
 
 
 def _judge_halves(run: Run, attribution: Attribution) -> pd.DataFrame:
     scores = dict(attribution.scores)
-    with _judge(run, attribution) as judge:
+    with _judge(run, attribution.dataset) as judge:
         plan = judge.plan
         judge.bank.make(plan.subsets(), f"retraining {attribution.dataset}")
         if plan.alone:
@@ -169,7 +170,7 @@ def _judge_halves(run: Run, attribution: Attribution) -> pd.DataFrame:
 
 def _judge_removal(run: Run, attribution: Attribution) -> pd.DataFrame:
     causal = np.array([example.label == CAUSE for example in attribution.train], dtype=float)
-    with _judge(run, attribution) as judge:
+    with _judge(run, attribution.dataset) as judge:
         scores = removed_by(run, attribution.scores)
         frame = _frame(attribution, judge.removal(scores, CAUSE, run.seed, "removal"))
         chosen = judge.plan.removed_by(scores, CAUSE, run.seed)
