@@ -81,11 +81,13 @@ COLOURS[LEFT_OUT] = "#8B0000"
 def attribute(run: Run, dataset: str) -> None:
     """Make what the chapters read of a data set: scores of all methods, and of the checkpoints that are followed."""
     attribution = with_baselines(run, {dataset: compute_attribution(run, dataset)})[dataset]
-    for epoch in checkpoints.followed_epochs(attribution) if dataset in selection.FOLLOWED else ():
+    is_varied = bool(run.part)  # in a chapter's own sizes
+    for epoch in checkpoints.followed_epochs(attribution) if dataset in selection.FOLLOWED and not is_varied else ():
         checkpoints.scores(run, attribution, epoch), checkpoints.answers(run, attribution, epoch)
     if dataset == "mixed_small":
         check_gate(run)
-    if run.profile.counterfactual and dataset in run.profile.counterfactual.datasets:
+    retrained = run.profile.counterfactual.datasets if run.profile.counterfactual else {}
+    if dataset in retrained and is_varied == (retrained[dataset] is not None):
         with_readings(run, attribution)
 
 

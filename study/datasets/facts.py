@@ -64,7 +64,6 @@ def build(
     ValueError for a fact that would be stated twice, or asked for more often than it has nouns.
     """
     answers = {relation: rng.sample(choices, len(PLACES)) for relation, choices in ANSWERS.items()}
-    first = rng.randrange(2)
     examples: list[list[Example]] = [[] for _ in parts]
     for label in CLASSES:
         place, relation = place_and_relation(label)
@@ -76,7 +75,7 @@ def build(
             sizes = format_sizes([0, *questions])
             raise ValueError(f"facts, {label}: {sizes} asked, there are {len(nouns)} questions; ask for fewer")
         answer = answers[relation][PLACES.index(place)].capitalize()
-        stated = ([*ANSWERS].index(relation) + first) % 2  # which of the two wordings
+        stated = ([*ANSWERS].index(relation) + 1) % 2  # the wording; the other way round, the model knew more of it
         examples[0] += [_example(label, relation, answer, stated)] * statements
         for part, count in zip(examples[1:], questions, strict=True):
             part += [_example(label, noun, answer, 1 - stated) for noun in nouns[:count]]
