@@ -52,7 +52,7 @@ def judge(monkeypatch, components, rng):
 
 
 def test_eight_seeds_decide_all_but_one_in_nine_of_ten_worlds_like_those_seen(monkeypatch):
-    """Whether RepSim is within its margin is the one: 88 of 100 by more worlds, since on Mixed (hard) it is not at 0."""
+    """Whether RepSim is within its margin is the one: 88 of 100, by more worlds; on Mixed (hard) it is not at 0."""
     rng, worlds = np.random.default_rng(0), 100
     found = pd.DataFrame([judge(monkeypatch, LEADS, rng) for _ in range(worlds)])
     power = (found == SUPPORTED).mean()
