@@ -71,10 +71,11 @@ def draw(axis: Axes, line: pd.DataFrame, colour: str, name: str, scale: float = 
     axis.fill_between(line.index, line.low * scale, line.high * scale, color=colour, alpha=0.15, linewidth=0)
 
 
-def draw_interval(axis: Axes, place: float, estimate: Estimate, linewidth: float = 1, **style: Any) -> None:
-    """A point with its interval along x, at the height `place`; `style` is the point's, a dot by default."""
+def draw_interval(axis: Axes, place: float, estimate: Estimate, **style: Any) -> None:
+    """A point with its interval along x, at the height `place`; `style` is the point's, a dot by default, and the
+    interval's `linewidth`."""
     value, low, high = estimate
-    axis.plot([low, high], [place, place], color=style["color"], linewidth=linewidth)
+    axis.plot([low, high], [place, place], color=style["color"], linewidth=style.pop("linewidth", 1))
     axis.plot(value, place, **DOT | style)
 
 

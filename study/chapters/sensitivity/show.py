@@ -57,7 +57,6 @@ def effects_figure(run: Run, frame: pd.DataFrame) -> Figure:
         "coverage moves by (points)",
         margin=0.9,
         row_height=0.42,
-        size=3,
         in_points=True,
         rules={place - 0.5: "#EEEEEE" for place in range(1, len(changes))},
         legend={NAMES[name]: {"color": COLOURS[name]} for name in NAMES if name in set(coverage.method)},
