@@ -81,13 +81,12 @@ COLOURS[LEFT_OUT] = "#8B0000"
 def attribute(run: Run, dataset: str) -> None:
     """Make what the chapters read of a data set: scores of all methods, and of the checkpoints that are followed."""
     attribution = with_baselines(run, {dataset: compute_attribution(run, dataset)})[dataset]
-    is_varied = bool(run.part)  # in a chapter's own sizes
-    for epoch in checkpoints.followed_epochs(attribution) if dataset in selection.FOLLOWED and not is_varied else ():
+    for epoch in checkpoints.followed_epochs(attribution) if dataset in selection.FOLLOWED else ():
         checkpoints.scores(run, attribution, epoch), checkpoints.answers(run, attribution, epoch)
     if dataset == "mixed_small":
         check_gate(run)
     retrained = run.profile.counterfactual.datasets if run.profile.counterfactual else {}
-    if dataset in retrained and is_varied == (retrained[dataset] is not None):
+    if dataset in retrained and retrained[dataset] is None:  # else its chapter has it in other sizes
         with_readings(run, attribution)
 
 

@@ -11,10 +11,13 @@ UNITS = {"share": " points", "correlation": "", "number": "", "nats": " nats", "
 
 def with_interval(row, unit: str) -> str:
     """`0.46 [0.31, 0.60]` with its unit; empty where there is no estimate."""
-    if pd.isna(row.value):
-        return ""
-    ends = "" if pd.isna(row.ci_low) else f" [{digits(row.ci_low, unit)}, {digits(row.ci_high, unit)}]"
-    return f"{digits(row.value, unit)}{ends}{UNITS[unit]}"
+    return "" if pd.isna(row.value) else f"{with_ends(row.value, row.ci_low, row.ci_high, unit)}{UNITS[unit]}"
+
+
+def with_ends(value: float, low: float, high: float, unit: str) -> str:
+    """The same without its unit, of a value with the ends of its interval, which may be missing."""
+    ends = "" if pd.isna(low) else f" [{digits(low, unit)}, {digits(high, unit)}]"
+    return f"{digits(value, unit)}{ends}"
 
 
 def cell(row, unit: str) -> str:

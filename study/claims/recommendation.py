@@ -1,8 +1,10 @@
 """What a practitioner can do with the answer: which method, which damping, at what cost, beside what, confirmed how."""
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ifcore.judge import CEILING
@@ -15,7 +17,7 @@ from study.claims.verdicts import NOT_SUPPORTED, NOT_TESTABLE, OPEN, SUPPORTED
 from study.config import Run
 from study.methods import BASELINES, CONTROLS, LEFT_OUT, NAMES, READINGS
 from study.pooling import Pooled
-from study.report.table import Prose, Table, control_cell, interval
+from study.report.table import Prose, Table, control_cell
 from study.schema import ITSELF
 
 SMALL = 0.05  # a difference in rank correlation that is not worth a choice
@@ -46,12 +48,11 @@ def methods_table(tables: Tables) -> Table:
 
     A cell is empty where a method has no value in one of the data sets.
     """
-    columns = [_pooled(_own(tables, name, metric)) for name, metric in _JUDGED.values()]
-    present = [name for name in NAMES if any(name in column for column in columns)]
+    columns = [(_pooled(_own(tables, name, metric)), unit) for name, metric, unit in _JUDGED.values()]
+    present = [name for name in NAMES if any(name in pooled for pooled, _ in columns)]
     rows = []
     for name in present:
-        cells = [write(column[name]) if name in column else "" for column, write in zip(columns, _WRITE, strict=True)]
-        rows.append([NAMES[name], *cells])
+        rows.append([NAMES[name], *(_text(pooled[name], unit) if name in pooled else "" for pooled, unit in columns)])
         if name in CONTROLS:
             rows[-1] = list(map(control_cell, rows[-1]))
     caption = "Means over data sets with 95 % intervals. Grey: never sees the fine-tuned model."
@@ -89,15 +90,15 @@ def _method(scores: pd.DataFrame) -> str:
         return ""
     best = max(pooled, key=lambda name: pooled[name].mean)
     near = [name for name in pooled if name != best and pooled[best].mean - pooled[name].mean < SMALL]
-    text = f"**Which method.** {NAMES[best]} ranks halves of the data most as retraining does ({_number(pooled[best])}"
+    text = f"**Which method.** {NAMES[best]} ranks halves of the data most as retraining does ({_text(pooled[best])}"
     count = scores.dataset.nunique()
     text += f", mean over {count} data sets" if count > 1 else ""
     if len(ceiling := scores[scores.method == CEILING]):
         text += f"; training again from another seed {ceiling.value.mean():.2f}"
     text += ")"
-    listed = ", ".join(f"{NAMES[name]} ({_number(pooled[name])})" for name in near)
+    listed = ", ".join(f"{NAMES[name]} ({_text(pooled[name])})" for name in near)
     text += f"; within {SMALL} of it: {listed}" if near else ""
-    return f"{text}. RepSim has {_number(pooled['repsim'])}." if "repsim" in pooled and best != "repsim" else f"{text}."
+    return f"{text}. RepSim has {_text(pooled['repsim'])}." if "repsim" in pooled and best != "repsim" else f"{text}."
 
 
 def _damping(plain: dict[str, Pooled], tuned: dict[str, Pooled], damping: float) -> str:
@@ -124,7 +125,7 @@ def _beside(scores: pd.DataFrame) -> str:
     best = max(pooled, key=lambda name: pooled[name].mean)
     return (
         f"**Compare with what.** Of the scores that never see the fine-tuned model {NAMES[best]} predicts retraining "
-        f"best ({_number(pooled[best])}). Compute it first: where it does as well on your data, gradients of the "
+        f"best ({_text(pooled[best])}). Compute it first: where it does as well on your data, gradients of the "
         "fine-tuned model add nothing."
     )
 
@@ -148,27 +149,19 @@ def _pooled(rows: pd.DataFrame) -> dict[str, Pooled]:
     return {method: mean for method, mean, _ in pooled_methods(rows)} if len(rows) else {}
 
 
-def _percent(estimate: Pooled) -> str:
-    low, high = (100 * end for end in estimate.interval(0.05))
-    return f"{100 * estimate.mean:.0f} [{max(low, 0):.0f}, {min(high, 100):.0f}]"
+def _text(estimate: Pooled, unit: str = "number") -> str:
+    """A pooled estimate with its interval, cut off where such a number must lie."""
+    least, most = _RANGES.get(unit, (-inf, inf))
+    low, high = np.clip(estimate.interval(0.05), least, most)
+    return numbers.with_ends(estimate.mean, low, high, unit)
 
 
-def _nats(estimate: Pooled) -> str:
-    low, high = estimate.interval(0.05)
-    return f"{estimate.mean:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _number(estimate: Pooled) -> str:
-    low, high = estimate.interval(0.05)
-    return f"{estimate.mean:.2f}{interval(max(low, -1), min(high, 1))}"
-
-
-_JUDGED = {  # column -> its table, and the metric
-    "Coverage, labels (%)": ("controls", "coverage"),
-    "Linear datamodeling score": ("lds", "lds"),
-    "Rise after removal (nats)": ("removal", "rise"),
+_RANGES = {"share": (0, 1), "number": (-1, 1)}  # of coverage, and of a rank correlation
+_JUDGED = {  # column -> its table, the metric, its unit
+    "Coverage, labels (%)": ("controls", "coverage", "share"),
+    "Linear datamodeling score": ("lds", "lds", "number"),
+    "Rise after removal (nats)": ("removal", "rise", "nats"),
 }
-_WRITE = (_percent, _number, _nats)
 
 
 def _lowered(text: str) -> str:

@@ -183,7 +183,7 @@ def _counterfactuals(run: Run) -> Iterator[Job]:
         if varied.part:
             attributed = f"{varied.part}-{dataset}"
             parts = {"counterfactuals": {dataset: _attributed(task)}}
-            yield Job(attributed, (partial(attribute, varied, dataset),), chapters, parts)
+            yield Job(attributed, (partial(counterfactual.attributed, varied, dataset),), chapters, parts)
         size = _count(task, "train")
         known, decided = counterfactual.passes(varied, size, task.epochs, dataset)
         name = f"{varied.part}-{dataset}" if varied.part else dataset

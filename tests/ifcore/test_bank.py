@@ -61,11 +61,11 @@ def test_a_retraining_is_the_fine_tune_in_which_what_is_left_out_weighs_nothing(
 @pytest.mark.parametrize(("patience", "computed"), [(1, True), (2, False)])
 def test_dev_examples_are_computed_where_they_can_stop_a_retraining(tmp_path, monkeypatch, patience, computed):
     model, train = start()
-    given, finetune = [], training.finetune
-    monkeypatch.setattr(training, "finetune", lambda *args: given.append(args[2]) or finetune(*args))
+    dev_examples, finetune = [], training.finetune
+    monkeypatch.setattr(training, "finetune", lambda *args: dev_examples.append(args[2]) or finetune(*args))
     bank = Bank(tmp_path / "bank", model, train, replace(SETTINGS, patience=patience), dev=train[:2])
     bank.make([Retraining()])
-    assert given == [train[:2] if computed else []]
+    assert dev_examples == [train[:2] if computed else []]
 
 
 def test_what_weighs_nothing_changes_neither_order_nor_dropout(tmp_path):

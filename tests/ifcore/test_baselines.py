@@ -40,11 +40,11 @@ def test_what_a_row_says_is_its_last_question_and_its_answer():
 
 
 def test_an_embedding_is_an_extra(monkeypatch):
-    said = [("a question", "an answer"), ("another", "something else")]
-    assert set(baselines.baseline_scores(said, said)) == set(baselines.NAMES)
+    pairs = [("a question", "an answer"), ("another", "something else")]
+    assert set(baselines.baseline_scores(pairs, pairs)) == set(baselines.NAMES)
     monkeypatch.setattr(embedding, "is_installed", lambda: False)
     without = {name for name in baselines.NAMES if not name.startswith("embedding")}
-    assert set(baselines.baseline_scores(said, said)) == without
+    assert set(baselines.baseline_scores(pairs, pairs)) == without
 
 
 def test_an_embedding_tells_what_texts_mean():

@@ -128,7 +128,7 @@ def _retrain(judge: Judge, retrainings: list[Retraining], label: str) -> None:
     """Make retrainings, and the losses after them by which they judge."""
     judge.bank.make(retrainings, label)
     for retraining in retrainings:
-        judge.losses([retraining])
+        judge.bank.losses(retraining, judge.val)  # kept beside it
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class Component:
     within: float
 
 
-LEADS = {  # statistic -> component; of seeds 0 to 4, labels of 0 to 2
+LEADS = {  # statistic -> component; of seeds 0 to 4, labels of the first alone
     "repsim_in_labels": Component((0.18, 0.18, 0.18), 0.05, 0.02),  # DataInf, LiSSA, GradSim
     "influence_in_lds": Component((0.66, 0.55, 0.62, 0.65, 0.54, 0.63), 0.09, 0.08),  # cells × RepSim, before
     "repsim_in_lds": Component((0.0, 0.06, 0.02), 0.015, 0.07),  # cells
