@@ -47,7 +47,7 @@ READINGS = {
     "repsim_prompt": Row("RepSim (prompt's mean)", "#77ADD3", partial(further_methods.repsim_at, "prompt_mean")),
     "repsim_response": Row("RepSim (response's mean)", "#A4CAE3", partial(further_methods.repsim_at, "response_mean")),
     "rept": Row("RepT", "#332288", further_methods.rept),
-    "lissa_once": Row("LiSSA, 1 iteration", "#E2B5D0", further_methods.lissa_once),
+    "lissa_once": Row("LiSSA (1 iteration)", "#E2B5D0", further_methods.lissa_once),
 }
 CONTROLS = {**BASELINES, **BESIDE}  # all that never see the fine-tuned model
 OF_TEXTS = ("tfidf", "tfidf_response", "words_response", "bm25", "embedding_prompt", "embedding_response", "length")

@@ -4,8 +4,8 @@ import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 
-import numpy as np
 import pandas as pd
 
 from ifcore.sanitize import legible
@@ -95,7 +95,7 @@ def significant(value: float | None) -> str:
         return ""
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="k")
+    return f"{Decimal(f'{value:.2e}'):f}"
 
 
 def times(ratio: float) -> str:
@@ -135,9 +135,19 @@ def points_cell(value: float, low: float, high: float) -> str:
     return points(value, low, high).removesuffix(" points").replace(" [", "<br>[")
 
 
+def plus_minus(value: float, spread: float, write: Callable[[float], str]) -> str:
+    """`0.78 ± 0.01`, the spread with no more decimals than its value; the value alone where there is no spread."""
+    if pd.isna(spread):
+        return write(value)
+    decimals = [len(text.partition(".")[2]) for text in (write(value), write(spread))]
+    return f"{write(value)} ± {float(write(spread).replace(',', '')):,.{min(decimals)}f}"
+
+
 def interval(low: float, high: float) -> str:
     """` [low, high]`, or nothing where there is none."""
-    return "" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]"
+    return (
+        "" if pd.isna(low) else f" [{round(low, 2) + 0:.2f}, {round(high, 2) + 0:.2f}]"
+    )  # + 0: no minus before a zero
 
 
 _PUBLISHED = '<br><small class="published">'
@@ -156,7 +166,7 @@ def _published_value(rows: pd.DataFrame | pd.Series, write: Callable[[float], st
     if "published" not in frame or (published := frame[frame.published.notna()]).empty:
         return ""
     mean, sd = published[["published", "published_sd"]].iloc[0]
-    return write(mean) if pd.isna(sd) else f"{write(mean)} ± {write(sd)}"
+    return plus_minus(mean, sd, write)
 
 
 def _html(cell: str) -> str:

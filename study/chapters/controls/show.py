@@ -65,7 +65,7 @@ def ahead_table(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) ->
 
 
 def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) -> Prose:
-    """Where RepSim and the influence methods beat every baseline, where one finds as many, and where it can't be told.
+    """Where RepSim and the influence methods beat every baseline, where one finds as many or more, where it is unclear.
 
     Data sets that the fine-tunes in `attributions` did not learn are left out.
     """
@@ -87,7 +87,7 @@ def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) 
                 winners.setdefault(NAMES[method], []).append(DATASETS[dataset])
     text = f"**In coverage RepSim beats every baseline in {len(won)} of {len(learnt)} data sets**"
     text += f" ({', '.join(won)})." if won else "."
-    text += f" A baseline finds as many in {'; '.join(as_good)}." * bool(as_good)
+    text += f" A baseline finds as many or more in {'; '.join(as_good)}." * bool(as_good)
     text += f" Its lead is unclear in {'; '.join(wide)}." * bool(wide)
     beat = "; ".join(f"{name} in {', '.join(names)}" for name, names in winners.items())
     return Prose(f"{text} Of the influence methods {f'these beat every baseline: {beat}' if beat else 'none does'}.")

@@ -49,7 +49,7 @@ def judged_figure(run: Run, lds: pd.DataFrame, removal: pd.DataFrame) -> Figure:
                 style = {"marker": marks[dataset], "color": COLOURS[method]}
                 draw_interval(axis, names.index(method), (value, low, high), linewidth=0.4, **style)
         axis.set_xlabel(title)
-        axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
+        axis.set_yticks(range(len(names) + 1), [*(NAMES[name] for name in names), "Ceiling, oracle"])
     axes[1].axvline(0, color="black", linewidth=0.6)
     handles = [handle(DATASETS[name], marker=mark) for name, mark in marks.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)

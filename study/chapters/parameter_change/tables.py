@@ -9,7 +9,16 @@ from study.methods import NAMES
 from study.paper import paper
 from study.report.names import DATASETS
 from study.report.results import save_table
-from study.report.table import Prose, Table, difference_verdict, interval, points, significant, with_published
+from study.report.table import (
+    Prose,
+    Table,
+    difference_verdict,
+    interval,
+    plus_minus,
+    points,
+    significant,
+    with_published,
+)
 
 FOLLOWS = 0.5  # the rank correlation from which on a distance is said to follow behaviour
 _DISTANCES = ("asr", "delta", "delta_unscaled", "kl", "kl_first")
@@ -155,8 +164,9 @@ def _distance_cell(rows: pd.DataFrame, metric: str, seeds: int) -> str:
     scale, write = (100, "{:.1f}".format) if metric == "asr" else (1, _two_decimals)
     over_seeds = seeds > 1 and not metric.startswith("delta")  # whose spread is over LoRA modules
     spread = (rows.value.std() if over_seeds else (rows.value - rows.ci_low).mean()) * scale
-    cell = write(rows.value.mean() * scale) + ("" if pd.isna(spread) else f" ± {write(spread)}")
-    return with_published(cell, rows, write=lambda value: write(value * scale))
+    return with_published(
+        plus_minus(rows.value.mean() * scale, spread, write), rows, write=lambda value: write(value * scale)
+    )
 
 
 def _two_decimals(value: float) -> str:

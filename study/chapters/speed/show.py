@@ -83,7 +83,7 @@ def jobs_table(benchmarks: Benchmarks, published: Benchmarks | None) -> Table:
             if rounds > 1:
                 seconds += f"<br>[{significant(row.low)}, {significant(row.high)}]"
             ratio = f"{row.seconds / floor:.2f}" if floor else ""
-            off = "" if pd.isna(row.off) else f"{row.off:.0e}"
+            off = "" if pd.isna(row.off) else f"{row.off:.0e}" if row.off else "0"
             reference = significant(published_seconds.get((job, name)))
             rows.append([*CONTENDERS[name], seconds, ratio, f"{row.gib:.1f}", off, reference])
     caption = (
