@@ -1,13 +1,15 @@
 /* Accessibility that the theme lacks, for keyboards and screen readers. */
 document.addEventListener("DOMContentLoaded", () => {
-  const tables = document.querySelectorAll(".pst-scrollable-table-container");
+  const wide = document.querySelectorAll(".pst-scrollable-table-container, .bd-article figure, .bd-article div.cell_output");
   const reach = () => {
-    for (const each of tables) {
-      if (each.scrollWidth > each.clientWidth) each.tabIndex = 0; // so that arrow keys scroll it
+    for (const each of wide) {
+      const scrolls = each.scrollWidth > each.clientWidth && getComputedStyle(each).overflowX === "auto";
+      if (scrolls) each.tabIndex = 0; // so that arrow keys scroll it
       else each.removeAttribute("tabindex");
     }
   };
   reach();
+  addEventListener("load", reach); // pictures have their widths
   addEventListener("resize", reach);
   for (const each of document.querySelectorAll(".citation-list[role=list]")) each.removeAttribute("role"); // it has no list items
   const open = () => { // what is folded away opens when a link leads there
