@@ -90,7 +90,8 @@ def controls_text(frame: pd.DataFrame, attributions: Mapping[str, Attribution]) 
     text += f" A baseline finds as many or more in {'; '.join(as_good)}." * bool(as_good)
     text += f" Its lead is unclear in {'; '.join(wide)}." * bool(wide)
     beat = "; ".join(f"{name} in {', '.join(names)}" for name, names in winners.items())
-    return Prose(f"{text} Of the influence methods {f'these beat every baseline: {beat}' if beat else 'none does'}.")
+    last = f"Influence methods that beat every baseline: {beat}" if beat else "No influence method beats every baseline"
+    return Prose(f"{text} {last}.")
 
 
 def costs_text(frame: pd.DataFrame) -> Prose:

@@ -187,6 +187,8 @@ def _standing(leads: Sequence[Estimate]) -> str:
         return "on every data set ahead of" if ahead else "on every data set behind"
     if not ahead + behind:
         return "on no data set different from"
+    if not (ahead and behind):
+        return f"on {ahead or behind} of {len(leads)} data sets {'ahead of' if ahead else 'behind'}"
     return f"on {ahead} of {len(leads)} data sets ahead of, and on {behind} behind,"
 
 

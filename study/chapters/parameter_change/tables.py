@@ -235,9 +235,12 @@ def _gains_text(gains: pd.DataFrame) -> str:
         choices = gains[gains.method == method].groupby(["layers", "first"])
         estimates = [statistics.pooled(rows) for _, rows in choices]
         verdicts = [difference_verdict(low, high, "more", "fewer") for _, low, high in estimates]
-        if estimates:
+        if len(estimates) == 1:
+            found = verdicts[0].replace("inconclusive", "as many, as far as can be told")
+            parts.append(f"{NAMES[method]} finds {found}, {points(*estimates[0])}")
+        elif estimates:
             counts = f"more with {verdicts.count('more')} and fewer with {verdicts.count('fewer')} of {len(verdicts)}"
-            parts.append(f"{NAMES[method]} finds {counts}, at best {points(*max(estimates))}")
+            parts.append(f"{NAMES[method]} finds {counts} choices, at best {points(*max(estimates))}")
     return f"{'; '.join(parts) or 'no such fine-tune has learnt the task'}."
 
 

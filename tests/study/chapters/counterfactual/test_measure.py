@@ -130,6 +130,8 @@ def test_the_sentence_says_whether_the_named_method_is_ahead():
     behind = table(own, ahead | {("gradsim", "repsim"): (-0.4, -0.5, -0.3)}, "lds")
     assert "is behind RepSim and" in show.judged_text("gradsim", behind, rises).text
     both = pd.concat([lds, behind.assign(dataset="mixed_hard")])
+    level = table(own, ahead | {("gradsim", "repsim"): (0.1, -0.1, 0.3)}, "lds").assign(dataset="mixed_hard")
+    assert "is on 1 of 2 data sets ahead of RepSim" in show.judged_text("gradsim", pd.concat([lds, level]), rises).text
     assert "on 1 of 2 data sets ahead of, and on 1 behind, RepSim" in show.judged_text("gradsim", both, rises).text
     assert "GradSim raises the loss by more than every baseline" in show.removal_text(rises).text
     assert "GradSim predicts retraining better than every baseline" in show.lds_text(lds).text
