@@ -55,7 +55,8 @@ def make_plan(profile: str, seed: int, target: str, seeds: Sequence[int]) -> dic
     digest, swept = _digest(profile, seed, target, seeds), list(seeds) if target == "sweep" else []
     names = chapter_names(Path())
     if target in ("book", "sweep"):
-        wanted = [(s, names, _results(profile, s)) for s in swept] + [(seed, [*names, *VERDICTS], EXECUTED)]
+        wanted = [(s, names, _results(profile, s)) for s in swept if s != seed]  # whose tables its pages make
+        wanted.append((seed, [*names, *VERDICTS], EXECUTED))
     else:
         wanted = [(seed, [*names, target] if target in VERDICTS else [target], _results(profile, seed))]
     pieces, rate = dict[str, Piece](), None
