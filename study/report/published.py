@@ -54,8 +54,8 @@ def published_seeds(run: Run) -> list[Path]:
 
 
 def preferred_profile(root: Path, profiles: Sequence[str] = PROFILES) -> str:
-    """The first profile with FEWEST_SEEDS published seeds, or else the one with the most."""
-    return max(profiles, key=lambda profile: min(len(_seeds(root, profile)), FEWEST_SEEDS))
+    """The profile with the most published seeds, which verdicts take; of equals, the one with more examples."""
+    return max(profiles, key=lambda profile: len(_seeds(root, profile)))
 
 
 def join_published(frame: pd.DataFrame, published: pd.DataFrame | None) -> pd.DataFrame:

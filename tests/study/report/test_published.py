@@ -120,3 +120,6 @@ def test_verdicts_stand_beside_those_of_as_many_examples_at_least(run):
     publish(run, "evening", 0.2, 0.4, 0.6)
     for name in ("laptop", "laptop-0a1b", "evening"):
         assert [folder.parent.name for folder in published_seeds(renamed(run, name))] == ["evening"] * 3
+    publish(run, "laptop", 0.1, 0.2, 0.3, 0.4)  # more of them, which verdicts take
+    assert [folder.parent.name for folder in published_seeds(renamed(run, "laptop"))] == ["laptop"] * 4
+    assert [folder.parent.name for folder in published_seeds(renamed(run, "evening"))] == ["evening"] * 3
