@@ -7,7 +7,7 @@ import pandas as pd
 from study.claims.claims import Claim
 from study.claims.estimates import NoEstimate, Tables
 from study.claims.evidence import STATISTICS
-from study.claims.verdicts import joined
+from study.claims.verdicts import joined, judge_claims
 from study.pooling import pool
 
 REPRODUCES, DIFFERS = "reproduces", "differs"
@@ -19,14 +19,16 @@ ROUNDING = 1e-9
 def replications(claims: Sequence[Claim], tables: Tables, published: Tables) -> pd.DataFrame:
     """A row for each claim and seed of a run: its estimate beside that of the published seeds.
 
-    Of each claim the estimate that it hangs on with the published seeds (`of`). A published seed of the same profile
+    Of each claim the estimate that it hangs on with the published seeds (`of`), or, where the run lacks that one, the
+    nearest to the threshold of those that both have. A published seed of the same profile
     `reproduces` where the value is the published one, `expected`, and `differs` elsewhere. Another `replicates` where
     it is between `low` and `high`, where 95 % of further seeds' estimates fall, and on the same side of the threshold
     as the published mean, `expected`; else it is `outside`, or `on the other side`. Claims of which either has no
     estimate are left out.
     """
     alike = _profiles(tables) == _profiles(published)
-    rows = [row for claim in claims for row in _rows(claim, tables, published, alike)]
+    hangs_on = judge_claims(claims, published).set_index("claim").of
+    rows = [row for claim in claims for row in _rows(claim, hangs_on[claim.id], tables, published, alike)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -34,12 +36,13 @@ def _profiles(tables: Tables) -> set[str]:
     return {name for frame in tables.values() if "profile" in frame for name in frame.profile.unique()}
 
 
-def _rows(claim: Claim, tables: Tables, published: Tables, alike: bool) -> Iterator[tuple]:
+def _rows(claim: Claim, of: str, tables: Tables, published: Tables, alike: bool) -> Iterator[tuple]:
     in_run, in_published = (_estimates(claim, each) for each in (tables, published))
     pooled = {of: pool(rows.value, rows.ci_low, rows.ci_high) for of, rows in in_published.items() if of in in_run}
     if not pooled:
         return
-    of = min(pooled, key=lambda of: _distance(claim, pooled[of].mean))
+    if of not in pooled:
+        of = min(pooled, key=lambda name: _distance(claim, pooled[name].mean))
     known, expected = in_published[of].set_index("seed").value, pooled[of]
     low, high = expected.prediction(0.05)
     for row in in_run[of].itertuples():
@@ -74,5 +77,5 @@ def _stands(claim: Claim, value: float) -> bool:
 
 
 def _distance(claim: Claim, value: float) -> float:
-    """How far an estimate is above the threshold: the nearest to it is what a claim hangs on."""
+    """The smaller, the nearer to a claim's threshold, or the farther beyond it."""
     return -abs(value) if claim.side == "within" else -value if claim.side == "below" else value

@@ -5,6 +5,7 @@ import pytest
 
 from study.claims.claims import claims
 from study.claims.replication import replications
+from study.claims.verdicts import judge_claims
 from tests.study.claims.test_evidence import counterfactuals
 
 CLAIMS = [claim for claim in claims() if claim.id in ("influence_removal", "repsim_lds")]
@@ -50,3 +51,13 @@ def test_the_expected_value_is_the_pooled_one_with_the_ends_of_its_prediction():
     (row,) = replications(CLAIMS[1:], counterfactuals(seeds=[3]), counterfactuals()).itertuples()
     assert row.expected == pytest.approx(0.2, abs=1e-3) or pd.notna(row.low)
     assert row.low < row.expected < row.high
+
+
+def test_a_row_is_of_the_estimate_that_the_verdict_hangs_on():
+    """The one that is least certain, not the one that is nearest to the threshold."""
+    ahead, published = [claim for claim in claims() if claim.id == "influence_lds"], counterfactuals()
+    lds = published["lds"]
+    wide = (lds.dataset == "mixed_small") & (lds.against == "repsim")
+    published["lds"] = lds.assign(value=lds.value + wide * (0.05 + 0.1 * (-1) ** lds.seed))
+    (row,) = replications(ahead, counterfactuals(seeds=[3]), published).itertuples()
+    assert row.of == judge_claims(ahead, published).of.item() == "over repsim, mixed_small"
