@@ -190,10 +190,11 @@ def test_scores_of_projected_gradients_are_those_of_the_projected_matrices_dampe
         expected["exact"] = expected["exact"] + V @ torch.linalg.inv(G.T @ G / len(G) + lam * eye) @ G.T
         expected["datainf"] = expected["datainf"] + V @ mean_inverse @ G.T
     gram = Gram.from_gradients(train, val, sizes=sizes)
-    for method, scores in expected.items():
-        torch.testing.assert_close(getattr(influence, method)(gram), scores, rtol=1e-8, atol=0)
-    by_block = sum(influence.exact(part) for part in Gram.by_block(train, val, sizes=sizes))
-    torch.testing.assert_close(by_block, expected["exact"], rtol=1e-8, atol=0)
+    found = {method: getattr(influence, method)(gram) for method in expected}
+    found["by block"] = sum(influence.exact(part) for part in Gram.by_block(train, val, sizes=sizes))
+    for method, scores in (expected | {"by block": expected["exact"]}).items():
+        largest = scores.abs().max().item()  # a score in which blocks cancel is as exact as what it is a sum of
+        torch.testing.assert_close(found[method], scores, rtol=0, atol=1e-8 * largest)
 
 
 class Watched(Projection):
