@@ -36,13 +36,13 @@ def _profiles(tables: Tables) -> set[str]:
     return {name for frame in tables.values() if "profile" in frame for name in frame.profile.unique()}
 
 
-def _rows(claim: Claim, of: str, tables: Tables, published: Tables, alike: bool) -> Iterator[tuple]:
+def _rows(claim: Claim, preferred: str, tables: Tables, published: Tables, alike: bool) -> Iterator[tuple]:
     in_run, in_published = (_estimates(claim, each) for each in (tables, published))
     pooled = {of: pool(rows.value, rows.ci_low, rows.ci_high) for of, rows in in_published.items() if of in in_run}
     if not pooled:
         return
-    if of not in pooled:
-        of = min(pooled, key=lambda name: _distance(claim, pooled[name].mean))
+    nearest = min(pooled, key=lambda name: _distance(claim, pooled[name].mean))
+    of = preferred if preferred in pooled else nearest
     known, expected = in_published[of].set_index("seed").value, pooled[of]
     low, high = expected.prediction(0.05)
     for row in in_run[of].itertuples():

@@ -21,6 +21,7 @@ from study.report.table import (
 )
 
 FOLLOWS = 0.5  # the rank correlation from which on a distance is said to follow behaviour
+_ALONE = {"inconclusive": "as many, as far as can be told"}  # of one choice of layers
 _DISTANCES = ("asr", "delta", "delta_unscaled", "kl", "kl_first")
 
 
@@ -236,8 +237,8 @@ def _gains_text(gains: pd.DataFrame) -> str:
         estimates = [statistics.pooled(rows) for _, rows in choices]
         verdicts = [difference_verdict(low, high, "more", "fewer") for _, low, high in estimates]
         if len(estimates) == 1:
-            found = verdicts[0].replace("inconclusive", "as many, as far as can be told")
-            parts.append(f"{NAMES[method]} finds {found}, {points(*estimates[0])}")
+            (verdict,), (gain,) = verdicts, estimates
+            parts.append(f"{NAMES[method]} finds {_ALONE.get(verdict, verdict)}, {points(*gain)}")
         elif estimates:
             counts = f"more with {verdicts.count('more')} and fewer with {verdicts.count('fewer')} of {len(verdicts)}"
             parts.append(f"{NAMES[method]} finds {counts} choices, at best {points(*max(estimates))}")
