@@ -61,6 +61,8 @@ def layers_gain(tables: Tables) -> Evidence:
     fall = (losses.dev_loss_before - losses.dev_loss).rename("fall").reset_index()
     whole = fall[fall.layers == fall.layers.max()].groupby("seed").fall.first()
     fall = fall[(fall.fall >= 0.5 * fall.seed.map(whole)) & (fall.seed.map(whole) > 0)]
+    if fall.empty:
+        raise estimates.NoEstimate("the dev loss fell with no choice of layers")
     gains = frame[(frame.metric == "coverage_gain") & frame.method.isin(INFLUENCE)].merge(fall)
     conditions = {}
     for (over, count, first), rows in gains.groupby(["over", "layers", "first"], sort=False):

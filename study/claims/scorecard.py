@@ -90,8 +90,8 @@ def _panel(axis: Axes, unit: str, pairs: Sequence[tuple[Any, Claim]]) -> None:
             _on_axis(end, claim) for end in (row.value, row.ci_low, row.ci_high, _threshold(row, claim))
         )
         draw_interval(axis, place, (value, low, high), color=COLOURS[row.verdict], **_FACES.get(row.verdict, {}))
-        axis.plot(threshold, place, marker="|", markersize=11, color="black")
         sign = {"above": ">", "below": "<", "within": "<" if row.value >= 0 else ">"}[claim.side]
+        axis.plot(threshold, place, marker="|", markersize=11, color="black", label=f"holds if {sign}")
         axis.annotate(
             sign, (threshold, place), xytext=(4 if sign == ">" else -9, -3), textcoords="offset points", fontsize=8
         )

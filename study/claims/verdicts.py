@@ -105,7 +105,7 @@ def _test(claim: Claim, tables: Tables) -> _Test | str:
     except NoEstimate as reason:
         return str(reason)
     if not any(evidence.values()):
-        return "no such rows"
+        return "the tables have no values for it"
     pooled = {
         alternative: {name: pool(rows.value, rows.ci_low, rows.ci_high) for name, rows in conditions.items()}
         for alternative, conditions in evidence.items()

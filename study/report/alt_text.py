@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from study.methods import COLOURS, NAMES
 
 LONGEST = 1_500  # characters: a screen reader reads all of them
+TINY = 1e-12  # below it a value is what rounding left of 0
 
 
 def describe_figure(figure: Figure) -> str:
@@ -64,7 +65,16 @@ def _line(axis: Axes, line: Line2D, names: dict[str, str]) -> str:
         return f"{', '.join(dict.fromkeys(filter(None, (row, name))))} {_number(x[0])}" if row else ""
     if not name or label.startswith("_") and len(finite) == 2:  # an interval
         return ""
-    return f"{name} from {_number(y[0])} at {_number(x[0])} to {_number(y[-1])} at {_number(x[-1])}"
+    start, end = (_place(axis, value) for value in (x[0], x[-1]))
+    return f"{name} from {_number(y[0])} {start} to {_number(y[-1])} {end}"
+
+
+def _place(axis: Axes, x: float) -> str:
+    """Where along an axis x is: its number, or the tick beside which it is drawn, if ticks have names."""
+    names = {tick: text.get_text() for tick, text in zip(axis.get_xticks(), axis.get_xticklabels(), strict=False)}
+    nearest = min(names, key=lambda tick: abs(tick - x), default=x)
+    name = names.get(nearest, "")
+    return f"({name})" if name.replace(" ", "").isalpha() else f"at {_number(x)}"
 
 
 def _points(points: PathCollection) -> str:
@@ -91,4 +101,4 @@ def _is_number(text: str) -> bool:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value if abs(value) > TINY else 0:.3g}"

@@ -177,6 +177,9 @@ def test_layers_that_did_not_learn_take_no_part_and_neither_does_repsim():
         rows += [each.assign(**at) for each in (losses[place], after[place], *(gains if place else []))]
     alternatives = reasons.layers_gain({"fig8_layers": pd.concat(rows)})
     assert {name: each[""].value.item() for name, each in alternatives.items()} == {"layers 0 to 1": 0.1}
+    risen = pd.concat(rows).assign(value=lambda each: each.value.where(each.metric != "dev_loss", 2.5))
+    with pytest.raises(NoEstimate, match="fell with no choice of layers"):
+        reasons.layers_gain({"fig8_layers": risen})
 
 
 def test_facts_are_evidence_where_removal_confirms_the_causes_and_no_baseline_finds_them():

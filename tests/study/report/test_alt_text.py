@@ -18,6 +18,14 @@ def test_a_line_is_described_by_its_ends_and_a_colour_by_its_method():
     )
 
 
+def test_a_place_with_a_name_is_told_by_it_and_what_rounding_leaves_is_0():
+    figure, axis = plt.subplots()
+    axis.plot([-0.1, 0.9, 1.9], [40.0, 50.0, -2e-15], label="LiSSA")
+    axis.set_xticks([0, 1, 2], ["before", "first", "last"])
+    plt.close(figure)
+    assert describe_figure(figure) == "LiSSA from 40 (before) to 0 (last)."
+
+
 def test_a_point_is_described_by_its_row_and_a_bar_by_its_name():
     figure, axis = plt.subplots()
     axis.plot(7.5, 1.2, marker="o", color=COLOURS["lissa"])
