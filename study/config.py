@@ -138,27 +138,28 @@ def _parameter_names(cells: Sequence[str]) -> list[str]:
     it is papermill's own, the author's cell before it.
     """
     assigned = [_assigned(cell) for cell in cells[:-1]]
-    first = max((i for i, names in enumerate(assigned) if names and "profile" in names), default=None)
+    first = max((i for i, (names, _) in enumerate(assigned) if "profile" in names), default=None)
     if first is None:
         return []
     is_papermills = first > 0 and cells[first].lstrip().startswith("# Parameters")
-    before = assigned[first - 1] if is_papermills else None
-    following = takewhile(lambda names: names is not None, assigned[first:])
-    return [name for names in chain([before], following) for name in names or []]
+    before = assigned[first - 1 : first] if is_papermills else []
+    following = takewhile(lambda cell: cell[1], assigned[first + 1 :])
+    return [name for names, _ in (*before, assigned[first], *following) for name in names]
 
 
-def _assigned(cell: str) -> list[str] | None:
-    """The names that a cell binds if it does nothing but assign; None otherwise."""
+def _assigned(cell: str) -> tuple[list[str], bool]:
+    """The names that a cell's assignments bind, and whether it does nothing else."""
     try:
         statements = ast.parse(cell).body
     except SyntaxError:  # a magic, a shell command
-        return None
-    targets: list[ast.expr] = []
-    for statement in statements:
-        if not isinstance(statement, ast.Assign | ast.AnnAssign):
-            return None
-        targets += statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+        return [], False
+    assignments = [statement for statement in statements if isinstance(statement, ast.Assign | ast.AnnAssign)]
+    targets = chain.from_iterable(
+        each.targets if isinstance(each, ast.Assign) else [each.target] for each in assignments
+    )
+    nodes = chain.from_iterable(map(ast.walk, targets))
+    bound = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    return bound, len(assignments) == len(statements)
 
 
 def _is_plain(value: Any) -> bool:

@@ -72,6 +72,8 @@ ASK = "from study import config\n\nrun = config.from_notebook(globals())"
         ([PARAMETERS, "# Parameters\nepochs = 2\n"], 2),  # papermill's
         ([PARAMETERS, '# Parameters\nprofile = "smoke"\nepochs = 2\n'], 2),
         ([PARAMETERS, "epochs = 2"], 2),  # a cell of one's own
+        (['profile, epochs = "smoke", 2'], 2),
+        ([PARAMETERS + "\nepochs = 2\nprint(epochs)"], 2),
         ([PARAMETERS + "\nepochs = 2", PARAMETERS], 3),  # the first cell, edited and run again
         ([PARAMETERS + "\nepochs = 2", ASK, "epochs = 2", "%matplotlib inline", PARAMETERS], 3),  # all again
     ],
