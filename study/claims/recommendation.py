@@ -43,13 +43,15 @@ def recommendation_text(run: Run, tables: Tables) -> Prose:
     return Prose("\n".join(f"- {part}" for part in parts if part))
 
 
-def methods_table(tables: Tables) -> Table:
+def methods_table(tables: Tables) -> Table | None:
     """Methods and baselines side by side in labels, in prediction and in removal: means over data sets, with intervals.
 
-    A cell is empty where a method has no value in one of the data sets.
+    A cell is empty where a method has no value in one of the data sets. None without any value.
     """
     columns = [(_pooled(_own(tables, name, metric)), unit) for name, metric, unit in _JUDGED.values()]
     present = [name for name in NAMES if any(name in pooled for pooled, _ in columns)]
+    if not present:
+        return None
     rows = []
     for name in present:
         rows.append([NAMES[name], *(_text(pooled[name], unit) if name in pooled else "" for pooled, unit in columns)])
