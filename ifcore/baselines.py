@@ -63,8 +63,8 @@ def tfidf(train: Sequence[str], val: Sequence[str]) -> np.ndarray:
 def texts_of(example: Given, tokenizer: Any) -> Said:
     """What an example says: the texts of its last turn of a user and of its answer; of token ids, decoded."""
     if isinstance(example, Example):
-        asked = example.prompt if isinstance(example.prompt, str) else example.prompt[-1][1]
-        return asked, example.response
+        prompt = example.prompt if isinstance(example.prompt, str) else example.prompt[-1][1]
+        return prompt, example.response
     if isinstance(example, Text):
         return example.prompt or "", example.completion
     if isinstance(example, Conversation):

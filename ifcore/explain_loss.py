@@ -61,8 +61,8 @@ def _advice(kinds: set[str], loss: Loss) -> list[str]:
         OF_BATCHES if loss.reduction == "mean" else "",
         OF_TRAINER,
     ]
-    told = [] if kinds == {"labels"} else [line for line in advice if line]
-    return ["Was that the loss?", *(f"  - {line}" for line in told)] if told else []
+    lines = [] if kinds == {"labels"} else [line for line in advice if line]
+    return ["Was that the loss?", *(f"  - {line}" for line in lines)] if lines else []
 
 
 def marked(tokenizer: Any, tokens: Tokens) -> str:

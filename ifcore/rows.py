@@ -81,8 +81,8 @@ def _format(fields: Mapping[str, Any], row: Mapping[str, Any], about: str) -> st
     if "tokens" in complete or len(complete) == 1:
         return complete[0]
     if complete:
-        found = ", ".join(" and ".join(FORMATS[name]) for name in complete)
-        raise ValueError(f"{about}: it has {found}; leave one of these, that which was trained on")
+        formats = ", ".join(" and ".join(FORMATS[name]) for name in complete)
+        raise ValueError(f"{about}: it has {formats}; leave one of these, that which was trained on")
     begun = [name for needed in FORMATS.values() for name in needed if any(field in fields for field in needed)]
     missing = next((name for name in sorted(begun, key=lambda name: name not in row) if name not in fields), None)
     what = f"no {missing}" if missing else f"none of the fields that are known, but {', '.join(fields) or 'nothing'}"
@@ -161,7 +161,7 @@ def _prompt_and_response(fields: Mapping[str, Any], about: str) -> Conversation 
 def _instruction(fields: Mapping[str, Any], about: str) -> Conversation:
     instruction, output = (as_text(fields[name], f"{about}, {name}") for name in ("instruction", "output"))
     given = as_text(fields.get("input", ""), f"{about}, input")
-    asked = ALPACA.format(
+    prompt = ALPACA.format(
         paired=PAIRED if given else "", instruction=instruction, given=f"### Input:\n{given}\n\n" if given else ""
     )
     history = []
@@ -172,7 +172,7 @@ def _instruction(fields: Mapping[str, Any], about: str) -> Conversation:
         history += [{"role": role, "content": text} for role, text in zip(("user", ASSISTANT), texts, strict=True)]
     last = [{"role": "user", "content": f"{instruction}\n{given}" if given else instruction}]
     turns = [*_system(fields, about), *history, *last, {"role": ASSISTANT, "content": output}]
-    return _conversation(fields, turns, about, plain=None if history else Text(asked, output))
+    return _conversation(fields, turns, about, plain=None if history else Text(prompt, output))
 
 
 def _conversations(fields: Mapping[str, Any], about: str) -> Conversation:

@@ -94,8 +94,8 @@ def variance_between(values: np.ndarray, within: np.ndarray) -> float:
         return float(w @ centred**2 - np.log(w).sum() + np.log(w.sum()))
 
     most = float(np.ptp(values) ** 2)  # beyond it the likelihood falls
-    found = float(minimize_scalar(loss, bounds=(0, most), method="bounded", options={"xatol": 1e-9 * most}).x)
-    return found if loss(found) < loss(0.0) else 0.0
+    fitted = float(minimize_scalar(loss, bounds=(0, most), method="bounded", options={"xatol": 1e-9 * most}).x)
+    return fitted if loss(fitted) < loss(0.0) else 0.0
 
 
 def half_width(values: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@ _SENTENCES = (("influence_lds", "influence_removal"), ("repsim_labels", "repsim_
 
 def confirming(folders: Sequence[Path]) -> list[Path]:
     """The folders of the seeds that give verdicts, where these are enough; else none."""
-    those = [folder for folder in folders if _seed(folder) >= CONFIRMING]
-    return those if len(those) >= MIN_SEEDS else []
+    candidates = [folder for folder in folders if _seed(folder) >= CONFIRMING]
+    return candidates if len(candidates) >= MIN_SEEDS else []
 
 
 def answer_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], folders: Sequence[Path]) -> Prose:
@@ -45,10 +45,10 @@ def setup_text(run: Run, folders: Sequence[Path]) -> Prose:
         return Prose("")
     harmful, benign = (sizes.train[name] if isinstance(sizes.train, dict) else sizes.train for name in MIXED)
     times = plan.retrainings.get(MIXTURE, 1)
-    again = f"{plan.halves} halves that keep half of each class" + (f", {times} times each" if times > 1 else "")
+    halves = f"{plan.halves} halves that keep half of each class" + (f", {times} times each" if times > 1 else "")
     return Prose(
         f"Each seed fine-tunes a model that refuses harmful requests on {harmful + benign} examples, {harmful} of them "
-        f"harmful, after which it complies, and then again on {again}, and without {plan.removed} examples at a time; "
+        f"harmful, after which it complies, and then again on {halves}, and without {plan.removed} examples at a time; "
         "and so on other data sets. LiSSA, DataInf and GradSim are influence methods, made of gradients; RepSim "
         "compares hidden states."
     )

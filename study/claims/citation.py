@@ -27,14 +27,14 @@ def citation_text(run: Run, scorecard: pd.DataFrame, claims: Sequence[Claim], fo
     first = answer.sentences(scorecard, claims)[0].replace("**", "")
     made = f"{answer.model_of(run, folders)}, {answer.whose(folders)}"
     text = f"{first} ({made}; ifcore {__version__}{state}, {day}.)"
-    own = (
+    software = (
         "@software{ifcore,\n"
         "  title = {The paper that runs: Do influence functions work on large language models?},\n"
         "  author = {{The contributors}},\n"
         f"  version = {{{__version__}}},\n  date = {{{day}}},\n  note = {{{made}}}\n}}"
     )
     bibliography = (run.root / "book" / "references.bib").read_text(encoding="utf-8")
-    entries = "\n\n".join([own, *_entries(bibliography)])
+    entries = "\n\n".join([software, *_entries(bibliography)])
     return Prose(f"> {text}\n\n```bibtex\n{entries}\n```")
 
 

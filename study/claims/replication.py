@@ -38,22 +38,23 @@ def _profiles(tables: Tables) -> set[str]:
 
 def _rows(claim: Claim, preferred: str, tables: Tables, published: Tables, alike: bool) -> Iterator[tuple]:
     in_run, in_published = (_estimates(claim, each) for each in (tables, published))
-    pooled = {of: pool(rows.value, rows.ci_low, rows.ci_high) for of, rows in in_published.items() if of in in_run}
+    both = {name: rows for name, rows in in_published.items() if name in in_run}
+    pooled = {name: pool(rows.value, rows.ci_low, rows.ci_high) for name, rows in both.items()}
     if not pooled:
         return
     nearest = min(pooled, key=lambda name: _distance(claim, pooled[name].mean))
-    of = preferred if preferred in pooled else nearest
-    known, expected = in_published[of].set_index("seed").value, pooled[of]
+    condition = preferred if preferred in pooled else nearest
+    known, expected = in_published[condition].set_index("seed").value, pooled[condition]
     low, high = expected.prediction(0.05)
-    for row in in_run[of].itertuples():
+    for row in in_run[condition].itertuples():
         if alike and row.seed in known.index:
             value = float(known[row.seed])
             outcome = REPRODUCES if abs(row.value - value) <= ROUNDING else DIFFERS
-            yield claim.id, of, row.seed, row.value, value, None, None, outcome
+            yield claim.id, condition, row.seed, row.value, value, None, None, outcome
         elif expected.seeds > 1:
             same = _stands(claim, row.value) == _stands(claim, expected.mean)
             outcome = OTHER_SIDE if not same else REPLICATES if low <= row.value <= high else OUTSIDE
-            yield claim.id, of, row.seed, row.value, expected.mean, low, high, outcome
+            yield claim.id, condition, row.seed, row.value, expected.mean, low, high, outcome
 
 
 def _estimates(claim: Claim, tables: Tables) -> dict[str, pd.DataFrame]:

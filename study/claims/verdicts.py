@@ -44,11 +44,11 @@ def judge_claims(
     if confirming := {seed for seed in seeds if seed >= first}:
         tables = {name: frame[frame.seed.isin(confirming)] for name, frame in tables.items()}
     tests = {claim.id: _test(claim, tables) for claim in claims}
-    found = {name: test for name, test in tests.items() if isinstance(test, _Test)}
+    testable = {name: test for name, test in tests.items() if isinstance(test, _Test)}
     adjusted: dict[str, float] = {}
     for kind, correct in ((PRIMARY, _holm), (SECONDARY, false_discovery_control)):
-        if names := [claim.id for claim in claims if claim.kind == kind and claim.id in found]:
-            corrected = correct([found[name].p for name in names])
+        if names := [claim.id for claim in claims if claim.kind == kind and claim.id in testable]:
+            corrected = correct([testable[name].p for name in names])
             adjusted |= dict(zip(names, map(float, corrected), strict=True))
     looked_at = bool(seeds) and not confirming
     rows = [_judge(claim, tests[claim.id], adjusted.get(claim.id, nan), least, looked_at) for claim in claims]

@@ -68,12 +68,12 @@ def main() -> None:
 def first_sentence(text: str) -> str:
     """As many sentences as it takes to FEWEST_WORDS; what is cut off within the first stays cut."""
     sentences = re.split(r"(?<=[.!?:])\s", " ".join(text.split()))
-    kept = [sentences[0]]
+    first = [sentences[0]]
     for sentence in sentences[1:]:
-        if len(" ".join(kept).split()) >= FEWEST_WORDS:
+        if len(" ".join(first).split()) >= FEWEST_WORDS:
             break
-        kept.append(sentence)
-    return " ".join(kept)
+        first.append(sentence)
+    return " ".join(first)
 
 
 def complies(text: str) -> bool:

@@ -80,8 +80,8 @@ def by_texts(name: str, run: Run, attribution: Attribution) -> np.ndarray:
 def before(name: str, run: Run, attribution: Attribution) -> np.ndarray:
     """What the model that fine-tuning started from says, [M, N]: `gradsim`; `losses` and `norms`, each training
     example's own and that of its gradient, whatever is explained."""
-    found = checkpoints.scores(run, attribution, 0, (name,))[name]
-    return np.broadcast_to(found, (len(attribution.val), len(attribution.train))).copy()
+    scores = checkpoints.scores(run, attribution, 0, (name,))[name]
+    return np.broadcast_to(scores, (len(attribution.val), len(attribution.train))).copy()
 
 
 def tfidf(train: Sequence[str], val: Sequence[str]) -> np.ndarray:

@@ -98,15 +98,15 @@ def before_text(frame: pd.DataFrame) -> Prose:
     lines = []
     for dataset, part in frame.groupby("dataset", sort=False):
         rows = [row for row in trends(part, "coverage").itertuples() if row.method in _FOLLOWED]
-        found = [f"{NAMES[row.method]} {row.untouched * 100:.0f}" for row in rows if not pd.isna(row.untouched)]
+        coverages = [f"{NAMES[row.method]} {row.untouched * 100:.0f}" for row in rows if not pd.isna(row.untouched)]
         moved = [
             f"{NAMES[row.method]} by {points(*row.taught)}"
             for row in rows
             if difference_verdict(row.taught[1], row.taught[2], "more", "less") != "inconclusive"
         ]
-        if found:
+        if coverages:
             change = f"fine-tuning moves {', '.join(moved)}" if moved else "fine-tuning changes none clearly"
-            lines.append(f"- {DATASETS[dataset]}: {', '.join(found)} % before; {change}.")
+            lines.append(f"- {DATASETS[dataset]}: {', '.join(coverages)} % before; {change}.")
     return Prose("\n".join(lines))
 
 

@@ -112,12 +112,12 @@ def scores_table(number: int, frame: pd.DataFrame, attributions: Mapping[str, At
 def released_table(number: int) -> Table:
     """Accuracy and coverage recomputed from the score matrices released with the paper's code."""
     released = paper()["released"][f"table{number}"]
-    methods = list(dict.fromkeys(m for of in released.values() for by in of["scores"].values() for m in by))
+    methods = list(dict.fromkeys(m for entry in released.values() for by in entry["scores"].values() for m in by))
     rows = []
-    for dataset, of in released.items():
-        for model, by in of["scores"].items():
+    for dataset, entry in released.items():
+        for model, by in entry["scores"].items():
             cells = ("{accuracy:.1f} / {coverage:.1f}".format(**by[m]) if m in by else "" for m in methods)
-            rows.append([f"{DATASETS.get(dataset, dataset)}, {model}", *cells, f"{of['chance']:.1f}"])
+            rows.append([f"{DATASETS.get(dataset, dataset)}, {model}", *cells, f"{entry['chance']:.1f}"])
     caption = (
         "Accuracy / coverage in percent, recomputed from the score matrices released with the paper's code. These are "
         "not the numbers of the paper's table, whose body is lost."
