@@ -65,6 +65,18 @@ def test_seeds_join_the_edition_at_its_commit_however_old_with_their_minutes(roo
     assert (edition / "book" / "controls.ipynb").is_file() and (edition / "jobs.csv").is_file()
 
 
+def test_a_worktree_has_no_edition_but_the_benchmarks_that_a_chapter_shows(root):
+    for name in ("q/seed-0/run.json", "bench/bench.json"):
+        io.write_json(root / "results" / "published" / name, {})
+    commit(root, "two")
+
+    def look(work, profile, seed):
+        assert sorted(path.name for path in (work / "results" / "published").iterdir()) == ["bench"]
+        sweep(work, profile, seed)
+
+    release.release(root, "p", [10], look)
+
+
 def test_a_killed_release_leaves_the_edition_as_it_was_and_goes_on(root):
     edition = release.release(root, "p", [10], sweep)
 
