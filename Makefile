@@ -5,6 +5,7 @@ SEED ?= 0
 SEEDS ?= 0 1 2
 NB ?= empirical_study
 JOBS ?=
+PRECISION ?=
 PYTHON ?= python3
 VENV ?= .venv
 SETUP ?= $(VENV)/.ready
@@ -56,6 +57,7 @@ export MPLCONFIGDIR := $(CURDIR)/.home/matplotlib
 export MPL_IGNORE_SYSTEM_FONTS := 1
 export DOCUTILSCONFIG := # no file, not even ~/.docutils
 export TOKENIZERS_PARALLELISM := false
+export STUDY_PRECISION = $(call given,PRECISION)
 export HF_HUB_DISABLE_TELEMETRY := 1
 # Threads that wait spin only briefly: on a machine that does anything else besides, long spinning halves the speed.
 export GOMP_SPINCOUNT := 20000
@@ -85,7 +87,7 @@ FACTORY = $(if $(CLIENTS),,$(if $(FACTORY_VENV),$(FACTORY_VENV)/.ready))
 
 help: ## list these commands
 	awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	echo "  with PROFILE=$$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd '|' -) (default laptop), SEED=0, NB=$(NB); JOBS=2 jobs at a time"
+	echo "  with PROFILE=$$(ls notebooks/profiles | sed 's/\.yaml//' | paste -sd '|' -) (default laptop), SEED=0, NB=$(NB); JOBS=2 jobs at a time, PRECISION=float32 in place of auto"
 
 setup: $(SETUP) ## install the pinned environment into .venv (book and test do this themselves)
 
@@ -161,6 +163,8 @@ checked:
 	test -f notebooks/$(NB).md || \
 	  { echo "NB=$(NB): no such notebook; choose from $$(cd notebooks && ls | grep 'md$$' | sed 's/\.md//' | paste -sd ' ' -)"; exit 2; }
 	case "$(JOBS)" in *[!0-9]*) echo "JOBS=$(JOBS): not a whole number; give one such as JOBS=2"; exit 2;; esac
+	case "$(PRECISION)" in ""|float32|bfloat16);; *) \
+	  echo "PRECISION=$(PRECISION): no such precision; choose from float32, bfloat16"; exit 2;; esac
 	case "$(SEED)" in ""|*[!0-9]*|0?*) \
 	  echo "SEED=$(SEED): not a whole number, 0 or more; give one such as SEED=1"; exit 2;; esac
 	for seed in $(SEEDS); do case "$$seed" in *[!0-9]*) \

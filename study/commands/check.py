@@ -7,7 +7,7 @@ from study.claims.claims import named_method
 from study.config import Run
 from study.datasets import alignment, digits
 from study.methods import COMPUTED
-from study.pipeline import classifier, model_sources, requested_examples
+from study.pipeline import base_model, classifier, model_sources, requested_examples
 from study.pipeline.attack import PARTS
 from study.pipeline.task import Task, batch_size
 
@@ -16,6 +16,7 @@ OPTIONAL = ("grammars",)  # the chapters show its released form, grammars_rule, 
 
 def check(run: Run) -> None:
     """Raise ValueError, in one line, for a model, a source, a size or a name that the run could not use."""
+    base_model.resolved_precision(run.profile.precision)
     sources = run.profile.model, *run.profile.further_models, run.profile.generator
     for model in filter(None, map(run.located, sources)):
         model_sources.check(model)

@@ -1,7 +1,8 @@
 """Add seeds to the published edition of a profile, one after the other, on any day and machine: `make release`.
 
-Seeds of one edition are of one commit: that of the seeds that are published, else this checkout's. They are computed in
-a worktree of it under _release/, by its own code, and what is half done there is taken up. After each seed the edition
+Seeds of one edition are of one commit and in one precision: those of the seeds that are published, else this checkout's
+and this machine's. They are computed in a worktree of the commit under _release/, by its own code, and what is half
+done there is taken up. After each seed the edition
 is whole: its tables, and the chapters of the last one over all.
 """
 
@@ -18,6 +19,7 @@ from ifcore import io
 from study import config
 from study.commands.error_lines import call, one_line_errors
 from study.commands.publish import replaced
+from study.pipeline.base_model import native_precision
 from study.report.provenance import git
 from study.report.published import FOLDER
 
@@ -54,6 +56,8 @@ def sweep(work: Path, profile: str, seed: int) -> None:
     the commit asks for the same."""
     root, python = config.find_root(), work / ".venv" / "bin" / "python"
     make = ["make", "--no-print-directory", "sweep", f"PROFILE={profile}", f"SEEDS={seed}", f"SEED={seed}"]
+    if precision := _precision(root / FOLDER / profile):
+        make.append(f"PRECISION={precision}")
     if all(filecmp.cmp(root / name, work / name, shallow=False) for name in PINNED):
         environment, python = Path(sys.prefix), Path(sys.executable)
         make += [f"VENV={environment}", f"SETUP={environment / '.ready'}", *(f"--old-file={name}" for name in PINNED)]
@@ -61,6 +65,15 @@ def sweep(work: Path, profile: str, seed: int) -> None:
     for command in (make, publish):
         if subprocess.run(command, cwd=work, env=os.environ | {"PYTHONPATH": str(work)}).returncode:
             raise RuntimeError(f"seed {seed}: not finished; the same command goes on from here")
+
+
+def _precision(edition: Path) -> str:
+    """That of the edition's seeds, or nothing where it has none. ValueError where this machine is not made for it."""
+    record = next(iter(sorted(edition.glob("seed-*/run.json"))), None)
+    precision = io.read_json(record).get("precision", "") if record else ""
+    if precision == "bfloat16" and native_precision() != precision:
+        raise ValueError(f"{edition.name}: its seeds are in bfloat16; add others where the processor has it")
+    return precision
 
 
 def _clean_commit(root: Path, profile: str) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from ifcore import lora
 from study.pipeline import model_sources
 
+PRECISIONS = ("float32", "bfloat16")
 VERSIONS = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
 
 
@@ -22,9 +24,20 @@ def shared_model(
 
 
 def resolved_precision(precision: str) -> str:
-    """`auto` is bfloat16 on a GPU or a CPU with bfloat16 instructions, where it is the faster, else float32."""
-    if precision != "auto":
-        return precision
+    """`auto` is what STUDY_PRECISION says; without it native_precision.
+
+    Raises ValueError, in one line, for a STUDY_PRECISION that there is not, or that the profile speaks against.
+    """
+    wanted = os.environ.get("STUDY_PRECISION") or precision
+    if wanted not in ("auto", *PRECISIONS):
+        raise ValueError(f"PRECISION={wanted}: choose from {', '.join(PRECISIONS)}")
+    if precision not in ("auto", wanted):
+        raise ValueError(f"PRECISION={wanted}: the profile says {precision}; change it there")
+    return native_precision() if wanted == "auto" else wanted
+
+
+def native_precision() -> str:
+    """bfloat16 on a GPU or a CPU with bfloat16 instructions, where it is the faster, else float32."""
     if torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"

@@ -111,3 +111,21 @@ def test_an_edition_begins_with_a_clean_commit(root):
     io.write_text(root / "changed.txt", "x")
     with pytest.raises(ValueError, match="commit the checkout's changes first"):
         release.release(root, "p", [10], sweep)
+
+
+def test_a_seed_that_joins_an_edition_is_computed_in_its_precision(root, monkeypatch, capfd):
+    monkeypatch.chdir(root)
+    io.write_text(root / "Makefile", "sweep:\n\t@echo in $(PRECISION)$(STUDY_PRECISION)\n\t@false\n")
+    for name in release.PINNED:
+        io.write_text(root / name, "")
+    for edition, words in (("float32", "in float32\n"), ("bfloat16", "in bfloat16\n"), ("", "in\n")):
+        record = root / "results" / "published" / "p" / "seed-10" / "run.json"
+        io.write_json(record, {"precision": edition})
+        monkeypatch.setattr(release, "native_precision", lambda: "bfloat16")
+        with pytest.raises(RuntimeError, match="seed 11: not finished"):
+            release.sweep(root, "p", 11)
+        assert capfd.readouterr().out == words
+    io.write_json(record, {"precision": "bfloat16"})
+    monkeypatch.setattr(release, "native_precision", lambda: "float32")
+    with pytest.raises(ValueError, match="p: its seeds are in bfloat16"):
+        release.sweep(root, "p", 11)
