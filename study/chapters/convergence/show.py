@@ -56,6 +56,8 @@ def trends_figure(run: Run, frame: pd.DataFrame) -> Figure:
         axis.set_title(DATASETS[dataset])
         axis.set_xticks(list(places.values()), ["before", "first", "last"])
         axis.set_xlim(-0.3, 2.3)
+    low, high = axes[0, 0].get_ylim()
+    axes[0, 0].set_ylim(max(low, -5), min(high, 105))  # the interval of a change may reach beyond any share
     axes[0, 0].set_ylabel("coverage (%)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return save(run, "fig_trends", figure, ("fig5_convergence",))
