@@ -92,8 +92,8 @@ def layers_figure(run: Run, frame: pd.DataFrame) -> Figure:
         loss_axis.set_xlabel(label)
     axes[0, 0].set(ylabel="accuracy (%)", ylim=(0, 104))
     axes[1, 0].set(ylabel="coverage (%)", ylim=(0, 104))
-    figure.suptitle(DATASETS[frame.dataset.iloc[0]], fontsize=9)
     axes[2, 0].set(ylabel="dev loss (nats)", ylim=(0, 1.05 * axes[2, 0].get_ylim()[1]))
     axes[2, 0].legend(frameon=False)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
+    looks = {"loc": "outside upper center", "ncols": 5, "frameon": False, "title": DATASETS[frame.dataset.iloc[0]]}
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), **looks)
     return save(run, "fig8_layers", figure)
