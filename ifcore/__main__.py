@@ -97,6 +97,13 @@ def _validate(arguments: argparse.Namespace) -> None:
                     f"--scores {arguments.scores}: they are of another --{name}; give that, or compute them"
                 )
     loss, rows, _, model, tokenizer = _read(arguments)
+    if arguments.scores:
+        for name, value in (asdict(loss) | _template(asdict(loss), tokenizer)).items():
+            if name in record and record[name] != value:
+                other = "another chat template" if name == "template" else f"{name} {record[name]}, not {value}"
+                raise ValueError(
+                    f"--scores {arguments.scores}: they are of {other}; give the same loss, or compute them"
+                )
     names = ["bank", "subsets", "replicates", "remove", "leave_one_out", "minutes", "damping", "iterations", "seed"]
     names += ["checkpoints", "start", "batch_size", "memory_budget"]
     chosen = {name: getattr(arguments, name) for name in names}
@@ -145,7 +152,14 @@ def _settings(arguments: argparse.Namespace, options: dict[str, Any], model: str
     if arguments.checkpoints:
         folders = [arguments.checkpoints, *sorted(arguments.checkpoints.glob("*-*/"))]
         files[run_folder.CHECKPOINTS] = " ".join(map(_digest, folders))
-    return {**options, "dtype": arguments.dtype, "model": model, **files, "template": str(tokenizer.chat_template)}
+    return {**options, "dtype": arguments.dtype, "model": model, **files, **_template(options, tokenizer)}
+
+
+def _template(loss: dict[str, Any], tokenizer: Any) -> dict[str, str]:
+    """The chat template itself: its file may change."""
+    from ifcore.chat_templates import ChatTemplate
+
+    return {"template": str(ChatTemplate(tokenizer, loss["chat_template"]).source)}
 
 
 def _digest(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ifcore import embedding
+from ifcore.chat_templates import ASSISTANT
 from ifcore.examples import Conversation, Example, Given, Text
 
 Said = tuple[str, str]  # a prompt and its response
@@ -68,7 +69,9 @@ def texts_of(example: Given, tokenizer: Any) -> Said:
     if isinstance(example, Text):
         return example.prompt or "", example.completion
     if isinstance(example, Conversation):
-        before, last = example.turns[-2:] if len(example.turns) > 1 else ({}, example.turns[-1])
+        answers = [place for place, turn in enumerate(example.turns) if turn.get("role") == ASSISTANT]
+        place = answers[-1] if answers else len(example.turns) - 1
+        before, last = example.turns[place - 1] if place else {}, example.turns[place]
         return str(before.get("content", "")), str(last.get("content", last.get("tool_calls", "")))
     prompt, response = (tokenizer.decode(ids, skip_special_tokens=True) for ids in (example.prompt, example.response))
     return prompt, response

@@ -49,9 +49,10 @@ class Batch:
         return self.attention_mask.bool() & (places <= self.prompt_end[:, None])
 
     def singles(self, places: Sequence[int] | None = None) -> Iterator[Batch]:
-        """Each sequence, or those at some places, as a batch of its own without padding on the right."""
+        """Each sequence, or those at some places, as a batch of its own, without what is padding and in no loss."""
+        needed = self.attention_mask.bool() | (self.labels != IGNORE)
         for place in range(len(self.rows)) if places is None else places:
-            end = int(self.attention_mask[place].nonzero()[-1]) + 1
+            end = int(needed[place].nonzero()[-1]) + 1
             yield replace(self, **{name: value[place : place + 1] for name, value in self.tensors().items()}).until(end)
 
     def until(self, width: int) -> Batch:

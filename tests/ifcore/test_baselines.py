@@ -35,6 +35,8 @@ def test_what_a_row_says_is_its_last_question_and_its_answer():
     tokenizer = tiny_tokenizer()
     ids = tuple(tokenizer("qa", add_special_tokens=False)["input_ids"])
     tokens = Tokens(ids, ids, 1)
+    thanked = Conversation([*turns, {"role": "user", "content": "thanks"}])
+    assert baselines.texts_of(thanked, tokenizer) == ("q", "a")
     for example in (Example("q", "a"), Text("q", "a"), Conversation(turns), Example((("user", "q"),), "a"), tokens):
         assert baselines.texts_of(example, tokenizer) == ("q", "a")
 

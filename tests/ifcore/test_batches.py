@@ -45,6 +45,14 @@ def test_a_batch_comes_apart_into_its_sequences(tiny, examples):
     assert torch.equal(second.rows, batch.rows[1:2])
 
 
+def test_a_sequence_by_itself_keeps_the_padding_that_is_in_its_loss():
+    """`labels = input_ids.copy()` after padding."""
+    mask = (1, 1, 1, 0, 0)
+    (batch,) = batches([Tokens((9, 3, 7, 0, 0), (9, 3, 7, 0, IGNORE), 1, attention_mask=mask)], 1, 0)
+    (single,) = batch.singles()
+    assert single.labels.tolist() == [[IGNORE, 3, 7, 0]] and single.attention_mask.tolist() == [[1, 1, 1, 0]]
+
+
 def test_a_packed_row_has_no_mask_and_is_batched_with_its_like(tiny):
     plain = with_prompt((5, 6, 7), (8, 9, 10))
     first, second = batches([PACKED, plain, SHORTER], 3)

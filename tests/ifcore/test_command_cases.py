@@ -221,6 +221,23 @@ def test_a_folder_holds_one_run(run, assert_scores):
     assert Path("scores/gradsim.csv").read_bytes() == table
 
 
+def test_a_template_file_that_was_changed_is_another_run(run):
+    Path("own.jinja").write_text(BARE)
+    assert run("--chat-template", "own.jinja").code == 0
+    Path("own.jinja").write_text(TEMPLATES["think"])
+    other = run("--chat-template", "own.jinja")
+    assert other.code == 1 and "it holds another run (template " in other.err
+
+
+def test_scores_of_another_loss_are_not_validated(run, monkeypatch, capsys):
+    assert run("--loss-on", "all").code == 0
+    options = "--adapter adapter --train train.jsonl --val train.jsonl --bank bank --scores scores --epochs 1 "
+    options += "--learning-rate 0.001 --train-batch-size 2"
+    monkeypatch.setattr(sys, "argv", ["ifcore", "validate", *options.split()])
+    assert __main__.main() == 1
+    assert "they are of loss_on all, not auto; give the same loss, or compute them" in capsys.readouterr().err
+
+
 def test_replace_removes_the_tables_of_the_other_run_and_nothing_else(run, assert_scores):
     assert run("--methods", "repsim").code == 0
     Path("scores/notes.txt").write_text("mine")
